@@ -1,0 +1,86 @@
+"""Colour quantization and palette image compression at the speed of the hardware.
+
+>>> import kmq
+>>> image = kmq.quantize("photo.png", k=64)
+>>> kmq.write("photo.kmq", image)
+>>> kmq.read("photo.kmq").to_pillow().show()
+
+Names are imported on first use: ``import kmq`` loads neither numba nor Pillow.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kmq.api import quantize
+    from kmq.core import KMeansResult, accumulate, assign, kmeans
+    from kmq.errors import (
+        FormatError,
+        InputError,
+        KmqError,
+        LimitError,
+        MissingExtraError,
+        NewerFormatError,
+    )
+    from kmq.files import decode, encode, info, read, write
+    from kmq.model import FileInfo, IndexedImage, Limits, Metadata, PixelFormat, Report
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "kmq.api": ("quantize",),
+    "kmq.core": ("KMeansResult", "accumulate", "assign", "kmeans"),
+    "kmq.errors": (
+        "FormatError",
+        "InputError",
+        "KmqError",
+        "LimitError",
+        "MissingExtraError",
+        "NewerFormatError",
+    ),
+    "kmq.files": ("decode", "encode", "info", "read", "write"),
+    "kmq.model": ("FileInfo", "IndexedImage", "Limits", "Metadata", "PixelFormat", "Report"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "FileInfo",
+    "FormatError",
+    "IndexedImage",
+    "InputError",
+    "KMeansResult",
+    "KmqError",
+    "LimitError",
+    "Limits",
+    "Metadata",
+    "MissingExtraError",
+    "NewerFormatError",
+    "PixelFormat",
+    "Report",
+    "accumulate",
+    "assign",
+    "decode",
+    "encode",
+    "info",
+    "kmeans",
+    "quantize",
+    "read",
+    "write",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use and keep it."""
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module 'kmq' has no attribute {name!r}")
+    value = getattr(import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """List the public names, imported or not."""
+    return sorted([*globals(), *__all__])

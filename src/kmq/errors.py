@@ -1,0 +1,50 @@
+"""What kmq raises, beside TypeError for an argument of the wrong type.
+
+::
+
+    KmqError
+    ├── InputError         (also ValueError)   the caller's argument cannot be used
+    ├── FormatError        (also ValueError)   the bytes of a .kmq file cannot be used
+    │   ├── NewerFormatError                   sound, but this version cannot decode it
+    │   └── LimitError                         sound so far, but larger than the limits allow
+    └── MissingExtraError  (also ImportError)  an optional package is not installed
+"""
+
+from __future__ import annotations
+
+
+class KmqError(Exception):
+    """Base of every error kmq defines."""
+
+
+class InputError(KmqError, ValueError):
+    """An argument cannot be used; the message names the fact and the rule."""
+
+
+class FormatError(KmqError, ValueError):
+    """The bytes of a ``.kmq`` file cannot be used.
+
+    Attributes:
+        chunk: letter of the chunk at fault, or None outside any chunk.
+        offset: byte offset in the file where that chunk (or the fault) begins, or None.
+    """
+
+    def __init__(self, message: str, *, chunk: str | None = None, offset: int | None = None):
+        """Append chunk and offset, where known, to the message."""
+        where = [f"chunk {chunk!r}"] if chunk is not None else []
+        where += [f"offset {offset}"] if offset is not None else []
+        super().__init__(f"{message} ({', '.join(where)})" if where else message)
+        self.chunk = chunk
+        self.offset = offset
+
+
+class NewerFormatError(FormatError):
+    """The file uses a version, method or critical chunk that this kmq does not know."""
+
+
+class LimitError(FormatError):
+    """The file asks for more pixels or bytes than the reader's limits allow."""
+
+
+class MissingExtraError(KmqError, ImportError):
+    """An optional package is needed; the message names the extra that installs it."""

@@ -1,0 +1,40 @@
+"""The one place that spells jit options."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numba
+from numba.core import types
+from numba.extending import intrinsic
+
+
+def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile `function` on first use: no GIL, no fastmath, cached on disk where that is possible.
+
+    IEEE arithmetic as written, so that each machine computes the same bits; where speed needs a
+    fused multiply-add, kernels spell it `fma`. Without a writable cache folder numba raises when
+    it decorates, that is on import; then the kernel is compiled anew in each process.
+    """
+    try:
+        return numba.njit(function, nogil=True, cache=True, error_model="numpy")
+    except RuntimeError:
+        return numba.njit(function, nogil=True, error_model="numpy")
+
+
+def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a small function that only kernels of the same file call; never cached alone."""
+    return numba.njit(function, nogil=True, error_model="numpy", inline="never")
+
+
+@intrinsic
+def fma(typingctx, a, b, c):
+    """a · b + c, rounded once, the same on every machine (LLVM's ``llvm.fma``)."""
+    if not (a == b == c and isinstance(a, types.Float)):
+        return None
+
+    def codegen(context, builder, signature, args):
+        return builder.fma(*args)
+
+    return a(a, b, c), codegen

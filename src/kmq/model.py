@@ -1,0 +1,377 @@
+"""The things every part of kmq speaks about: pixel formats, indexed images, histograms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kmq.errors import InputError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+MAX_COLORS = 65_536
+"""Most colours a palette holds: what a uint16 index can address."""
+
+MAX_SIDE = 2**31 - 1
+"""Longest side of a picture in pixels: what signed 32-bit programs can address."""
+
+
+class PixelFormat(Enum):
+    """What one pixel of a picture is.
+
+    Attributes:
+        label: the name used in messages, on the command line and for ``pixel_format=``.
+        code: the number a ``.kmq`` header stores.
+        channels: samples per pixel.
+        depth: bits per sample; samples range from 0 to 2**depth - 1.
+    """
+
+    BILEVEL = ("1", 0, 1, 1)
+    GREY8 = ("L", 1, 1, 8)
+    GREY8_ALPHA = ("LA", 2, 2, 8)
+    GREY16 = ("L16", 3, 1, 16)
+    GREY16_ALPHA = ("LA16", 4, 2, 16)
+    RGB24 = ("RGB", 5, 3, 8)
+    RGBA32 = ("RGBA", 6, 4, 8)
+    RGB48 = ("RGB48", 7, 3, 16)
+    RGBA64 = ("RGBA64", 8, 4, 16)
+    CMYK32 = ("CMYK", 9, 4, 8)
+
+    def __init__(self, label: str, code: int, channels: int, depth: int):
+        self.label = label
+        self.code = code
+        self.channels = channels
+        self.depth = depth
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of samples in arrays and palettes: uint8 up to 8 bits, uint16 above."""
+        return np.dtype(np.uint16 if self.depth > 8 else np.uint8)
+
+    @property
+    def max_value(self) -> int:
+        """Largest sample: 1, 255 or 65,535."""
+        return (1 << self.depth) - 1
+
+    @property
+    def has_alpha(self) -> bool:
+        """Whether the last channel is opacity."""
+        return self.label in ("LA", "LA16", "RGBA", "RGBA64")
+
+    @property
+    def bytes_per_pixel(self) -> float:
+        """Memory of one uncompressed pixel: 1/8 for 1-bit, 3 for 24-bit RGB, and so on."""
+        return self.channels * self.depth / 8
+
+    @classmethod
+    def from_label(cls, label: str) -> PixelFormat:
+        """Look a format up by its label; raise InputError naming the labels there are."""
+        for pixel_format in cls:
+            if pixel_format.label == label:
+                return pixel_format
+        labels = ", ".join(pixel_format.label for pixel_format in cls)
+        raise InputError(f"there is no pixel format {label!r}; kmq has {labels}")
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What travels with a picture beside its pixels.
+
+    Attributes:
+        icc_profile: ICC colour profile, or None.
+        exif: EXIF block as Pillow's ``info["exif"]`` has it, or None.
+        xmp: XMP packet (UTF-8 XML), or None.
+        dpi: horizontal and vertical resolution in dots per inch, or None.
+        text: keyword → value.
+        extra: ancillary chunks kmq does not know, kept as (letter, payload) in file order.
+    """
+
+    icc_profile: bytes | None = None
+    exif: bytes | None = None
+    xmp: bytes | None = None
+    dpi: tuple[float, float] | None = None
+    text: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    extra: tuple[tuple[str, bytes], ...] = ()
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a quantization did and what it cost.
+
+    Attributes:
+        colors_in: distinct colours of the picture.
+        colors_out: colours of the palette.
+        mse: mean over the pixels of the squared distance to their palette entry, summed over
+            the channels (the convention of the quantization literature), in squared sample units.
+        psnr: 10 log10(max_value² · channels / mse) in decibels; infinite for an exact result.
+        iterations: Lloyd rounds over all distinct colours.
+        converged: whether the last round moved no centre by more than the tolerance.
+        seed: the seed that was used.
+        seconds: wall time per stage, in the order they ran.
+    """
+
+    colors_in: int
+    colors_out: int
+    mse: float
+    psnr: float
+    iterations: int
+    converged: bool
+    seed: int
+    seconds: Mapping[str, float]
+
+
+@dataclass(frozen=True, eq=False)
+class IndexedImage:
+    """A palette and, for each pixel, which entry it shows. Checked once, then read-only.
+
+    Attributes:
+        palette: (k, channels) uint8 or uint16, 1 ≤ k ≤ 65,536, in the units of `pixel_format`.
+        indices: (height, width) palette positions; uint8 up to 256 colours, uint16 above.
+        pixel_format: what the picture was.
+        metadata: colour profile, EXIF and the like.
+        report: what `quantize` did, or None for an image that was read or built by hand.
+
+    Raises:
+        InputError: a shape, dtype or index does not fit the above.
+        TypeError: palette or indices are not arrays, or pixel_format is not a PixelFormat.
+    """
+
+    palette: np.ndarray[Any, Any]
+    indices: np.ndarray[Any, Any]
+    pixel_format: PixelFormat
+    metadata: Metadata = Metadata()
+    report: Report | None = None
+
+    def __post_init__(self) -> None:
+        """Check palette and indices against each other and make them read-only."""
+        if not isinstance(self.pixel_format, PixelFormat):
+            raise TypeError(
+                f"pixel_format is {type(self.pixel_format).__name__}; it must be a kmq.PixelFormat"
+            )
+        object.__setattr__(self, "palette", _checked_palette(self.palette, self.pixel_format))
+        object.__setattr__(self, "indices", _checked_indices(self.indices, len(self.palette)))
+
+    @property
+    def height(self) -> int:
+        """Rows."""
+        return int(self.indices.shape[0])
+
+    @property
+    def width(self) -> int:
+        """Columns."""
+        return int(self.indices.shape[1])
+
+    @property
+    def n_colors(self) -> int:
+        """Entries of the palette."""
+        return len(self.palette)
+
+    def __eq__(self, other: object) -> bool:
+        """Same pixel format, palette, indices and metadata; the report does not count."""
+        if not isinstance(other, IndexedImage):
+            return NotImplemented
+        return (
+            self.pixel_format is other.pixel_format
+            and np.array_equal(self.palette, other.palette)
+            and np.array_equal(self.indices, other.indices)
+            and self.metadata == other.metadata
+        )
+
+    __hash__ = None  # type: ignore[assignment]  # holds arrays; equal images need not share them
+
+    def __repr__(self) -> str:
+        """One line: size, format, colours."""
+        return (
+            f"<kmq.IndexedImage {self.width}x{self.height} {self.pixel_format.label}, "
+            f"{self.n_colors} colours>"
+        )
+
+    def to_array(self) -> np.ndarray[Any, Any]:
+        """Return the picture with each index replaced by its colour.
+
+        Returns:
+            bool (h, w) for 1-bit; (h, w) for grey; (h, w, channels) otherwise; uint8 or uint16.
+        """
+        samples = self.palette[self.indices]
+        if self.pixel_format.channels == 1:
+            samples = samples[:, :, 0]
+        return samples.astype(np.bool_) if self.pixel_format is PixelFormat.BILEVEL else samples
+
+    def to_pillow(self) -> Image:
+        """Return a Pillow image: mode P where Pillow's palettes can hold this one, else direct.
+
+        Raises:
+            InputError: Pillow has no mode for the pixel format (16-bit RGB, RGBA and grey-alpha).
+        """
+        from kmq.stages.pixels import to_pillow
+
+        return to_pillow(self)
+
+    @classmethod
+    def from_pillow(cls, picture: Image) -> IndexedImage:
+        """Take palette and indices of a mode P, PA, L or 1 Pillow image exactly as they are.
+
+        Raises:
+            InputError: any other mode; `kmq.quantize` takes those.
+        """
+        from kmq.stages.pixels import indexed_from_pillow
+
+        return indexed_from_pillow(picture)
+
+
+@dataclass(frozen=True, eq=False)
+class Pixels:
+    """A picture at the door of the pipeline, whatever it came from.
+
+    Attributes:
+        samples: (height, width, channels) uint8 or uint16, C order, native byte order; 1-bit
+            pictures hold 0 and 1; pixels of alpha 0 are all zero.
+        pixel_format: what one pixel is.
+        metadata: what travels along; the EXIF orientation is already applied and reset.
+    """
+
+    samples: np.ndarray[Any, Any]
+    pixel_format: PixelFormat
+    metadata: Metadata = Metadata()
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a reader accepts before it asks for memory.
+
+    Attributes:
+        pixels: most pixels of a picture. The default is where Pillow, too, refuses to go on
+            (twice its `MAX_IMAGE_PIXELS`).
+        metadata_bytes: most bytes of one metadata item after inflating it.
+    """
+
+    pixels: int = 178_956_970
+    metadata_bytes: int = 64 * 2**20
+
+
+@dataclass(frozen=True)
+class ChunkInfo:
+    """One chunk of a file: its letter, where it starts, and how long its payload is, in bytes."""
+
+    letter: str
+    offset: int
+    length: int
+
+
+@dataclass(frozen=True)
+class StripInfo:
+    """One strip of a file.
+
+    Attributes:
+        row: first row of the picture it covers.
+        height: rows it covers.
+        offset: where its chunk starts in the file, in bytes.
+        length: payload of that chunk in bytes.
+        method: how its indices are coded; see FORMAT.md.
+    """
+
+    row: int
+    height: int
+    offset: int
+    length: int
+    method: int
+
+
+@dataclass(frozen=True, eq=False)
+class FileInfo:
+    """What a ``.kmq`` file says about itself without decoding its pixels.
+
+    Attributes:
+        version: version of the format, from 1.
+        pixel_format: what the picture is.
+        height: rows.
+        width: columns.
+        palette: (k, channels) uint8 or uint16.
+        metadata: colour profile, EXIF and the like.
+        strip_height: rows of each strip but perhaps the last.
+        strips: the strips, top to bottom.
+        chunks: all chunks in file order.
+        file_size: bytes of the whole file.
+    """
+
+    version: int
+    pixel_format: PixelFormat
+    height: int
+    width: int
+    palette: np.ndarray[Any, Any]
+    metadata: Metadata
+    strip_height: int
+    strips: tuple[StripInfo, ...]
+    chunks: tuple[ChunkInfo, ...]
+    file_size: int
+
+    @property
+    def n_colors(self) -> int:
+        """Entries of the palette."""
+        return len(self.palette)
+
+    @property
+    def memory(self) -> float:
+        """Bytes of the uncompressed picture: height × width × bytes per pixel."""
+        return self.height * self.width * self.pixel_format.bytes_per_pixel
+
+    @property
+    def bits_per_pixel(self) -> float:
+        """Bits of the whole file per pixel."""
+        return 8 * self.file_size / (self.height * self.width)
+
+
+def index_dtype(n_colors: int) -> np.dtype[Any]:
+    """Type of indices into a palette of that many colours: uint8 up to 256, uint16 above."""
+    return np.dtype(np.uint8 if n_colors <= 256 else np.uint16)
+
+
+def _checked_palette(palette: Any, pixel_format: PixelFormat) -> np.ndarray[Any, Any]:
+    if not isinstance(palette, np.ndarray):
+        raise TypeError(f"palette is {type(palette).__name__}; it must be a NumPy array")
+    if palette.dtype != pixel_format.dtype:
+        raise InputError(
+            f"palette is {palette.dtype}; pixel format {pixel_format.label} "
+            f"has {pixel_format.dtype} samples"
+        )
+    if palette.ndim != 2 or palette.shape[1] != pixel_format.channels:
+        raise InputError(
+            f"palette has shape {palette.shape}; pixel format {pixel_format.label} "
+            f"needs (colours, {pixel_format.channels})"
+        )
+    if not 1 <= len(palette) <= MAX_COLORS:
+        raise InputError(f"palette has {len(palette)} colours; it holds 1 to {MAX_COLORS}")
+    if palette.max() > pixel_format.max_value:
+        raise InputError(
+            f"palette has a sample of {palette.max()}; pixel format {pixel_format.label} "
+            f"goes up to {pixel_format.max_value}"
+        )
+    return _read_only(palette, palette.dtype)
+
+
+def _checked_indices(indices: Any, n_colors: int) -> np.ndarray[Any, Any]:
+    if not isinstance(indices, np.ndarray):
+        raise TypeError(f"indices are {type(indices).__name__}; they must be a NumPy array")
+    if indices.dtype not in (np.uint8, np.uint16):
+        raise InputError(f"indices are {indices.dtype}; they must be uint8 or uint16")
+    if indices.ndim != 2 or 0 in indices.shape:
+        raise InputError(f"indices have shape {indices.shape}; they need (height, width) above 0")
+    if max(indices.shape) > MAX_SIDE:
+        raise InputError(f"indices have shape {indices.shape}; a side holds up to {MAX_SIDE}")
+    largest = int(indices.max())
+    if largest >= n_colors:
+        raise InputError(f"an index is {largest}; the palette has {n_colors} colours, from 0")
+    return _read_only(indices, index_dtype(n_colors))
+
+
+def _read_only(array: np.ndarray[Any, Any], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+    """Return a C-ordered read-only view, or a copy where the array is not so already."""
+    view = np.ascontiguousarray(array, dtype=dtype.newbyteorder("=")).view()
+    view.flags.writeable = False
+    return view

@@ -1,0 +1,119 @@
+"""One pool of worker threads for the whole process, shared by every call.
+
+Work is cut into chunks whose bounds depend on the input alone, so results do not depend on the
+number of threads. The calling thread always works too: a full or missing pool slows a call down
+but cannot stop it, and nested or concurrent calls cannot deadlock.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from kmq.errors import InputError
+
+MAX_THREADS = 256
+
+_pool: ThreadPoolExecutor | None = None
+_pool_size = 0
+_pool_lock = threading.Lock()
+
+
+def _forget_pool() -> None:
+    """After a fork the workers are gone and the lock may be held by a thread that no longer is."""
+    global _pool, _pool_lock
+    _pool = None
+    _pool_lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_pool)
+
+
+def available_cores() -> int:
+    """Cores this process may run on (its affinity mask where the system has one)."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def resolve_threads(n_threads: int | None) -> int:
+    """Return how many threads a call may use.
+
+    In this order: the argument; the environment's ``KMQ_NUM_THREADS``; 1 inside a worker of a
+    process pool, where the pool already uses the cores; ``OMP_NUM_THREADS`` (which joblib sets in
+    its workers) if it is below the number of cores; the number of cores.
+
+    Raises:
+        InputError: a number outside 1 to 256, or an environment variable that is no number.
+    """
+    if n_threads is not None:
+        return _checked(n_threads, "n_threads")
+    if text := os.environ.get("KMQ_NUM_THREADS"):
+        return _checked(text, "KMQ_NUM_THREADS")
+    process = sys.modules.get("multiprocessing.process")
+    if process is not None and process.current_process().daemon:
+        return 1
+    openmp = os.environ.get("OMP_NUM_THREADS", "")
+    cores = available_cores()
+    return max(1, min(cores, int(openmp), MAX_THREADS)) if openmp.isdigit() else cores
+
+
+def _checked(number: int | str, name: str) -> int:
+    try:
+        threads = int(number)
+    except ValueError:
+        threads = 0
+    if not 1 <= threads <= MAX_THREADS or isinstance(number, float):
+        raise InputError(f"{name} is {number!r}; it must be a whole number, 1 to {MAX_THREADS}")
+    return threads
+
+
+def run_chunks(work: Callable[[int], object], n_chunks: int, n_threads: int) -> None:
+    """Call ``work(0) … work(n_chunks - 1)``, each once, on up to `n_threads` threads.
+
+    Returns when all are done. The first exception stops the handing out of further chunks and is
+    raised here. `work` runs kernels that release the GIL and writes to its own chunk's output.
+    """
+    if n_chunks == 1 or n_threads == 1:
+        for chunk in range(n_chunks):
+            work(chunk)
+        return
+    numbers = itertools.count()  # next() on it is atomic
+    failed = threading.Event()
+
+    def drain() -> None:
+        try:
+            while not failed.is_set() and (chunk := next(numbers)) < n_chunks:
+                work(chunk)
+        except BaseException:
+            failed.set()
+            raise
+
+    n_helpers = min(n_threads, n_chunks) - 1
+    helpers = _submit(drain, n_helpers)
+    try:
+        drain()
+    finally:
+        # A helper that never got a thread has nothing left to do; one that runs must end first,
+        # since it writes to buffers of the caller.
+        errors = [helper.exception() for helper in helpers if not helper.cancel()]
+    for error in errors:
+        if error is not None:
+            raise error
+
+
+def _submit(work: Callable[[], None], n_helpers: int) -> list[Future[None]]:
+    """Hand `work` to threads of the pool, which is made on first use and only ever grows."""
+    global _pool, _pool_size
+    with _pool_lock:  # held while submitting, so that no other call retires the pool in between
+        if _pool is None or _pool_size < n_helpers:
+            if _pool is not None:
+                _pool.shutdown(wait=False)
+            _pool_size = max(available_cores() - 1, n_helpers)
+            _pool = ThreadPoolExecutor(_pool_size, thread_name_prefix="kmq")
+        return [_pool.submit(work) for _ in range(n_helpers)]
