@@ -1,0 +1,108 @@
+"""How far a picture is from its original: squared error, PSNR and SSIM.
+
+Pictures are `(height, width)` or `(height, width, channels)` arrays of one shape, uint8, uint16 or
+bool, as `Pixels.samples` and `IndexedImage.to_array` give them. Work is done a block at a time, so
+memory stays at a few megabytes whatever the size.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from kmq.model import PixelFormat
+
+SSIM_SIGMA = 1.5
+SSIM_WINDOW = 11
+"""Side of the Gaussian window in pixels; SSIM is not defined for a shorter side."""
+
+_MSE_SAMPLES = 1 << 18  # per block: its int64 differences fit a second-level cache
+_SSIM_TILE = 64  # window positions a side; larger ones multiply more zeros, smaller ones call more
+
+
+def mse(original: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> float:
+    """Mean over the pixels of the squared difference, summed over the channels.
+
+    Exact up to one rounding: sums are integers. About 2 ns a sample.
+    """
+    height, width = map(int, original.shape[:2])
+    rows = max(1, _MSE_SAMPLES * height // original.size)
+    total = 0
+    for top in range(0, height, rows):
+        difference = original[top : top + rows].astype(np.int64)
+        difference -= other[top : top + rows]
+        total += int(np.vdot(difference, difference))
+    return total / (height * width)
+
+
+def psnr(squared_error: float, pixel_format: PixelFormat) -> float:
+    """Turn `mse` into decibels: 10 log10(max_value² · channels / mse); infinite for an mse of 0."""
+    if squared_error == 0:
+        return math.inf
+    return 10 * math.log10(pixel_format.max_value**2 * pixel_format.channels / squared_error)
+
+
+def ssim(original: np.ndarray[Any, Any], other: np.ndarray[Any, Any], max_value: int) -> float:
+    """Mean structural similarity, from -1 to 1, where 1 means equal.
+
+    Wang, Bovik, Sheikh and Simoncelli 2004: an 11 × 11 Gaussian window of σ = 1.5, K1 = 0.01,
+    K2 = 0.03, only where the window lies inside the picture; the mean over the channels, alpha
+    among them. The same as scikit-image's ``structural_similarity`` with ``gaussian_weights=True,
+    use_sample_covariance=False``. About 40 ns a sample.
+
+    Returns:
+        NaN for a picture with a side below 11 pixels.
+    """
+    height, width = map(int, original.shape[:2])
+    inside = SSIM_WINDOW - 1
+    if min(height, width) <= inside:
+        return math.nan
+    total = 0.0
+    for top in range(0, height - inside, _SSIM_TILE):
+        for left in range(0, width - inside, _SSIM_TILE):
+            tile = np.s_[top : top + _SSIM_TILE + inside, left : left + _SSIM_TILE + inside]
+            total += _ssim_sum(_planes(original[tile]), _planes(other[tile]), max_value)
+    channels = original.size // (height * width)
+    return total / ((height - inside) * (width - inside) * channels)
+
+
+def _planes(tile: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return (channels, height, width) float64."""
+    samples = tile if tile.ndim == 3 else tile[:, :, np.newaxis]
+    return np.ascontiguousarray(samples.transpose(2, 0, 1), dtype=np.float64)
+
+
+def _ssim_sum(x: np.ndarray[Any, Any], y: np.ndarray[Any, Any], max_value: int) -> float:
+    """Sum the index over all channels and window positions of a tile.
+
+    The index needs the two variances only as their sum, so four blurred planes do. A blur is a
+    product with a banded matrix from either side: over a tile this small it is faster than eleven
+    passes, although most of the band is zero.
+    """
+    height, width = x.shape[1:]
+    planes = np.concatenate((x, y, x * x + y * y, x * y))
+    blurred = _window_matrix(height) @ planes @ _window_matrix(width).T
+    mean_x, mean_y, squares, products = np.split(blurred, 4)
+    mean_squares = mean_x * mean_x + mean_y * mean_y
+    mean_products = mean_x * mean_y
+    c1 = (0.01 * max_value) ** 2
+    c2 = (0.03 * max_value) ** 2
+    above = (2 * mean_products + c1) * (2 * (products - mean_products) + c2)
+    below = (mean_squares + c1) * (squares - mean_squares + c2)
+    return float((above / below).sum())
+
+
+@lru_cache(maxsize=8)  # whole tiles, and those at the right and lower edge
+def _window_matrix(side: int) -> np.ndarray[Any, Any]:
+    """Return (side - 10, side): row i weighs samples i to i + 10 by the Gaussian."""
+    offsets = np.arange(SSIM_WINDOW) - SSIM_WINDOW // 2
+    weights = np.exp(-0.5 * (offsets / SSIM_SIGMA) ** 2)
+    weights /= weights.sum()
+    positions = side - SSIM_WINDOW + 1
+    matrix = np.zeros((positions, side))
+    for position in range(positions):
+        matrix[position, position : position + SSIM_WINDOW] = weights
+    return matrix

@@ -1,0 +1,103 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kmq.model import PixelFormat
+from kmq.stages import metrics
+
+
+def noisy_pair(shape, dtype=np.uint8, spread=25):
+    rng = np.random.default_rng(sum(shape))
+    top = np.iinfo(dtype).max
+    original = rng.integers(0, top + 1, shape)
+    other = np.clip(original + rng.integers(-spread, spread + 1, shape), 0, top)
+    return original.astype(dtype), other.astype(dtype)
+
+
+def naive_mse(original, other):
+    height, width = original.shape[:2]
+    return sum((int(a) - int(b)) ** 2 for a, b in zip(original.flat, other.flat, strict=True)) / (
+        height * width
+    )
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype"),
+    [((7, 5), np.uint8), ((1, 1, 3), np.uint8), ((9, 4, 4), np.uint16), ((3, 300, 2), np.uint8)],
+)
+def test_mse_sums_over_channels(shape, dtype):
+    original, other = noisy_pair(shape, dtype)
+    assert metrics.mse(original, other) == naive_mse(original, other)
+
+
+def test_mse_of_1_bit_counts_differing_pixels():
+    original = np.zeros((4, 5), np.bool_)
+    other = original.copy()
+    other[1, 2] = other[3, 4] = True
+    assert metrics.mse(original, other) == 2 / 20
+
+
+def test_mse_of_the_widest_samples_does_not_overflow():
+    black = np.zeros((1100, 300, 3), np.uint16)
+    assert metrics.mse(black, np.full_like(black, 65535)) == 3 * 65535**2
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 4), st.integers(1, 500))
+def test_mse_does_not_depend_on_the_block(height, width, channels, block):
+    original, other = noisy_pair((height, width, channels))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(metrics, "_MSE_SAMPLES", block)
+        assert metrics.mse(original, other) == naive_mse(original, other)
+
+
+def test_psnr_of_known_errors():
+    assert metrics.psnr(255**2 * 3, PixelFormat.RGB24) == 0
+    assert metrics.psnr(65535**2 / 1000, PixelFormat.GREY16) == pytest.approx(30)
+    assert metrics.psnr(0, PixelFormat.GREY8) == math.inf
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype"),
+    [
+        ((11, 11), np.uint8),
+        ((75, 74), np.uint8),
+        ((138, 11, 3), np.uint8),
+        ((90, 160, 4), np.uint8),
+        ((70, 80, 3), np.uint16),
+    ],
+)
+def test_ssim_agrees_with_scikit_image(shape, dtype):
+    structural_similarity = pytest.importorskip("skimage.metrics").structural_similarity
+    max_value = int(np.iinfo(dtype).max)
+    original, other = noisy_pair(shape, dtype, spread=max_value // 5)
+    expected = structural_similarity(
+        original,
+        other,
+        data_range=max_value,
+        gaussian_weights=True,
+        use_sample_covariance=False,
+        channel_axis=2 if len(shape) == 3 else None,
+    )
+    assert 0.1 < expected < 0.99
+    assert metrics.ssim(original, other, max_value) == pytest.approx(expected, abs=1e-9)
+
+
+def test_ssim_of_equal_pictures_is_one():
+    original, _ = noisy_pair((40, 30, 3))
+    assert metrics.ssim(original, original, 255) == pytest.approx(1, abs=1e-12)
+
+
+def test_ssim_of_1_bit():
+    original = np.indices((30, 30)).sum(axis=0) % 3 == 0
+    assert metrics.ssim(original, original, 1) == pytest.approx(1, abs=1e-12)
+    assert metrics.ssim(original, ~original, 1) < 0
+
+
+@pytest.mark.parametrize("shape", [(10, 50), (50, 10, 3)])
+def test_ssim_needs_room_for_its_window(shape):
+    original, other = noisy_pair(shape)
+    assert math.isnan(metrics.ssim(original, other, 255))
