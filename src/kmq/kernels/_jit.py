@@ -38,3 +38,15 @@ def fma(typingctx, a, b, c):
         return builder.fma(*args)
 
     return a(a, b, c), codegen
+
+
+@intrinsic
+def popcount(typingctx, bits):
+    """Return how many bits of an unsigned integer are set (LLVM's ``llvm.ctpop``)."""
+    if not isinstance(bits, types.Integer):
+        return None
+
+    def codegen(context, builder, signature, args):
+        return builder.ctpop(args[0])
+
+    return bits(bits), codegen
