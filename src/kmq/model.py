@@ -241,6 +241,23 @@ class Pixels:
     metadata: Metadata = Metadata()
 
 
+@dataclass(frozen=True, eq=False)
+class ColorHistogram:
+    """The distinct colours of one or more pictures and how often each occurs.
+
+    The one statistic k-means on pictures needs.
+
+    Attributes:
+        colors: (m, channels) uint8 or uint16, distinct, ordered by interleaved bits (Morton order).
+        counts: (m,) int64, above 0.
+        pixel_format: what one pixel is.
+    """
+
+    colors: np.ndarray[Any, Any]
+    counts: np.ndarray[Any, Any]
+    pixel_format: PixelFormat
+
+
 @dataclass(frozen=True)
 class Limits:
     """What a reader accepts before it asks for memory.

@@ -1,0 +1,190 @@
+"""Pixels → the distinct colours, how often each occurs, and which one each pixel shows."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from kmq.model import ColorHistogram, PixelFormat, index_dtype
+from kmq.threads import run_chunks
+
+_BITMAP_KEY_BITS = 24
+"""Longest key counted by bitmap: 2^24 bits are 2 MiB a chunk."""
+
+_CHUNK = 1 << 18
+"""Pixels of a chunk: large against a thread's wake-up, small against a picture."""
+
+
+@dataclass(frozen=True)
+class ColorMap:
+    """A histogram and the way back from its colours to the picture.
+
+    Attributes:
+        histogram: the distinct colours in Morton order with their counts.
+        keys: (m,) uint32 or uint64, ascending: the Morton key of each colour.
+        ids: (height, width) uint32: which colour each pixel shows.
+    """
+
+    histogram: ColorHistogram
+    keys: np.ndarray[Any, Any]
+    ids: np.ndarray[Any, Any]
+
+
+def map_colors(
+    samples: np.ndarray[Any, Any], pixel_format: PixelFormat, n_threads: int
+) -> ColorMap:
+    """Count the distinct colours of (height, width, channels) samples in O(pixels)."""
+    rows = samples.reshape(-1, samples.shape[2]).view(np.uint8)
+    n_bytes = rows.shape[1]
+    encode, decode = _spread_tables(samples.dtype, samples.shape[2])
+    count = _count_by_bitmap if 8 * n_bytes <= _BITMAP_KEY_BITS else _count_by_hash
+    keys, counts, ids = count(rows, encode, n_threads)
+    packed = np.empty(len(keys), np.uint64)
+    _spread(keys.view(np.uint8).reshape(len(keys), -1), decode, packed, n_threads)
+    colors = packed.view(np.uint8).reshape(-1, 8)[:, :n_bytes]
+    colors = np.ascontiguousarray(colors).view(samples.dtype)
+    histogram = ColorHistogram(colors, counts, pixel_format)
+    return ColorMap(histogram, keys, ids.reshape(samples.shape[:2]))
+
+
+def map_labels(
+    ids: np.ndarray[Any, Any], labels: np.ndarray[Any, Any], n_colors: int, n_threads: int
+) -> np.ndarray[Any, Any]:
+    """Return the (height, width) palette indices, given the label of each distinct colour."""
+    from kmq.kernels.histogram import look_up
+
+    dtype = index_dtype(n_colors)
+    labels = labels.astype(dtype)
+    flat = ids.reshape(-1)
+    indices = np.empty(flat.size, dtype)
+
+    def work(chunk: int) -> None:
+        pixels = slice(chunk * _CHUNK, (chunk + 1) * _CHUNK)
+        look_up(flat[pixels], labels, indices[pixels])
+
+    run_chunks(work, -(-flat.size // _CHUNK), n_threads)
+    return indices.reshape(ids.shape)
+
+
+def _spread(
+    rows: np.ndarray[Any, Any],
+    tables: np.ndarray[Any, Any],
+    out_keys: np.ndarray[Any, Any],
+    n_threads: int,
+) -> None:
+    """Run the `spread` kernel over chunks of rows."""
+    from kmq.kernels.histogram import spread
+
+    run = spread[rows.shape[1]]
+
+    def work(chunk: int) -> None:
+        part = slice(chunk * _CHUNK, (chunk + 1) * _CHUNK)
+        run(rows[part], tables, out_keys[part])
+
+    run_chunks(work, -(-len(rows) // _CHUNK), n_threads)
+
+
+def _count_by_bitmap(
+    rows: np.ndarray[Any, Any], encode: np.ndarray[Any, Any], n_threads: int
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Return ascending distinct keys, their counts, and the rank of each pixel's key."""
+    from kmq.kernels.histogram import list_bitmap, mark, rank_and_count, rank_bitmap, spread
+
+    run_spread = spread[rows.shape[1]]
+    n_pixels = len(rows)
+    ids = np.empty(n_pixels, np.uint32)
+    parts = _even_parts(n_pixels, max(1, min(8, n_pixels >> 17)))
+    bitmaps = np.zeros((len(parts), max(1, (1 << 8 * rows.shape[1]) // 64)), np.uint64)
+
+    def mark_part(part: int) -> None:
+        run_spread(rows[parts[part]], encode, ids[parts[part]])
+        mark(ids[parts[part]], bitmaps[part])
+
+    run_chunks(mark_part, len(parts), n_threads)
+    bitmap = bitmaps[0]
+    for other in bitmaps[1:]:
+        bitmap |= other
+    ranks = np.empty(bitmap.size, np.uint32)
+    keys = np.empty(rank_bitmap(bitmap, ranks), np.uint32)
+    list_bitmap(bitmap, keys)
+
+    # Each part counts for itself, with all their counts together no larger than the picture.
+    parts = _even_parts(n_pixels, max(1, min(len(parts), n_pixels // len(keys))))
+    counts = np.zeros((len(parts), len(keys)), np.uint32)
+
+    def count_part(part: int) -> None:
+        rank_and_count(bitmap, ranks, ids[parts[part]], counts[part])
+
+    run_chunks(count_part, len(parts), n_threads)
+    return keys, counts.sum(axis=0, dtype=np.int64), ids
+
+
+def _count_by_hash(
+    rows: np.ndarray[Any, Any], encode: np.ndarray[Any, Any], n_threads: int
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Return the same for keys of up to 64 bits."""
+    from kmq.kernels.histogram import fill_table, number_keys, renumber_and_count
+
+    pixel_keys = np.empty(len(rows), np.uint64)
+    _spread(rows, encode, pixel_keys, n_threads)
+    ids = np.empty(len(rows), np.uint32)
+    position, n_known, log_slots = 0, 0, 16
+    unique = np.empty(0, np.uint64)
+    while position < len(rows):
+        log_slots += 1
+        # np.resize would repeat what is there; only the first n_known keys are meant.
+        unique = np.concatenate([unique[:n_known], np.empty(1 << (log_slots - 1), np.uint64)])
+        table_keys = np.empty(1 << log_slots, np.uint64)
+        table_ids = np.zeros(1 << log_slots, np.uint32)
+        shift = np.uint64(64 - log_slots)
+        fill_table(unique, n_known, shift, table_keys, table_ids)
+        position, n_known = number_keys(
+            pixel_keys, position, n_known, shift, table_keys, table_ids, unique, ids
+        )
+    order = np.argsort(unique[:n_known], kind="stable")
+    new_ids = np.empty(n_known, np.uint32)
+    new_ids[order] = np.arange(n_known, dtype=np.uint32)
+    counts = np.zeros(n_known, np.uint32)
+    renumber_and_count(new_ids, ids, counts)
+    return unique[order], counts.astype(np.int64), ids
+
+
+def _even_parts(size: int, n_parts: int) -> list[slice]:
+    bounds = [size * part // n_parts for part in range(n_parts + 1)]
+    return [slice(start, stop) for start, stop in pairwise(bounds)]
+
+
+@lru_cache(maxsize=16)
+def _spread_tables(
+    dtype: np.dtype[Any], channels: int
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Return the tables (bytes, 256) from the bytes of samples to Morton keys, and back.
+
+    Bit t of channel c is bit t · channels + (channels - 1 - c) of the key.
+    """
+    n_bytes = dtype.itemsize * channels
+    key_bytes = 4 if 8 * n_bytes <= _BITMAP_KEY_BITS else 8
+    encode = np.zeros((n_bytes, 256), np.uint64)
+    decode = np.zeros((key_bytes, 256), np.uint64)
+    value = np.arange(256, dtype=np.uint64)
+    for channel in range(channels):
+        for bit in range(8 * dtype.itemsize):
+            key_bit = bit * channels + channels - 1 - channel
+            row = channel * dtype.itemsize + _byte_position(bit // 8, dtype.itemsize)
+            key_row = _byte_position(key_bit // 8, key_bytes)
+            color_bit = 8 * _byte_position(row, 8) + bit % 8
+            encode[row] |= (value >> np.uint64(bit % 8) & np.uint64(1)) << np.uint64(key_bit)
+            decode[key_row] |= (value >> np.uint64(key_bit % 8) & np.uint64(1)) << np.uint64(
+                color_bit
+            )
+    return encode.astype(np.uint32 if key_bytes == 4 else np.uint64), decode
+
+
+def _byte_position(significance: int, size: int) -> int:
+    """Return where the byte of that significance stands in memory in a number of `size` bytes."""
+    return significance if sys.byteorder == "little" else size - 1 - significance
