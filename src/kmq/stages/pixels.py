@@ -1,0 +1,860 @@
+"""Between pictures (arrays, Pillow images, files) and the samples or palettes kmq works on.
+
+Reading ends in `Pixels`: C order, native bytes, upright, with nothing hidden under alpha 0.
+Writing starts from an `IndexedImage` and keeps every sample, or refuses.
+
+Pillow decodes and encodes; where it would cut 16-bit samples to 8 bits, imagecodecs (PNG) and
+tifffile (TIFF) of the extra ``deep`` take over.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import math
+import os
+import re
+import struct
+import sys
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, NamedTuple
+
+import numpy as np
+
+from kmq.atomic import replacing
+from kmq.errors import InputError, KmqError, MissingExtraError
+from kmq.model import MAX_SIDE, IndexedImage, Limits, Metadata, PixelFormat, Pixels
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from PIL.PngImagePlugin import PngInfo
+    from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
+Array = np.ndarray[Any, Any]
+
+_ARRAY_FORMATS = {
+    (np.dtype(np.bool_), 1): PixelFormat.BILEVEL,
+    (np.dtype(np.uint8), 1): PixelFormat.GREY8,
+    (np.dtype(np.uint8), 2): PixelFormat.GREY8_ALPHA,
+    (np.dtype(np.uint8), 3): PixelFormat.RGB24,
+    (np.dtype(np.uint8), 4): PixelFormat.RGBA32,
+    (np.dtype(np.uint16), 1): PixelFormat.GREY16,
+    (np.dtype(np.uint16), 2): PixelFormat.GREY16_ALPHA,
+    (np.dtype(np.uint16), 3): PixelFormat.RGB48,
+    (np.dtype(np.uint16), 4): PixelFormat.RGBA64,
+}
+
+_WITH_ALPHA = {
+    PixelFormat.BILEVEL: PixelFormat.GREY8_ALPHA,
+    PixelFormat.GREY8: PixelFormat.GREY8_ALPHA,
+    PixelFormat.GREY16: PixelFormat.GREY16_ALPHA,
+    PixelFormat.RGB24: PixelFormat.RGBA32,
+}
+
+_DIRECT_MODES = {
+    "L": PixelFormat.GREY8,
+    "LA": PixelFormat.GREY8_ALPHA,
+    "RGB": PixelFormat.RGB24,
+    "RGBA": PixelFormat.RGBA32,
+    "CMYK": PixelFormat.CMYK32,
+}
+_PILLOW_MODES = {pixel_format: mode for mode, pixel_format in _DIRECT_MODES.items()} | {
+    PixelFormat.BILEVEL: "1",
+    PixelFormat.GREY16: "I;16",
+}
+
+# Modes that say the same as another one: alpha already multiplied in, a fourth byte of padding.
+_EQUIVALENT_MODES = {"La": "LA", "RGBa": "RGBA", "RGBX": "RGB"}
+
+_CONVERSIONS = {
+    "F": 'scale it to 0 to 255 and convert to "L", or pass a uint16 array',
+    "HSV": 'convert to "RGB"',
+    "LAB": 'convert to "RGB"',
+    "YCbCr": 'convert to "RGB"',
+}
+
+# Here the frames Pillow counts are parts of one picture: a phone's depth map, an editor's layers.
+_FRAMES_ARE_PARTS = {"MPO", "PSD"}
+
+_EXIF_ORIENTATION = 0x0112
+_STRIP_BYTES = 1 << 20
+
+
+def read_pixels(picture: Any, pixel_format: str | PixelFormat | None = None) -> Pixels:
+    """Turn any picture kmq takes into samples.
+
+    Args:
+        picture: a NumPy array, (height, width) or (height, width, 1 to 4 channels), bool, uint8
+            or uint16, in any byte and memory order; a Pillow image, whose current frame is meant;
+            or the path of a picture file with one frame.
+        pixel_format: what the picture must be. Only (height, width, 4) uint8 arrays need it, to
+            say "CMYK"; they are RGBA otherwise.
+
+    Returns:
+        Samples of the picture, upright (the EXIF orientation is applied and reset), all zero
+        where alpha is 0. They are read-only and may share memory with an array that was passed.
+
+    Raises:
+        InputError: the picture cannot be used; the message says what to convert to.
+        TypeError: `picture` or `pixel_format` is of another type.
+        MissingExtraError: a 16-bit file needs the extra ``deep``.
+        OSError: the file cannot be opened.
+    """
+    wanted = _checked_format(pixel_format)
+    if isinstance(picture, np.ndarray):
+        pixels = _from_array(picture, wanted)
+    elif isinstance(picture, (str, os.PathLike)):
+        pixels = _from_file(picture)
+    elif _is_pillow(picture):
+        pixels = _from_pillow(picture)
+    else:
+        raise TypeError(
+            f"picture is {type(picture).__name__}; "
+            "kmq takes a NumPy array, a Pillow image or a path"
+        )
+    if wanted not in (None, pixels.pixel_format):
+        raise InputError(
+            f"picture is {pixels.pixel_format.label}, but pixel_format asks for {wanted.label}"
+        )
+    return pixels
+
+
+def _checked_format(pixel_format: Any) -> PixelFormat | None:
+    if pixel_format is None or isinstance(pixel_format, PixelFormat):
+        return pixel_format
+    if isinstance(pixel_format, str):
+        return PixelFormat.from_label(pixel_format)
+    raise TypeError(
+        f"pixel_format is {type(pixel_format).__name__}; it must be a label or a kmq.PixelFormat"
+    )
+
+
+def _is_pillow(picture: Any) -> bool:
+    """Whether it is a Pillow image, without importing Pillow: if it is one, Pillow is loaded."""
+    pillow = sys.modules.get("PIL.Image")
+    return pillow is not None and isinstance(picture, pillow.Image)
+
+
+# ---------------------------------------------------------------------------------------------
+# Arrays
+
+
+def _from_array(picture: Array, wanted: PixelFormat | None) -> Pixels:
+    _check_shape(picture)
+    channels = 1 if picture.ndim == 2 else picture.shape[2]
+    found = _ARRAY_FORMATS.get((picture.dtype.newbyteorder("="), channels))
+    if found is None:
+        raise InputError(_dtype_message(picture))
+    is_cmyk = found is PixelFormat.RGBA32 and wanted is PixelFormat.CMYK32
+    pixel_format = PixelFormat.CMYK32 if is_cmyk else found
+    return _finished(picture.reshape(*picture.shape[:2], channels), pixel_format, Metadata())
+
+
+def _check_shape(picture: Array) -> None:
+    if picture.ndim not in (2, 3) or not 1 <= (*picture.shape, 1)[2] <= 4:
+        hint = ""
+        if picture.ndim == 3 and picture.shape[0] <= 4:
+            hint = "; if the channels come first, move them with numpy.moveaxis(picture, 0, -1)"
+        raise InputError(
+            f"picture has shape {picture.shape}; kmq takes (height, width) or "
+            f"(height, width, channels) with 1 to 4 channels{hint}"
+        )
+    height, width = picture.shape[:2]
+    if not (1 <= height <= MAX_SIDE and 1 <= width <= MAX_SIDE):
+        raise InputError(
+            f"picture has {height} rows and {width} columns; kmq takes 1 to {MAX_SIDE} of each"
+        )
+
+
+def _dtype_message(picture: Array) -> str:
+    if picture.dtype == np.bool_:
+        return (
+            f"picture is bool with {picture.shape[2]} channels; 1-bit pictures have one: "
+            "convert with (255 * picture).astype(numpy.uint8)"
+        )
+    if picture.dtype.kind == "f":
+        remedy = "multiply by 255 if it goes from 0 to 1, round and convert"
+    else:
+        remedy = "convert to uint8 if its samples go from 0 to 255, to uint16 up to 65535"
+    return f"picture is {picture.dtype}; kmq takes uint8, uint16 or bool: {remedy}"
+
+
+def _finished(
+    samples: Array, pixel_format: PixelFormat, metadata: Metadata, orientation: int = 1
+) -> Pixels:
+    """Bring samples (height, width, channels) into the one form the pipeline knows."""
+    if samples.dtype == np.bool_:
+        # The bytes of a bool array may be other than 0 and 1: Pillow's are 0 and 255.
+        samples = (samples.view(np.uint8) != 0).view(np.uint8)
+    samples = _upright(samples, orientation)
+    samples = np.ascontiguousarray(samples, dtype=pixel_format.dtype)
+    if pixel_format.has_alpha:
+        samples = _without_hidden(samples)
+    samples = samples.view(np.ndarray)
+    samples.flags.writeable = False
+    return Pixels(samples, pixel_format, metadata)
+
+
+def _without_hidden(samples: Array) -> Array:
+    """Zero the pixels of alpha 0; a copy only where one of them shows a colour."""
+    height, width, channels = samples.shape
+    packed = samples.view(f"u{channels * samples.itemsize}")[:, :, 0]
+    transparent = samples[:, :, -1] == 0
+    if not packed[transparent].any():
+        return samples
+    cleared = np.where(transparent, packed.dtype.type(0), packed)
+    return cleared.view(samples.dtype).reshape(height, width, channels)
+
+
+def _upright(samples: Array, orientation: int) -> Array:
+    """Apply one of the eight EXIF orientations; 1 is upright."""
+    if orientation >= 5:  # 5 to 8 are 1, 4, 3 and 2 after the sides have changed places
+        samples = _transposed(samples)
+        orientation = {5: 1, 6: 2, 7: 3, 8: 4}[orientation]
+    if orientation in (2, 3):
+        samples = samples[:, ::-1]
+    if orientation in (3, 4):
+        samples = samples[::-1]
+    return samples
+
+
+def _transposed(samples: Array) -> Array:
+    """Swap rows and columns by blocks of rows, twice as fast as one copy of the whole."""
+    height, width, channels = samples.shape
+    whole = np.ascontiguousarray(samples).view(f"V{channels * samples.itemsize}")[:, :, 0]
+    swapped = np.empty((width, height), whole.dtype)
+    for row in range(0, width, 64):
+        swapped[row : row + 64] = whole[:, row : row + 64].T
+    return swapped.view(samples.dtype).reshape(width, height, channels)
+
+
+# ---------------------------------------------------------------------------------------------
+# Pillow images
+
+
+def _from_pillow(picture: Image) -> Pixels:
+    try:
+        picture.load()
+    except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
+        raise InputError(f"picture cannot be decoded: {error}") from error
+    samples, pixel_format = _pillow_samples(picture)
+    orientation = _orientation(picture)
+    return _finished(samples, pixel_format, _metadata(picture, orientation), orientation)
+
+
+def _pillow_samples(picture: Image) -> tuple[Array, PixelFormat]:
+    """Samples of a loaded picture, (height, width, channels), and what they are."""
+    mode = picture.mode
+    if mode in ("P", "PA"):
+        palette, indices = _pillow_palette(picture)
+        pixel_format = _ARRAY_FORMATS[palette.dtype, palette.shape[1]]
+        return np.take(palette, indices, axis=0), pixel_format
+    if mode in _EQUIVALENT_MODES:
+        picture = picture.convert(_EQUIVALENT_MODES[mode])
+    samples = _band_samples(picture)
+    if mode == "1":
+        return _keyed(samples, PixelFormat.BILEVEL, picture)
+    if mode == "I" or mode.startswith("I;16"):
+        return _keyed(_grey16(samples, mode), PixelFormat.GREY16, picture)
+    if picture.mode not in _DIRECT_MODES:
+        remedy = _CONVERSIONS.get(mode, 'convert to "RGB"')
+        raise InputError(f"picture has Pillow mode {mode}, which kmq does not take: {remedy}")
+    return _keyed(samples, _DIRECT_MODES[picture.mode], picture)
+
+
+def _band_samples(picture: Image) -> Array:
+    """NumPy's view of a picture, read in strips: four times as fast as in one go."""
+    width, height = picture.size
+    rows = max(1, _STRIP_BYTES // (4 * width))
+    first = np.asarray(picture.crop((0, 0, width, min(rows, height))))
+    samples = np.empty((height, *first.shape[1:]), first.dtype)
+    samples[:rows] = first
+    for top in range(rows, height, rows):
+        bottom = min(top + rows, height)
+        samples[top:bottom] = np.asarray(picture.crop((0, top, width, bottom)))
+    return samples.reshape(height, width, -1)
+
+
+def _grey16(samples: Array, mode: str) -> Array:
+    if samples.dtype.kind == "i" and not 0 <= samples.min() <= samples.max() <= 65535:
+        raise InputError(
+            f"picture has Pillow mode {mode} with samples from {samples.min()} to "
+            f"{samples.max()}; kmq takes 0 to 65535: scale it to that range"
+        )
+    return samples.astype(np.uint16, copy=False)
+
+
+def _keyed(samples: Array, pixel_format: PixelFormat, picture: Image) -> tuple[Array, PixelFormat]:
+    """Add alpha where the file names one colour that is transparent (PNG's tRNS)."""
+    key = np.atleast_1d(np.asarray(picture.info.get("transparency", ()), dtype=object))
+    if pixel_format not in _WITH_ALPHA or len(key) != pixel_format.channels:
+        return samples, pixel_format
+    if pixel_format is PixelFormat.BILEVEL:
+        samples = 255 * samples.astype(np.uint8)
+    with_alpha = _WITH_ALPHA[pixel_format]
+    opaque = (samples != key).any(axis=2, keepdims=True)
+    alpha = opaque.astype(samples.dtype) * samples.dtype.type(with_alpha.max_value)
+    return np.concatenate([samples, alpha], axis=2), with_alpha
+
+
+def _pillow_palette(picture: Image) -> tuple[Array, Array]:
+    """Palette (k, 3 or 4) and indices (height, width) of a loaded mode P or PA picture.
+
+    A palette that ends before the largest index goes on in black. In mode PA each pair of index
+    and alpha that occurs becomes an entry, in that order.
+    """
+    bands = _band_samples(picture)
+    indices = bands[:, :, 0]
+    entries = np.array(picture.getpalette("RGBA") or [], np.uint8).reshape(-1, 4)
+    missing = int(indices.max()) + 1 - len(entries)
+    if missing > 0:
+        entries = np.concatenate([entries, np.full((missing, 4), (0, 0, 0, 255), np.uint8)])
+    if picture.mode == "PA":
+        pairs = indices.astype(np.uint16) << 8 | bands[:, :, 1]
+        used, indices = _ranked(pairs, 1 << 16)
+        return np.column_stack([entries[used >> 8, :3], used.astype(np.uint8)]), indices
+    transparency = picture.info.get("transparency")
+    if isinstance(transparency, bytes):
+        alpha = np.frombuffer(transparency, np.uint8)[: len(entries)]
+        entries[: len(alpha), 3] = alpha
+    elif isinstance(transparency, int) and 0 <= transparency < len(entries):
+        entries[transparency, 3] = 0
+    return entries if picture.has_transparency_data else entries[:, :3].copy(), indices
+
+
+def _ranked(values: Array, n_values: int) -> tuple[Array, Array]:
+    """Values that occur, ascending, and for each pixel the position of its value in them."""
+    used = np.flatnonzero(np.bincount(values.ravel(), minlength=n_values))
+    ranks = np.zeros(n_values, np.uint16)
+    ranks[used] = np.arange(len(used), dtype=np.uint16)
+    return used, ranks[values]
+
+
+def indexed_from_pillow(picture: Any) -> IndexedImage:
+    """Take palette and indices of a Pillow image as they are.
+
+    P keeps its palette, order and unused entries included, with alpha where it has transparency.
+    PA: each pair of index and alpha that occurs becomes an entry, in that order. L and 1 have no
+    palette in Pillow: theirs are the levels that occur, ascending. Pixels and EXIF are kept as
+    they are: an orientation stays in the EXIF and is not applied.
+
+    Raises:
+        InputError: any other mode, or a picture that cannot be decoded.
+        TypeError: not a Pillow image.
+    """
+    if not _is_pillow(picture):
+        raise TypeError(f"picture is {type(picture).__name__}; it must be a Pillow image")
+    if picture.mode not in ("P", "PA", "L", "1"):
+        raise InputError(
+            f"picture has Pillow mode {picture.mode}; only P, PA, L and 1 have a palette to "
+            "keep: kmq.quantize takes the others"
+        )
+    try:
+        picture.load()
+    except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
+        raise InputError(f"picture cannot be decoded: {error}") from error
+    if picture.mode in ("P", "PA"):
+        palette, indices = _pillow_palette(picture)
+        pixel_format = _ARRAY_FORMATS[palette.dtype, palette.shape[1]]
+    else:
+        bands = _band_samples(picture)[:, :, 0]
+        levels, indices = _ranked(bands.astype(np.uint8), 256)
+        samples = levels.astype(bands.dtype).reshape(-1, 1, 1)
+        samples, pixel_format = _keyed(samples, _ARRAY_FORMATS[bands.dtype, 1], picture)
+        palette = samples[:, 0].astype(pixel_format.dtype)
+    return IndexedImage(palette, indices, pixel_format, _metadata(picture))
+
+
+def to_pillow(image: IndexedImage) -> Image:
+    """Return a Pillow image with the same pixels.
+
+    RGB and RGBA up to 256 colours become mode P with the same palette and indices (alpha in
+    ``info["transparency"]``); other pictures take the mode of their pixel format. `info` carries
+    icc_profile, exif, xmp, dpi, and the text as a dict under ``"text"``.
+
+    Raises:
+        InputError: Pillow has no mode for the pixel format (16-bit RGB, RGBA and grey-alpha).
+    """
+    picture = _palette_picture(image) if _fits_mode_p(image) else _direct_picture(image)
+    picture.info.update(_pillow_info(image.metadata))
+    return picture
+
+
+def _fits_mode_p(image: IndexedImage) -> bool:
+    colored = image.pixel_format in (PixelFormat.RGB24, PixelFormat.RGBA32)
+    return colored and image.n_colors <= 256
+
+
+def _palette_picture(image: IndexedImage) -> Image:
+    from PIL import Image
+
+    picture = Image.frombytes("P", (image.width, image.height), image.indices.tobytes())
+    picture.putpalette(image.palette[:, :3].tobytes(), "RGB")
+    if image.pixel_format.has_alpha:
+        picture.info["transparency"] = image.palette[:, 3].tobytes()
+    return picture
+
+
+def _direct_picture(image: IndexedImage) -> Image:
+    from PIL import Image
+
+    mode = _PILLOW_MODES.get(image.pixel_format)
+    if mode is None:
+        raise InputError(
+            f"Pillow has no mode for pixel format {image.pixel_format.label}; "
+            "to_array() returns all its bits"
+        )
+    samples = image.to_array()
+    rawmode = mode
+    if image.pixel_format is PixelFormat.BILEVEL:
+        rawmode = "1;8"
+    elif image.pixel_format is PixelFormat.GREY16:
+        samples = samples.astype("<u2", copy=False)
+    return Image.frombytes(mode, (image.width, image.height), samples.tobytes(), "raw", rawmode)
+
+
+# ---------------------------------------------------------------------------------------------
+# Metadata
+
+
+def _metadata(picture: Image, orientation: int = 1) -> Metadata:
+    """Collect what travels along; `orientation` is the one that is being applied."""
+    info = picture.info
+    # The text of a PNG may follow its pixels; it is complete once the picture is loaded.
+    text = getattr(picture, "text", None) or info.get("text")
+    exif = _bytes_or_none(info.get("exif")) or _exif_in_text(info)
+    xmp = info.get("xmp")
+    xmp = _bytes_or_none(xmp.encode() if isinstance(xmp, str) else xmp)
+    # (1, 1) is Pillow's word for a TIFF without a resolution.
+    dpi = _checked_dpi(info.get("dpi")) if info.get("dpi") != (1, 1) else None
+    if orientation != 1:
+        exif = exif and _reset_exif_orientation(exif)
+        xmp = xmp and re.sub(rb"(tiff:Orientation(?:=[\"']|>))[2-8]", rb"\g<1>1", xmp)
+    if dpi is not None and orientation >= 5:
+        dpi = dpi[::-1]
+    return Metadata(
+        icc_profile=_bytes_or_none(info.get("icc_profile")),
+        exif=exif,
+        xmp=xmp,
+        dpi=dpi,
+        text=_plain_text(text),
+    )
+
+
+def _bytes_or_none(value: Any) -> bytes | None:
+    return bytes(value) if isinstance(value, (bytes, bytearray)) and value else None
+
+
+def _exif_in_text(info: Mapping[Any, Any]) -> bytes | None:
+    """EXIF as ImageMagick writes it into a PNG: a name, a length, hexadecimal digits."""
+    profile = info.get("Raw profile type exif")
+    if not isinstance(profile, str):
+        return None
+    with contextlib.suppress(ValueError):
+        return _bytes_or_none(bytes.fromhex("".join(profile.split("\n")[3:])))
+    return None
+
+
+def _checked_dpi(dpi: Any) -> tuple[float, float] | None:
+    with contextlib.suppress(TypeError, ValueError, ZeroDivisionError):
+        horizontal, vertical = (float(value) for value in dpi)
+        if 0 < horizontal < math.inf and 0 < vertical < math.inf:
+            return horizontal, vertical
+    return None
+
+
+def _plain_text(text: Any) -> Mapping[str, str]:
+    """Only text proper: EXIF and XMP have places of their own."""
+    if not isinstance(text, Mapping):
+        return MappingProxyType({})
+    elsewhere = ("Raw profile type exif", "XML:com.adobe.xmp")
+    return MappingProxyType(
+        {
+            str(keyword): str(value)
+            for keyword, value in text.items()
+            if isinstance(keyword, str) and isinstance(value, str) and keyword not in elsewhere
+        }
+    )
+
+
+def _orientation(picture: Image) -> int:
+    """EXIF orientation that is still to be applied, 1 to 8; damaged EXIF has none."""
+    try:
+        orientation = picture.getexif().get(_EXIF_ORIENTATION, 1)
+    except (SyntaxError, ValueError, TypeError, KeyError, IndexError, EOFError, struct.error):
+        return 1
+    return orientation if orientation in range(2, 9) else 1
+
+
+def _reset_exif_orientation(exif: bytes) -> bytes:
+    """Set the orientation in the first directory to 1 and leave every other byte as it is."""
+    start = 6 if exif.startswith(b"Exif\0\0") else 0
+    order = ">" if exif[start : start + 2] == b"MM" else "<"
+    patched = bytearray(exif)
+    with contextlib.suppress(struct.error):
+        directory = start + struct.unpack_from(order + "I", exif, start + 4)[0]
+        n_entries = struct.unpack_from(order + "H", exif, directory)[0]
+        for entry in range(directory + 2, directory + 2 + 12 * n_entries, 12):
+            if struct.unpack_from(order + "H", exif, entry)[0] == _EXIF_ORIENTATION:
+                # Tag, type SHORT, one value: 1 (upright), padding.
+                struct.pack_into(order + "HHIHH", patched, entry, _EXIF_ORIENTATION, 3, 1, 1, 0)
+    return bytes(patched)
+
+
+def _pillow_info(metadata: Metadata) -> dict[str, Any]:
+    info = {
+        "icc_profile": metadata.icc_profile,
+        "exif": metadata.exif,
+        "xmp": metadata.xmp,
+        "dpi": metadata.dpi,
+        "text": dict(metadata.text) or None,
+    }
+    return {key: value for key, value in info.items() if value is not None}
+
+
+# ---------------------------------------------------------------------------------------------
+# Reading files
+
+
+def _from_file(path: str | os.PathLike[str]) -> Pixels:
+    name = os.fspath(path)
+    with open(path, "rb") as file:
+        try:
+            return _decoded(file)
+        except InputError as error:
+            raise InputError(f"{name}: {error}") from error
+        except (KmqError, MemoryError):
+            raise
+        except Exception as error:  # Pillow's decoders raise nearly anything on damaged files
+            raise InputError(f"{name} cannot be read as a picture: {error}") from error
+
+
+def _decoded(file: IO[bytes]) -> Pixels:
+    from PIL import Image
+
+    directory = _tiff_directory(file)
+    if directory is not None and _is_deep_tiff(directory):
+        return _from_deep_tiff(file, directory)
+    deep_png = _is_deep_png(file)
+    with Image.open(file) as picture:
+        n_frames = getattr(picture, "n_frames", 1)
+        if n_frames > 1 and picture.format not in _FRAMES_ARE_PARTS:
+            raise InputError(_FRAMES_MESSAGE.format(n_frames))
+        if deep_png:
+            return _from_deep_png(file, picture)
+        return _from_pillow(picture)
+
+
+_FRAMES_MESSAGE = (
+    "the file has {} frames; kmq takes one picture: open it with Pillow, "
+    "seek to a frame and pass that image"
+)
+
+
+def _is_deep_png(file: IO[bytes]) -> bool:
+    """Whether it is a PNG of 16-bit RGB (type 2), grey-alpha (4) or RGBA (6)."""
+    file.seek(0)
+    head = file.read(26)
+    file.seek(0)
+    return head.startswith(b"\x89PNG\r\n\x1a\n") and head[24] == 16 and head[25] in (2, 4, 6)
+
+
+def _from_deep_png(file: IO[bytes], picture: Image) -> Pixels:
+    """Samples from imagecodecs, metadata from Pillow, which has checked the size."""
+    try:
+        import imagecodecs
+    except ImportError as error:
+        raise MissingExtraError(_EXTRA_MESSAGE.format("PNG", "imagecodecs")) from error
+    picture.load()  # metadata may follow the pixels
+    file.seek(0)
+    samples = imagecodecs.png_decode(file.read())
+    orientation = _orientation(picture)
+    pixel_format = _ARRAY_FORMATS[samples.dtype, samples.shape[2]]
+    return _finished(samples, pixel_format, _metadata(picture, orientation), orientation)
+
+
+_EXTRA_MESSAGE = "16-bit {} files with more than one channel need {}: pip install kmq[deep]"
+
+
+def _tiff_directory(file: IO[bytes]) -> ImageFileDirectory_v2 | None:
+    """Tags of the first picture of a TIFF file, or None for another file."""
+    file.seek(0)
+    head = file.read(4)
+    file.seek(0)
+    if head not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        return None
+    from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
+    directory = ImageFileDirectory_v2(file.read(16 if 43 in head else 8))
+    file.seek(directory.next)
+    directory.load(file)
+    file.seek(0)
+    return directory
+
+
+def _is_deep_tiff(directory: ImageFileDirectory_v2) -> bool:
+    bits = directory.get(_Tiff.BITS_PER_SAMPLE, (1,))
+    return bool(max(bits) == 16 and directory.get(_Tiff.SAMPLES_PER_PIXEL, 1) > 1)
+
+
+class _Tiff:
+    """Tags and values of TIFF 6.0 that kmq looks at."""
+
+    BITS_PER_SAMPLE = 258
+    SAMPLES_PER_PIXEL = 277
+    ORIENTATION = 274
+    X_RESOLUTION = 282
+    Y_RESOLUTION = 283
+    RESOLUTION_UNIT = 296
+    XMP = 700
+    ICC_PROFILE = 34675
+
+    MIN_IS_BLACK = 1
+    RGB = 2
+    PLANAR = 2
+    PREMULTIPLIED = 1
+    STRAIGHT = 2
+    PER_CENTIMETRE = 3
+
+
+def _from_deep_tiff(file: IO[bytes], directory: ImageFileDirectory_v2) -> Pixels:
+    try:
+        import tifffile
+    except ImportError as error:
+        raise MissingExtraError(_EXTRA_MESSAGE.format("TIFF", "tifffile")) from error
+    with tifffile.TiffFile(file) as tiff:
+        if len(tiff.pages) > 1:
+            raise InputError(_FRAMES_MESSAGE.format(len(tiff.pages)))
+        page = tiff.pages.first
+        _check_deep_page(page)
+        samples = page.asarray()
+        if page.planarconfig == _Tiff.PLANAR:
+            samples = np.moveaxis(samples, 0, -1)
+        n_colorants = 3 if page.photometric == _Tiff.RGB else 1
+        extra = page.extrasamples[0] if page.extrasamples else None
+    has_alpha = extra in (_Tiff.PREMULTIPLIED, _Tiff.STRAIGHT)
+    samples = samples[:, :, : n_colorants + has_alpha]
+    if extra == _Tiff.PREMULTIPLIED:
+        samples = _unpremultiplied(samples)
+    orientation = directory.get(_Tiff.ORIENTATION, 1)
+    orientation = orientation if orientation in range(2, 9) else 1
+    pixel_format = _ARRAY_FORMATS[samples.dtype, samples.shape[2]]
+    return _finished(samples, pixel_format, _tiff_metadata(directory, orientation), orientation)
+
+
+def _check_deep_page(page: Any) -> None:
+    if page.photometric not in (_Tiff.MIN_IS_BLACK, _Tiff.RGB) or page.dtype != np.uint16:
+        raise InputError(
+            f"16-bit TIFF of photometric interpretation {int(page.photometric)} and sample type "
+            f"{page.dtype}; kmq takes unsigned grey and RGB: convert it to one of these"
+        )
+    if page.imagewidth * page.imagelength > Limits().pixels:
+        raise InputError(
+            f"picture has {page.imagewidth}x{page.imagelength} pixels; "
+            f"kmq opens files of up to {Limits().pixels} pixels"
+        )
+
+
+def _unpremultiplied(samples: Array) -> Array:
+    """Divide the alpha out again, rounded; colours brighter than their alpha become full."""
+    alpha = samples[:, :, -1:].astype(np.uint32)
+    divisor = np.maximum(alpha, 1)
+    colors = (samples[:, :, :-1] * np.uint32(65535) + divisor // 2) // divisor
+    straight = samples.copy()
+    straight[:, :, :-1] = np.minimum(colors, 65535)
+    return straight
+
+
+def _tiff_metadata(directory: ImageFileDirectory_v2, orientation: int) -> Metadata:
+    dpi = _checked_dpi((directory.get(_Tiff.X_RESOLUTION), directory.get(_Tiff.Y_RESOLUTION)))
+    unit = directory.get(_Tiff.RESOLUTION_UNIT, 2)
+    if dpi is not None and unit == _Tiff.PER_CENTIMETRE:
+        dpi = dpi[0] * 2.54, dpi[1] * 2.54
+    if dpi is not None and orientation >= 5:
+        dpi = dpi[::-1]
+    return Metadata(
+        icc_profile=_bytes_or_none(directory.get(_Tiff.ICC_PROFILE)),
+        xmp=_bytes_or_none(directory.get(_Tiff.XMP)),
+        dpi=dpi if unit != 1 else None,
+    )
+
+
+# ---------------------------------------------------------------------------------------------
+# Writing files
+
+
+class _FileType(NamedTuple):
+    """A kind of file that loses nothing.
+
+    Attributes:
+        name: what Pillow calls it.
+        holds: pixel formats that come back as they were.
+        palettes: those of them that it also holds as palette and indices.
+        options: Pillow's save options.
+    """
+
+    name: str
+    holds: frozenset[PixelFormat]
+    palettes: frozenset[PixelFormat] = frozenset()
+    options: Mapping[str, Any] = MappingProxyType({})
+
+
+def _holding(labels: str) -> frozenset[PixelFormat]:
+    return frozenset(PixelFormat.from_label(label) for label in labels.split())
+
+
+_TIFF = _FileType(
+    "TIFF",
+    frozenset(PixelFormat),
+    _holding("RGB"),
+    {"compression": "tiff_adobe_deflate"},
+)
+_FILE_TYPES = {
+    ".png": _FileType("PNG", frozenset(PixelFormat) - _holding("CMYK"), _holding("RGB RGBA")),
+    ".tif": _TIFF,
+    ".tiff": _TIFF,
+    ".webp": _FileType("WEBP", _holding("RGB RGBA"), options={"lossless": True, "exact": True}),
+    ".bmp": _FileType("BMP", _holding("1 L RGB"), _holding("RGB")),
+    ".ppm": _FileType("PPM", _holding("RGB")),
+    ".pgm": _FileType("PPM", _holding("L L16")),
+    ".pbm": _FileType("PPM", _holding("1")),
+    ".pnm": _FileType("PPM", _holding("1 L L16 RGB")),
+}
+
+
+def save_picture(image: IndexedImage, path: str | os.PathLike[str]) -> None:
+    """Write the picture to a file whose type is its extension's and which loses no sample.
+
+    The file takes the place of an existing one only once it is complete. Metadata is kept where
+    the type can: PNG all, TIFF and WebP all but text, BMP the resolution; a 16-bit TIFF with more
+    than one channel has no EXIF.
+
+    Raises:
+        InputError: the extension is none of a type that holds this pixel format unchanged; the
+            message names those that do.
+        MissingExtraError: 16-bit RGB, RGBA or grey-alpha needs the extra ``deep``.
+        OSError: the file cannot be written.
+    """
+    file_type = _fitting_type(image, path)
+    with replacing(path) as file:
+        if image.pixel_format in _PILLOW_MODES:
+            _save_shallow(image, file, file_type)
+        elif file_type is _TIFF:
+            _save_deep_tiff(image, file)
+        else:
+            _save_deep_png(image, file)
+
+
+def _fitting_type(image: IndexedImage, path: str | os.PathLike[str]) -> _FileType:
+    name = os.fspath(path)
+    extension = os.path.splitext(name)[1].lower()
+    file_type = _FILE_TYPES.get(extension)
+    label = image.pixel_format.label
+    fitting = ", ".join(
+        key for key, kind in _FILE_TYPES.items() if image.pixel_format in kind.holds
+    )
+    if file_type is None:
+        kind = f'extension "{extension}"' if extension else "no extension"
+        raise InputError(
+            f"{name} has {kind}; kmq decodes to files that keep every sample: "
+            f"pixel format {label} fits in {fitting}"
+        )
+    if image.pixel_format not in file_type.holds:
+        raise InputError(
+            f"{name}: {extension} cannot hold pixel format {label} unchanged; {fitting} can"
+        )
+    return file_type
+
+
+def _save_shallow(image: IndexedImage, file: BinaryIO, file_type: _FileType) -> None:
+    as_palette = _fits_mode_p(image) and image.pixel_format in file_type.palettes
+    picture = _palette_picture(image) if as_palette else _direct_picture(image)
+    try:
+        picture.save(
+            file,
+            file_type.name,
+            **file_type.options,
+            **_save_metadata(image.metadata, file_type.name),
+        )
+    except (ValueError, SystemError) as error:  # a side longer than the type allows
+        raise InputError(f"the picture cannot be written as {file_type.name}: {error}") from error
+
+
+def _save_metadata(metadata: Metadata, type_name: str) -> dict[str, Any]:
+    """Pillow's save options for metadata; what a type cannot keep, Pillow leaves out."""
+    options = _pillow_info(metadata)
+    text = options.pop("text", {})
+    if type_name == "PNG":
+        options["pnginfo"] = _png_text(text, options.pop("xmp", None))
+    if type_name == "TIFF" and "xmp" in options:
+        from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
+        directory = ImageFileDirectory_v2()
+        directory[_Tiff.XMP] = options.pop("xmp")
+        options["tiffinfo"] = directory
+    return options
+
+
+def _png_text(text: Mapping[str, str], xmp: bytes | None) -> PngInfo:
+    from PIL.PngImagePlugin import PngInfo
+
+    chunks = PngInfo()
+    for keyword, value in text.items():
+        chunks.add_text(keyword, value)
+    if xmp is not None:
+        chunks.add_itxt("XML:com.adobe.xmp", xmp.decode("utf-8", "replace"))
+    return chunks
+
+
+def _save_deep_png(image: IndexedImage, file: BinaryIO) -> None:
+    """Pixels from imagecodecs; the metadata chunks from a one-pixel PNG that Pillow writes."""
+    from PIL import Image
+
+    try:
+        import imagecodecs
+    except ImportError as error:
+        raise MissingExtraError(_EXTRA_MESSAGE.format("PNG", "imagecodecs")) from error
+    pixel = io.BytesIO()
+    Image.new("L", (1, 1)).save(pixel, "PNG", **_save_metadata(image.metadata, "PNG"))
+    deep = imagecodecs.png_encode(image.to_array())
+    file.write(deep[:_PNG_HEAD])
+    for name, chunk in _png_chunks(pixel.getvalue()):
+        if name not in (b"IHDR", b"IDAT", b"IEND"):
+            file.write(chunk)
+    file.write(deep[_PNG_HEAD:])
+
+
+_PNG_HEAD = 8 + 12 + 13  # signature, and IHDR with its frame
+
+
+def _png_chunks(png: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Name and bytes, frame included, of each chunk."""
+    start = 8
+    while start < len(png):
+        end = start + 12 + int.from_bytes(png[start : start + 4], "big")
+        yield png[start + 4 : start + 8], png[start:end]
+        start = end
+
+
+def _save_deep_tiff(image: IndexedImage, file: BinaryIO) -> None:
+    try:
+        import tifffile
+    except ImportError as error:
+        raise MissingExtraError(_EXTRA_MESSAGE.format("TIFF", "tifffile")) from error
+    metadata = image.metadata
+    tags = [(_Tiff.XMP, 1, len(metadata.xmp), metadata.xmp, True)] if metadata.xmp else []
+    tifffile.imwrite(
+        file,
+        image.to_array(),
+        photometric="rgb" if image.pixel_format.channels > 2 else "minisblack",
+        extrasamples=["unassalpha"] if image.pixel_format.has_alpha else None,
+        compression="deflate",
+        predictor=True,
+        metadata=None,
+        software=False,
+        iccprofile=metadata.icc_profile,
+        resolution=metadata.dpi,
+        resolutionunit="inch" if metadata.dpi else None,
+        extratags=tags,
+    )
