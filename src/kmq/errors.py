@@ -12,6 +12,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class KmqError(Exception):
     """Base of every error kmq defines."""
@@ -48,3 +51,14 @@ class LimitError(FormatError):
 
 class MissingExtraError(KmqError, ImportError):
     """An optional package is needed; the message names the extra that installs it."""
+
+
+@contextmanager
+def located(chunk: str, offset: int) -> Iterator[None]:
+    """Add chunk and offset to a FormatError that leaves the block without them."""
+    try:
+        yield
+    except FormatError as error:
+        if error.chunk is not None:
+            raise
+        raise type(error)(str(error), chunk=chunk, offset=offset) from error

@@ -21,6 +21,9 @@ MAX_COLORS = 65_536
 MAX_SIDE = 2**31 - 1
 """Longest side of a picture in pixels: what signed 32-bit programs can address."""
 
+MAX_STRIPS = 65_536
+"""Most strips of a file: bounds the strip table before it is read."""
+
 
 class PixelFormat(Enum):
     """What one pixel of a picture is.
@@ -265,7 +268,7 @@ class Limits:
     Attributes:
         pixels: most pixels of a picture. The default is where Pillow, too, refuses to go on
             (twice its `MAX_IMAGE_PIXELS`).
-        metadata_bytes: most bytes of one metadata item after inflating it.
+        metadata_bytes: most bytes of all metadata of a file together, inflated.
     """
 
     pixels: int = 178_956_970
