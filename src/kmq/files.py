@@ -1,0 +1,318 @@
+"""The doors to .kmq files: encode, decode, write, read, info."""
+
+from __future__ import annotations
+
+import io
+import operator
+import os
+import secrets
+import stat
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeAlias, TypedDict, Unpack
+
+from kmq.errors import InputError, located
+from kmq.model import MAX_STRIPS, FileInfo, IndexedImage, Limits, PixelFormat
+from kmq.stages import coding, container
+from kmq.threads import resolve_threads
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+class WritableFile(Protocol):
+    """What `write` needs of a file object."""
+
+    def write(self, content: bytes, /) -> Any:
+        """Take bytes; return how many were taken, or None for all of them."""
+
+
+Source: TypeAlias = "str | os.PathLike[str] | BinaryIO"
+Target: TypeAlias = "str | os.PathLike[str] | WritableFile"
+
+
+class QuantizeOptions(TypedDict, total=False):
+    """What `encode` and `write` hand on to `kmq.quantize`, which describes it."""
+
+    pixel_format: str | PixelFormat | None
+    seed: int
+    init: str | np.ndarray[Any, Any]
+    n_init: int
+    max_iter: int
+    tol: float
+    progress: Callable[[float], object] | None
+
+
+def encode(
+    picture: Any,
+    k: int | None = None,
+    *,
+    method: str | None = None,
+    strip_height: int | None = None,
+    n_threads: int | None = None,
+    **quantize_options: Unpack[QuantizeOptions],
+) -> bytes:
+    """Return a picture as the bytes of a .kmq file.
+
+    Args:
+        picture: a `kmq.IndexedImage`, which is stored as it is, the order of its palette
+            included; or anything `kmq.quantize` takes, which is quantized first.
+        k: colours of the palette, 64 if left out. Not with an IndexedImage, which has its own.
+        method: how indices are coded, ``"deflate"``; None leaves the choice to kmq.
+        strip_height: rows that are coded, and can be decoded, by themselves; None for strips of
+            about a quarter of a million pixels.
+        n_threads: threads to use; None for ``KMQ_NUM_THREADS`` or all cores. The bytes do not
+            depend on it.
+        **quantize_options: options of `kmq.quantize`. Not with an IndexedImage.
+
+    Raises:
+        InputError: an argument is out of range, or the metadata do not fit the format.
+        TypeError: an argument is of the wrong type.
+    """
+    return b"".join(_encoded(picture, k, method, strip_height, n_threads, quantize_options))
+
+
+def decode(
+    encoded: bytes | bytearray | memoryview,
+    *,
+    limits: Limits | None = None,
+    n_threads: int | None = None,
+) -> IndexedImage:
+    """Return the image that the bytes of a .kmq file hold.
+
+    Bytes after the file's end mark are not looked at.
+
+    Args:
+        encoded: the file; any object with the buffer protocol.
+        limits: what to accept; None for `kmq.Limits()`.
+        n_threads: threads to use; None for ``KMQ_NUM_THREADS`` or all cores.
+
+    Raises:
+        FormatError: the bytes are damaged (with chunk and offset), need a newer kmq
+            (NewerFormatError), or hold more than the limits allow (LimitError).
+        TypeError: an argument is of the wrong type.
+    """
+    limits, threads = _checked_limits(limits), resolve_threads(n_threads)
+    try:
+        stream = io.BytesIO(encoded)
+    except TypeError:
+        raise TypeError(
+            f"encoded is {type(encoded).__name__}; it must be the bytes of a .kmq file "
+            "(kmq.read takes paths and file objects)"
+        ) from None
+    return _decoded(stream, limits, threads)
+
+
+def write(
+    target: Target,
+    picture: Any,
+    k: int | None = None,
+    *,
+    method: str | None = None,
+    strip_height: int | None = None,
+    n_threads: int | None = None,
+    **quantize_options: Unpack[QuantizeOptions],
+) -> None:
+    """Write a picture as a .kmq file.
+
+    To a path the file appears whole or not at all: it is written beside its place and then
+    renamed, so that a file that was there before survives a failure. An existing file's
+    permissions are kept.
+
+    Args:
+        target: a path, or a file object open for binary writing, which needs no more than
+            `write` and stays open.
+        picture: as for `encode`, like all other arguments.
+        k: see `encode`.
+        method: see `encode`.
+        strip_height: see `encode`.
+        n_threads: see `encode`.
+        **quantize_options: see `encode`.
+
+    Raises:
+        InputError: an argument is out of range, or the metadata do not fit the format.
+        TypeError: an argument is of the wrong type.
+        OSError: the file cannot be written.
+    """
+    if not isinstance(target, str | os.PathLike) and not hasattr(target, "write"):
+        raise TypeError(f"target is {type(target).__name__}; it must be a path or a file object")
+    pieces = _encoded(picture, k, method, strip_height, n_threads, quantize_options)
+    if isinstance(target, str | os.PathLike):
+        with _replaced(Path(target)) as stream:
+            _write_all(stream, pieces)
+    else:
+        _write_all(target, pieces)
+
+
+def read(
+    source: Source, *, limits: Limits | None = None, n_threads: int | None = None
+) -> IndexedImage:
+    """Read the image of a .kmq file.
+
+    Args:
+        source: a path, or a file object open for binary reading. It is read from where it stands
+            through the end mark of the .kmq file, need not be seekable, and stays open.
+        limits: what to accept; None for `kmq.Limits()`.
+        n_threads: threads to use; None for ``KMQ_NUM_THREADS`` or all cores.
+
+    Raises:
+        FormatError: the file is damaged (with chunk and offset), needs a newer kmq
+            (NewerFormatError), or holds more than the limits allow (LimitError).
+        TypeError: an argument is of the wrong type.
+        OSError: the file cannot be read.
+    """
+    limits, threads = _checked_limits(limits), resolve_threads(n_threads)
+    with _opened(source) as stream:
+        return _decoded(stream, limits, threads)
+
+
+def info(source: Source, *, limits: Limits | None = None) -> FileInfo:
+    """Read what a .kmq file says about itself, without decoding its pixels.
+
+    Where the file object can seek, the strips are not even read, and damage within them is not
+    noticed. Its cost does not depend on the size of the picture.
+
+    Args:
+        source: as for `read`.
+        limits: what to accept; None for `kmq.Limits()`.
+
+    Raises:
+        FormatError: as for `read`.
+        TypeError: an argument is of the wrong type.
+        OSError: the file cannot be read.
+    """
+    limits = _checked_limits(limits)
+    with _opened(source) as stream:
+        contents = container.unpack_file(stream, limits, skip_strips=True)
+    header = contents.header
+    return FileInfo(
+        version=container.VERSION,
+        pixel_format=header.pixel_format,
+        height=header.height,
+        width=header.width,
+        palette=_palette(contents),
+        metadata=contents.metadata,
+        strip_height=header.strip_height,
+        strips=contents.strips,
+        chunks=contents.chunks,
+        file_size=contents.file_size,
+    )
+
+
+def _encoded(
+    picture: Any,
+    k: int | None,
+    method: str | None,
+    strip_height: int | None,
+    n_threads: int | None,
+    quantize_options: QuantizeOptions,
+) -> list[bytes]:
+    """Return the pieces of a file, front to back."""
+    threads = resolve_threads(n_threads)
+    if isinstance(picture, IndexedImage):
+        given = [] if k is None else ["k"]
+        if given := [*given, *quantize_options]:
+            raise InputError(
+                f"{', '.join(given)} given with an IndexedImage, which is stored as it is; "
+                "quantize takes the picture it was made from"
+            )
+        image = picture
+    else:
+        from kmq.api import quantize
+
+        image = quantize(picture, 64 if k is None else k, n_threads=n_threads, **quantize_options)
+    strip_method = coding.strip_method(method)
+    if strip_height is None:
+        rows = coding.even_strip_height(image.height, image.width, strip_method.strip_pixels)
+    else:
+        rows = _checked_strip_height(strip_height, image.height)
+    header = container.Header(image.pixel_format, image.width, image.height, image.n_colors, rows)
+    palette = coding.encode_palette(image.palette)
+    strips = coding.encode_strips(image.indices, image.palette, strip_method, rows, threads)
+    return container.pack_file(header, palette, image.metadata, strips)
+
+
+def _decoded(stream: BinaryIO, limits: Limits, n_threads: int) -> IndexedImage:
+    contents = container.unpack_file(stream, limits)
+    palette = _palette(contents)
+    indices = coding.decode_strips(
+        contents.strips, contents.payloads, palette, contents.header.width, n_threads
+    )
+    return IndexedImage(palette, indices, contents.header.pixel_format, contents.metadata)
+
+
+def _palette(contents: container.Contents) -> np.ndarray[Any, Any]:
+    header = contents.header
+    with located(contents.palette.letter, contents.palette.offset):
+        return coding.decode_palette(contents.palette.payload, header.n_colors, header.pixel_format)
+
+
+def _checked_strip_height(strip_height: int, height: int) -> int:
+    """Return the rows of a strip, at most those of the picture."""
+    try:
+        rows = min(operator.index(strip_height), height)
+    except TypeError:
+        raise TypeError(
+            f"strip_height is {type(strip_height).__name__}; it must be a whole number"
+        ) from None
+    if rows < 1 or rows * MAX_STRIPS < height:
+        raise InputError(
+            f"strip_height is {strip_height}; it must be at least 1 and cut the picture's "
+            f"{height} rows into up to {MAX_STRIPS} strips"
+        )
+    return rows
+
+
+def _checked_limits(limits: Limits | None) -> Limits:
+    if limits is None:
+        return Limits()
+    if not isinstance(limits, Limits):
+        raise TypeError(f"limits is {type(limits).__name__}; it must be a kmq.Limits")
+    return limits
+
+
+@contextmanager
+def _opened(source: Source) -> Iterator[BinaryIO]:
+    """Open a path and close it again, or hand on a file object."""
+    if isinstance(source, str | os.PathLike):
+        with open(source, "rb") as stream:
+            yield stream
+    elif hasattr(source, "read"):
+        yield source
+    else:
+        raise TypeError(
+            f"source is {type(source).__name__}; it must be a path or a file object "
+            "(kmq.decode takes bytes)"
+        )
+
+
+@contextmanager
+def _replaced(path: Path) -> Iterator[BinaryIO]:
+    """Open a new file that takes the place of `path` when all went well."""
+    place = path.resolve()  # a link stays one, and what it points to is replaced
+    old = place.stat() if place.exists() else None
+    if old is not None and not stat.S_ISREG(old.st_mode):
+        with open(place, "wb") as stream:  # a device or pipe cannot be replaced
+            yield stream
+        return
+    beside = place.with_name(f".kmq-{secrets.token_hex(8)}")
+    try:
+        with open(beside, "xb") as stream:
+            yield stream
+        if old is not None:
+            beside.chmod(stat.S_IMODE(old.st_mode))
+        beside.replace(place)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+
+
+def _write_all(target: WritableFile, pieces: Sequence[bytes]) -> None:
+    for piece in pieces:
+        rest = piece
+        while rest:
+            taken = target.write(rest)
+            if not isinstance(taken, int):  # files say how much they took, other objects may not
+                break
+            rest = rest[taken:]

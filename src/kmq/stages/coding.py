@@ -1,0 +1,307 @@
+"""Palette and indices as bytes: the methods of chunks P and S, described in FORMAT.md.
+
+Each chunk names its method in its first byte. A method is one entry of `PALETTE_METHODS` or
+`STRIP_METHODS`; a new one is a new entry, and files that use it ask older readers for a newer kmq.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from kmq.deflate import MOST_EXPANSION, deflate, inflate_exactly
+from kmq.errors import FormatError, InputError, NewerFormatError, located
+from kmq.model import MAX_STRIPS, PixelFormat, StripInfo, index_dtype
+from kmq.threads import run_chunks
+
+Array = np.ndarray[Any, Any]
+
+_BLOCK = 1 << 16  # indices packed at a time; a multiple of 8, so that blocks end with a byte
+_SMALL = 1 << 16  # bytes that are deflated as well as zlib can, since it takes no time
+
+
+# --- palette -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class PaletteMethod:
+    """One way to code a palette.
+
+    Attributes:
+        encode: (k, channels) uint8 or uint16 → bytes.
+        decode: bytes, k, pixel format → (k, channels); raises FormatError.
+    """
+
+    encode: Callable[[Array], bytes]
+    decode: Callable[[bytes, int, PixelFormat], Array]
+
+
+def encode_palette(palette: Array) -> bytes:
+    """Return the payload of chunk P: whichever method is shortest, the lowest of equals."""
+    payloads = [bytes([code]) + method.encode(palette) for code, method in PALETTE_METHODS.items()]
+    return min(payloads, key=len)
+
+
+def decode_palette(payload: bytes, n_colors: int, pixel_format: PixelFormat) -> Array:
+    """Return the (k, channels) palette of a payload of chunk P.
+
+    Raises:
+        FormatError: it is damaged, or its method is unknown.
+    """
+    if not payload:
+        raise FormatError("the palette has no method")
+    method = PALETTE_METHODS.get(payload[0])
+    if method is None:
+        raise NewerFormatError(
+            f"this file needs a newer kmq: its palette is coded by method {payload[0]}"
+        )
+    palette = method.decode(payload[1:], n_colors, pixel_format)
+    if palette.max() > pixel_format.max_value:
+        raise FormatError(
+            f"the palette has a sample of {palette.max()}; "
+            f"pixel format {pixel_format.label} goes up to {pixel_format.max_value}"
+        )
+    return palette
+
+
+def _encode_plain(palette: Array) -> bytes:
+    return palette.astype(palette.dtype.newbyteorder("<")).tobytes()
+
+
+def _decode_plain(coded: bytes, n_colors: int, pixel_format: PixelFormat) -> Array:
+    size = n_colors * pixel_format.channels * pixel_format.dtype.itemsize
+    if len(coded) != size:
+        raise FormatError(f"the palette has {len(coded)} bytes; its colours need {size}")
+    samples = np.frombuffer(coded, pixel_format.dtype.newbyteorder("<"))
+    return samples.astype(pixel_format.dtype).reshape(n_colors, pixel_format.channels)
+
+
+def _encode_differences(palette: Array) -> bytes:
+    rows = np.diff(palette, axis=0, prepend=palette.dtype.type(0)).T
+    planes = rows.astype(palette.dtype.newbyteorder(">"), order="C").view(np.uint8)
+    split = planes.reshape(palette.shape[1], len(palette), palette.dtype.itemsize)
+    return deflate(split.transpose(0, 2, 1).tobytes())
+
+
+def _decode_differences(coded: bytes, n_colors: int, pixel_format: PixelFormat) -> Array:
+    dtype, channels = pixel_format.dtype, pixel_format.channels
+    content = inflate_exactly(coded, n_colors * channels * dtype.itemsize)
+    split = np.frombuffer(content, np.uint8).reshape(channels, dtype.itemsize, n_colors)
+    planes = np.ascontiguousarray(split.transpose(0, 2, 1)).view(dtype.newbyteorder(">"))
+    rows = planes.reshape(channels, n_colors).astype(dtype)
+    return np.ascontiguousarray(np.cumsum(rows, axis=1, dtype=dtype).T)  # wraps, as it should
+
+
+PALETTE_METHODS = {
+    0: PaletteMethod(_encode_plain, _decode_plain),
+    1: PaletteMethod(_encode_differences, _decode_differences),
+}
+"""Code in the first byte of chunk P → method."""
+
+
+# --- strips --------------------------------------------------------------------------------------
+
+
+class StripCoder(Protocol):
+    """Codes strips of one palette; used by several threads at once."""
+
+    def encode(self, indices: Array) -> bytes:
+        """Code (rows, width) indices, C order, of the palette's index type."""
+
+    def fewest_bytes(self, n_pixels: int) -> int:
+        """Return how many coded bytes that many pixels take at the very least."""
+
+    def decode(self, coded: memoryview, out_indices: Array) -> None:
+        """Fill (rows, width) indices; raise FormatError if the bytes cannot be theirs."""
+
+
+@dataclass(frozen=True)
+class StripMethod:
+    """One way to code a strip.
+
+    Attributes:
+        code: the first byte of the payload of chunk S.
+        name: what `method=` calls it.
+        strip_pixels: pixels of a strip, about, unless the caller says otherwise.
+        prepare: makes the coder for a (k, channels) palette, once per file.
+    """
+
+    code: int
+    name: str
+    strip_pixels: int
+    prepare: Callable[[Array], StripCoder]
+
+
+def index_bits(n_colors: int) -> int:
+    """Bits that number the colours of a palette: ⌈log2 k⌉."""
+    return (n_colors - 1).bit_length()
+
+
+class DeflateCoder:
+    """Method 0: indices packed to ⌈log2 k⌉ bits each, then deflated."""
+
+    def __init__(self, palette: Array):
+        self._n_bits = index_bits(len(palette))
+
+    def encode(self, indices: Array) -> bytes:
+        """Pack and deflate."""
+        if self._n_bits == 0:
+            return b""
+        packed = pack_bits(indices.reshape(-1), self._n_bits)
+        return deflate(packed, level=9 if len(packed) <= _SMALL else 6)
+
+    def fewest_bytes(self, n_pixels: int) -> int:
+        """Return what deflate needs at its best."""
+        return -(-self._packed_size(n_pixels) // MOST_EXPANSION)
+
+    def decode(self, coded: memoryview, out_indices: Array) -> None:
+        """Inflate and unpack."""
+        if self._n_bits == 0:
+            if coded:
+                raise FormatError("a strip of one colour has coded bytes; it needs none")
+            out_indices.fill(0)
+            return
+        packed = inflate_exactly(coded, self._packed_size(out_indices.size))
+        unused = -out_indices.size * self._n_bits % 8
+        if packed[-1] & (1 << unused) - 1:
+            raise FormatError("the last byte of a strip is not filled up with zeros")
+        unpack_bits(packed, self._n_bits, out_indices.reshape(-1))
+
+    def _packed_size(self, n_pixels: int) -> int:
+        return -(-n_pixels * self._n_bits // 8)
+
+
+def pack_bits(indices: Array, n_bits: int) -> bytes:
+    """Write (n,) uint8 or uint16 indices as `n_bits` bits each, most significant bit first."""
+    width = 8 * indices.itemsize
+    blocks = []
+    for start in range(0, indices.size, _BLOCK):
+        block = indices[start : start + _BLOCK]
+        stored = block.astype(block.dtype.newbyteorder(">"), copy=False).view(np.uint8)
+        bits = np.unpackbits(stored).reshape(-1, width)
+        blocks.append(np.packbits(bits[:, width - n_bits :]).tobytes())
+    return b"".join(blocks)
+
+
+def unpack_bits(packed: bytes, n_bits: int, out_indices: Array) -> None:
+    """Fill (n,) uint8 or uint16 indices from `n_bits` bits each, most significant bit first."""
+    width = 8 * out_indices.itemsize
+    stored = np.frombuffer(packed, np.uint8)
+    for start in range(0, out_indices.size, _BLOCK):
+        out_block = out_indices[start : start + _BLOCK]
+        first = start * n_bits // 8
+        bits = np.zeros((out_block.size, width), np.uint8)
+        bits[:, width - n_bits :] = np.unpackbits(
+            stored[first : first + _BLOCK * n_bits // 8], count=out_block.size * n_bits
+        ).reshape(-1, n_bits)
+        out_block[:] = np.packbits(bits).view(out_block.dtype.newbyteorder(">"))
+
+
+STRIP_METHODS = (StripMethod(0, "deflate", 1 << 18, DeflateCoder),)
+"""What a strip can be coded by; the writer takes the first unless told otherwise."""
+
+
+def strip_method(name: str | None) -> StripMethod:
+    """Look a method up by its name, None for the writer's choice.
+
+    Raises:
+        InputError: there is none of that name.
+    """
+    if name is None:
+        return STRIP_METHODS[0]
+    for method in STRIP_METHODS:
+        if method.name == name:
+            return method
+    names = ", ".join(method.name for method in STRIP_METHODS)
+    raise InputError(f"there is no method {name!r}; kmq has {names}")
+
+
+def even_strip_height(height: int, width: int, strip_pixels: int) -> int:
+    """Return the rows of strips of about `strip_pixels` pixels and about equal size."""
+    n_strips = min(max(1, round(height * width / strip_pixels)), height, MAX_STRIPS)
+    return -(-height // n_strips)
+
+
+def encode_strips(
+    indices: Array, palette: Array, method: StripMethod, strip_height: int, n_threads: int
+) -> list[bytes]:
+    """Return the payload of chunk S for each strip, top to bottom."""
+    coder = method.prepare(palette)
+    n_strips = -(-len(indices) // strip_height)
+    payloads = [b""] * n_strips
+
+    def encode(number: int) -> None:
+        strip = indices[number * strip_height : (number + 1) * strip_height]
+        head = bytes([method.code]) + checksum(strip).to_bytes(4, "little")
+        payloads[number] = head + coder.encode(strip)
+
+    run_chunks(encode, n_strips, n_threads)
+    return payloads
+
+
+def decode_strips(
+    strips: Sequence[StripInfo],
+    payloads: Sequence[bytes],
+    palette: Array,
+    width: int,
+    n_threads: int,
+) -> Array:
+    """Return the (height, width) indices that the strips, top to bottom, hold.
+
+    Raises:
+        FormatError: a strip is damaged, or its method is unknown.
+    """
+    coders = _coders(strips, palette)
+    for strip, payload in zip(strips, payloads, strict=True):
+        fewest = coders[strip.method].fewest_bytes(strip.height * width)
+        if len(payload) - 5 < fewest:
+            raise FormatError(
+                f"{len(payload) - 5} coded bytes cannot hold {strip.height} x {width} pixels",
+                chunk="S",
+                offset=strip.offset,
+            )
+    indices = np.empty((strips[-1].row + strips[-1].height, width), index_dtype(len(palette)))
+
+    def decode(number: int) -> None:
+        strip = strips[number]
+        out_indices = indices[strip.row : strip.row + strip.height]
+        with located("S", strip.offset):
+            coders[strip.method].decode(memoryview(payloads[number])[5:], out_indices)
+            _check_strip(out_indices, len(palette), payloads[number][1:5])
+
+    run_chunks(decode, len(strips), n_threads)
+    return indices
+
+
+def checksum(indices: Array) -> int:
+    """CRC-32 of indices as bytes, uint16 lowest byte first."""
+    stored = indices.astype(indices.dtype.newbyteorder("<"), copy=False)
+    return zlib.crc32(stored.reshape(-1).view(np.uint8).data)
+
+
+def _coders(strips: Sequence[StripInfo], palette: Array) -> dict[int, StripCoder]:
+    """Prepare a coder for each method that occurs."""
+    methods = {method.code: method for method in STRIP_METHODS}
+    coders: dict[int, StripCoder] = {}
+    for strip in strips:
+        if strip.method not in methods:
+            raise NewerFormatError(
+                f"this file needs a newer kmq: a strip is coded by method {strip.method}",
+                chunk="S",
+                offset=strip.offset,
+            )
+        if strip.method not in coders:
+            coders[strip.method] = methods[strip.method].prepare(palette)
+    return coders
+
+
+def _check_strip(indices: Array, n_colors: int, stored_checksum: bytes) -> None:
+    if checksum(indices) != int.from_bytes(stored_checksum, "little"):
+        raise FormatError("the strip is damaged: the checksum of its indices does not agree")
+    largest = int(indices.max())
+    if largest >= n_colors:
+        raise FormatError(f"an index is {largest}; the palette has {n_colors} colours, from 0")

@@ -1,0 +1,504 @@
+"""The .kmq file as a row of chunks: signature, letters, lengths, checksums, order, metadata.
+
+FORMAT.md, beside this file, is the description that counts. How palette and strips become bytes
+is the matter of `coding`; here they are payloads.
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, BinaryIO
+
+from kmq.deflate import deflate, inflate
+from kmq.errors import FormatError, InputError, LimitError, NewerFormatError, located
+from kmq.model import (
+    MAX_COLORS,
+    MAX_STRIPS,
+    ChunkInfo,
+    Limits,
+    Metadata,
+    PixelFormat,
+    StripInfo,
+)
+
+SIGNATURE = b"\x8bKMQ\r\n\x1a\n"
+VERSION = 1
+MAX_VARINT = 2**31 - 1
+
+_LETTERS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
+_CRITICAL = "HPTSE"
+_KNOWN_ANCILLARY = "iexdt"
+_DPI_UNITS = 10_000
+_TEXT_PLAIN, _TEXT_DEFLATED = 0, 1
+_STRIP_HEAD = 5  # bytes of method and checksum
+_BLOCK = 1 << 20  # bytes read at a time, so that memory follows the file and not its promises
+_FORMAT_OF_CODE = {pixel_format.code: pixel_format for pixel_format in PixelFormat}
+_NEWER = "this file needs a newer kmq"
+_TEXT_MODE = "was changed on its way, as a transfer in text mode does; copy it in binary mode"
+
+
+@dataclass(frozen=True)
+class Header:
+    """What chunk H says.
+
+    Attributes:
+        pixel_format: what one pixel is.
+        width: columns.
+        height: rows.
+        n_colors: entries of the palette.
+        strip_height: rows of each strip but perhaps the last.
+    """
+
+    pixel_format: PixelFormat
+    width: int
+    height: int
+    n_colors: int
+    strip_height: int
+
+    @property
+    def n_strips(self) -> int:
+        """Strips of the picture."""
+        return -(-self.height // self.strip_height)
+
+    def strip_rows(self, number: int) -> tuple[int, int]:
+        """First row of a strip, and how many rows it has."""
+        row = number * self.strip_height
+        return row, min(self.strip_height, self.height - row)
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """One chunk: its letter, where it starts, and what is in it."""
+
+    letter: str
+    offset: int
+    payload: bytes
+
+
+@dataclass(frozen=True)
+class Contents:
+    """A file taken apart, palette and strips still coded.
+
+    Attributes:
+        header: what chunk H says.
+        palette: chunk P.
+        metadata: what the ancillary chunks say.
+        strips: where the strips are.
+        payloads: payload of each strip, or only its first byte where strips were skipped.
+        chunks: all chunks in file order.
+        file_size: bytes from the signature through chunk E.
+    """
+
+    header: Header
+    palette: Chunk
+    metadata: Metadata
+    strips: tuple[StripInfo, ...]
+    payloads: tuple[bytes, ...]
+    chunks: tuple[ChunkInfo, ...]
+    file_size: int
+
+
+# --- writing -------------------------------------------------------------------------------------
+
+
+def pack_file(
+    header: Header, palette: bytes, metadata: Metadata, payloads: Sequence[bytes]
+) -> list[bytes]:
+    """Return the pieces of a file, front to back; `payloads` are those of the strips.
+
+    Raises:
+        InputError: metadata that the format cannot hold.
+        TypeError: metadata of another type than `Metadata` says.
+    """
+    strips = [pack_chunk("S", payload) for payload in payloads]
+    front = [SIGNATURE, pack_chunk("H", _pack_header(header)), pack_chunk("P", palette)]
+    front += [pack_chunk(letter, payload) for letter, payload in _pack_metadata(metadata)]
+    if len(strips) > 1:
+        front.append(pack_chunk("T", b"".join(pack_varint(len(strip)) for strip in strips)))
+    return [b"".join(front), *strips, pack_chunk("E", b"")]
+
+
+def pack_chunk(letter: str, payload: bytes) -> bytes:
+    """Put letter, length and CRC around a payload."""
+    if len(payload) > MAX_VARINT:
+        raise InputError(
+            f"chunk {letter!r} would have {len(payload)} bytes; a chunk holds up to {MAX_VARINT}"
+        )
+    chunk = b"".join([letter.encode("ascii"), pack_varint(len(payload)), payload])
+    return chunk + zlib.crc32(chunk).to_bytes(4, "little")
+
+
+def pack_varint(number: int) -> bytes:
+    """Write a number from 0 to 2**31 - 1 in LEB128."""
+    septets = bytearray()
+    while number > 0x7F:
+        septets.append(number & 0x7F | 0x80)
+        number >>= 7
+    septets.append(number)
+    return bytes(septets)
+
+
+def _pack_header(header: Header) -> bytes:
+    sizes = (header.width, header.height, header.n_colors, header.strip_height)
+    code = bytes([header.pixel_format.code])
+    return pack_varint(VERSION) + code + b"".join(pack_varint(size) for size in sizes)
+
+
+def _pack_metadata(metadata: Metadata) -> Iterator[tuple[str, bytes]]:
+    """Yield letter and payload of the ancillary chunks."""
+    if metadata.icc_profile is not None:
+        yield "i", deflate(_checked_bytes(metadata.icc_profile, "icc_profile"))
+    if metadata.exif is not None:
+        yield "e", _checked_bytes(metadata.exif, "exif")
+    if metadata.xmp is not None:
+        yield "x", deflate(_checked_bytes(metadata.xmp, "xmp"))
+    if metadata.dpi is not None:
+        yield "d", _pack_dpi(metadata.dpi)
+    for keyword, value in metadata.text.items():
+        yield "t", _pack_text(keyword, value)
+    for letter, payload in metadata.extra:
+        if len(letter) != 1 or not "a" <= letter <= "z" or letter in _KNOWN_ANCILLARY:
+            raise InputError(
+                f"metadata.extra has a chunk {letter!r}; its letters are a to z "
+                f"without {', '.join(_KNOWN_ANCILLARY)}"
+            )
+        yield letter, _checked_bytes(payload, f"chunk {letter!r} of metadata.extra")
+
+
+def _checked_bytes(payload: bytes, name: str) -> bytes:
+    if not isinstance(payload, bytes):
+        raise TypeError(f"{name} is {type(payload).__name__}; it must be bytes")
+    return payload
+
+
+def _pack_dpi(dpi: tuple[float, float]) -> bytes:
+    most = MAX_VARINT / _DPI_UNITS
+    if len(dpi) != 2 or not all(0 <= resolution <= most for resolution in dpi):
+        raise InputError(f"dpi is {dpi}; it must be two numbers from 0 to {most}")
+    return b"".join(pack_varint(round(resolution * _DPI_UNITS)) for resolution in dpi)
+
+
+def _pack_text(keyword: str, value: str) -> bytes:
+    if not keyword or "\0" in keyword:
+        raise InputError(f"text has a keyword {keyword!r}; it must not be empty or contain NUL")
+    try:
+        entry = keyword.encode() + b"\0" + value.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"text {keyword!r} cannot be written as UTF-8: {error}") from error
+    deflated = deflate(entry)
+    if len(deflated) < len(entry):
+        return bytes([_TEXT_DEFLATED]) + deflated
+    return bytes([_TEXT_PLAIN]) + entry
+
+
+# --- reading -------------------------------------------------------------------------------------
+
+
+def unpack_file(stream: BinaryIO, limits: Limits, *, skip_strips: bool = False) -> Contents:
+    """Read one file from where the stream stands through its chunk E.
+
+    With `skip_strips` the payloads of strips are passed over, by seeking where the stream can,
+    and their CRCs are not compared.
+
+    Raises:
+        FormatError: the file is damaged, needs a newer kmq or exceeds the limits.
+        TypeError: the stream gives something else than bytes.
+    """
+    reader = _ChunkReader(stream)
+    reader.read_signature()
+    header = _unpack_header(reader.take_only("H"), limits)
+    palette = reader.take_only("P")
+    metadata = _read_metadata(reader, limits)
+    lengths = []
+    if header.n_strips > 1:
+        lengths = _unpack_strip_table(reader.take_only("T"), header.n_strips)
+    strips, payloads = [], []
+    for number in range(header.n_strips):
+        row, height = header.strip_rows(number)
+        length = reader.peek().length
+        chunk = reader.take_strip(skip_strips)
+        size = reader.offset - chunk.offset
+        if length < _STRIP_HEAD:
+            raise _at(chunk, f"a strip of {length} bytes cannot hold its method and checksum")
+        if lengths and size != lengths[number]:
+            raise _at(chunk, f"the strip has {size} bytes; chunk 'T' says {lengths[number]}")
+        strips.append(StripInfo(row, height, chunk.offset, length, chunk.payload[0]))
+        payloads.append(chunk.payload)
+    end = reader.take_only("E")
+    if end.payload:
+        raise _at(end, "the payload of the last chunk is not empty")
+    return Contents(
+        header,
+        palette,
+        metadata,
+        tuple(strips),
+        tuple(payloads),
+        tuple(reader.chunks),
+        reader.offset,
+    )
+
+
+def unpack_varint(payload: bytes, position: int) -> tuple[int, int]:
+    """Return the number at a position and the position after it.
+
+    Raises:
+        FormatError: it does not end, is not as short as it can be, or exceeds 2**31 - 1.
+    """
+    number = 0
+    for count, septet in enumerate(payload[position : position + 5]):
+        number |= (septet & 0x7F) << 7 * count
+        if septet < 0x80:
+            if septet == 0 and count > 0:
+                raise FormatError("a number is longer than it needs to be")
+            if number > MAX_VARINT:
+                raise FormatError(f"a number is {number}; the format goes up to {MAX_VARINT}")
+            return number, position + count + 1
+    raise FormatError("a number does not end")
+
+
+def _at(chunk: Chunk, message: str, kind: type[FormatError] = FormatError) -> FormatError:
+    return kind(message, chunk=chunk.letter, offset=chunk.offset)
+
+
+@dataclass(frozen=True)
+class _Head:
+    """Letter and length of a chunk, and the bytes they were read from."""
+
+    letter: str
+    offset: int
+    length: int
+    stored: bytes
+
+
+class _ChunkReader:
+    """Takes chunks off a stream; `offset` counts the bytes taken, signature included."""
+
+    def __init__(self, stream: BinaryIO):
+        self._stream = stream
+        self._head: _Head | None = None
+        self.offset = 0
+        self.chunks: list[ChunkInfo] = []
+
+    def read_signature(self) -> None:
+        """Take the signature and say what happened to one that is not right."""
+        signature = self._take_up_to(len(SIGNATURE))
+        if signature == SIGNATURE:
+            return
+        if signature == SIGNATURE[: len(signature)]:
+            raise FormatError("the file ends within its signature", offset=len(signature))
+        if signature[:4] == SIGNATURE[:4]:
+            raise FormatError(f"the line ends of this .kmq file {_TEXT_MODE}", offset=4)
+        if b"KMQ" in signature[1:6]:
+            raise FormatError(f"the first byte of this .kmq file {_TEXT_MODE}", offset=0)
+        raise FormatError("this is no .kmq file: it does not begin with the signature", offset=0)
+
+    def peek(self) -> _Head:
+        """Read letter and length of the next chunk and leave the chunk to be taken."""
+        if self._head is None:
+            self._head = self._read_head()
+            self.chunks.append(ChunkInfo(self._head.letter, self._head.offset, self._head.length))
+        return self._head
+
+    def take(self) -> Chunk:
+        """Take the next chunk, whatever it is."""
+        head = self.peek()
+        payload = self._take(head.length, head.letter, head.offset)
+        crc = self._take(4, head.letter, head.offset)
+        chunk = Chunk(head.letter, head.offset, payload)
+        if zlib.crc32(payload, zlib.crc32(head.stored)) != int.from_bytes(crc, "little"):
+            raise _at(chunk, "the chunk is damaged: its CRC does not agree")
+        self._head = None
+        return chunk
+
+    def take_only(self, letter: str) -> Chunk:
+        """Take the next chunk, which must have this letter."""
+        # The chunk is read and its CRC compared even if its letter is wrong: else one flipped bit
+        # of a letter would pass for a file of a newer kmq.
+        chunk = self.take()
+        if chunk.letter == letter:
+            return chunk
+        if chunk.letter.isupper() and chunk.letter not in _CRITICAL:
+            raise _at(chunk, f"{_NEWER}: it has a critical chunk unknown here", NewerFormatError)
+        raise _at(chunk, f"chunk {chunk.letter!r} stands where {letter!r} belongs")
+
+    def take_strip(self, skip: bool) -> Chunk:
+        """Take the next chunk, which must be a strip; with `skip`, only its first byte."""
+        head = self.peek()
+        if head.letter != "S" or not skip or head.length < 1:
+            return self.take_only("S")
+        method = self._take(1, head.letter, head.offset)
+        self._skip(head.length - 1 + 4 - 1, head)
+        self._take(1, head.letter, head.offset)  # shows a file that ends in what was skipped
+        self._head = None
+        return Chunk(head.letter, head.offset, method)
+
+    def _read_head(self) -> _Head:
+        offset = self.offset
+        stored = self._take_up_to(1)
+        if not stored:
+            raise FormatError("the file ends before its last chunk, 'E'", offset=offset)
+        if stored[0] not in _LETTERS:
+            raise FormatError(
+                f"byte {stored[0]:#04x} stands where the letter of a chunk belongs", offset=offset
+            )
+        letter = chr(stored[0])
+        while len(stored) == 1 or (stored[-1] > 0x7F and len(stored) < 6):
+            stored += self._take(1, letter, offset)
+        with located(letter, offset):
+            length, _ = unpack_varint(stored, 1)
+        return _Head(letter, offset, length, stored)
+
+    def _skip(self, count: int, head: _Head) -> None:
+        seekable = getattr(self._stream, "seekable", None)
+        if seekable is not None and seekable():
+            self._stream.seek(count, os.SEEK_CUR)
+            self.offset += count
+            return
+        while count > 0:
+            count -= len(self._take(min(count, _BLOCK), head.letter, head.offset))
+
+    def _take(self, count: int, letter: str, offset: int) -> bytes:
+        taken = self._take_up_to(count)
+        if len(taken) < count:
+            raise FormatError("the file ends within the chunk", chunk=letter, offset=offset)
+        return taken
+
+    def _take_up_to(self, count: int) -> bytes:
+        blocks = []
+        missing = count
+        while missing > 0:
+            block = self._stream.read(min(missing, _BLOCK))
+            if not isinstance(block, bytes):
+                raise TypeError(
+                    f"read() of the file gives {type(block).__name__}; "
+                    "it must be opened in binary mode, and block"
+                )
+            if not block:
+                break
+            blocks.append(block)
+            missing -= len(block)
+        self.offset += count - missing
+        return b"".join(blocks)
+
+
+def _unpack_header(chunk: Chunk, limits: Limits) -> Header:
+    with located(chunk.letter, chunk.offset):
+        version, position = unpack_varint(chunk.payload, 0)
+        if version > VERSION:
+            raise NewerFormatError(f"{_NEWER}: its format has version {version}")
+        if version < VERSION:
+            raise FormatError(f"the version is {version}; versions start at {VERSION}")
+        if position == len(chunk.payload):
+            raise FormatError("the header ends after its version")
+        code = chunk.payload[position]
+        sizes = []
+        position += 1
+        for _ in range(4):
+            size, position = unpack_varint(chunk.payload, position)
+            sizes.append(size)
+        if position < len(chunk.payload):
+            raise NewerFormatError(f"{_NEWER}: its header goes on")
+        if code not in _FORMAT_OF_CODE:
+            raise NewerFormatError(f"{_NEWER}: it has pixel format {code}")
+        header = Header(_FORMAT_OF_CODE[code], *sizes)
+        _check_header(header, limits)
+        return header
+
+
+def _check_header(header: Header, limits: Limits) -> None:
+    if header.width < 1 or header.height < 1:
+        raise FormatError(f"the picture is {header.width} x {header.height}; sides are 1 and more")
+    if not 1 <= header.n_colors <= MAX_COLORS:
+        raise FormatError(f"the palette has {header.n_colors} colours; it holds 1 to {MAX_COLORS}")
+    if not 1 <= header.strip_height <= header.height:
+        raise FormatError(
+            f"a strip has {header.strip_height} rows; it has 1 to the picture's {header.height}"
+        )
+    if header.n_strips > MAX_STRIPS:
+        raise FormatError(f"the picture has {header.n_strips} strips; it has up to {MAX_STRIPS}")
+    if header.width * header.height > limits.pixels:
+        raise LimitError(
+            f"the picture is {header.width} x {header.height}, "
+            f"{header.width * header.height} pixels; the limit is {limits.pixels}"
+        )
+
+
+def _unpack_strip_table(chunk: Chunk, n_strips: int) -> list[int]:
+    with located(chunk.letter, chunk.offset):
+        lengths, position = [], 0
+        for _ in range(n_strips):
+            length, position = unpack_varint(chunk.payload, position)
+            lengths.append(length)
+        if position < len(chunk.payload):
+            raise FormatError("the strip table goes on after the last strip")
+        return lengths
+
+
+def _read_metadata(reader: _ChunkReader, limits: Limits) -> Metadata:
+    """Take the ancillary chunks and stop before the next critical one."""
+    items: dict[str, Any] = {}
+    text: dict[str, str] = {}
+    extra: list[tuple[str, bytes]] = []
+    left = limits.metadata_bytes
+    while (head := reader.peek()).letter.islower():
+        with located(head.letter, head.offset):
+            if head.length > left:
+                raise LimitError(f"metadata exceeds the limit of {limits.metadata_bytes} bytes")
+            chunk = reader.take()
+            content = _unpack_content(chunk, left)
+            left -= len(content)
+            if chunk.letter == "t":
+                _add_text(text, content)
+            elif chunk.letter not in _KNOWN_ANCILLARY:
+                extra.append((chunk.letter, content))
+            elif chunk.letter in items:
+                raise FormatError(f"there is a second chunk {chunk.letter!r}")
+            else:
+                items[chunk.letter] = _unpack_dpi(content) if chunk.letter == "d" else content
+    return Metadata(
+        icc_profile=items.get("i"),
+        exif=items.get("e"),
+        xmp=items.get("x"),
+        dpi=items.get("d"),
+        text=MappingProxyType(text),
+        extra=tuple(extra),
+    )
+
+
+def _unpack_content(chunk: Chunk, limit: int) -> bytes:
+    """Return what an ancillary chunk holds, inflated if it is deflated."""
+    if chunk.letter in "ix":
+        return inflate(chunk.payload, limit)
+    if chunk.letter != "t":
+        return chunk.payload
+    flag, entry = chunk.payload[:1], chunk.payload[1:]
+    if flag == bytes([_TEXT_DEFLATED]):
+        return inflate(entry, limit)
+    if flag != bytes([_TEXT_PLAIN]):
+        raise FormatError(f"an entry of text begins with {flag!r}; it begins with a byte 0 or 1")
+    return entry
+
+
+def _unpack_dpi(content: bytes) -> tuple[float, float]:
+    horizontal, position = unpack_varint(content, 0)
+    vertical, position = unpack_varint(content, position)
+    if position < len(content):
+        raise FormatError("the resolution goes on after its two numbers")
+    return horizontal / _DPI_UNITS, vertical / _DPI_UNITS
+
+
+def _add_text(text: dict[str, str], entry: bytes) -> None:
+    keyword, separator, value = entry.partition(b"\0")
+    if not keyword or not separator:
+        raise FormatError("an entry of text has no keyword with a byte 0 after it")
+    try:
+        word = keyword.decode()
+        if word in text:
+            raise FormatError(f"there is a second entry of text for {word!r}")
+        text[word] = value.decode()
+    except UnicodeDecodeError as error:
+        raise FormatError(f"an entry of text is not UTF-8: {error}") from error
