@@ -4,26 +4,34 @@ from __future__ import annotations
 
 import os
 import secrets
+import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from pathlib import Path
 from typing import BinaryIO
 
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """Open a temporary file beside `path` that takes its place when the block ends well.
+    """Open a new file that takes the place of the one at `path` when the block ends well.
 
-    If the block raises, the temporary file goes and what was at `path` stays. A symbolic link is
-    followed. The file can be read and sought while it is written.
+    If the block raises, the new file goes and the old one stays. A link stays one, and what it
+    points to is replaced; an existing file's permissions are kept. The file may be read and sought
+    while it is written, unless `path` is a device or pipe, which is written to directly.
     """
-    target = os.path.realpath(path)
-    folder, name = os.path.split(target)
-    temporary = os.path.join(folder, f".{name}.{secrets.token_hex(4)}.tmp")
-    try:
-        with open(temporary, "x+b") as file:
+    place = Path(path).resolve()
+    old = place.stat() if place.exists() else None
+    if old is not None and not stat.S_ISREG(old.st_mode):
+        with open(place, "wb") as file:
             yield file
-        os.replace(temporary, target)
+        return
+    beside = place.with_name(f".kmq-{secrets.token_hex(8)}")
+    try:
+        with open(beside, "x+b") as file:
+            yield file
+        if old is not None:
+            beside.chmod(stat.S_IMODE(old.st_mode))
+        beside.replace(place)
     except BaseException:
-        with suppress(FileNotFoundError):
-            os.unlink(temporary)
+        beside.unlink(missing_ok=True)
         raise

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import math
 import os
 import re
 import struct
@@ -28,6 +27,7 @@ from kmq.model import MAX_SIDE, IndexedImage, Limits, Metadata, PixelFormat, Pix
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+    from PIL.ImageFile import ImageFile
     from PIL.PngImagePlugin import PngInfo
     from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
@@ -78,6 +78,7 @@ _CONVERSIONS = {
 _FRAMES_ARE_PARTS = {"MPO", "PSD"}
 
 _EXIF_ORIENTATION = 0x0112
+_MOST_DPI = 100_000.0  # a quarter of a micrometre; what claims more is damaged
 _STRIP_BYTES = 1 << 20
 
 
@@ -234,13 +235,20 @@ def _transposed(samples: Array) -> Array:
 
 
 def _from_pillow(picture: Image) -> Pixels:
+    _load(picture)
+    samples, pixel_format = _pillow_samples(picture)
+    orientation = _orientation(picture)
+    return _finished(samples, pixel_format, pillow_metadata(picture, orientation), orientation)
+
+
+def _load(picture: Image) -> None:
+    """Decode a picture that Pillow has opened, and check that it has pixels."""
     try:
         picture.load()
     except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
         raise InputError(f"picture cannot be decoded: {error}") from error
-    samples, pixel_format = _pillow_samples(picture)
-    orientation = _orientation(picture)
-    return _finished(samples, pixel_format, _metadata(picture, orientation), orientation)
+    if 0 in picture.size:
+        raise InputError(f"picture has {picture.width} by {picture.height} pixels; it has none")
 
 
 def _pillow_samples(picture: Image) -> tuple[Array, PixelFormat]:
@@ -350,10 +358,7 @@ def indexed_from_pillow(picture: Any) -> IndexedImage:
             f"picture has Pillow mode {picture.mode}; only P, PA, L and 1 have a palette to "
             "keep: kmq.quantize takes the others"
         )
-    try:
-        picture.load()
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
-        raise InputError(f"picture cannot be decoded: {error}") from error
+    _load(picture)
     if picture.mode in ("P", "PA"):
         palette, indices = _pillow_palette(picture)
         pixel_format = _ARRAY_FORMATS[palette.dtype, palette.shape[1]]
@@ -363,7 +368,7 @@ def indexed_from_pillow(picture: Any) -> IndexedImage:
         samples = levels.astype(bands.dtype).reshape(-1, 1, 1)
         samples, pixel_format = _keyed(samples, _ARRAY_FORMATS[bands.dtype, 1], picture)
         palette = samples[:, 0].astype(pixel_format.dtype)
-    return IndexedImage(palette, indices, pixel_format, _metadata(picture))
+    return IndexedImage(palette, indices, pixel_format, pillow_metadata(picture))
 
 
 def to_pillow(image: IndexedImage) -> Image:
@@ -376,14 +381,44 @@ def to_pillow(image: IndexedImage) -> Image:
     Raises:
         InputError: Pillow has no mode for the pixel format (16-bit RGB, RGBA and grey-alpha).
     """
-    picture = _palette_picture(image) if _fits_mode_p(image) else _direct_picture(image)
-    picture.info.update(_pillow_info(image.metadata))
+    mode = pillow_mode(image.pixel_format, image.n_colors)
+    picture = _palette_picture(image) if mode == "P" else _direct_picture(image)
+    picture.info.update(pillow_info(image.metadata, image.palette, mode))
     return picture
 
 
-def _fits_mode_p(image: IndexedImage) -> bool:
-    colored = image.pixel_format in (PixelFormat.RGB24, PixelFormat.RGBA32)
-    return colored and image.n_colors <= 256
+def pillow_mode(pixel_format: PixelFormat, n_colors: int) -> str:
+    """Mode of the Pillow image that an image with so many colours becomes.
+
+    Raises:
+        InputError: as for `to_pillow`.
+    """
+    if pixel_format in (PixelFormat.RGB24, PixelFormat.RGBA32) and n_colors <= 256:
+        return "P"
+    if pixel_format not in _PILLOW_MODES:
+        raise InputError(
+            f"Pillow has no mode for pixel format {pixel_format.label}; "
+            "kmq.read(…).to_array() has all its bits"
+        )
+    return _PILLOW_MODES[pixel_format]
+
+
+def pillow_info(metadata: Metadata, palette: Array, mode: str) -> dict[str, Any]:
+    """What `info` of the Pillow image of that mode carries."""
+    info = _metadata_info(metadata)
+    if mode == "P" and palette.shape[1] == 4:
+        info["transparency"] = palette[:, 3].tobytes()
+    return info
+
+
+def pillow_bytes(image: IndexedImage, mode: str) -> tuple[bytes, str]:
+    """Pixels as Pillow's raw decoder takes them, and the raw mode to tell it."""
+    if mode == "P":
+        return image.indices.tobytes(), "P"
+    samples = image.to_array()
+    if mode == "I;16":
+        samples = samples.astype("<u2", copy=False)
+    return samples.tobytes(), "1;8" if mode == "1" else mode
 
 
 def _palette_picture(image: IndexedImage) -> Image:
@@ -391,35 +426,28 @@ def _palette_picture(image: IndexedImage) -> Image:
 
     picture = Image.frombytes("P", (image.width, image.height), image.indices.tobytes())
     picture.putpalette(image.palette[:, :3].tobytes(), "RGB")
-    if image.pixel_format.has_alpha:
-        picture.info["transparency"] = image.palette[:, 3].tobytes()
     return picture
 
 
 def _direct_picture(image: IndexedImage) -> Image:
     from PIL import Image
 
-    mode = _PILLOW_MODES.get(image.pixel_format)
-    if mode is None:
-        raise InputError(
-            f"Pillow has no mode for pixel format {image.pixel_format.label}; "
-            "to_array() returns all its bits"
-        )
-    samples = image.to_array()
-    rawmode = mode
-    if image.pixel_format is PixelFormat.BILEVEL:
-        rawmode = "1;8"
-    elif image.pixel_format is PixelFormat.GREY16:
-        samples = samples.astype("<u2", copy=False)
-    return Image.frombytes(mode, (image.width, image.height), samples.tobytes(), "raw", rawmode)
+    mode = _PILLOW_MODES[image.pixel_format]
+    content, rawmode = pillow_bytes(image, mode)
+    return Image.frombytes(mode, (image.width, image.height), content, "raw", rawmode)
 
 
 # ---------------------------------------------------------------------------------------------
 # Metadata
 
 
-def _metadata(picture: Image, orientation: int = 1) -> Metadata:
-    """Collect what travels along; `orientation` is the one that is being applied."""
+def pillow_metadata(picture: Image, orientation: int = 1) -> Metadata:
+    """Collect what travels with a loaded Pillow image.
+
+    Args:
+        picture: the image.
+        orientation: the EXIF orientation that is being applied to its pixels, 1 for none.
+    """
     info = picture.info
     # The text of a PNG may follow its pixels; it is complete once the picture is loaded.
     text = getattr(picture, "text", None) or info.get("text")
@@ -459,7 +487,7 @@ def _exif_in_text(info: Mapping[Any, Any]) -> bytes | None:
 def _checked_dpi(dpi: Any) -> tuple[float, float] | None:
     with contextlib.suppress(TypeError, ValueError, ZeroDivisionError):
         horizontal, vertical = (float(value) for value in dpi)
-        if 0 < horizontal < math.inf and 0 < vertical < math.inf:
+        if 0 < horizontal <= _MOST_DPI and 0 < vertical <= _MOST_DPI:
             return horizontal, vertical
     return None
 
@@ -473,7 +501,7 @@ def _plain_text(text: Any) -> Mapping[str, str]:
         {
             str(keyword): str(value)
             for keyword, value in text.items()
-            if isinstance(keyword, str) and isinstance(value, str) and keyword not in elsewhere
+            if isinstance(value, str) and keyword and keyword not in elsewhere
         }
     )
 
@@ -502,7 +530,7 @@ def _reset_exif_orientation(exif: bytes) -> bytes:
     return bytes(patched)
 
 
-def _pillow_info(metadata: Metadata) -> dict[str, Any]:
+def _metadata_info(metadata: Metadata) -> dict[str, Any]:
     info = {
         "icc_profile": metadata.icc_profile,
         "exif": metadata.exif,
@@ -518,6 +546,8 @@ def _pillow_info(metadata: Metadata) -> dict[str, Any]:
 
 
 def _from_file(path: str | os.PathLike[str]) -> Pixels:
+    from PIL import UnidentifiedImageError
+
     name = os.fspath(path)
     with open(path, "rb") as file:
         try:
@@ -526,6 +556,8 @@ def _from_file(path: str | os.PathLike[str]) -> Pixels:
             raise InputError(f"{name}: {error}") from error
         except (KmqError, MemoryError):
             raise
+        except UnidentifiedImageError as error:
+            raise InputError(f"{name} is not a picture in a format that Pillow knows") from error
         except Exception as error:  # Pillow's decoders raise nearly anything on damaged files
             raise InputError(f"{name} cannot be read as a picture: {error}") from error
 
@@ -543,6 +575,10 @@ def _decoded(file: IO[bytes]) -> Pixels:
             raise InputError(_FRAMES_MESSAGE.format(n_frames))
         if deep_png:
             return _from_deep_png(file, picture)
+        if picture.format == "PPM" and picture.mode == "RGB":
+            samples = _deep_ppm_samples(file, picture)
+            if samples is not None:
+                return _finished(samples, PixelFormat.RGB48, Metadata())
         return _from_pillow(picture)
 
 
@@ -571,7 +607,22 @@ def _from_deep_png(file: IO[bytes], picture: Image) -> Pixels:
     samples = imagecodecs.png_decode(file.read())
     orientation = _orientation(picture)
     pixel_format = _ARRAY_FORMATS[samples.dtype, samples.shape[2]]
-    return _finished(samples, pixel_format, _metadata(picture, orientation), orientation)
+    return _finished(samples, pixel_format, pillow_metadata(picture, orientation), orientation)
+
+
+def _deep_ppm_samples(file: IO[bytes], picture: ImageFile) -> Array | None:
+    """Samples of a PPM with two bytes a sample, scaled to 65535; None for one byte a sample."""
+    codec, _, offset, args = picture.tile[0]
+    max_value = args[-1] if isinstance(args, tuple) and codec in ("ppm", "ppm_plain") else 255
+    if max_value <= 255:
+        return None
+    if codec == "ppm_plain":
+        raise InputError("it is a plain 16-bit PPM; kmq reads binary ones: convert it to P6")
+    file.seek(offset)
+    samples = np.frombuffer(file.read(), ">u2", count=3 * picture.width * picture.height)
+    scaled = (np.minimum(samples, max_value) * np.uint32(65535) + max_value // 2) // max_value
+    width, height = picture.size
+    return np.asarray(scaled, np.uint16).reshape(height, width, 3)
 
 
 _EXTRA_MESSAGE = "16-bit {} files with more than one channel need {}: pip install kmq[deep]"
@@ -768,22 +819,18 @@ def _fitting_type(image: IndexedImage, path: str | os.PathLike[str]) -> _FileTyp
 
 
 def _save_shallow(image: IndexedImage, file: BinaryIO, file_type: _FileType) -> None:
-    as_palette = _fits_mode_p(image) and image.pixel_format in file_type.palettes
-    picture = _palette_picture(image) if as_palette else _direct_picture(image)
+    as_palette = image.n_colors <= 256 and image.pixel_format in file_type.palettes
+    picture = to_pillow(image) if as_palette else _direct_picture(image)
+    options = {**file_type.options, **_save_metadata(image.metadata, file_type.name)}
     try:
-        picture.save(
-            file,
-            file_type.name,
-            **file_type.options,
-            **_save_metadata(image.metadata, file_type.name),
-        )
+        picture.save(file, file_type.name, **options)
     except (ValueError, SystemError) as error:  # a side longer than the type allows
         raise InputError(f"the picture cannot be written as {file_type.name}: {error}") from error
 
 
 def _save_metadata(metadata: Metadata, type_name: str) -> dict[str, Any]:
     """Pillow's save options for metadata; what a type cannot keep, Pillow leaves out."""
-    options = _pillow_info(metadata)
+    options = _metadata_info(metadata)
     text = options.pop("text", {})
     if type_name == "PNG":
         options["pnginfo"] = _png_text(text, options.pop("xmp", None))
