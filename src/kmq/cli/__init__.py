@@ -1,0 +1,86 @@
+"""The command ``kmq``: one module a sub-command, each with `add` (its options) and a `run`.
+
+Lines of results go to stdout, all else to stderr. Whatever is slow to import is imported by the
+command that needs it, so that ``kmq --help`` and ``kmq info`` answer at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+
+from kmq import __version__
+from kmq.cli import compare, decode, demo, encode, info, warmup
+from kmq.cli.console import (
+    DONE,
+    FAILED,
+    FAILURES,
+    INTERRUPTED,
+    MISUSED,
+    UsageError,
+    complain,
+    reason,
+)
+
+_DESCRIPTION = "Turn pictures into small palettes and the files that hold them."
+_EPILOG = """\
+examples:
+  kmq demo                            make a picture, encode it, and a page to look at
+  kmq encode photo.png -k 64          write photo.kmq
+  kmq decode photo.kmq -o again.png   and back
+  kmq compare photo.png photo.kmq     what it cost
+
+`kmq COMMAND --help` says more. Exit code: 0 all went well, 1 some of the work failed, 2 the
+command line cannot be meant.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line `argv` (by default the process's own) and return its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        # A file name that the terminal cannot show is no reason to fail.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        arguments = _parser().parse_args(argv)
+    except SystemExit as stop:  # argparse has said all there is to say
+        return stop.code if isinstance(stop.code, int) else MISUSED
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_: complain(f"warning: {message}")
+        return _run(arguments)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    try:
+        code: int = arguments.run(arguments)
+        sys.stdout.flush()
+    except UsageError as error:
+        complain(f"{error} (see kmq {arguments.command} --help)")
+        return MISUSED
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    except KeyboardInterrupt:
+        complain("interrupted")
+        return INTERRUPTED
+    except FAILURES as error:
+        complain(reason(error))
+        return FAILED
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="kmq",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"kmq {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for module in (encode, decode, info, compare, demo, warmup):
+        module.add(commands)
+    return parser

@@ -1,0 +1,160 @@
+"""``kmq compare``: two pictures beside each other, in numbers and to look at."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kmq.atomic import replacing
+from kmq.cli import paths
+from kmq.cli.console import DONE, Commands, add_command, complain, decibels
+from kmq.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from kmq.model import PixelFormat
+
+_EXAMPLES = """\
+  kmq compare photo.png photo.kmq
+  kmq compare photo.png photo.kmq --out side.png
+  kmq compare photo.png photo.jpg            any two pictures of one size
+"""
+
+_GAP = 16  # pixels between two pictures side by side
+
+
+@dataclass(frozen=True, eq=False)
+class _Picture:
+    """A picture and the file it came from; `samples` are (height, width, channels)."""
+
+    path: Path
+    samples: np.ndarray[Any, Any]
+    pixel_format: PixelFormat
+    file_size: int
+
+    @property
+    def bits_per_pixel(self) -> float:
+        height, width = map(int, self.samples.shape[:2])
+        return 8 * self.file_size / (height * width)
+
+
+def add(commands: Commands) -> None:
+    """Add the sub-command."""
+    parser = add_command(
+        commands,
+        "compare",
+        run,
+        summary="compare two pictures: sizes, bits per pixel, MSE, PSNR, SSIM",
+        examples=_EXAMPLES,
+    )
+    parser.add_argument("original", metavar="ORIGINAL", help="a picture or a .kmq file")
+    parser.add_argument("other", metavar="OTHER", help="a picture or a .kmq file")
+    parser.add_argument("--out", metavar="SIDE.png", help="write both, side by side")
+    parser.add_argument("--force", action="store_true", help="overwrite an existing file")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the figures, and write the picture that was asked for."""
+    out = None if arguments.out is None else Path(arguments.out)
+    if out is not None:
+        for name in (arguments.original, arguments.other):
+            paths.claim(out, force=arguments.force, source=Path(name))
+    original, other = _load(Path(arguments.original)), _load(Path(arguments.other))
+    _check_comparable(original, other)
+    print("\n".join(_figures(original, other)))
+    if out is not None:
+        _save_side_by_side(original, other, out)
+        complain(f"wrote {out}")
+    return DONE
+
+
+def _load(path: Path) -> _Picture:
+    from kmq.stages.container import SIGNATURE
+
+    with path.open("rb") as file:
+        is_kmq = file.read(len(SIGNATURE)) == SIGNATURE
+    size = path.stat().st_size
+    if is_kmq or path.suffix.lower() == ".kmq":
+        from kmq.files import read
+
+        image = read(path)
+        return _Picture(path, image.palette[image.indices], image.pixel_format, size)
+    from kmq.stages.pixels import read_pixels
+
+    pixels = read_pixels(path)
+    return _Picture(path, pixels.samples, pixels.pixel_format, size)
+
+
+def _check_comparable(original: _Picture, other: _Picture) -> None:
+    ours, theirs = original.samples.shape[:2], other.samples.shape[:2]
+    if ours != theirs:
+        raise InputError(
+            f"{original.path} has {ours[1]} × {ours[0]} pixels, {other.path} "
+            f"{theirs[1]} × {theirs[0]}; only pictures of one size can be compared"
+        )
+    if original.pixel_format is not other.pixel_format:
+        raise InputError(
+            f"{original.path} is {original.pixel_format.label}, {other.path} "
+            f"{other.pixel_format.label}; only pictures of one pixel format can be compared"
+        )
+
+
+def _figures(original: _Picture, other: _Picture) -> list[str]:
+    from kmq.stages import metrics
+
+    pixel_format = original.pixel_format
+    mse = metrics.mse(original.samples, other.samples)
+    ssim = metrics.ssim(original.samples, other.samples, pixel_format.max_value)
+    height, width = original.samples.shape[:2]
+    summed = "" if pixel_format.channels == 1 else f", summed over {pixel_format.channels} channels"
+    return [
+        f"both      {width} × {height} pixels, {pixel_format.label}",
+        f"original  {_size(original)}  {original.path}",
+        f"other     {_size(other)}  {other.path} "
+        f"({other.file_size / original.file_size:.1%} of the original)",
+        f"MSE       {mse:.4g} a pixel{summed}",
+        f"PSNR      {decibels(metrics.psnr(mse, pixel_format))}",
+        f"SSIM      {'needs 11 × 11 pixels' if math.isnan(ssim) else f'{ssim:.4f}'}",
+    ]
+
+
+def _size(picture: _Picture) -> str:
+    return f"{picture.file_size:>12,} bytes, {picture.bits_per_pixel:6.3f} bits per pixel"
+
+
+def _save_side_by_side(original: _Picture, other: _Picture, out: Path) -> None:
+    """Write both in 8 bits a sample, for the eye."""
+    from PIL import Image
+
+    halves = [_for_screen(original), _for_screen(other)]
+    width, height = halves[0].size
+    sheet = Image.new(halves[0].mode, (2 * width + _GAP, height), "white")
+    if sheet.has_transparency_data:
+        sheet.putalpha(0)
+    sheet.paste(halves[0], (0, 0))
+    sheet.paste(halves[1], (width + _GAP, 0))
+    Image.init()
+    file_type = Image.EXTENSION.get(out.suffix.lower())
+    if file_type is None:
+        raise InputError(f"{out} has no suffix of a picture file that Pillow writes")
+    with replacing(out) as stream:
+        sheet.save(stream, file_type)
+
+
+def _for_screen(picture: _Picture) -> Any:
+    """Return a Pillow image of mode L, LA, RGB or RGBA."""
+    import numpy as np
+    from PIL import Image
+
+    samples = picture.samples
+    if picture.pixel_format.depth == 1:
+        samples = samples * np.uint8(255)
+    elif picture.pixel_format.depth == 16:
+        samples = (samples >> 8).astype(np.uint8)
+    if picture.pixel_format.label == "CMYK":
+        return Image.fromarray(samples, "CMYK").convert("RGB")
+    return Image.fromarray(samples[:, :, 0] if samples.shape[2] == 1 else samples)

@@ -1,0 +1,158 @@
+"""How the commands speak: exit codes, messages, numbers."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from kmq.errors import KmqError
+
+DONE, FAILED, MISUSED = 0, 1, 2
+INTERRUPTED = 130  # what shells report for a program that Ctrl-C ended: 128 + SIGINT
+
+FAILURES = (KmqError, OSError, TypeError, MemoryError)
+"""What a picture, a file or an argument can be at fault for; anything else is a fault of ours."""
+
+Progress = Callable[[str, float], None]
+"""Hears the name of a stage and how much of it is done, from 0 to 1."""
+
+Work = Callable[[Path, Path, Progress], str]
+"""Turns a source into a target, tells how far it is, and returns the line to print about it."""
+
+_BAR_AFTER = 1.0  # seconds
+
+Commands = Any
+"""What `add_subparsers` returns; its class is not public."""
+
+
+class UsageError(Exception):
+    """The command line asks for something that cannot be meant; nothing was done."""
+
+
+def complain(message: str) -> None:
+    """Say something on stderr."""
+    print(f"kmq: {message}", file=sys.stderr)
+
+
+def add_command(
+    commands: Commands,
+    name: str,
+    run: Callable[[argparse.Namespace], int],
+    *,
+    summary: str,
+    examples: str,
+) -> argparse.ArgumentParser:
+    """Add a sub-command; `examples` are lines below its help."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=summary,
+        description=summary[0].upper() + summary[1:] + ".",
+        epilog=f"examples:\n{examples}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=run)
+    return parser
+
+
+def whole_number(lowest: int, highest: int) -> Callable[[str], int]:
+    """Return an argparse type for whole numbers in that range."""
+
+    def parse(text: str) -> int:
+        number = int(text) if text.isascii() and text.isdigit() else -1
+        if not lowest <= number <= highest:
+            raise argparse.ArgumentTypeError(f"{text!r} is no whole number, {lowest} to {highest}")
+        return number
+
+    return parse
+
+
+def decibels(psnr: float) -> str:
+    """Write a PSNR; an infinite one as what it means."""
+    return "exact" if math.isinf(psnr) else f"{psnr:.2f} dB"
+
+
+def colors(number: int) -> str:
+    """Write a number of colours."""
+    return f"{number:,} colour{'' if number == 1 else 's'}"
+
+
+def reason(error: BaseException, about: Path | None = None) -> str:
+    """Say what went wrong in a sentence, naming the file unless the sentence is `about` it."""
+    if isinstance(error, OSError) and error.strerror:
+        named = error.filename is not None and str(error.filename) != str(about)
+        return f"{error.strerror}: {error.filename}" if named else error.strerror
+    if isinstance(error, MemoryError):
+        return "there is not enough memory for it"
+    return str(error)
+
+
+def each(jobs: Sequence[tuple[Path, Path]], work: Work) -> int:
+    """Do `work` on each job, print the line it returns, report failures and go on.
+
+    Returns:
+        The exit code: whether all of them went well.
+    """
+    code = DONE
+    with _Bar(len(jobs)) as bar:
+        for source, target in jobs:
+            try:
+                line = work(source, target, bar.advance)
+            except FAILURES as error:
+                bar.clear()
+                complain(_about(source, error))
+                code = FAILED
+            else:
+                bar.clear()
+                print(line, flush=True)
+            bar.next()
+    return code
+
+
+def _about(source: Path, error: BaseException) -> str:
+    sentence = reason(error, source)
+    return sentence if sentence.startswith(str(source)) else f"{source}: {sentence}"
+
+
+class _Bar:
+    """A bar on stderr, if that is a terminal and once the work takes long."""
+
+    def __init__(self, total: int):
+        self._total = total
+        self._done = 0
+        self._due = time.monotonic() + _BAR_AFTER if sys.stderr.isatty() else math.inf
+        self._shown: Any = None
+
+    def __enter__(self) -> _Bar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._shown is not None:
+            self._shown.close()
+
+    def advance(self, stage: str, share: float) -> None:
+        """Say how much of a stage of the current job is done, from 0 to 1."""
+        if time.monotonic() < self._due:
+            return
+        if self._shown is None:
+            from tqdm import tqdm
+
+            layout = "{desc} {percentage:3.0f}% |{bar}| {elapsed} < {remaining}"
+            self._shown = tqdm(total=self._total, bar_format=layout, leave=False)
+        self._shown.set_description_str(stage, refresh=False)
+        self._shown.n = min(self._done + share, self._total)
+        self._shown.refresh()
+
+    def next(self) -> None:
+        self._done += 1
+        if self._shown is not None:
+            self._shown.n = self._done
+
+    def clear(self) -> None:
+        """Make way for a line of text."""
+        if self._shown is not None:
+            self._shown.clear()

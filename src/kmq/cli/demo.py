@@ -1,0 +1,116 @@
+"""``kmq demo``: a picture, its .kmq files, and a page that shows them."""
+
+from __future__ import annotations
+
+import argparse
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kmq.atomic import replacing
+from kmq.cli import page, paths
+from kmq.cli.console import DONE, Commands, add_command, colors, decibels
+from kmq.cli.warmup import announcing
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from kmq.model import IndexedImage
+
+_EXAMPLES = """\
+  kmq demo                  into the folder kmq-demo
+  kmq demo -o somewhere/
+"""
+
+_INTRODUCTION = (
+    "kmq chooses the palette by k-means and keeps, for each pixel, which colour it shows. The "
+    "chequered ground shows through where the picture is transparent: in its corners and in the "
+    "glass."
+)
+
+PALETTE_SIZES = (4, 16, 64, 256)
+
+
+def add(commands: Commands) -> None:
+    """Add the sub-command."""
+    parser = add_command(
+        commands,
+        "demo",
+        run,
+        summary="make a picture, encode it at several numbers of colours, and a page to look at",
+        examples=_EXAMPLES,
+    )
+    parser.add_argument(
+        "-o", dest="output", metavar="FOLDER", default="kmq-demo", help="default: kmq-demo"
+    )
+    parser.add_argument("--force", action="store_true", help="overwrite existing files")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write the picture, a .kmq file for each number of colours, and the page."""
+    folder = Path(arguments.output)
+    picture_path, page_path = folder / "demo.png", folder / "demo.html"
+    kmq_paths = {k: folder / f"demo-{k}.kmq" for k in PALETTE_SIZES}
+    for path in (picture_path, page_path, *kmq_paths.values()):
+        paths.claim(path, force=arguments.force)
+    import numpy as np
+
+    from kmq.stages.scene import scene
+
+    picture = scene()
+    original = _png_of_samples(picture)
+    _write(picture_path, original, "the picture, 24-bit colour and alpha")
+    n_colors = len(np.unique(picture.reshape(-1, 4), axis=0))
+    facts = [f"{n_colors:,} colours", f"{len(original):,} bytes as PNG"]
+    figures = [page.Figure("The original", original, facts, [])]
+    with announcing():
+        for k, path in kmq_paths.items():
+            figures.append(_encode(picture, k, path))
+    shown = page.render("One picture in few colours", _INTRODUCTION, figures)
+    _write(page_path, shown.encode(), "open it in a browser")
+    return DONE
+
+
+def _encode(picture: np.ndarray[Any, Any], k: int, path: Path) -> page.Figure:
+    """Write the picture in `k` colours, and return what the page shows of it."""
+    from kmq.api import quantize
+    from kmq.cli.info import displayed
+    from kmq.files import encode
+    from kmq.stages import metrics
+
+    image = quantize(picture, k)
+    encoded = encode(image)
+    bits = 8 * len(encoded) / image.indices.size
+    psnr = decibels(image.report.psnr if image.report is not None else float("inf"))
+    ssim = metrics.ssim(picture, image.to_array(), image.pixel_format.max_value)
+    _write(path, encoded, f"{colors(image.n_colors)}, {bits:.3f} bits per pixel, {psnr}")
+    png = _png_of_image(image)
+    facts = [
+        f"{len(encoded):,} bytes as .kmq ({len(png):,} as PNG)",
+        f"{bits:.3f} bits per pixel",
+        f"PSNR {psnr}, SSIM {ssim:.4f}",
+    ]
+    swatches = [displayed(entry, image.pixel_format) for entry in image.palette.tolist()]
+    return page.Figure(colors(image.n_colors), png, facts, swatches)
+
+
+def _png_of_samples(samples: np.ndarray[Any, Any]) -> bytes:
+    from PIL import Image
+
+    return _png(Image.fromarray(samples))
+
+
+def _png_of_image(image: IndexedImage) -> bytes:
+    return _png(image.to_pillow())
+
+
+def _png(picture: Any) -> bytes:
+    stream = io.BytesIO()
+    picture.save(stream, "PNG", optimize=True)
+    return stream.getvalue()
+
+
+def _write(path: Path, content: bytes, remark: str) -> None:
+    with replacing(path) as stream:
+        stream.write(content)
+    print(f"{path}: {len(content):,} bytes, {remark}", flush=True)

@@ -1,0 +1,121 @@
+"""``kmq warmup``: compile every kernel now, so that no later run has to."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING
+
+from kmq.cli.console import DONE, Commands, add_command, complain
+
+if TYPE_CHECKING:
+    from kmq.model import PixelFormat
+
+_EXAMPLES = """\
+  kmq warmup
+  NUMBA_CACHE_DIR=/var/cache/kmq kmq warmup     keep the compiled kernels elsewhere
+"""
+
+_EACH_TIME = " each time: no cache folder is writable (set NUMBA_CACHE_DIR to one that is)"
+
+_SIDE = 24  # pixels of a trial picture's side: 576 of them, for more colours than any trial's k
+
+
+def add(commands: Commands) -> None:
+    """Add the sub-command."""
+    add_command(
+        commands,
+        "warmup",
+        run,
+        summary="compile and keep every kernel, so that later runs start at once",
+        examples=_EXAMPLES,
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run every public path on something tiny, and say what that took and where it is kept."""
+    from kmq.kernels.compiling import cache_folder, listening
+
+    compiled: list[str] = []
+    started = time.perf_counter()
+    with listening(compiled.append):
+        for title, trial in _trials():
+            before, count = time.perf_counter(), len(compiled)
+            trial()
+            seconds = time.perf_counter() - before
+            print(f"{title:<58} {len(compiled) - count:>3} compiled, {seconds:5.1f} s", flush=True)
+    folder = cache_folder() or "nowhere: no folder is writable; set NUMBA_CACHE_DIR to one that is"
+    print(f"{len(compiled)} kernels compiled in {time.perf_counter() - started:.1f} s")
+    print(f"kept in {folder}")
+    return DONE
+
+
+@contextmanager
+def announcing() -> Iterator[None]:
+    """Say on stderr, once, that kernels are being compiled, if that happens meanwhile."""
+    from kmq.kernels.compiling import cache_folder, listening
+
+    announced = False
+
+    def announce(_kernel: str) -> None:
+        nonlocal announced
+        if not announced:
+            announced = True
+            complain(
+                "compiling kernels, which takes some seconds"
+                + (" this first time" if cache_folder() else _EACH_TIME)
+            )
+
+    with listening(announce):
+        yield
+
+
+def _trials() -> Iterator[tuple[str, Callable[[], None]]]:
+    """Yield what to run, with a title."""
+    from kmq.model import PixelFormat
+
+    for pixel_format in PixelFormat:
+        title = f"quantize, encode and decode {pixel_format.label}"
+        yield title, partial(_try_pictures, pixel_format)
+    for dtype in ("float32", "float64"):
+        for channels in (1, 2, 3, 4, 5):
+            title = f"kmeans, assign and accumulate {dtype}, {channels} channels"
+            if channels == 5:
+                title += " or more"
+            yield title, partial(_try_points, dtype, channels)
+
+
+def _try_pictures(pixel_format: PixelFormat) -> None:
+    """Take few and many colours: indices are uint8 or uint16."""
+    import numpy as np
+
+    from kmq import decode, encode, quantize
+    from kmq.stages.coding import STRIP_METHODS
+
+    samples = np.random.default_rng(0).integers(
+        0, pixel_format.max_value, (_SIDE, _SIDE, pixel_format.channels), endpoint=True
+    )
+    if pixel_format.depth == 1:
+        picture = samples[:, :, 0].astype(np.bool_)
+    else:
+        picture = samples.astype(pixel_format.dtype)
+    for k in (1, 4, 300):
+        for init in ("k-means++", "var-part"):
+            image = quantize(picture, k, pixel_format=pixel_format, init=init)
+            for method in STRIP_METHODS:
+                decode(encode(image, method=method.name))
+
+
+def _try_points(dtype: str, channels: int) -> None:
+    import numpy as np
+
+    from kmq import accumulate, assign, kmeans
+
+    points = np.random.default_rng(0).random((64, channels)).astype(dtype)
+    for init in ("k-means++", "var-part"):
+        result = kmeans(points, 4, init=init)
+    labels = assign(points, result.centroids)
+    accumulate(points, labels, 4)
