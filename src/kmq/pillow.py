@@ -1,0 +1,136 @@
+"""Pillow plugin: after ``import kmq.pillow``, Pillow opens and saves ``.kmq`` files.
+
+>>> import kmq.pillow
+>>> Image.open("photo.png").save("photo.kmq", k=64)
+>>> Image.open("photo.kmq").show()
+
+Opening reads the header only; pixels are decoded when they are first needed. Modes are those of
+`kmq.IndexedImage.to_pillow`; `info` carries icc_profile, exif, xmp, dpi, transparency and, under
+``"text"``, a dict.
+
+Saving takes the options of `kmq.encode`, and ``icc_profile``, ``exif``, ``xmp``, ``dpi`` and
+``text`` in place of what `info` has, None to leave one out. Modes P and PA keep palette and
+indices unless ``k`` or another option of `kmq.quantize` is given; other modes are quantized, to 64
+colours without ``k``. Pixels are stored as they stand: as everywhere in Pillow, saving does not
+apply the EXIF orientation, and the EXIF keeps it.
+
+Errors are those that callers of Pillow expect. Damage in the header makes ``Image.open`` raise
+UnidentifiedImageError. A file it cannot open for another reason (it needs a newer kmq, or is one of
+the 16-bit formats for which Pillow has no mode), and damage found by ``load`` or ``verify``, raise
+OSError; its ``__cause__`` is kmq's own error.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
+
+from PIL import Image, ImageFile, ImagePalette
+
+from kmq import files
+from kmq.errors import FormatError, InputError, LimitError, NewerFormatError
+from kmq.model import MAX_SIDE, IndexedImage, Limits, Metadata
+from kmq.stages.container import SIGNATURE
+from kmq.stages.pixels import (
+    indexed_from_pillow,
+    pillow_bytes,
+    pillow_info,
+    pillow_metadata,
+    pillow_mode,
+)
+
+if TYPE_CHECKING:
+    from PIL.Image import DecoderInput
+
+# Pillow checks the size that it finds in a header itself, against a limit its callers can change.
+_LIMITS = Limits(pixels=MAX_SIDE**2)
+
+_QUANTIZE_OPTIONS = ("k", *files.QuantizeOptions.__annotations__)
+_ENCODE_OPTIONS = ("method", "strip_height", "n_threads")
+_METADATA_OPTIONS = tuple(item.name for item in fields(Metadata) if item.name != "extra")
+
+
+def _accept(prefix: bytes) -> bool:
+    return prefix.startswith(SIGNATURE)
+
+
+class KmqImageFile(ImageFile.ImageFile):
+    """A ``.kmq`` file that Pillow has opened."""
+
+    format = "KMQ"
+    format_description = "k-means palette image"
+
+    def _open(self) -> None:
+        try:
+            facts = files.info(cast(BinaryIO, self.fp), limits=_LIMITS)
+            self._mode = pillow_mode(facts.pixel_format, facts.n_colors)
+        except (NewerFormatError, LimitError, InputError) as error:
+            raise OSError(str(error)) from error
+        except FormatError as error:
+            raise SyntaxError(str(error)) from error
+        self._size = facts.width, facts.height
+        self.info.update(pillow_info(facts.metadata, facts.palette, self.mode))
+        if self.mode == "P":
+            self.palette = ImagePalette.raw("RGB", facts.palette[:, :3].tobytes())
+        self.tile = [ImageFile._Tile("kmq", (0, 0, *self.size))]
+
+    def verify(self) -> None:
+        """Decode everything, against all checksums, and forget it."""
+        fp = cast(BinaryIO, self.fp)
+        fp.seek(0)
+        _read(fp)
+        super().verify()
+
+
+class _KmqDecoder(ImageFile.PyDecoder):
+    _pulls_fd = True
+
+    def decode(self, buffer: DecoderInput) -> tuple[int, int]:
+        content, rawmode = pillow_bytes(_read(cast(BinaryIO, self.fd)), self.mode)
+        self.set_as_raw(content, rawmode)
+        return -1, 0
+
+
+def _read(fp: BinaryIO) -> IndexedImage:
+    try:
+        return files.read(fp, limits=_LIMITS)
+    except FormatError as error:
+        raise OSError(str(error)) from error
+
+
+def _save(picture: Image.Image, fp: IO[bytes], filename: str | bytes) -> None:
+    given = picture.encoderinfo
+    quantize = {name: given[name] for name in _QUANTIZE_OPTIONS if name in given}
+    encode = {name: given[name] for name in _ENCODE_OPTIONS if name in given}
+    image = _indexed(picture, quantize, encode.get("n_threads"))
+    files.write(fp, replace(image, metadata=_metadata(picture, given)), **encode)
+
+
+def _indexed(picture: Image.Image, options: dict[str, Any], n_threads: Any) -> IndexedImage:
+    if picture.mode in ("P", "PA") and not options:
+        return indexed_from_pillow(picture)
+    from kmq.api import quantize
+
+    # Without its metadata, of which an EXIF orientation would be applied.
+    bare = picture.copy()
+    bare.info = {key: bare.info[key] for key in ("transparency",) if key in bare.info}
+    return quantize(bare, options.pop("k", 64), n_threads=n_threads, **options)
+
+
+def _metadata(picture: Image.Image, given: dict[str, Any]) -> Metadata:
+    """What the picture carries, with what was given to `save` in its place."""
+    overrides = {name: given[name] for name in _METADATA_OPTIONS if name in given}
+    if isinstance(overrides.get("exif"), Image.Exif):
+        overrides["exif"] = overrides["exif"].tobytes()
+    if isinstance(overrides.get("xmp"), str):
+        overrides["xmp"] = overrides["xmp"].encode()
+    if "text" in overrides:
+        overrides["text"] = overrides["text"] or {}
+    return replace(pillow_metadata(picture), **overrides)
+
+
+Image.register_open(KmqImageFile.format, KmqImageFile, _accept)
+Image.register_decoder("kmq", _KmqDecoder)
+Image.register_save(KmqImageFile.format, _save)
+Image.register_extension(KmqImageFile.format, ".kmq")
+Image.register_mime(KmqImageFile.format, "image/x-kmq")
