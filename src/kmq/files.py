@@ -5,13 +5,11 @@ from __future__ import annotations
 import io
 import operator
 import os
-import secrets
-import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeAlias, TypedDict, Unpack
 
+from kmq.atomic import replacing
 from kmq.errors import InputError, located
 from kmq.model import MAX_STRIPS, FileInfo, IndexedImage, Limits, PixelFormat
 from kmq.stages import coding, container
@@ -139,7 +137,7 @@ def write(
         raise TypeError(f"target is {type(target).__name__}; it must be a path or a file object")
     pieces = _encoded(picture, k, method, strip_height, n_threads, quantize_options)
     if isinstance(target, str | os.PathLike):
-        with _replaced(Path(target)) as stream:
+        with replacing(target) as stream:
             _write_all(stream, pieces)
     else:
         _write_all(target, pieces)
@@ -285,27 +283,6 @@ def _opened(source: Source) -> Iterator[BinaryIO]:
             f"source is {type(source).__name__}; it must be a path or a file object "
             "(kmq.decode takes bytes)"
         )
-
-
-@contextmanager
-def _replaced(path: Path) -> Iterator[BinaryIO]:
-    """Open a new file that takes the place of `path` when all went well."""
-    place = path.resolve()  # a link stays one, and what it points to is replaced
-    old = place.stat() if place.exists() else None
-    if old is not None and not stat.S_ISREG(old.st_mode):
-        with open(place, "wb") as stream:  # a device or pipe cannot be replaced
-            yield stream
-        return
-    beside = place.with_name(f".kmq-{secrets.token_hex(8)}")
-    try:
-        with open(beside, "xb") as stream:
-            yield stream
-        if old is not None:
-            beside.chmod(stat.S_IMODE(old.st_mode))
-        beside.replace(place)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
 
 
 def _write_all(target: WritableFile, pieces: Sequence[bytes]) -> None:
