@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -99,7 +98,7 @@ class Metadata:
     exif: bytes | None = None
     xmp: bytes | None = None
     dpi: tuple[float, float] | None = None
-    text: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    text: Mapping[str, str] = field(default_factory=dict)
     extra: tuple[tuple[str, bytes], ...] = ()
 
 

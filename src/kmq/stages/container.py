@@ -10,7 +10,6 @@ import os
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any, BinaryIO
 
 from kmq.deflate import deflate, inflate
@@ -464,7 +463,7 @@ def _read_metadata(reader: _ChunkReader, limits: Limits) -> Metadata:
         exif=items.get("e"),
         xmp=items.get("x"),
         dpi=items.get("d"),
-        text=MappingProxyType(text),
+        text=text,
         extra=tuple(extra),
     )
 
