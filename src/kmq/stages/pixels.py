@@ -155,7 +155,7 @@ def _from_array(picture: Array, wanted: PixelFormat | None) -> Pixels:
 def _check_shape(picture: Array) -> None:
     if picture.ndim not in (2, 3) or not 1 <= (*picture.shape, 1)[2] <= 4:
         hint = ""
-        if picture.ndim == 3 and picture.shape[0] <= 4:
+        if picture.ndim == 3 and 1 <= picture.shape[0] <= 4 < picture.shape[2]:
             hint = "; if the channels come first, move them with numpy.moveaxis(picture, 0, -1)"
         raise InputError(
             f"picture has shape {picture.shape}; kmq takes (height, width) or "
@@ -492,18 +492,16 @@ def _checked_dpi(dpi: Any) -> tuple[float, float] | None:
     return None
 
 
-def _plain_text(text: Any) -> Mapping[str, str]:
+def _plain_text(text: Any) -> dict[str, str]:
     """Only text proper: EXIF and XMP have places of their own."""
     if not isinstance(text, Mapping):
-        return MappingProxyType({})
+        return {}
     elsewhere = ("Raw profile type exif", "XML:com.adobe.xmp")
-    return MappingProxyType(
-        {
-            str(keyword): str(value)
-            for keyword, value in text.items()
-            if isinstance(value, str) and keyword and keyword not in elsewhere
-        }
-    )
+    return {
+        str(keyword): str(value)
+        for keyword, value in text.items()
+        if isinstance(value, str) and keyword and keyword not in elsewhere
+    }
 
 
 def _orientation(picture: Image) -> int:
@@ -633,7 +631,7 @@ def _tiff_directory(file: IO[bytes]) -> ImageFileDirectory_v2 | None:
     file.seek(0)
     head = file.read(4)
     file.seek(0)
-    if head not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+    if head not in (b"II*\0", b"MM\0*", b"II+\0"):
         return None
     from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
