@@ -1,0 +1,70 @@
+"""Add golden files that are not there yet: ``python tests/golden/add.py``.
+
+A golden file is never written again: what one version wrote, every later one must read. So this
+script only ever adds, and stops if a file and the manifest do not fit together.
+"""
+
+import hashlib
+import json
+import sys
+from pathlib import Path
+
+GOLDEN = Path(__file__).parent
+MANIFEST = GOLDEN / "manifest.json"
+sys.path.insert(0, str(GOLDEN.parent))
+
+import kmq.files  # noqa: E402
+from images import FULL_METADATA, indexed_image  # noqa: E402
+from kmq.model import Metadata, PixelFormat  # noqa: E402
+from kmq.stages.coding import STRIP_METHODS  # noqa: E402
+
+SIZES = [  # colours, height, width, strip height
+    (1, 3, 5, 2),
+    (2, 1, 1, 1),
+    (2, 13, 9, 13),
+    (7, 11, 1, 4),
+    (16, 16, 16, 16),
+    (61, 1, 37, 1),
+    (256, 23, 19, 10),
+    (300, 20, 31, 20),
+]
+
+
+def recipes():
+    """Yield name, image, method and strip height of each golden file."""
+    for method in STRIP_METHODS:
+        for pixel_format in PixelFormat:
+            for n_colors, height, width, strip_height in SIZES:
+                name = f"{method.name}-{pixel_format.label}-{n_colors}-{width}x{height}"
+                metadata = FULL_METADATA if n_colors == 7 else Metadata()
+                image = indexed_image(pixel_format, n_colors, height, width, metadata=metadata)
+                yield name, image, method.name, strip_height
+
+
+def hash_of(array):
+    """SHA-256 of samples or indices in C order, uint16 lowest byte first."""
+    return hashlib.sha256(array.astype(array.dtype.newbyteorder("<")).tobytes()).hexdigest()
+
+
+def main():
+    manifest = json.loads(MANIFEST.read_text()) if MANIFEST.exists() else {}
+    stored = {path.stem for path in GOLDEN.glob("*.kmq")}
+    if stored != set(manifest):
+        sys.exit(f"files and manifest differ in {sorted(stored ^ set(manifest))}")
+    for name, image, method, strip_height in recipes():
+        if name not in manifest:
+            encoded = kmq.files.encode(image, method=method, strip_height=strip_height)
+            with open(GOLDEN / f"{name}.kmq", "xb") as stream:
+                stream.write(encoded)
+            manifest[name] = {
+                "file": hashlib.sha256(encoded).hexdigest(),
+                "palette": hash_of(image.palette),
+                "indices": hash_of(image.indices),
+            }
+            print(f"added {name}")
+    lines = [f"{json.dumps(name)}: {json.dumps(entry)}" for name, entry in manifest.items()]
+    MANIFEST.write_text("{\n" + ",\n".join(lines) + "\n}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,208 @@
+import zlib
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from images import grey_image, indexed_image
+from kmq.deflate import deflate
+from kmq.errors import FormatError, InputError, NewerFormatError
+from kmq.model import PixelFormat, StripInfo
+from kmq.stages import coding
+
+
+def naive_bits(indices, n_bits):
+    bits = "".join(f"{index:0{n_bits}b}" for index in indices)
+    bits += "0" * (-len(bits) % 8)
+    return bytes(int(bits[i : i + 8], 2) for i in range(0, len(bits), 8))
+
+
+@pytest.mark.parametrize("n_bits", range(1, 17))
+@pytest.mark.parametrize("size", [1, 2, 7, 8, 9, 1000])
+def test_bits_are_packed_as_written_out_by_hand(n_bits, size):
+    dtype = np.uint8 if n_bits <= 8 else np.uint16
+    indices = np.random.default_rng(size).integers(0, 1 << n_bits, size).astype(dtype)
+    packed = coding.pack_bits(indices, n_bits)
+    assert packed == naive_bits(indices.tolist(), n_bits)
+    unpacked = np.full(size, 99, dtype)
+    coding.unpack_bits(packed, n_bits, unpacked)
+    assert np.array_equal(unpacked, indices)
+
+
+@pytest.mark.parametrize("n_bits", [3, 11])
+@pytest.mark.parametrize("size", [65_535, 65_536, 65_537, 150_001])
+def test_bits_are_packed_across_blocks(n_bits, size):
+    dtype = np.uint8 if n_bits <= 8 else np.uint16
+    indices = np.random.default_rng(size).integers(0, 1 << n_bits, size).astype(dtype)
+    packed = coding.pack_bits(indices, n_bits)
+    whole = np.unpackbits(np.frombuffer(packed, np.uint8), count=size * n_bits)
+    weights = 1 << np.arange(n_bits)[::-1]
+    assert np.array_equal(whole.reshape(size, n_bits) @ weights, indices)
+    unpacked = np.empty(size, dtype)
+    coding.unpack_bits(packed, n_bits, unpacked)
+    assert np.array_equal(unpacked, indices)
+
+
+@pytest.mark.parametrize(
+    ("n_colors", "n_bits"),
+    [(1, 0), (2, 1), (3, 2), (4, 2), (5, 3), (64, 6), (65, 7), (256, 8), (257, 9), (65_536, 16)],
+)
+def test_index_bits(n_colors, n_bits):
+    assert coding.index_bits(n_colors) == n_bits
+
+
+@pytest.mark.parametrize("pixel_format", PixelFormat)
+@pytest.mark.parametrize("code", coding.PALETTE_METHODS)
+@pytest.mark.parametrize("n_colors", [1, 2, 300])
+def test_each_palette_method_gives_the_palette_back(pixel_format, code, n_colors):
+    palette = indexed_image(pixel_format, n_colors, 1, 1).palette
+    payload = bytes([code]) + coding.PALETTE_METHODS[code].encode(palette)
+    decoded = coding.decode_palette(payload, n_colors, pixel_format)
+    assert decoded.dtype == pixel_format.dtype
+    assert np.array_equal(decoded, palette)
+
+
+def test_the_shorter_palette_method_is_taken():
+    noise = indexed_image(PixelFormat.RGB24, 16, 1, 1).palette
+    assert coding.encode_palette(noise) == b"\0" + noise.tobytes()
+    ramp = np.arange(256, dtype=np.uint8).repeat(3).reshape(256, 3)
+    assert len(coding.encode_palette(ramp)) < 32
+
+
+def test_differences_are_laid_out_as_documented():
+    palette = np.array([[0x0102, 5], [0x0001, 7]], np.uint16)
+    content = bytes([0x01, 0xFE, 0x02, 0xFF, 0, 0, 5, 2])
+    payload = b"\1" + deflate(content)
+    decoded = coding.decode_palette(payload, 2, PixelFormat.GREY16_ALPHA)
+    assert np.array_equal(decoded, palette)
+
+
+@pytest.mark.parametrize(
+    ("payload", "fault"),
+    [
+        (b"", "no method"),
+        (b"\0abc", "3 bytes; its colours need 6"),
+        (b"\0abcdefg", "7 bytes"),
+        (b"\1", "0 deflated bytes cannot hold 6"),
+        (b"\1" + deflate(b"abcde"), "hold 5, not 6"),
+        (b"\1" + deflate(bytes(1_000_000)), "more than 6"),
+        (b"\1" + deflate(b"abcdef")[:-1], "end too early"),
+        (b"\1" + deflate(b"abcdef") + b"x", "follow"),
+        (b"\1\xff\xff\xff", "damaged"),
+    ],
+)
+def test_damaged_palettes_are_refused(payload, fault):
+    with pytest.raises(FormatError, match=fault):
+        coding.decode_palette(payload, 2, PixelFormat.RGB24)
+
+
+def test_palette_samples_must_be_in_range():
+    with pytest.raises(FormatError, match="sample of 2"):
+        coding.decode_palette(b"\0\0\2", 2, PixelFormat.BILEVEL)
+
+
+def test_an_unknown_palette_method_needs_a_newer_kmq():
+    with pytest.raises(NewerFormatError, match="needs a newer kmq"):
+        coding.decode_palette(b"\x63\0\0\0", 1, PixelFormat.RGB24)
+
+
+def strips_of(image, strip_height, method=None, n_threads=1):
+    payloads = coding.encode_strips(
+        image.indices, image.palette, coding.strip_method(method), strip_height, n_threads
+    )
+    rows = range(0, image.height, strip_height)
+    strips = [
+        StripInfo(row, min(strip_height, image.height - row), 100 + row, len(payload), payload[0])
+        for row, payload in zip(rows, payloads, strict=True)
+    ]
+    return strips, payloads
+
+
+@pytest.mark.parametrize("method", [method.name for method in coding.STRIP_METHODS])
+@settings(max_examples=40, deadline=None)
+@given(
+    st.sampled_from([1, 2, 3, 16, 64, 255, 256, 257, 5000]),
+    st.integers(1, 20),
+    st.integers(1, 20),
+    st.integers(1, 20),
+)
+def test_each_strip_method_gives_the_indices_back(method, n_colors, height, width, strip_height):
+    image = grey_image(n_colors, height, width)
+    strips, payloads = strips_of(image, strip_height, method)
+    decoded = coding.decode_strips(strips, payloads, image.palette, width, 1)
+    assert decoded.dtype == image.indices.dtype
+    assert np.array_equal(decoded, image.indices)
+
+
+def test_threads_change_nothing():
+    image = grey_image(50, 400, 100)
+    strips, payloads = strips_of(image, 7, n_threads=1)
+    assert strips_of(image, 7, n_threads=4) == (strips, payloads)
+    decoded = coding.decode_strips(strips, payloads, image.palette, 100, 4)
+    assert np.array_equal(decoded, image.indices)
+
+
+def one_strip(coded, indices=(0, 1, 2, 2, 1), method=0, n_colors=3):
+    """Decode a strip of five pixels from coded bytes and the checksum of what it should be."""
+    checksum = zlib.crc32(bytes(indices)).to_bytes(4, "little")
+    payload = bytes([method]) + checksum + coded
+    palette = np.zeros((n_colors, 1), np.uint8)
+    strip = StripInfo(0, 1, 77, len(payload), method)
+    return coding.decode_strips([strip], [payload], palette, len(indices), 1)
+
+
+def test_a_strip_written_out_by_hand():
+    assert one_strip(deflate(b"\x1a\x40")).tolist() == [[0, 1, 2, 2, 1]]
+
+
+@pytest.mark.parametrize(
+    ("coded", "indices", "fault"),
+    [
+        (b"", (0, 1, 2, 2, 1), "0 coded bytes cannot hold"),
+        (deflate(b"\x1a\x40"), (0, 1, 2, 2, 0), "checksum"),
+        (deflate(b"\x1a\x41"), (0, 1, 2, 2, 1), "filled up with zeros"),
+        (deflate(b"\x1a\xc0"), (0, 1, 2, 2, 3), "an index is 3; the palette has 3 colours"),
+        (deflate(b"\x1a"), (0, 1, 2, 2, 1), "hold 1, not 2"),
+        (deflate(b"\x1a\x40\0"), (0, 1, 2, 2, 1), "more than 2"),
+        (deflate(b"\x1a\x40") + b"\0", (0, 1, 2, 2, 1), "follow"),
+        (deflate(b"\x1a\x40")[:-1], (0, 1, 2, 2, 1), "too early"),
+        (b"\xff\xff", (0, 1, 2, 2, 1), "damaged"),
+    ],
+)
+def test_damaged_strips_are_refused(coded, indices, fault):
+    with pytest.raises(FormatError, match=fault) as caught:
+        one_strip(coded, indices)
+    assert (caught.value.chunk, caught.value.offset) == ("S", 77)
+
+
+def test_one_colour_takes_no_coded_bytes():
+    assert one_strip(b"", (0, 0, 0), n_colors=1).tolist() == [[0, 0, 0]]
+    with pytest.raises(FormatError, match="needs none"):
+        one_strip(b"\0", (0, 0, 0), n_colors=1)
+
+
+def test_an_unknown_strip_method_needs_a_newer_kmq():
+    with pytest.raises(NewerFormatError, match="needs a newer kmq") as caught:
+        one_strip(b"\0", method=200)
+    assert (caught.value.chunk, caught.value.offset) == ("S", 77)
+
+
+def test_method_names():
+    assert coding.strip_method("deflate").code == 0
+    assert coding.strip_method(None) in coding.STRIP_METHODS
+    with pytest.raises(InputError, match="'zip'; kmq has deflate"):
+        coding.strip_method("zip")
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "rows"),
+    [(512, 768, 256), (1, 1, 1), (16, 10**9, 1), (4000, 6000, 44), (2**31 - 1, 1, 2**18)],
+)
+def test_strips_are_even_and_of_about_the_size_asked_for(height, width, rows):
+    assert coding.even_strip_height(height, width, 1 << 18) == rows
+
+
+def test_strips_never_exceed_their_number():
+    rows = coding.even_strip_height(10**6, 10**6, 1 << 18)
+    assert -(-(10**6) // rows) <= 65_536

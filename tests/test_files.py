@@ -1,0 +1,449 @@
+import hashlib
+import io
+import json
+import os
+import stat
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import kmq.files
+import plain_decoder
+from images import FULL_METADATA, indexed_image
+from kmq.errors import FormatError, InputError
+from kmq.model import IndexedImage, Limits, Metadata, PixelFormat
+from kmq.stages.coding import STRIP_METHODS
+
+GOLDEN = Path(__file__).parent / "golden"
+METHODS = [method.name for method in STRIP_METHODS]
+IMAGE = indexed_image(PixelFormat.RGB24, 20, 30, 17, metadata=FULL_METADATA)
+
+
+def same(image, plain):
+    """Whether an image is what the plain decoder made of the same file."""
+    metadata = image.metadata
+    dpi = metadata.dpi and tuple(round(10_000 * resolution) for resolution in metadata.dpi)
+    return (
+        image.pixel_format.code == plain["pixel_format"]
+        and image.palette.tolist() == [list(entry) for entry in plain["palette"]]
+        and image.indices.tolist() == plain["indices"]
+        and (metadata.icc_profile, metadata.exif) == (plain["i"], plain["e"])
+        and (metadata.xmp, dpi) == (plain["x"], plain["d"])
+        and (metadata.text, metadata.extra) == (plain["text"], tuple(plain["extra"]))
+    )
+
+
+# Round trips
+
+
+metadata_strategy = st.builds(
+    Metadata,
+    icc_profile=st.none() | st.binary(max_size=50),
+    exif=st.none() | st.binary(max_size=50),
+    xmp=st.none() | st.binary(max_size=50),
+    dpi=st.none() | st.tuples(st.integers(0, 2000), st.sampled_from([72, 72.009, 299.9994])),
+    text=st.dictionaries(
+        st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=10),
+        st.text(st.characters(codec="utf-8"), max_size=50),
+        max_size=3,
+    ),
+    extra=st.lists(st.tuples(st.sampled_from("abcfz"), st.binary(max_size=10)), max_size=3).map(
+        tuple
+    ),
+)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("pixel_format", PixelFormat)
+@settings(max_examples=20, deadline=None)
+@given(
+    n_colors=st.sampled_from([1, 2, 3, 16, 17, 64, 255, 256, 257, 1000]),
+    height=st.integers(1, 20),
+    width=st.integers(1, 20),
+    strip_height=st.integers(1, 25),
+    metadata=metadata_strategy,
+)
+def test_what_is_encoded_comes_back(
+    method, pixel_format, n_colors, height, width, strip_height, metadata
+):
+    image = indexed_image(pixel_format, n_colors, height, width, metadata=metadata)
+    encoded = kmq.files.encode(image, method=method, strip_height=strip_height)
+    decoded = kmq.files.decode(encoded)
+    assert decoded == image
+    assert decoded.indices.dtype == image.indices.dtype
+    assert decoded.report is None
+    assert same(image, plain_decoder.decode(encoded))
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    ("n_colors", "shape"), [(65_536, (40, 30)), (64, (1, 3000)), (2, (3000, 1))]
+)
+def test_the_ends_of_the_ranges_come_back(method, n_colors, shape):
+    image = indexed_image(PixelFormat.RGBA64, n_colors, *shape)
+    encoded = kmq.files.encode(image, method=method)
+    assert kmq.files.decode(encoded) == image
+    assert same(image, plain_decoder.decode(encoded))
+
+
+def test_order_and_unused_entries_of_a_palette_are_kept():
+    palette = np.array([[9], [3], [9], [200]], np.uint8)
+    image = IndexedImage(palette, np.array([[2, 0]], np.uint8), PixelFormat.GREY8)
+    decoded = kmq.files.decode(kmq.files.encode(image))
+    assert decoded.palette.tolist() == [[9], [3], [9], [200]]
+    assert decoded.indices.tolist() == [[2, 0]]
+
+
+def test_an_image_of_several_strips_by_default_comes_back_with_any_number_of_threads():
+    image = indexed_image(PixelFormat.RGB24, 3, 1000, 1003)
+    encoded = kmq.files.encode(image, n_threads=1)
+    assert kmq.files.encode(image, n_threads=3) == encoded
+    assert len(kmq.files.info(io.BytesIO(encoded)).strips) > 1
+    assert kmq.files.decode(encoded, n_threads=3) == image
+    assert kmq.files.decode(encoded, n_threads=1) == image
+
+
+def test_an_icon_costs_few_bytes_beside_its_pixels():
+    image = indexed_image(PixelFormat.RGB24, 16, 32, 32)
+    encoded = kmq.files.encode(image)
+    coded = kmq.files.info(io.BytesIO(encoded)).strips[0].length - 5
+    assert len(encoded) - coded < 100
+
+
+def test_eight_threads_at_once():
+    images = [indexed_image(PixelFormat.RGB24, 5 + n, 200, 90) for n in range(8)]
+
+    def round_trip(image):
+        encoded = kmq.files.encode(image, strip_height=10, n_threads=2)
+        return kmq.files.decode(encoded, n_threads=2)
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(round_trip, images)) == images
+
+
+# Golden files
+
+
+def golden_manifest():
+    return json.loads((GOLDEN / "manifest.json").read_text())
+
+
+def hash_of(array):
+    return hashlib.sha256(array.astype(array.dtype.newbyteorder("<")).tobytes()).hexdigest()
+
+
+@pytest.mark.parametrize("name", golden_manifest())
+def test_a_golden_file_is_read_as_ever(name):
+    entry = golden_manifest()[name]
+    encoded = (GOLDEN / f"{name}.kmq").read_bytes()
+    assert hashlib.sha256(encoded).hexdigest() == entry["file"]
+    image = kmq.files.decode(encoded)
+    assert hash_of(image.palette) == entry["palette"]
+    assert hash_of(image.indices) == entry["indices"]
+    assert same(image, plain_decoder.decode(encoded))
+
+
+def test_golden_files_cover_the_format():
+    manifest = golden_manifest()
+    assert {path.stem for path in GOLDEN.glob("*.kmq")} == set(manifest)
+    wanted = {(method, label.label) for method in METHODS for label in PixelFormat}
+    assert {tuple(name.split("-")[:2]) for name in manifest} >= wanted
+    assert len(manifest) >= 8 * len(wanted)
+
+
+# What encode takes
+
+
+@pytest.mark.parametrize("options", [{"k": 20}, {"seed": 1}, {"k": 64, "tol": 0.1}])
+def test_quantize_options_do_not_go_with_an_indexed_image(options):
+    with pytest.raises(InputError, match=f"{', '.join(options)} given with an IndexedImage"):
+        kmq.files.encode(IMAGE, **options)
+    with pytest.raises(InputError, match="given with an IndexedImage"):
+        kmq.files.write(io.BytesIO(), IMAGE, **options)
+
+
+@pytest.mark.parametrize("door", ["encode", "write"])
+def test_other_pictures_are_quantized_first(door):
+    gradient = np.arange(0, 250, 10, np.uint8).reshape(5, 5)
+    if door == "encode":
+        image = kmq.files.decode(kmq.files.encode(gradient, 7, seed=3, n_init=2))
+    else:
+        stream = io.BytesIO()
+        kmq.files.write(stream, gradient, k=7, seed=3, n_init=2)
+        image = kmq.files.decode(stream.getvalue())
+    assert image.n_colors == 7
+    assert image.pixel_format is PixelFormat.GREY8
+    assert kmq.files.decode(kmq.files.encode(gradient)).n_colors == 25
+
+
+def test_unknown_options_are_refused():
+    with pytest.raises(TypeError, match="colour_space"):
+        kmq.files.encode(np.zeros((2, 2), np.uint8), colour_space="lab")
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "fault"),
+    [
+        ({"method": "zip"}, InputError, "no method 'zip'"),
+        ({"strip_height": 0}, InputError, "strip_height is 0"),
+        ({"strip_height": -5}, InputError, "strip_height is -5"),
+        ({"strip_height": 2.5}, TypeError, "strip_height is float"),
+        ({"n_threads": 0}, InputError, "n_threads is 0"),
+    ],
+)
+def test_options_out_of_range_are_refused(options, kind, fault):
+    with pytest.raises(kind, match=fault):
+        kmq.files.encode(IMAGE, **options)
+
+
+def test_too_many_strips_are_refused():
+    tall = IndexedImage(
+        np.zeros((1, 1), np.uint8), np.zeros((65_537, 1), np.uint8), PixelFormat.GREY8
+    )
+    with pytest.raises(InputError, match="up to 65536 strips"):
+        kmq.files.encode(tall, strip_height=1)
+    assert kmq.files.decode(kmq.files.encode(tall, strip_height=2)) == tall
+
+
+def test_a_strip_may_be_higher_than_the_picture():
+    info = kmq.files.info(io.BytesIO(kmq.files.encode(IMAGE, strip_height=10_000)))
+    assert (info.strip_height, len(info.strips)) == (30, 1)
+
+
+# Sources
+
+
+class OneWay:
+    """A file object that can only be read, a few bytes at a time, or only be written."""
+
+    def __init__(self, content=b""):
+        self._stream = io.BytesIO(content)
+
+    def read(self, count):
+        return self._stream.read(min(count, 7))
+
+
+class Sink:
+    def __init__(self):
+        self.pieces = []
+
+    def write(self, content):
+        self.pieces.append(content)
+
+
+class Reluctant(io.RawIOBase):
+    """Takes a few bytes at a time, as a raw file may."""
+
+    def __init__(self):
+        self.taken = bytearray()
+
+    def writable(self):
+        return True
+
+    def write(self, content):
+        self.taken += bytes(content[:5])
+        return min(5, len(content))
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview, np.frombuffer])
+def test_decode_takes_any_bytes(kind):
+    encoded = kmq.files.encode(IMAGE)
+    content = kind(encoded, np.uint8) if kind is np.frombuffer else kind(encoded)
+    assert kmq.files.decode(content) == IMAGE
+
+
+def test_bytes_after_the_end_are_left_alone():
+    encoded = kmq.files.encode(IMAGE)
+    assert kmq.files.decode(encoded + b"more") == IMAGE
+    stream = io.BytesIO(b"before" + encoded + encoded + b"after")
+    stream.seek(6)
+    assert kmq.files.info(stream).file_size == len(encoded)
+    assert kmq.files.read(stream) == IMAGE
+    assert stream.read() == b"after"
+
+
+def test_a_file_object_needs_read_alone():
+    assert kmq.files.read(OneWay(kmq.files.encode(IMAGE, strip_height=7))) == IMAGE
+
+
+def test_a_file_object_needs_write_alone():
+    sink = Sink()
+    kmq.files.write(sink, IMAGE, strip_height=7)
+    assert b"".join(sink.pieces) == kmq.files.encode(IMAGE, strip_height=7)
+
+
+def test_a_file_object_may_take_less_than_it_is_given():
+    reluctant = Reluctant()
+    kmq.files.write(reluctant, IMAGE)
+    assert reluctant.taken == kmq.files.encode(IMAGE)
+
+
+def test_pipes_work(tmp_path):
+    encoded = kmq.files.encode(IMAGE)
+    reading, writing = os.pipe()
+    with open(reading, "rb") as source, open(writing, "wb") as sink:
+        with ThreadPoolExecutor(1) as pool:
+            written = pool.submit(kmq.files.write, sink, IMAGE)
+            written.result()
+            sink.close()
+        assert source.read() == encoded
+
+
+def test_wrong_types_are_refused(tmp_path):
+    path = tmp_path / "picture.kmq"
+    kmq.files.write(path, IMAGE)
+    with pytest.raises(TypeError, match="encoded is str"):
+        kmq.files.decode(str(path))
+    with pytest.raises(TypeError, match=r"source is bytes.*decode takes bytes"):
+        kmq.files.read(path.read_bytes())
+    with pytest.raises(TypeError, match="source is int"):
+        kmq.files.info(3)
+    with pytest.raises(TypeError, match="target is int"):
+        kmq.files.write(3, IMAGE)
+    with pytest.raises(TypeError, match="limits is int"):
+        kmq.files.read(path, limits=1000)
+    with pytest.raises(TypeError, match="binary mode"):
+        kmq.files.read(io.StringIO("text"))
+    with open(path, encoding="latin-1") as stream, pytest.raises(TypeError, match="binary mode"):
+        kmq.files.info(stream)
+
+
+# Paths
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_paths(tmp_path, kind):
+    path = kind(tmp_path / "picture.kmq")
+    assert kmq.files.write(path, IMAGE) is None
+    assert kmq.files.read(path) == IMAGE
+    assert Path(path).read_bytes() == kmq.files.encode(IMAGE)
+    assert os.listdir(tmp_path) == ["picture.kmq"]
+
+
+def test_a_missing_file_is_an_os_error(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        kmq.files.read(tmp_path / "picture.kmq")
+    with pytest.raises(FileNotFoundError):
+        kmq.files.write(tmp_path / "folder" / "picture.kmq", IMAGE)
+
+
+def test_an_existing_file_survives_a_failure(tmp_path, monkeypatch):
+    path = tmp_path / "picture.kmq"
+    path.write_bytes(b"dear to me")
+    with pytest.raises(InputError):
+        kmq.files.write(path, IMAGE, method="zip")
+
+    def fail(stream, pieces):
+        stream.write(pieces[0])
+        raise OSError("disk full")
+
+    monkeypatch.setattr(kmq.files, "_write_all", fail)
+    with pytest.raises(OSError, match="disk full"):
+        kmq.files.write(path, IMAGE)
+    assert path.read_bytes() == b"dear to me"
+    assert os.listdir(tmp_path) == ["picture.kmq"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions as POSIX has them")
+def test_permissions_are_those_of_the_file_or_the_umask(tmp_path):
+    path = tmp_path / "picture.kmq"
+    kmq.files.write(path, IMAGE)
+    plain = tmp_path / "plain"
+    plain.touch()
+    assert path.stat().st_mode == plain.stat().st_mode
+    path.chmod(0o640)
+    kmq.files.write(path, IMAGE)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links need no rights on POSIX")
+def test_a_link_stays_a_link(tmp_path):
+    (tmp_path / "folder").mkdir()
+    link = tmp_path / "link.kmq"
+    link.symlink_to(tmp_path / "folder" / "picture.kmq")
+    kmq.files.write(link, IMAGE)
+    assert link.is_symlink()
+    assert os.listdir(tmp_path / "folder") == ["picture.kmq"]
+    assert kmq.files.read(link) == IMAGE
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/null"), reason="needs a device")
+def test_a_device_is_written_to_and_not_replaced():
+    kmq.files.write("/dev/null", IMAGE)
+    assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
+
+
+def test_a_long_name_is_no_trouble(tmp_path):
+    path = tmp_path / ("x" * 250 + ".kmq")
+    kmq.files.write(path, IMAGE)
+    assert kmq.files.read(path) == IMAGE
+
+
+# Info
+
+
+@pytest.mark.parametrize("wrap", [io.BytesIO, OneWay])
+def test_info_tells_what_was_written(wrap):
+    encoded = kmq.files.encode(IMAGE, strip_height=12)
+    info = kmq.files.info(wrap(encoded))
+    assert info.version == 1
+    assert info.pixel_format is PixelFormat.RGB24
+    assert (info.height, info.width, info.n_colors) == (30, 17, 20)
+    assert np.array_equal(info.palette, IMAGE.palette)
+    assert info.metadata == IMAGE.metadata
+    assert info.strip_height == 12
+    assert [(strip.row, strip.height) for strip in info.strips] == [(0, 12), (12, 12), (24, 6)]
+    assert info.file_size == len(encoded)
+    letters = "".join(chunk.letter for chunk in info.chunks)
+    assert letters == "HPiexdtttqaqTSSSE"
+    assert info.memory == 30 * 17 * 3
+    strips = [chunk for chunk in info.chunks if chunk.letter == "S"]
+    assert [(strip.offset, strip.length) for strip in info.strips] == [
+        (chunk.offset, chunk.length) for chunk in strips
+    ]
+    for strip in info.strips:
+        assert encoded[strip.offset : strip.offset + 1] == b"S"
+        assert strip.method == 0
+
+
+def test_info_does_not_read_the_strips():
+    image = indexed_image(PixelFormat.RGB24, 256, 500, 500)
+    encoded = kmq.files.encode(image)
+
+    class Counting(io.BytesIO):
+        count = 0
+
+        def read(self, size=-1):
+            block = super().read(size)
+            Counting.count += len(block)
+            return block
+
+    kmq.files.info(Counting(encoded))
+    assert Counting.count < 2000 < len(encoded)
+
+
+def test_neither_numba_nor_pillow_is_loaded(tmp_path):
+    path = tmp_path / "picture.kmq"
+    kmq.files.write(path, IMAGE)
+    program = (
+        "import sys, kmq.files; kmq.files.info(sys.argv[1]); image = kmq.files.read(sys.argv[1]);"
+        "kmq.files.encode(image, method='deflate');"
+        "print([name for name in ('numba', 'PIL') if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_limit_is_handed_on(tmp_path):
+    path = tmp_path / "picture.kmq"
+    kmq.files.write(path, IMAGE)
+    with pytest.raises(FormatError, match="the limit is 5"):
+        kmq.files.read(path, limits=Limits(pixels=5))
