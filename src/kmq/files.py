@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import io
-import operator
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeAlias, TypedDict, Unpack
 
+from kmq import checks
 from kmq.atomic import replacing
 from kmq.errors import InputError, located
-from kmq.model import MAX_STRIPS, FileInfo, IndexedImage, Limits, PixelFormat
+from kmq.model import MAX_SIDE, MAX_STRIPS, FileInfo, IndexedImage, Limits, PixelFormat
 from kmq.stages import coding, container
 from kmq.threads import resolve_threads
 
 if TYPE_CHECKING:
     import numpy as np
+    from numpy.typing import ArrayLike
 
 
 class WritableFile(Protocol):
@@ -35,11 +36,11 @@ class QuantizeOptions(TypedDict, total=False):
 
     pixel_format: str | PixelFormat | None
     seed: int
-    init: str | np.ndarray[Any, Any]
+    init: str | ArrayLike
     n_init: int
     max_iter: int
     tol: float
-    progress: Callable[[float], object] | None
+    progress: Callable[[str, float], None] | None
 
 
 def encode(
@@ -208,6 +209,9 @@ def _encoded(
 ) -> list[bytes]:
     """Return the pieces of a file, front to back."""
     threads = resolve_threads(n_threads)
+    strip_method = coding.strip_method(method)
+    if strip_height is not None:
+        strip_height = checks.whole_number(strip_height, "strip_height", 1, MAX_SIDE)
     if isinstance(picture, IndexedImage):
         given = [] if k is None else ["k"]
         if given := [*given, *quantize_options]:
@@ -220,7 +224,6 @@ def _encoded(
         from kmq.api import quantize
 
         image = quantize(picture, 64 if k is None else k, n_threads=n_threads, **quantize_options)
-    strip_method = coding.strip_method(method)
     if strip_height is None:
         rows = coding.even_strip_height(image.height, image.width, strip_method.strip_pixels)
     else:
@@ -248,16 +251,11 @@ def _palette(contents: container.Contents) -> np.ndarray[Any, Any]:
 
 def _checked_strip_height(strip_height: int, height: int) -> int:
     """Return the rows of a strip, at most those of the picture."""
-    try:
-        rows = min(operator.index(strip_height), height)
-    except TypeError:
-        raise TypeError(
-            f"strip_height is {type(strip_height).__name__}; it must be a whole number"
-        ) from None
-    if rows < 1 or rows * MAX_STRIPS < height:
+    rows = min(strip_height, height)
+    if rows * MAX_STRIPS < height:
         raise InputError(
-            f"strip_height is {strip_height}; it must be at least 1 and cut the picture's "
-            f"{height} rows into up to {MAX_STRIPS} strips"
+            f"strip_height is {strip_height}, which cuts the picture's {height} rows into more "
+            f"than {MAX_STRIPS} strips"
         )
     return rows
 

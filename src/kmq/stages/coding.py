@@ -295,7 +295,8 @@ def _coders(strips: Sequence[StripInfo], palette: Array) -> dict[int, StripCoder
                 offset=strip.offset,
             )
         if strip.method not in coders:
-            coders[strip.method] = methods[strip.method].prepare(palette)
+            with located("S", strip.offset):  # a method may not do for so many colours
+                coders[strip.method] = methods[strip.method].prepare(palette)
     return coders
 
 
