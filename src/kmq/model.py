@@ -200,7 +200,7 @@ class IndexedImage:
         Returns:
             bool (h, w) for 1-bit; (h, w) for grey; (h, w, channels) otherwise; uint8 or uint16.
         """
-        samples = self.palette[self.indices]
+        samples: np.ndarray[Any, Any] = self.palette[self.indices]
         if self.pixel_format.channels == 1:
             samples = samples[:, :, 0]
         return samples.astype(np.bool_) if self.pixel_format is PixelFormat.BILEVEL else samples

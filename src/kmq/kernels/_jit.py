@@ -29,7 +29,7 @@ def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @intrinsic
-def fma(typingctx, a, b, c):
+def fma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
     """a · b + c, rounded once, the same on every machine (LLVM's ``llvm.fma``)."""
     if not (a == b == c and isinstance(a, types.Float)):
         return None
@@ -41,7 +41,7 @@ def fma(typingctx, a, b, c):
 
 
 @intrinsic
-def popcount(typingctx, bits):
+def popcount(typingctx: Any, bits: Any) -> Any:
     """Return how many bits of an unsigned integer are set (LLVM's ``llvm.ctpop``)."""
     if not isinstance(bits, types.Integer):
         return None

@@ -1,0 +1,126 @@
+"""Checks that several doors share: whole numbers, seeds, k-means options, points."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import numpy as np
+
+from kmq.errors import InputError
+
+Array = np.ndarray[Any, Any]
+
+MAX_SEED = 2**32 - 1
+"""Largest seed: what the Mersenne Twister takes in one word."""
+
+_NARROW = "?bBhHef"
+"""Type codes whose every value float32 holds exactly."""
+
+_WIDE = "iIlLqQd"
+"""Type codes that become float64."""
+
+_LARGEST = {"f": 1e18, "d": 1e150}
+"""Largest coordinate by float type: squared distances of up to a hundred channels stay finite."""
+
+
+def whole_number(value: Any, name: str, low: int, high: int) -> int:
+    """Return `value` as an int in low … high.
+
+    Raises:
+        TypeError: it is no integer (a bool is none either).
+        InputError: it is out of range.
+    """
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(
+            f"{name} is {type(value).__name__}; it must be a whole number, {low} to {high}"
+        ) from None
+    if isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} is a bool; it must be a whole number, {low} to {high}")
+    if not low <= number <= high:
+        raise InputError(f"{name} is {number}; it must be {low} to {high}")
+    return number
+
+
+def tolerance(value: Any) -> float:
+    """Return `value` as a finite float of at least 0, or raise TypeError or InputError."""
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+        raise TypeError(f"tol is {type(value).__name__}; it must be a number, at least 0")
+    if not 0 <= value < np.inf:
+        raise InputError(f"tol is {value}; it must be a finite number, at least 0")
+    return float(value)
+
+
+def init_method(init: Any, methods: tuple[str, ...], k: int, d: int) -> str | Array:
+    """Return the name of a start, or the (k, d) float64 centroids given as one."""
+    if isinstance(init, str):
+        if init not in methods:
+            names = ", ".join(map(repr, methods))
+            raise InputError(f"init is {init!r}; it must be one of {names} or an array")
+        return init
+    centroids = float_rows(init, "init").astype(np.float64)
+    if centroids.shape != (k, d):
+        raise InputError(f"init has shape {centroids.shape}; it must be ({k}, {d})")
+    return centroids
+
+
+def float_rows(values: Any, name: str) -> Array:
+    """Return `values` (n, d) as C-ordered native float32 or float64, not copied where it is so.
+
+    8- and 16-bit types become float32, wider integers float64; both hold the values exactly
+    (integers up to 2^53).
+
+    Raises:
+        TypeError: not an array of numbers.
+        InputError: not two-dimensional, empty, not finite, or too large for distances to be finite.
+    """
+    array = np.asarray(values)
+    if array.dtype.char not in _NARROW + _WIDE:
+        raise TypeError(
+            f"{name} has dtype {array.dtype}; it must be bool, integer, float32 or float64"
+        )
+    if array.ndim != 2 or 0 in array.shape:
+        raise InputError(f"{name} has shape {array.shape}; it must be (n, d) with both above 0")
+    dtype = np.float32 if array.dtype.char in _NARROW else np.float64
+    rows = np.ascontiguousarray(array, dtype=dtype)
+    if array.dtype.itemsize >= 4:
+        _check_range(array, rows, name)
+    return rows
+
+
+def _check_range(array: Array, rows: Array, name: str) -> None:
+    low, high = rows.min(), rows.max()
+    if not (np.isfinite(low) and np.isfinite(high)):
+        row = int(np.flatnonzero(~np.isfinite(rows).all(axis=1))[0])
+        raise InputError(f"{name} has a value that is not finite in row {row}; all must be finite")
+    largest = max(-low, high)
+    limit = 2.0**53 if array.dtype.kind in "iu" else _LARGEST[rows.dtype.char]
+    if largest > limit:
+        raise InputError(
+            f"{name} has a value of magnitude {largest:.3g}; {array.dtype} goes up to {limit:.3g} "
+            "here, so that squared distances stay exact and finite: scale the values first"
+        )
+
+
+def point_weights(weights: Any, n_points: int) -> Array:
+    """Return `weights` as (n,) float64; None gives an empty array, which kernels take as all 1.
+
+    Raises:
+        TypeError: not an array of numbers.
+        InputError: the wrong length, negative, not finite, or all zero.
+    """
+    if weights is None:
+        return np.empty(0)
+    array = np.asarray(weights)
+    if array.dtype.char not in _NARROW + _WIDE:
+        raise TypeError(f"weights have dtype {array.dtype}; they must be real numbers")
+    if array.shape != (n_points,):
+        raise InputError(f"weights have shape {array.shape}; they must be ({n_points},)")
+    checked = np.ascontiguousarray(array, dtype=np.float64)
+    if not (checked.min() >= 0 and np.isfinite(checked.sum())):
+        raise InputError("weights have a negative or non-finite value; all must be 0 or more")
+    if not checked.any():
+        raise InputError("weights are all 0; at least one point must count")
+    return checked

@@ -1,0 +1,188 @@
+"""The k-means core for callers with points of their own: `kmeans`, `assign`, `accumulate`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from kmq import checks
+from kmq.errors import InputError
+from kmq.model import MAX_COLORS
+from kmq.stages import clustering
+from kmq.stages.clustering import Array, Progress
+from kmq.threads import resolve_threads
+
+
+@dataclass(frozen=True, eq=False)
+class KMeansResult:
+    """What `kmeans` found.
+
+    Attributes:
+        centroids: (k, d) float32 or float64, as the points were computed in.
+        labels: (n,) int32: the nearest of `centroids` for each point, ties to the lowest index.
+        inertia: Σ weight · squared distance of each point to its centroid.
+        n_iter: rounds of Lloyd's algorithm.
+        converged: whether the last round moved the centroids by no more than the tolerance.
+    """
+
+    centroids: Array
+    labels: Array
+    inertia: float
+    n_iter: int
+    converged: bool
+
+
+def kmeans(
+    points: ArrayLike,
+    k: int,
+    weights: ArrayLike | None = None,
+    *,
+    init: str | ArrayLike = "k-means++",
+    n_init: int = 1,
+    max_iter: int = 300,
+    tol: float = 1e-4,
+    seed: int = 0,
+    n_threads: int | None = None,
+    progress: Progress | None = None,
+) -> KMeansResult:
+    """Cluster points by Lloyd's algorithm.
+
+    Args:
+        points: (n, d) bool, integer, float32 or float64. 8- and 16-bit types and float32 are
+            computed in float32, others in float64.
+        k: number of centroids, 1 to 65,536 and at most n.
+        weights: (n,) how much each point counts, at least 0; None counts each once.
+        init: "k-means++" (greedy, Arthur & Vassilvitskii 2007), "random" (points drawn by weight),
+            "var-part" (needs no seed, Su & Dy 2007), or (k, d) starting centroids.
+        n_init: starts tried, with seeds from `seed` upward; the least inertia is kept.
+        max_iter: rounds at most, from 1.
+        tol: stop when the squared moves of all centroids sum to at most tol × the mean variance of
+            the channels; 0 goes on until no centroid moves.
+        seed: 0 to 2^32 - 1.
+        n_threads: 1 to 256; None takes ``KMQ_NUM_THREADS`` or all cores. Never changes the result.
+        progress: called as progress("k-means", fraction) after each round; an exception it raises
+            stops the work and is passed on.
+
+    Raises:
+        TypeError: an argument of the wrong type.
+        InputError: a value out of range, not finite, or of the wrong shape.
+
+    Cost: O(n · k · d) a round; memory O(n) beside the points.
+    """
+    rows = checks.float_rows(points, "points")
+    k = checks.whole_number(k, "k", 1, min(MAX_COLORS, len(rows)))
+    point_weights = checks.point_weights(weights, len(rows))
+    start = checks.init_method(init, clustering.INITS, k, rows.shape[1])
+    n_init = checks.whole_number(n_init, "n_init", 1, 10_000)
+    fit = clustering.best_of(
+        rows,
+        point_weights if point_weights.size else np.ones(len(rows)),
+        k,
+        start,
+        seeds=range(checks.whole_number(seed, "seed", 0, checks.MAX_SEED), seed + n_init),
+        max_iter=checks.whole_number(max_iter, "max_iter", 1, 1_000_000),
+        tol=checks.tolerance(tol),
+        n_threads=resolve_threads(n_threads),
+        progress=progress,
+    )
+    centroids = fit.centroids.astype(rows.dtype)
+    return KMeansResult(centroids, fit.labels, fit.inertia, fit.n_iter, fit.converged)
+
+
+def assign(
+    points: ArrayLike,
+    centroids: ArrayLike,
+    out: Array | None = None,
+    *,
+    out_distances: Array | None = None,
+    n_threads: int | None = None,
+) -> Array:
+    """Return the index of the nearest centroid of each point; ties go to the lowest index.
+
+    Args:
+        points: (n, d) bool, integer, float32 or float64; see `kmeans`.
+        centroids: (k, d) likewise; computed in the type of the points.
+        out: (n,) int32, C order, written and returned; None allocates it.
+        out_distances: (n,) float32 or float64 as the points are computed in, C order: receives the
+            squared distances; None leaves them out.
+        n_threads: see `kmeans`.
+
+    Raises:
+        TypeError: an argument of the wrong type.
+        InputError: a value not finite, or a shape that does not fit.
+    """
+    rows = checks.float_rows(points, "points")
+    centers = checks.float_rows(centroids, "centroids")
+    if centers.shape[1] != rows.shape[1]:
+        raise InputError(
+            f"centroids have {centers.shape[1]} channels and points {rows.shape[1]}; "
+            "they must have the same"
+        )
+    labels = _buffer(out, "out", len(rows), np.dtype(np.int32))
+    distances = np.empty(0, rows.dtype)
+    if out_distances is not None:
+        distances = _buffer(out_distances, "out_distances", len(rows), rows.dtype)
+    clustering.nearest(rows, centers, resolve_threads(n_threads), labels, distances)
+    return labels
+
+
+def accumulate(
+    points: ArrayLike,
+    labels: ArrayLike,
+    k: int,
+    weights: ArrayLike | None = None,
+    *,
+    n_threads: int | None = None,
+) -> tuple[Array, Array]:
+    """Return the sums of the points of each label and how many (or how much weight) there are.
+
+    Args:
+        points: (n, d) bool, integer, float32 or float64.
+        labels: (n,) integers, 0 to k - 1.
+        k: number of labels, 1 to 65,536.
+        weights: (n,) at least 0; None counts each point once.
+        n_threads: see `kmeans`.
+
+    Returns:
+        sums (k, d) and counts (k,), both float64: Σ weight · x and Σ weight. Whole numbers below
+        2^53 are added exactly. sums / counts[:, None] are the means.
+
+    Raises:
+        TypeError: an argument of the wrong type.
+        InputError: a label out of range, a value not finite, or a shape that does not fit.
+    """
+    rows = checks.float_rows(points, "points")
+    k = checks.whole_number(k, "k", 1, MAX_COLORS)
+    point_labels = _checked_labels(labels, len(rows), k)
+    point_weights = checks.point_weights(weights, len(rows))
+    sums = clustering.accumulate(rows, point_labels, point_weights, k, resolve_threads(n_threads))
+    return sums[:, :-1], sums[:, -1]
+
+
+def _checked_labels(labels: ArrayLike, n_points: int, k: int) -> Array:
+    array = np.asarray(labels)
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"labels have dtype {array.dtype}; they must be integers")
+    if array.shape != (n_points,):
+        raise InputError(f"labels have shape {array.shape}; they must be ({n_points},)")
+    if array.min() < 0 or array.max() >= k:
+        raise InputError(
+            f"labels go from {array.min()} to {array.max()}; with k = {k} they must be 0 to {k - 1}"
+        )
+    return np.ascontiguousarray(array, dtype=np.int32)
+
+
+def _buffer(out: Any, name: str, size: int, dtype: np.dtype[Any]) -> Array:
+    if out is None:
+        return np.empty(size, dtype)
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"{name} is {type(out).__name__}; it must be a NumPy array")
+    if out.shape != (size,) or out.dtype != dtype or not out.flags.carray:
+        raise InputError(
+            f"{name} has shape {out.shape} and dtype {out.dtype}; it must be a writable C-ordered "
+            f"({size},) array of {dtype}"
+        )
+    return out

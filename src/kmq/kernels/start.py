@@ -1,0 +1,130 @@
+"""Where k-means starts: greedy k-means++ and variance-based splitting."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from kmq.kernels._jit import fma, inlined, kernel
+
+LANES = 16
+"""Partial sums added side by side: fills the vector registers, in an order that never changes."""
+
+
+@inlined
+def _potential(columns, weights, nearest, index, lanes, out_distances):
+    """Return Σ weight · min(nearest, distance to point `index`); write those minima."""
+    lanes[:] = 0
+    n = nearest.size
+    for start in range(0, n, lanes.size):
+        size = min(lanes.size, n - start)
+        for lane in range(size):
+            difference = columns[0, start + lane] - columns[0, index]
+            out_distances[start + lane] = difference * difference
+        for c in range(1, columns.shape[0]):
+            for lane in range(size):
+                difference = columns[c, start + lane] - columns[c, index]
+                out_distances[start + lane] = fma(
+                    difference, difference, out_distances[start + lane]
+                )
+        for lane in range(size):
+            i = start + lane
+            out_distances[i] = min(out_distances[i], nearest[i])
+            lanes[lane] += weights[i] * out_distances[i]
+    return lanes.sum()
+
+
+@kernel
+def kmeans_plus_plus(
+    columns, weights, uniforms, lanes, cumulative, nearest, candidate, best, out_chosen
+):
+    """Choose points as starting centroids by greedy k-means++ (Arthur & Vassilvitskii 2007).
+
+    `columns` is (d, n); `uniforms` (k, trials) in [0, 1): each row's trials propose points with
+    probability weight · squared distance to the nearest chosen one, and the proposal that lowers
+    the potential most is kept. `cumulative` (n,) float64, `nearest`, `candidate` and `best` (n,) of
+    the columns' type and `lanes` (LANES,) float64 are scratch.
+    """
+    n = weights.size
+    k, trials = uniforms.shape
+    nearest[:] = np.inf
+    for step in range(k):
+        total = 0.0
+        for i in range(n):
+            total += weights[i] if step == 0 else weights[i] * nearest[i]
+            cumulative[i] = total
+        least = np.inf
+        for trial in range(1 if step == 0 else trials):
+            index = np.searchsorted(cumulative, uniforms[step, trial] * total, side="right")
+            index = min(index, n - 1)
+            potential = _potential(columns, weights, nearest, index, lanes, candidate)
+            if potential < least:
+                least = potential
+                out_chosen[step] = index
+                best[:] = candidate
+        nearest[:] = best
+
+
+@inlined
+def _moments(points, weights, order, start, stop, out_means):
+    """Return the axis of largest weighted variance of a run of points, and its sum of squares."""
+    d = points.shape[1]
+    total = 0.0
+    out_means[:] = 0.0
+    for position in range(start, stop):
+        i = order[position]
+        total += weights[i]
+        for c in range(d):
+            out_means[c] += weights[i] * points[i, c]
+    for c in range(d):
+        out_means[c] /= total
+    axis = 0
+    largest = -1.0
+    error = 0.0
+    for c in range(d):
+        squares = 0.0
+        for position in range(start, stop):
+            i = order[position]
+            difference = points[i, c] - out_means[c]
+            squares += weights[i] * difference * difference
+        error += squares
+        if squares > largest:
+            largest = squares
+            axis = c
+    return axis, error
+
+
+@kernel
+def split_by_variance(points, weights, order, bounds, axes, errors, out_means):
+    """Split the points into k runs of `order` (Var-Part, Su & Dy 2007); return how many there are.
+
+    Again and again the run with the largest sum of squares is cut at its mean, across the axis of
+    its largest variance; ties go to the lowest run. Fewer than k runs come back only if no run has
+    two distinct points left. `order` (n,) starts as 0 … n - 1; `bounds` (k, 2), `axes` (k,) and
+    `errors` (k,) are scratch; `out_means` (k, d) are the means of the runs.
+    """
+    k = out_means.shape[0]
+    bounds[0, 0], bounds[0, 1] = 0, order.size
+    axes[0], errors[0] = _moments(points, weights, order, 0, order.size, out_means[0])
+    count = 1
+    while count < k:
+        run = np.argmax(errors[:count])
+        if not errors[run] > 0:
+            break
+        start, stop, axis = bounds[run, 0], bounds[run, 1], axes[run]
+        mean = out_means[run, axis]
+        low, high = start, stop - 1
+        while low <= high:
+            if points[order[low], axis] <= mean:
+                low += 1
+            else:
+                order[low], order[high] = order[high], order[low]
+                high -= 1
+        if low in (start, stop):  # all equal but for the rounding of the mean
+            errors[run] = 0.0
+            continue
+        bounds[run, 1] = low
+        bounds[count, 0], bounds[count, 1] = low, stop
+        axes[run], errors[run] = _moments(points, weights, order, start, low, out_means[run])
+        axes[count], errors[count] = _moments(points, weights, order, low, stop, out_means[count])
+        count += 1
+    return count

@@ -1,0 +1,328 @@
+"""k-means on weighted points (n, d), float32 or float64: starts, Lloyd's rounds, final labels.
+
+The steps are those of Lloyd (1982): assign each point to its nearest centroid, move each centroid
+to the weighted mean of its points, until no centroid moves. Work is cut into chunks that depend on
+the number of points alone, and their sums are added in chunk order, so the result does not depend
+on the number of threads; sums of whole numbers below 2^53 are exact besides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from kmq.threads import run_chunks
+
+Array = np.ndarray[Any, Any]
+Progress = Callable[[str, float], None]
+"""Called with a stage's name and the fraction of it that is done; may raise to stop the work."""
+
+INITS = ("k-means++", "random", "var-part")
+
+_CHUNK = 1 << 14
+"""Points of a chunk at least: about 0.1 ms of work at k = 64."""
+
+_GREEDY_COLORS = 1024
+"""Most centroids that k-means++ chooses greedily, among several trials each."""
+
+_SUM_BUDGET = 1 << 22
+"""Numbers in the sums of all chunks together at most (32 MiB), so that a large k has few chunks."""
+
+
+@dataclass(frozen=True)
+class Clustering:
+    """Where k-means ended.
+
+    Attributes:
+        centroids: (k, d) float64.
+        labels: (n,) int32, the nearest of `centroids` for each point, ties to the lowest index.
+        inertia: Σ weight · squared distance to the nearest centroid.
+        n_iter: rounds of Lloyd's algorithm.
+        converged: whether the last round moved the centroids by no more than the tolerance.
+    """
+
+    centroids: Array
+    labels: Array
+    inertia: float
+    n_iter: int
+    converged: bool
+
+
+def nearest(
+    points: Array, centroids: Array, n_threads: int, out_labels: Array, out_distances: Array
+) -> None:
+    """Write the label of each point and, unless `out_distances` is empty, its squared distance."""
+    assign, _ = _kernels(points.shape[1])
+    padded = _padded(centroids, points.dtype)
+    size = _chunk_size(len(points), padded.size)
+
+    def work(chunk: int) -> None:
+        part = slice(chunk * size, (chunk + 1) * size)
+        scratch = _scratch(points)
+        assign(points[part], padded, *scratch, out_labels[part], out_distances[part])
+
+    run_chunks(work, -(-len(points) // size), n_threads)
+
+
+def kmeans(
+    points: Array,
+    weights: Array,
+    start: Array,
+    *,
+    max_iter: int,
+    tol: float,
+    n_threads: int,
+    progress: Progress | None = None,
+) -> Clustering:
+    """Run Lloyd's algorithm from the centroids `start` (k, d).
+
+    `tol` is the sum of the squared moves of all centroids up to which a round counts as converged.
+    Centroids that no point is nearest to move to the points farthest from theirs.
+    """
+    centroids = start.astype(np.float64)
+    labels = np.empty(len(points), np.int32)
+    converged = False
+    inertia = 0.0
+    n_iter = 0
+    while n_iter < max_iter and not converged:
+        n_iter += 1
+        sums, inertia = _assign_and_sum(points, weights, centroids, labels, n_threads)
+        moved = _means(sums, centroids)
+        empty = np.flatnonzero(sums[:, -1] == 0)
+        if len(empty):
+            moved = _refill(points, weights, moved, empty, n_threads)
+        shift = float(np.square(moved - centroids).sum())
+        converged = shift <= tol
+        unmoved = shift == 0
+        centroids = moved
+        if progress is not None:
+            progress("k-means", n_iter / max_iter)
+    if not (converged and unmoved):
+        _, inertia = _assign_and_sum(points, weights, centroids, labels, n_threads)
+    return Clustering(centroids, labels, inertia, n_iter, converged)
+
+
+def best_of(
+    points: Array,
+    weights: Array,
+    k: int,
+    init: str | Array,
+    *,
+    seeds: Sequence[int],
+    max_iter: int,
+    tol: float,
+    n_threads: int,
+    progress: Progress | None = None,
+) -> Clustering:
+    """Run k-means from one start for each seed, or from `init` if it needs none; keep the best.
+
+    `tol` is relative here: to the mean variance of the channels.
+    """
+    limit = tol * mean_variance(points, weights) if tol else 0.0
+    if not isinstance(init, str) or init == "var-part":
+        seeds = seeds[:1]
+    best: Clustering | None = None
+    for attempt, seed in enumerate(seeds):
+        start = start_centroids(points, weights, k, init, seed) if isinstance(init, str) else init
+        fit = kmeans(
+            points,
+            weights,
+            start,
+            max_iter=max_iter,
+            tol=limit,
+            n_threads=n_threads,
+            progress=_share(progress, attempt, len(seeds)),
+        )
+        if best is None or fit.inertia < best.inertia:
+            best = fit
+    assert best is not None  # noqa: S101  # there is at least one seed
+    return best
+
+
+def accumulate(points: Array, labels: Array, weights: Array, k: int, n_threads: int) -> Array:
+    """Return the sums (k, d + 1) of weight · (x, 1) by label; empty weights are all 1."""
+    from kmq.kernels.nearest import accumulate as add
+
+    size = _chunk_size(len(points), k * (points.shape[1] + 1))
+    n_chunks = -(-len(points) // size)
+    sums = np.zeros((n_chunks, k, points.shape[1] + 1))
+
+    def work(chunk: int) -> None:
+        part = slice(chunk * size, (chunk + 1) * size)
+        add(points[part], labels[part], weights[part], sums[chunk])
+
+    run_chunks(work, n_chunks, n_threads)
+    return _merged(sums)
+
+
+def start_centroids(points: Array, weights: Array, k: int, init: str, seed: int) -> Array:
+    """Return k starting centroids (k, d) float64 by the method `init`, one of INITS."""
+    if init == "random":
+        return _random_start(points, weights, k, seed)
+    if init == "var-part":
+        return _split_start(points, weights, k)
+    return _plus_plus_start(points, weights, k, seed)
+
+
+def mean_variance(points: Array, weights: Array) -> float:
+    """Return the weighted variance of each channel, averaged over the channels."""
+    total = weights.sum()
+    mean = weights @ points / total
+    return float((weights @ np.square(points - mean)).mean() / total)
+
+
+def _random_start(points: Array, weights: Array, k: int, seed: int) -> Array:
+    """Choose k points, each next one with probability in proportion to its weight."""
+    random = np.random.RandomState(seed)
+    heavy = int(np.count_nonzero(weights))
+    chosen = random.choice(len(points), min(k, heavy), replace=False, p=weights / weights.sum())
+    return points[np.resize(chosen, k)].astype(np.float64)
+
+
+def _plus_plus_start(points: Array, weights: Array, k: int, seed: int) -> Array:
+    from kmq.kernels.start import LANES, kmeans_plus_plus
+
+    n = len(points)
+    # As many trials as scikit-learn takes, for the same quality of start; the more centroids there
+    # are, the less one of them matters and the more a trial costs.
+    trials = 2 + int(np.log(k)) if k <= _GREEDY_COLORS else 1
+    uniforms = np.random.RandomState(seed).random_sample((k, trials))
+    columns = np.ascontiguousarray(points.T)
+    chosen = np.empty(k, np.int64)
+    kmeans_plus_plus(
+        columns,
+        weights,
+        uniforms,
+        np.empty(LANES),
+        np.empty(n),
+        *(np.empty(n, points.dtype) for _ in range(3)),
+        chosen,
+    )
+    return points[chosen].astype(np.float64)
+
+
+def _split_start(points: Array, weights: Array, k: int) -> Array:
+    from kmq.kernels.start import split_by_variance
+
+    means = np.empty((k, points.shape[1]))
+    count = split_by_variance(
+        points,
+        weights,
+        np.arange(len(points)),
+        np.empty((k, 2), np.int64),
+        np.empty(k, np.int64),
+        np.empty(k),
+        means,
+    )
+    means[count:] = means[0]
+    return means
+
+
+def _assign_and_sum(
+    points: Array, weights: Array, centroids: Array, out_labels: Array, n_threads: int
+) -> tuple[Array, float]:
+    """Write labels; return the sums (k, d + 1) of weight · (x, 1) by label, and the inertia."""
+    _, assign_and_sum = _kernels(points.shape[1])
+    padded = _padded(centroids, points.dtype)
+    size = _chunk_size(len(points), padded.size)
+    n_chunks = -(-len(points) // size)
+    sums = np.zeros((n_chunks, len(centroids), points.shape[1] + 1))
+    inertias = np.zeros(n_chunks)
+
+    def work(chunk: int) -> None:
+        part = slice(chunk * size, (chunk + 1) * size)
+        inertias[chunk] = assign_and_sum(
+            points[part], weights[part], padded, *_scratch(points), out_labels[part], sums[chunk]
+        )
+
+    run_chunks(work, n_chunks, n_threads)
+    return _merged(sums), sum(inertias.tolist())
+
+
+def _merged(sums: Array) -> Array:
+    """Add the sums of the chunks, in chunk order."""
+    total: Array = sums[0]
+    for part in sums[1:]:
+        total += part
+    return total
+
+
+def _share(progress: Progress | None, attempt: int, n_attempts: int) -> Progress | None:
+    """Return a progress that fills the attempt's share of the whole."""
+    if progress is None or n_attempts == 1:
+        return progress
+    return lambda stage, fraction: progress(stage, (attempt + fraction) / n_attempts)
+
+
+def _means(sums: Array, centroids: Array) -> Array:
+    """Return the weighted means, and the old centroid where a cluster has no weight."""
+    weights = sums[:, -1:]
+    return np.divide(sums[:, :-1], weights, out=centroids.copy(), where=weights > 0)
+
+
+def _refill(points: Array, weights: Array, centroids: Array, empty: Array, n_threads: int) -> Array:
+    """Move each empty centroid to the point that adds most to the inertia, a different one each.
+
+    Points that already lie on a centroid are no use: with fewer distinct points than centroids the
+    rest stay where they are.
+    """
+    distances = np.empty(len(points), points.dtype)
+    nearest(points, centroids, n_threads, np.empty(len(points), np.int32), distances)
+    errors = distances * weights
+    candidates = np.argsort(-errors, kind="stable")
+    candidates = candidates[errors[candidates] > 0]
+    refilled = centroids.copy()
+    taken: set[tuple[float, ...]] = set()
+    places = iter(empty)
+    for index in candidates:
+        if len(taken) == len(empty):
+            break
+        point = tuple(points[index].tolist())
+        if point not in taken:
+            taken.add(point)
+            refilled[next(places)] = point
+    return refilled
+
+
+def _kernels(d: int) -> tuple[Callable[..., None], Callable[..., float]]:
+    from kmq.kernels import nearest as kernels
+
+    suffix = str(d) if d <= 4 else "many"
+    return getattr(kernels, f"assign_{suffix}"), getattr(kernels, f"assign_and_sum_{suffix}")
+
+
+def _padded(centroids: Array, dtype: np.dtype[Any]) -> Array:
+    """Return centroids as the kernels want them: more rows, infinitely far, to a full group."""
+    from kmq.kernels.nearest import GROUP
+
+    k, d = centroids.shape
+    padded = np.full((-(-k // GROUP) * GROUP, _kernel_channels(d)), np.inf, dtype)
+    padded[:k] = 0
+    padded[:k, :d] = centroids
+    return padded
+
+
+def _kernel_channels(d: int) -> int:
+    """Return channels with the zeros that fill the last four up, where there are more than four."""
+    return d if d <= 4 else -(-d // 4) * 4
+
+
+def _scratch(points: Array) -> tuple[Array, Array, Array]:
+    """Return what the kernels need besides: the transposed block, its distances and labels."""
+    from kmq.kernels.nearest import BLOCK
+
+    d = points.shape[1]
+    rows = d if d <= 4 else _kernel_channels(d) + 4
+    return (
+        np.zeros((rows, BLOCK), points.dtype),
+        np.empty(BLOCK, points.dtype),
+        np.empty(BLOCK, np.int32),
+    )
+
+
+def _chunk_size(n_points: int, centroid_numbers: int) -> int:
+    n_chunks = max(1, min(64, n_points // _CHUNK, _SUM_BUDGET // centroid_numbers))
+    return -(-n_points // n_chunks)
