@@ -76,6 +76,7 @@ def _make_nearest_in_block(d):
     return nearest_in_block
 
 
+@inlined
 def _nearest_in_block_of_many(block, size, centroids, distances, labels):
     """Do the same for any number of channels: four channels and four centroids at a time.
 
@@ -145,9 +146,16 @@ def _nearest_in_block_of_many(block, size, centroids, distances, labels):
             labels[i] = label
 
 
-def _make_kernels(nearest_in_block, d):
-    """Return (assign, assign_and_sum) around one block kernel, for d channels or, if 0, any."""
-    nearest_in_block = inlined(nearest_in_block)
+# Globals, not closures of the kernels that call them: numba's cache recognises a kernel by what its
+# closure holds, and a compiled function never looks the same in the next process.
+_nearest_in_block_1 = inlined(_make_nearest_in_block(1))
+_nearest_in_block_2 = inlined(_make_nearest_in_block(2))
+_nearest_in_block_3 = inlined(_make_nearest_in_block(3))
+_nearest_in_block_4 = inlined(_make_nearest_in_block(4))
+
+
+def _make_kernels(d):
+    """Return (assign, assign_and_sum) for d channels, 1 to 4, or any number if d is 0."""
 
     @kernel
     def assign(points, centroids, block, distances, labels, out_labels, out_distances):
@@ -158,7 +166,16 @@ def _make_kernels(nearest_in_block, d):
             for i in range(size):
                 for c in range(channels):
                     block[c, i] = points[start + i, c]
-            nearest_in_block(block, size, centroids, distances, labels)
+            if d == 1:
+                _nearest_in_block_1(block, size, centroids, distances, labels)
+            elif d == 2:
+                _nearest_in_block_2(block, size, centroids, distances, labels)
+            elif d == 3:
+                _nearest_in_block_3(block, size, centroids, distances, labels)
+            elif d == 4:
+                _nearest_in_block_4(block, size, centroids, distances, labels)
+            else:
+                _nearest_in_block_of_many(block, size, centroids, distances, labels)
             for i in range(size):
                 out_labels[start + i] = labels[i]
             if out_distances.size:
@@ -179,7 +196,16 @@ def _make_kernels(nearest_in_block, d):
             for i in range(size):
                 for c in range(channels):
                     block[c, i] = points[start + i, c]
-            nearest_in_block(block, size, centroids, distances, labels)
+            if d == 1:
+                _nearest_in_block_1(block, size, centroids, distances, labels)
+            elif d == 2:
+                _nearest_in_block_2(block, size, centroids, distances, labels)
+            elif d == 3:
+                _nearest_in_block_3(block, size, centroids, distances, labels)
+            elif d == 4:
+                _nearest_in_block_4(block, size, centroids, distances, labels)
+            else:
+                _nearest_in_block_of_many(block, size, centroids, distances, labels)
             if out_labels.size:
                 for i in range(size):
                     out_labels[start + i] = labels[i]
@@ -195,11 +221,11 @@ def _make_kernels(nearest_in_block, d):
     return assign, assign_and_sum
 
 
-assign_1, assign_and_sum_1 = _make_kernels(_make_nearest_in_block(1), 1)
-assign_2, assign_and_sum_2 = _make_kernels(_make_nearest_in_block(2), 2)
-assign_3, assign_and_sum_3 = _make_kernels(_make_nearest_in_block(3), 3)
-assign_4, assign_and_sum_4 = _make_kernels(_make_nearest_in_block(4), 4)
-assign_many, assign_and_sum_many = _make_kernels(_nearest_in_block_of_many, 0)
+assign_1, assign_and_sum_1 = _make_kernels(1)
+assign_2, assign_and_sum_2 = _make_kernels(2)
+assign_3, assign_and_sum_3 = _make_kernels(3)
+assign_4, assign_and_sum_4 = _make_kernels(4)
+assign_many, assign_and_sum_many = _make_kernels(0)
 
 
 @kernel
