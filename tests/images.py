@@ -32,3 +32,17 @@ def indexed_image(pixel_format, n_colors, height, width, *, seed=0, metadata=Non
 
 def grey_image(n_colors, height, width, **options):
     return indexed_image(PixelFormat.GREY16, n_colors, height, width, **options)
+
+
+def same(image, plain):
+    """Whether an image is what the plain decoder made of the same file."""
+    metadata = image.metadata
+    dpi = metadata.dpi and tuple(round(10_000 * resolution) for resolution in metadata.dpi)
+    return (
+        image.pixel_format.code == plain["pixel_format"]
+        and image.palette.tolist() == [list(entry) for entry in plain["palette"]]
+        and image.indices.tolist() == plain["indices"]
+        and (metadata.icc_profile, metadata.exif) == (plain["i"], plain["e"])
+        and (metadata.xmp, dpi) == (plain["x"], plain["d"])
+        and (metadata.text, metadata.extra) == (plain["text"], tuple(plain["extra"]))
+    )

@@ -41,6 +41,7 @@ def decode(file):
     ancillary = []
     while rest and rest[0][0].islower():
         ancillary.append(rest.pop(0))
+    demand(len(ancillary) <= 65536, "number of ancillary chunks")
     picture.update(decode_ancillary(ancillary))
 
     n_strips = -(-picture["height"] // picture["strip_height"])

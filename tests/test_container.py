@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import kmq.files
-from images import FULL_METADATA, indexed_image
+import plain_decoder
+from images import FULL_METADATA, indexed_image, same
 from kmq.deflate import deflate
 from kmq.errors import FormatError, InputError, LimitError, NewerFormatError
 from kmq.model import ChunkInfo, Limits, Metadata, PixelFormat
@@ -435,19 +436,37 @@ def test_every_flipped_bit_is_noticed(number):
         assert not isinstance(caught.value, NewerFormatError)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(st.data())
-def test_chunks_of_anything_give_an_image_or_a_format_error(data):
-    """CRCs agree here, so that what lies behind them is reached."""
+def test_both_decoders_agree_on_what_is_a_file(data):
+    """CRCs are right here, so that what lies behind them is reached."""
     chunks = list(SOUND)
     position = data.draw(st.integers(0, len(chunks) - 1))
     letter, payload = chunks[position]
-    changed = data.draw(st.binary(max_size=20) | st.just(payload[:-1]) | st.just(payload + b"\0"))
-    chunks[position] = (data.draw(st.sampled_from([letter, "S", "t", "d", "i"])), changed)
+    flipped = bytearray(payload or b"\0")
+    flipped[data.draw(st.integers(0, len(flipped) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    changed = data.draw(
+        st.sampled_from([payload[:-1], payload + b"\0", bytes(flipped)]) | st.binary(max_size=20)
+    )
+    chunks[position] = (data.draw(st.sampled_from([letter, letter, "S", "t", "d", "i"])), changed)
+    encoded = file_of(*chunks)
     try:
-        kmq.files.decode(file_of(*chunks), limits=Limits(pixels=10_000))
-    except FormatError:
+        image = kmq.files.decode(encoded, limits=Limits(pixels=10_000))
+    except LimitError:
         return
+    except FormatError:
+        with pytest.raises(ValueError, match=r"."):
+            plain_decoder.decode(encoded)
+    else:
+        assert same(image, plain_decoder.decode(encoded))
+
+
+def test_ancillary_chunks_are_counted():
+    many = [("q", b"")] * 65_536
+    assert len(kmq.files.decode(with_ancillary(*many)).metadata.extra) == 65_536
+    assert "more than 65536" in str(refusal(with_ancillary(*many, ("q", b""))))
+    with pytest.raises(InputError, match="65537 items"):
+        kmq.files.encode(indexed_with(Metadata(extra=(*many, ("q", b"")))))
 
 
 def test_chunk_info_counts_from_the_signature():

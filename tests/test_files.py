@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import kmq.files
 import plain_decoder
-from images import FULL_METADATA, indexed_image
+from images import FULL_METADATA, indexed_image, same
 from kmq.errors import FormatError, InputError
 from kmq.model import IndexedImage, Limits, Metadata, PixelFormat
 from kmq.stages.coding import STRIP_METHODS
@@ -23,20 +23,6 @@ from kmq.stages.coding import STRIP_METHODS
 GOLDEN = Path(__file__).parent / "golden"
 METHODS = [method.name for method in STRIP_METHODS]
 IMAGE = indexed_image(PixelFormat.RGB24, 20, 30, 17, metadata=FULL_METADATA)
-
-
-def same(image, plain):
-    """Whether an image is what the plain decoder made of the same file."""
-    metadata = image.metadata
-    dpi = metadata.dpi and tuple(round(10_000 * resolution) for resolution in metadata.dpi)
-    return (
-        image.pixel_format.code == plain["pixel_format"]
-        and image.palette.tolist() == [list(entry) for entry in plain["palette"]]
-        and image.indices.tolist() == plain["indices"]
-        and (metadata.icc_profile, metadata.exif) == (plain["i"], plain["e"])
-        and (metadata.xmp, dpi) == (plain["x"], plain["d"])
-        and (metadata.text, metadata.extra) == (plain["text"], tuple(plain["extra"]))
-    )
 
 
 # Round trips

@@ -27,6 +27,7 @@ from kmq.model import (
 SIGNATURE = b"\x8bKMQ\r\n\x1a\n"
 VERSION = 1
 MAX_VARINT = 2**31 - 1
+MAX_ANCILLARY = 65_536  # bounds what small chunks cost in memory
 
 _LETTERS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
 _CRITICAL = "HPTSE"
@@ -115,7 +116,10 @@ def pack_file(
     """
     strips = [pack_chunk("S", payload) for payload in payloads]
     front = [SIGNATURE, pack_chunk("H", _pack_header(header)), pack_chunk("P", palette)]
-    front += [pack_chunk(letter, payload) for letter, payload in _pack_metadata(metadata)]
+    ancillary = [pack_chunk(letter, payload) for letter, payload in _pack_metadata(metadata)]
+    if len(ancillary) > MAX_ANCILLARY:
+        raise InputError(f"metadata have {len(ancillary)} items; a file holds {MAX_ANCILLARY}")
+    front += ancillary
     if len(strips) > 1:
         front.append(pack_chunk("T", b"".join(pack_varint(len(strip)) for strip in strips)))
     return [b"".join(front), *strips, pack_chunk("E", b"")]
@@ -443,8 +447,12 @@ def _read_metadata(reader: _ChunkReader, limits: Limits) -> Metadata:
     text: dict[str, str] = {}
     extra: list[tuple[str, bytes]] = []
     left = limits.metadata_bytes
+    count = 0
     while (head := reader.peek()).letter.islower():
+        count += 1
         with located(head.letter, head.offset):
+            if count > MAX_ANCILLARY:
+                raise FormatError(f"there are more than {MAX_ANCILLARY} ancillary chunks")
             if head.length > left:
                 raise LimitError(f"metadata exceeds the limit of {limits.metadata_bytes} bytes")
             chunk = reader.take()
