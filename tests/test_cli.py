@@ -1,0 +1,554 @@
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import kmq
+from kmq.cli import console, main
+from kmq.stages import metrics
+
+COMMANDS = ("encode", "decode", "info", "compare", "demo", "warmup")
+
+
+def picture(height=20, width=30, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def save(path, samples=None, **options):
+    Image.fromarray(picture() if samples is None else samples).save(path, **options)
+    return path
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.fixture
+def photo(tmp_path):
+    return save(tmp_path / "photo.png")
+
+
+@pytest.fixture
+def packed(tmp_path):
+    image = kmq.IndexedImage(
+        np.array([[0, 0, 0], [255, 128, 0], [16, 32, 64]], np.uint8),
+        np.arange(12, dtype=np.uint8).reshape(3, 4) % 3,
+        kmq.PixelFormat.RGB24,
+    )
+    path = tmp_path / "packed.kmq"
+    kmq.write(path, image)
+    return path
+
+
+def run_kmq(*arguments, **options):
+    command = [sys.executable, "-m", "kmq", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, encoding="utf-8", **options)
+
+
+# --- the whole way -------------------------------------------------------------------------------
+
+
+def test_there_and_back_as_a_process(photo, tmp_path):
+    encoded = run_kmq("encode", photo, "-k", "8")
+    assert encoded.returncode == 0, encoded.stderr
+    assert len(encoded.stdout.splitlines()) == 1
+    decoded = run_kmq("decode", tmp_path / "photo.kmq", "-o", tmp_path / "again.png")
+    assert decoded.returncode == 0, decoded.stderr
+    with Image.open(tmp_path / "again.png") as picture:
+        again = np.asarray(picture.convert("RGB"))
+    assert np.array_equal(again, kmq.read(tmp_path / "photo.kmq").to_array())
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_has_examples(command, capsys):
+    assert main([command, "--help"]) == 0
+    assert f"examples:\n  kmq {command}" in capsys.readouterr().out
+
+
+def test_help_names_every_command(capsys):
+    assert main(["--help"]) == 0
+    shown = capsys.readouterr().out
+    assert all(re.search(rf"^    {command} ", shown, re.MULTILINE) for command in COMMANDS)
+
+
+def test_version(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"kmq {kmq.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["paint"],
+        ["encode"],
+        ["encode", "x.png", "-k", "0"],
+        ["encode", "x.png", "-k", "65537"],
+        ["encode", "x.png", "-k", "many"],
+        ["encode", "x.png", "--threads", "0"],
+        ["encode", "x.png", "--seed", "-1"],
+        ["encode", "x.png", "--method", "magic"],
+        ["info"],
+        ["compare", "one.png"],
+    ],
+)
+def test_a_wrong_command_line_exits_with_2(arguments, capsys):
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "kmq" in captured.err
+
+
+# --- encode --------------------------------------------------------------------------------------
+
+
+def test_encode_prints_what_it_did(photo, tmp_path, capsys):
+    assert main(["encode", str(photo), "-k", "16", "--threads", "2"]) == 0
+    target = tmp_path / "photo.kmq"
+    line = capsys.readouterr().out
+    before, after = photo.stat().st_size, target.stat().st_size
+    squared_error = metrics.mse(picture(), kmq.read(target).to_array())
+    psnr = metrics.psnr(squared_error, kmq.PixelFormat.RGB24)
+    assert line.startswith(f"{target}: 16 colours, {before:,} → {after:,} bytes, ")
+    assert f"{8 * after / 600:.3f} bits per pixel, {psnr:.2f} dB, " in line
+
+
+def test_encode_says_when_nothing_was_lost(photo, capsys):
+    assert main(["encode", str(photo), "-k", "600"]) == 0
+    assert ", exact, " in capsys.readouterr().out
+
+
+def test_the_same_seed_gives_the_same_file(photo, tmp_path):
+    for name, seed in (("a", 3), ("b", 3)):
+        output = str(tmp_path / f"{name}.kmq")
+        assert main(["encode", str(photo), "-k", "5", "--seed", str(seed), "-o", output]) == 0
+    assert (tmp_path / "a.kmq").read_bytes() == (tmp_path / "b.kmq").read_bytes()
+
+
+def test_encode_reads_folders_and_patterns(tmp_path, capsys):
+    deep = tmp_path / "in" / "deep"
+    deep.mkdir(parents=True)
+    save(tmp_path / "in" / "one.png")
+    save(tmp_path / "in" / "two.BMP")
+    save(deep / "three.png")
+    (tmp_path / "in" / "notes.txt").write_text("no picture")
+    folder, out = str(tmp_path / "in"), tmp_path / "out"
+    assert main(["encode", folder, "-k", "2", "-o", str(out)]) == 0
+    assert names(out) == ["one.kmq", "two.kmq"]
+    pattern = str(tmp_path / "in" / "**" / "*.png")
+    assert main(["encode", pattern, "-k", "2", "-o", str(tmp_path / "more")]) == 0
+    assert names(tmp_path / "more") == ["one.kmq", "three.kmq"]
+    assert len(capsys.readouterr().out.splitlines()) == 4
+
+
+def test_a_name_with_brackets_is_no_pattern(tmp_path):
+    save(tmp_path / "photo[1].png")
+    assert main(["encode", str(tmp_path / "photo[1].png"), "-k", "2"]) == 0
+    assert (tmp_path / "photo[1].kmq").exists()
+
+
+def test_a_picture_named_twice_is_encoded_once(photo, tmp_path, capsys):
+    assert main(["encode", str(photo), str(tmp_path), "-k", "2"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", ["nothing*.png", "empty"])
+def test_what_holds_no_picture_is_misuse(tmp_path, name, capsys):
+    (tmp_path / "empty").mkdir()
+    assert main(["encode", str(tmp_path / name)]) == 2
+    assert name in capsys.readouterr().err
+
+
+def test_a_bad_picture_does_not_stop_the_others(tmp_path, capsys):
+    save(tmp_path / "a.png")
+    (tmp_path / "b.png").write_bytes(b"this is no picture")
+    (tmp_path / "c.png").write_bytes((tmp_path / "a.png").read_bytes()[:300])
+    save(tmp_path / "d.png")
+    missing = tmp_path / "e.png"
+    pictures = [str(tmp_path / f"{letter}.png") for letter in "abcde"]
+    assert main(["encode", *pictures, "-k", "4"]) == 1
+    captured = capsys.readouterr()
+    assert [line.split(":")[0] for line in captured.out.splitlines()] == [
+        str(tmp_path / "a.kmq"),
+        str(tmp_path / "d.kmq"),
+    ]
+    for bad in (tmp_path / "b.png", tmp_path / "c.png", missing):
+        assert captured.err.count(str(bad)) == 1
+    assert "Traceback" not in captured.err
+    assert names(tmp_path) == ["a.kmq", "a.png", "b.png", "c.png", "d.kmq", "d.png"]
+
+
+def test_existing_files_need_force(photo, tmp_path, capsys):
+    target = tmp_path / "photo.kmq"
+    target.write_text("precious")
+    assert main(["encode", str(photo)]) == 1
+    assert "--force" in capsys.readouterr().err
+    assert target.read_text() == "precious"
+    assert main(["encode", str(photo), "--force"]) == 0
+    assert kmq.read(target).width == 30
+
+
+def test_two_pictures_never_share_a_target(photo, tmp_path, capsys):
+    save(tmp_path / "photo.bmp")
+    assert main(["encode", str(tmp_path)]) == 2
+    message = capsys.readouterr().err
+    assert "photo.png" in message
+    assert "photo.bmp" in message
+    assert names(tmp_path) == ["photo.bmp", "photo.png"]
+
+
+def test_several_pictures_need_a_folder(photo, tmp_path, capsys):
+    other = save(tmp_path / "other.png")
+    assert main(["encode", str(photo), str(other), "-o", str(tmp_path / "out.kmq")]) == 2
+    assert "folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("force", [[], ["--force"]])
+def test_the_input_is_never_overwritten(photo, tmp_path, force, capsys):
+    before = photo.read_bytes()
+    assert main(["encode", str(photo), "-o", str(photo), *force]) == 2
+    link = tmp_path / "link.kmq"
+    os.link(photo, link)
+    assert main(["encode", str(photo), "-o", str(link), *force]) == 1
+    assert photo.read_bytes() == link.read_bytes() == before
+    assert "overwr" in capsys.readouterr().err
+
+
+def test_an_interrupted_write_leaves_nothing(photo, tmp_path, monkeypatch, capsys):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", interrupt)
+        assert main(["encode", str(photo), "-k", "2"]) == 130
+    assert names(tmp_path) == ["photo.png"]
+    assert capsys.readouterr().err.endswith("kmq: interrupted\n")
+
+
+def test_a_bar_shows_on_a_terminal_only(photo, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(console, "_BAR_AFTER", 0)
+    assert main(["encode", str(photo), "-k", "4"]) == 0
+    assert "%" not in capsys.readouterr().err
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert main(["encode", str(photo), "-k", "4", "--force"]) == 0
+    captured = capsys.readouterr()
+    assert "%" in captured.err
+    assert "%" not in captured.out
+
+
+def test_warnings_are_messages(photo, capsys):
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        original = Image.MAX_IMAGE_PIXELS
+        Image.MAX_IMAGE_PIXELS = 500
+        try:
+            main(["encode", str(photo), "-k", "2"])
+        finally:
+            Image.MAX_IMAGE_PIXELS = original
+    message = capsys.readouterr().err
+    assert message.startswith("kmq: ")
+    assert ".py" not in message
+
+
+# --- decode --------------------------------------------------------------------------------------
+
+
+def test_decode_chooses_a_type_that_holds_the_pixels(packed, tmp_path, capsys):
+    ink = np.random.default_rng(0).integers(0, 256, (6, 5, 4), dtype=np.uint8)
+    kmq.write(tmp_path / "ink.kmq", ink, 8, pixel_format="CMYK")
+    assert main(["decode", str(packed), str(tmp_path / "ink.kmq")]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 2
+    with Image.open(tmp_path / "packed.png") as decoded:
+        assert decoded.mode == "P"
+    with Image.open(tmp_path / "ink.tif") as decoded:
+        expected = kmq.read(tmp_path / "ink.kmq").to_array()
+        assert decoded.mode == "CMYK"
+        assert np.array_equal(np.asarray(decoded), expected)
+
+
+def test_decode_refuses_a_type_that_would_lose_something(packed, tmp_path, capsys):
+    assert main(["decode", str(packed), "-o", str(tmp_path / "out.jpg")]) == 1
+    assert "out.jpg" in capsys.readouterr().err
+    assert names(tmp_path) == ["packed.kmq"]
+
+
+def test_decode_reports_damage_and_goes_on(packed, tmp_path, capsys):
+    good = packed.read_bytes()
+    (tmp_path / "cut.kmq").write_bytes(good[:-9])
+    (tmp_path / "flip.kmq").write_bytes(good[:-20] + bytes([good[-20] ^ 4]) + good[-19:])
+    assert main(["decode", str(tmp_path), "-o", str(tmp_path / "out")]) == 1
+    captured = capsys.readouterr()
+    assert names(tmp_path / "out") == ["packed.png"]
+    assert re.search(r"cut\.kmq: .*offset", captured.err)
+    assert re.search(r"flip\.kmq: .*offset", captured.err)
+
+
+def test_decode_needs_force_to_overwrite(packed, tmp_path):
+    assert main(["decode", str(packed)]) == 0
+    assert main(["decode", str(packed)]) == 1
+    assert main(["decode", str(packed), "--force"]) == 0
+
+
+def test_decode_of_two_files_with_one_name_needs_two_folders(packed, tmp_path):
+    (tmp_path / "other").mkdir()
+    twin = shutil.copy(packed, tmp_path / "other")
+    assert main(["decode", str(packed), str(twin), "-o", str(tmp_path / "out")]) == 2
+    assert main(["decode", str(packed), str(twin)]) == 0
+
+
+# --- info ----------------------------------------------------------------------------------------
+
+
+def test_info_prints_the_sum_and_the_palette(packed, capsys):
+    assert main(["info", str(packed)]) == 0
+    shown = capsys.readouterr().out
+    size = packed.stat().st_size
+    assert "4 × 3 pixels, RGB, 3 colours" in shown
+    assert f"= 3 × 4 × 3 = 36 bytes; the file is {size} ({size / 36:.1%})" in shown
+    assert "000000 ff8000 102040" in shown
+    assert "rows 0 to 2: method 0" in shown
+    assert "\x1b" not in shown
+
+
+def test_info_writes_every_digit_of_a_large_sum(tmp_path, capsys):
+    path = tmp_path / "large.kmq"
+    kmq.write(path, np.zeros((3001, 4001), np.bool_))
+    assert main(["info", str(path)]) == 0
+    assert "3001 × 4001 × 0.125 = 1,500,875.125 bytes" in capsys.readouterr().out
+
+
+def test_info_shows_colours_on_a_terminal(packed, monkeypatch, capsys):
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert main(["info", str(packed)]) == 0
+    assert "\x1b[48;2;255;128;0m  \x1b[0m" in capsys.readouterr().out
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert main(["info", str(packed)]) == 0
+    assert "\x1b" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("label", "entry", "shown"),
+    [
+        ("1", [1], (255, 255, 255)),
+        ("L", [7], (7, 7, 7)),
+        ("LA", [0, 51], (204, 204, 204)),
+        ("RGB48", [65535, 0, 257], (255, 0, 1)),
+        ("RGBA", [9, 9, 9, 0], (255, 255, 255)),
+        ("CMYK", [255, 0, 0, 0], (0, 255, 255)),
+    ],
+)
+def test_every_pixel_format_has_a_colour_on_the_screen(label, entry, shown):
+    from kmq.cli.info import displayed
+
+    assert displayed(entry, kmq.PixelFormat.from_label(label)) == shown
+
+
+def test_info_as_json_says_everything(packed, capsys):
+    assert main(["info", str(packed), "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert set(facts) == {
+        *("version", "pixel_format", "width", "height", "n_colors", "file_size"),
+        *("bits_per_pixel", "memory", "palette", "strip_height", "strips", "chunks", "metadata"),
+    }
+    assert (facts["width"], facts["height"], facts["n_colors"]) == (4, 3, 3)
+    assert facts["palette"] == [[0, 0, 0], [255, 128, 0], [16, 32, 64]]
+    assert facts["file_size"] == packed.stat().st_size
+    assert facts["memory"] == 36
+    assert [chunk["letter"] for chunk in facts["chunks"]] == ["H", "P", "S", "E"]
+    assert [strip["row"] for strip in facts["strips"]] == [0]
+
+
+def test_info_names_metadata(tmp_path, capsys):
+    metadata = kmq.Metadata(icc_profile=b"i" * 40, dpi=(300, 150), text={"Title": "A\nB"})
+    image = kmq.IndexedImage(
+        np.zeros((1, 1), np.uint8),
+        np.zeros((1, 1), np.uint8),
+        kmq.PixelFormat.GREY8,
+        metadata,
+    )
+    path = tmp_path / "x.kmq"
+    kmq.write(path, image)
+    assert main(["info", str(path)]) == 0
+    shown = capsys.readouterr().out
+    assert "colour profile, 40 bytes" in shown
+    assert "300 × 150" in shown
+    assert r"'Title': 'A\nB'" in shown
+    assert main(["info", str(path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["metadata"]["text"] == {"Title": "A\nB"}
+
+
+def test_info_shortens_long_lists(tmp_path, capsys):
+    path = tmp_path / "many.kmq"
+    kmq.write(path, np.arange(5000, dtype=np.uint16).reshape(100, 50), 5000, strip_height=1)
+    assert main(["info", str(path)]) == 0
+    shown = capsys.readouterr().out
+    assert "… and 68 more; --json lists them all" in shown
+    assert "… and 3,976 more; --json lists them all" in shown
+    assert main(["info", str(path), "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (len(facts["strips"]), len(facts["palette"])) == (100, 5000)
+
+
+@pytest.mark.parametrize("content", [b"", b"no kmq file", None])
+def test_info_of_another_file_fails_in_a_sentence(tmp_path, content, capsys):
+    path = tmp_path / "x.kmq"
+    if content is not None:
+        path.write_bytes(content)
+    assert main(["info", str(path)]) == 1
+    message = capsys.readouterr().err
+    assert message.startswith("kmq: ")
+    assert len(message.splitlines()) == 1
+
+
+def test_info_stays_light(packed):
+    program = (
+        "import sys; from kmq.cli import main; code = main(['info', sys.argv[1]]); "
+        "print(code, sorted({'numba', 'PIL', 'sklearn', 'tqdm'} & set(sys.modules)))"
+    )
+    command = [sys.executable, "-c", program, str(packed)]
+    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=True)
+    assert done.stdout.splitlines()[-1] == "0 []"
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(packed):
+    command = [sys.executable, "-m", "kmq", "info", str(packed)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait() == 0
+
+
+# --- compare -------------------------------------------------------------------------------------
+
+
+def test_compare_prints_the_figures(photo, tmp_path, capsys):
+    assert main(["encode", str(photo), "-k", "16"]) == 0
+    capsys.readouterr()
+    assert main(["compare", str(photo), str(tmp_path / "photo.kmq")]) == 0
+    shown = capsys.readouterr().out
+    other = kmq.read(tmp_path / "photo.kmq").to_array()
+    squared_error = metrics.mse(picture(), other)
+    assert f"{squared_error:.4g} a pixel, summed over 3 channels" in shown
+    assert f"{metrics.psnr(squared_error, kmq.PixelFormat.RGB24):.2f} dB" in shown
+    assert f"{metrics.ssim(picture(), other, 255):.4f}" in shown
+    assert f"{photo.stat().st_size:,} bytes" in shown
+
+
+def test_compare_of_equal_pictures(photo, tmp_path, capsys):
+    twin = save(tmp_path / "twin.bmp")
+    assert main(["compare", str(photo), str(twin)]) == 0
+    shown = capsys.readouterr().out
+    assert "exact" in shown
+    assert "1.0000" in shown
+
+
+def test_compare_writes_both_side_by_side(photo, packed, tmp_path, capsys):
+    out = tmp_path / "side.png"
+    assert main(["compare", str(photo), str(photo), "--out", str(out)]) == 0
+    with Image.open(out) as side:
+        samples = np.asarray(side.convert("RGB"))
+    assert np.array_equal(samples[:, :30], picture())
+    assert np.array_equal(samples[:, -30:], picture())
+    assert samples.shape[1] > 60
+    assert main(["compare", str(photo), str(photo), "--out", str(out)]) == 1
+    assert main(["compare", str(photo), str(photo), "--out", str(photo), "--force"]) == 1
+    assert "itself" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("label", [pixel_format.label for pixel_format in kmq.PixelFormat])
+def test_compare_knows_every_pixel_format(label, tmp_path, capsys):
+    pixel_format = kmq.PixelFormat.from_label(label)
+    rng = np.random.default_rng(5)
+    shape = (12, 13, pixel_format.channels)
+    samples = rng.integers(0, pixel_format.max_value, shape, endpoint=True)
+    samples = samples.astype(pixel_format.dtype)
+    if pixel_format.depth == 1:
+        samples = samples[:, :, 0].astype(np.bool_)
+    kmq.write(tmp_path / "exact.kmq", samples, 256, pixel_format=label)
+    kmq.write(tmp_path / "few.kmq", samples, 3, pixel_format=label)
+    out = tmp_path / "side.png"
+    exact, few = str(tmp_path / "exact.kmq"), str(tmp_path / "few.kmq")
+    assert main(["compare", exact, few, "--out", str(out)]) == 0
+    assert f"13 × 12 pixels, {label}" in capsys.readouterr().out
+    with Image.open(out) as side:
+        assert side.size == (2 * 13 + 16, 12)
+
+
+def test_compare_refuses_what_cannot_be_compared(photo, tmp_path, capsys):
+    larger = save(tmp_path / "larger.png", picture(21, 30))
+    grey = save(tmp_path / "grey.png", picture()[:, :, 0])
+    assert main(["compare", str(photo), str(larger)]) == 1
+    assert "one size" in capsys.readouterr().err
+    assert main(["compare", str(photo), str(grey)]) == 1
+    assert "one pixel format" in capsys.readouterr().err
+
+
+# --- kernels -------------------------------------------------------------------------------------
+
+
+def test_the_first_run_says_that_it_compiles_and_the_next_need_not(photo, tmp_path):
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    first = run_kmq("encode", photo, "-k", "8", env=environment)
+    assert first.returncode == 0
+    assert "compiling" in first.stderr
+    second = run_kmq("encode", photo, "-k", "8", "--force", env=environment)
+    assert second.returncode == 0
+    assert second.stderr == ""
+
+
+def test_no_cache_folder_is_no_obstacle(photo, tmp_path):
+    package = tmp_path / "elsewhere" / "kmq"
+    shutil.copytree(
+        Path(kmq.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__")
+    )
+    # A file where each cache folder would have to be: this stops even a superuser.
+    (package / "kernels" / "__pycache__").write_text("")
+    blocked = tmp_path / "blocked"
+    blocked.write_text("")
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(package.parent),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        **dict.fromkeys(("HOME", "XDG_CACHE_HOME", "LOCALAPPDATA", "USERPROFILE"), str(blocked)),
+        "NUMBA_CACHE_DIR": str(blocked),
+    }
+    done = run_kmq("encode", photo, "-k", "600", env=environment)
+    assert done.returncode == 0, done.stderr
+    assert "no cache folder is writable" in done.stderr
+    assert kmq.read(tmp_path / "photo.kmq").n_colors == 600
+
+
+def test_warmup_leaves_no_kernel_uncompiled():
+    program = """
+import importlib, pkgutil, sys
+from numba.core.dispatcher import Dispatcher
+import kmq.kernels
+from kmq.cli import main
+
+code = main(["warmup"])
+idle = []
+for module in pkgutil.iter_modules(kmq.kernels.__path__):
+    for name, value in vars(importlib.import_module(f"kmq.kernels.{module.name}")).items():
+        for kernel in value.values() if isinstance(value, dict) else [value]:
+            public = isinstance(kernel, Dispatcher) and not name.startswith("_")
+            if public and not kernel.signatures:
+                idle.append(f"{module.name}.{name}")
+sys.exit(f"never compiled: {idle}" if idle else code)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, encoding="utf-8"
+    )
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^kept in .+", done.stdout, re.MULTILINE)
+    for pixel_format in kmq.PixelFormat:
+        assert f"decode {pixel_format.label} " in done.stdout
