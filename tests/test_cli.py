@@ -275,6 +275,14 @@ def test_decode_chooses_a_type_that_holds_the_pixels(packed, tmp_path, capsys):
         assert np.array_equal(np.asarray(decoded), expected)
 
 
+def test_decode_keeps_dots_in_names(packed, tmp_path):
+    dotted = shutil.copy(packed, tmp_path / "packed.v2.kmq")
+    assert main(["decode", str(dotted), str(packed), "-o", str(tmp_path / "out")]) == 0
+    assert main(["decode", str(dotted), "-o", str(tmp_path / "bare")]) == 0
+    assert names(tmp_path / "out") == ["packed.png", "packed.v2.png"]
+    assert (tmp_path / "bare.png").exists()
+
+
 def test_decode_refuses_a_type_that_would_lose_something(packed, tmp_path, capsys):
     assert main(["decode", str(packed), "-o", str(tmp_path / "out.jpg")]) == 1
     assert "out.jpg" in capsys.readouterr().err
@@ -315,7 +323,7 @@ def test_info_prints_the_sum_and_the_palette(packed, capsys):
     assert "4 × 3 pixels, RGB, 3 colours" in shown
     assert f"= 3 × 4 × 3 = 36 bytes; the file is {size} ({size / 36:.1%})" in shown
     assert "000000 ff8000 102040" in shown
-    assert "rows 0 to 2: method 0" in shown
+    assert "rows 0 to 2: deflate (0), " in shown
     assert "\x1b" not in shown
 
 
@@ -420,12 +428,12 @@ def test_info_stays_light(packed):
     assert done.stdout.splitlines()[-1] == "0 []"
 
 
-def test_a_reader_that_has_seen_enough_is_no_error(packed):
+def test_a_closed_pipe_ends_it_quietly(packed):
     command = [sys.executable, "-m", "kmq", "info", str(packed)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         process.stdout.close()
         assert process.stderr.read() == b""
-        assert process.wait() == 0
+        assert process.wait() == 141
 
 
 # --- compare -------------------------------------------------------------------------------------

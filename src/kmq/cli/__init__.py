@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from kmq import __version__
 from kmq.cli import compare, decode, demo, encode, info, warmup
 from kmq.cli.console import (
-    DONE,
+    CUT_OFF,
     FAILED,
     FAILURES,
     INTERRUPTED,
@@ -62,7 +62,7 @@ def _run(arguments: argparse.Namespace) -> int:
         return MISUSED
     except BrokenPipeError:  # whoever read our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return DONE
+        return CUT_OFF
     except KeyboardInterrupt:
         complain("interrupted")
         return INTERRUPTED

@@ -156,5 +156,6 @@ def _for_screen(picture: _Picture) -> Any:
     elif picture.pixel_format.depth == 16:
         samples = (samples >> 8).astype(np.uint8)
     if picture.pixel_format.label == "CMYK":
-        return Image.fromarray(samples, "CMYK").convert("RGB")
+        size = samples.shape[1::-1]
+        return Image.frombytes("CMYK", size, samples.tobytes()).convert("RGB")
     return Image.fromarray(samples[:, :, 0] if samples.shape[2] == 1 else samples)

@@ -13,7 +13,7 @@ from typing import Any
 from kmq.errors import KmqError
 
 DONE, FAILED, MISUSED = 0, 1, 2
-INTERRUPTED = 130  # what shells report for a program that Ctrl-C ended: 128 + SIGINT
+INTERRUPTED, CUT_OFF = 130, 141  # as shells report an end by SIGINT or SIGPIPE: 128 + its number
 
 FAILURES = (KmqError, OSError, TypeError, MemoryError)
 """What a picture, a file or an argument can be at fault for; anything else is a fault of ours."""

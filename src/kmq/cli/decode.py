@@ -50,9 +50,9 @@ def _decode(force: bool, source: Path, target: Path, progress: Progress) -> str:
 
     started = time.perf_counter()
     progress("decoding", 0)
-    if not target.suffix:
+    if target.name == source.stem or not target.suffix:
         in_png = info(source).pixel_format is not PixelFormat.CMYK32
-        target = target.with_suffix(".png" if in_png else ".tif")
+        target = target.with_name(target.name + (".png" if in_png else ".tif"))
     paths.claim(target, force=force, source=source)
     image = read(source)
     save_picture(image, target)

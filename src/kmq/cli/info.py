@@ -104,8 +104,10 @@ def _lines(name: str, facts: FileInfo) -> Iterator[str]:
     yield _row("memory", _memory_sum(facts))
     yield from _metadata_lines(facts.metadata)
     yield _row("strips", f"{len(facts.strips):,} of up to {facts.strip_height:,} rows")
+    names = _method_names()
     strips = [
-        f"rows {strip.row:,} to {strip.row + strip.height - 1:,}: method {strip.method}, "
+        f"rows {strip.row:,} to {strip.row + strip.height - 1:,}: "
+        f"{names.get(strip.method, 'unknown method')} ({strip.method}), "
         f"{strip.length:,} bytes at {strip.offset:,}"
         for strip in facts.strips
     ]
@@ -117,6 +119,12 @@ def _lines(name: str, facts: FileInfo) -> Iterator[str]:
     yield from _shortened(chunks)
     yield _row("palette", colors(facts.n_colors))
     yield from _palette_lines(facts)
+
+
+def _method_names() -> dict[int, str]:
+    from kmq.stages.coding import STRIP_METHODS
+
+    return {method.code: method.name for method in STRIP_METHODS}
 
 
 def _row(label: str, text: str) -> str:
