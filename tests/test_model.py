@@ -1,0 +1,217 @@
+"""What IndexedImage, PixelFormat and the facts around them promise."""
+
+import pickle
+
+import numpy as np
+import pytest
+
+from images import FULL_METADATA, indexed_image
+from kmq.errors import FormatError, InputError, LimitError, NewerFormatError
+from kmq.model import (
+    MAX_COLORS,
+    FileInfo,
+    IndexedImage,
+    Metadata,
+    PixelFormat,
+    Report,
+    index_dtype,
+)
+
+PAPER_BYTES_PER_PIXEL = {
+    "1": 1 / 8,
+    "L": 1,
+    "LA": 2,
+    "L16": 2,
+    "LA16": 4,
+    "RGB": 3,
+    "RGBA": 4,
+    "RGB48": 6,
+    "RGBA64": 8,
+    "CMYK": 4,
+}
+
+
+def small(n_colors=3, pixel_format=PixelFormat.RGB24, **fields):
+    palette = np.arange(n_colors * pixel_format.channels).reshape(n_colors, -1)
+    indices = np.arange(6).reshape(2, 3) % n_colors
+    return IndexedImage(
+        palette.astype(pixel_format.dtype),
+        indices.astype(index_dtype(n_colors)),
+        pixel_format,
+        **fields,
+    )
+
+
+def test_pixel_formats_have_labels_and_codes_of_their_own():
+    assert {item.label for item in PixelFormat} == set(PAPER_BYTES_PER_PIXEL)
+    assert sorted(item.code for item in PixelFormat) == list(range(10))
+
+
+@pytest.mark.parametrize("pixel_format", PixelFormat)
+def test_pixel_format_facts_agree(pixel_format):
+    assert PixelFormat.from_label(pixel_format.label) is pixel_format
+    assert pixel_format.bytes_per_pixel == PAPER_BYTES_PER_PIXEL[pixel_format.label]
+    assert pixel_format.max_value == 2**pixel_format.depth - 1
+    assert np.iinfo(pixel_format.dtype).max >= pixel_format.max_value
+    assert pixel_format.has_alpha == ("A" in pixel_format.label)
+
+
+def test_unknown_label_names_the_known():
+    with pytest.raises(InputError, match=r"no pixel format 'BGR'; kmq has 1, L, .*CMYK"):
+        PixelFormat.from_label("BGR")
+
+
+def test_image_knows_its_size():
+    image = small()
+    assert (image.height, image.width, image.n_colors) == (2, 3, 3)
+    assert repr(image) == "<kmq.IndexedImage 3x2 RGB, 3 colours>"
+
+
+def test_image_is_frozen():
+    image = small()
+    with pytest.raises(AttributeError):
+        image.palette = image.palette
+    with pytest.raises(ValueError, match="read-only"):
+        image.palette[0] = 1
+    with pytest.raises(ValueError, match="read-only"):
+        image.indices[0] = 1
+
+
+def test_image_leaves_the_given_arrays_writable():
+    palette, indices = np.zeros((1, 3), np.uint8), np.zeros((2, 2), np.uint8)
+    IndexedImage(palette, indices, PixelFormat.RGB24)
+    palette[0] = indices[0] = 0
+
+
+def test_indices_take_the_smallest_type():
+    narrow = IndexedImage(
+        np.zeros((256, 1), np.uint8), np.full((2, 2), 255, np.uint16), PixelFormat.GREY8
+    )
+    assert narrow.indices.dtype == np.uint8
+    assert narrow.indices.tolist() == [[255, 255], [255, 255]]
+    wide = IndexedImage(np.zeros((257, 1), np.uint8), np.zeros((2, 2), np.uint8), PixelFormat.GREY8)
+    assert wide.indices.dtype == np.uint16
+    assert (index_dtype(256), index_dtype(257)) == (np.uint8, np.uint16)
+
+
+def test_arrays_become_c_ordered():
+    palette = np.asfortranarray(np.arange(6, dtype=np.uint16).reshape(2, 3))
+    indices = np.zeros((4, 6), np.uint8)[::2, ::-3]
+    image = IndexedImage(palette, indices, PixelFormat.RGB48)
+    assert image.palette.flags.c_contiguous
+    assert image.indices.flags.c_contiguous
+    assert image.palette.tolist() == [[0, 1, 2], [3, 4, 5]]
+
+
+@pytest.mark.parametrize(
+    ("palette", "sentence"),
+    [
+        (np.zeros((2, 3), np.uint16), "palette is uint16; pixel format RGB has uint8 samples"),
+        (np.zeros((2, 3), np.float32), "palette is float32"),
+        (np.zeros((2, 3), ">u2"), "palette is >u2"),
+        (np.zeros((2, 4), np.uint8), r"palette has shape \(2, 4\).*needs \(colours, 3\)"),
+        (np.zeros(6, np.uint8), r"palette has shape \(6,\)"),
+        (np.zeros((0, 3), np.uint8), "palette has 0 colours; it holds 1 to 65536"),
+        (np.zeros((MAX_COLORS + 1, 3), np.uint8), "palette has 65537 colours"),
+    ],
+)
+def test_other_palettes_are_refused(palette, sentence):
+    with pytest.raises(InputError, match=sentence):
+        IndexedImage(palette, np.zeros((1, 1), np.uint8), PixelFormat.RGB24)
+
+
+def test_samples_beyond_the_depth_are_refused():
+    with pytest.raises(InputError, match="a sample of 2; pixel format 1 goes up to 1"):
+        IndexedImage(
+            np.array([[0], [2]], np.uint8), np.zeros((1, 1), np.uint8), PixelFormat.BILEVEL
+        )
+
+
+@pytest.mark.parametrize(
+    ("indices", "sentence"),
+    [
+        (np.zeros((1, 1), np.int64), "indices are int64; they must be uint8 or uint16"),
+        (np.zeros((1, 1, 1), np.uint8), r"indices have shape \(1, 1, 1\)"),
+        (np.zeros((0, 5), np.uint8), r"indices have shape \(0, 5\)"),
+        (np.full((2, 2), 3, np.uint8), "an index is 3; the palette has 3 colours, from 0"),
+    ],
+)
+def test_other_indices_are_refused(indices, sentence):
+    with pytest.raises(InputError, match=sentence):
+        IndexedImage(np.zeros((3, 3), np.uint8), indices, PixelFormat.RGB24)
+
+
+def test_other_types_are_refused():
+    palette, indices = np.zeros((1, 3), np.uint8), np.zeros((1, 1), np.uint8)
+    with pytest.raises(TypeError, match="palette is list"):
+        IndexedImage([[0, 0, 0]], indices, PixelFormat.RGB24)
+    with pytest.raises(TypeError, match="indices are list"):
+        IndexedImage(palette, [[0]], PixelFormat.RGB24)
+    with pytest.raises(TypeError, match="pixel_format is str"):
+        IndexedImage(palette, indices, "RGB")
+
+
+@pytest.mark.parametrize("pixel_format", PixelFormat)
+def test_to_array_looks_every_pixel_up(pixel_format):
+    image = indexed_image(pixel_format, 2, 5, 4)
+    array = image.to_array()
+    grey = pixel_format.channels == 1
+    assert array.shape == ((5, 4) if grey else (5, 4, pixel_format.channels))
+    assert array.dtype == (np.bool_ if pixel_format.depth == 1 else pixel_format.dtype)
+    for row in range(5):
+        for column in range(4):
+            color = image.palette[image.indices[row, column]]
+            assert np.array_equal(array[row, column], color[0] if grey else color)
+
+
+def test_equality_is_of_what_is_shown():
+    image = small()
+    assert image == small()
+    report = Report(3, 3, 0.0, float("inf"), 1, True, 0, {})
+    assert image == small(report=report)
+    assert image != small(metadata=Metadata(xmp=b"<x/>"))
+    assert image != small(4)
+    assert image != small(pixel_format=PixelFormat.CMYK32)
+    assert image != IndexedImage(image.palette, image.indices[:, ::-1], image.pixel_format)
+    assert image != "image"
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(image)
+
+
+def test_image_can_be_pickled():
+    image = small(metadata=FULL_METADATA)
+    assert pickle.loads(pickle.dumps(image)) == image  # noqa: S301
+    assert pickle.loads(pickle.dumps(small())) == small()  # noqa: S301
+
+
+def test_from_pillow_and_to_pillow_are_inverse():
+    image = small()
+    assert IndexedImage.from_pillow(image.to_pillow()) == image
+
+
+@pytest.mark.parametrize("pixel_format", PixelFormat)
+def test_file_info_sums_as_the_paper_does(pixel_format):
+    info = FileInfo(
+        version=1,
+        pixel_format=pixel_format,
+        height=120,
+        width=100,
+        palette=np.zeros((7, pixel_format.channels), pixel_format.dtype),
+        metadata=Metadata(),
+        strip_height=120,
+        strips=(),
+        chunks=(),
+        file_size=3000,
+    )
+    assert info.n_colors == 7
+    assert info.memory == 12_000 * PAPER_BYTES_PER_PIXEL[pixel_format.label]
+    assert info.bits_per_pixel == 2.0
+
+
+@pytest.mark.parametrize("kind", [FormatError, NewerFormatError, LimitError])
+def test_format_errors_tell_where(kind):
+    error = kind("it is damaged", chunk="S", offset=40)
+    assert str(error) == "it is damaged (chunk 'S', offset 40)"
+    assert (error.chunk, error.offset) == ("S", 40)
+    assert str(kind("it is damaged")) == "it is damaged"
+    assert isinstance(error, ValueError)

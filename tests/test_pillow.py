@@ -1,0 +1,361 @@
+"""Pillow opens and saves .kmq files once the plugin is imported."""
+
+import importlib
+import io
+import os
+import subprocess
+import sys
+
+import imageio.v3 as imageio
+import numpy as np
+import pytest
+from PIL import Image, UnidentifiedImageError
+
+import kmq
+import kmq.pillow
+from images import indexed_image
+from kmq.errors import FormatError, InputError
+from kmq.model import IndexedImage, Metadata, PixelFormat
+
+EXIF = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"  # orientation 6
+METADATA = Metadata(b"profile", EXIF, b"<x:xmpmeta/>", (300.0, 150.0), {"Title": "Häuser"})
+
+MODES = [
+    (PixelFormat.BILEVEL, 2, "1"),
+    (PixelFormat.GREY8, 200, "L"),
+    (PixelFormat.GREY8_ALPHA, 200, "LA"),
+    (PixelFormat.GREY16, 300, "I;16"),
+    (PixelFormat.RGB24, 1, "P"),
+    (PixelFormat.RGB24, 256, "P"),
+    (PixelFormat.RGB24, 300, "RGB"),
+    (PixelFormat.RGBA32, 100, "P"),
+    (PixelFormat.RGBA32, 300, "RGBA"),
+    (PixelFormat.CMYK32, 20, "CMYK"),
+]
+
+
+def photo(mode="RGB", size=(40, 30), seed=0):
+    """A gradient with noise: hundreds of colours."""
+    bands = Image.new(mode, size).getbands()
+    ramp = np.linspace(20, 220, size[0] * size[1]).reshape(size[1], size[0], 1)
+    noise = np.random.default_rng(seed).integers(0, 30, (size[1], size[0], len(bands)))
+    samples = (ramp + noise).astype(np.uint8)
+    return Image.frombytes(mode, size, samples.tobytes())
+
+
+def palette_picture():
+    """Mode P with an order of its own, a colour twice, and entries nothing shows."""
+    picture = Image.frombytes("P", (5, 2), bytes([3, 1, 0, 2, 2, 1, 1, 3, 0, 2]))
+    picture.putpalette([9, 9, 9, 200, 0, 0, 1, 2, 3, 9, 9, 9, 77, 77, 77, 0, 0, 0], "RGB")
+    return picture
+
+
+def saved(picture, **options):
+    file = io.BytesIO()
+    picture.save(file, "KMQ", **options)
+    return file.getvalue()
+
+
+def opened(encoded):
+    picture = Image.open(io.BytesIO(encoded))
+    picture.load()
+    return picture
+
+
+# --- opening -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("pixel_format", "n_colors", "mode"), MODES)
+def test_file_of_each_mode_is_opened(tmp_path, pixel_format, n_colors, mode):
+    image = indexed_image(pixel_format, n_colors, 23, 31, metadata=METADATA)
+    kmq.write(tmp_path / "picture.kmq", image)
+    with Image.open(tmp_path / "picture.kmq") as picture:
+        assert (picture.format, picture.mode, picture.size) == ("KMQ", mode, (31, 23))
+        assert picture.get_format_mimetype() == "image/x-kmq"
+        expected = image.to_pillow()
+        assert picture.info == expected.info
+        assert picture.tobytes() == expected.tobytes()
+        assert picture.getpalette() == expected.getpalette()
+        np.testing.assert_array_equal(
+            np.asarray(picture.convert(pixel_format.label) if mode == "P" else picture),
+            image.to_array(),
+        )
+
+
+def test_opening_reads_no_strip():
+    image = indexed_image(PixelFormat.RGB24, 16, 60, 50)
+    encoded = bytearray(kmq.encode(image, strip_height=20))
+    strips = kmq.info(io.BytesIO(encoded)).strips
+    assert len(strips) == 3
+    encoded[strips[1].offset + strips[1].length // 2] ^= 0x40
+    with Image.open(io.BytesIO(encoded)) as picture:
+        assert picture.size == (50, 60)
+        assert picture.palette.palette == image.palette.tobytes()
+        with pytest.raises(OSError, match="chunk 'S'") as caught:
+            picture.load()
+    assert isinstance(caught.value.__cause__, FormatError)
+
+
+def test_info_is_there_before_the_pixels():
+    palette = np.array([[1, 2, 3, 0], [4, 5, 6, 128]], np.uint8)
+    image = IndexedImage(palette, np.zeros((2, 2), np.uint8), PixelFormat.RGBA32, METADATA)
+    with Image.open(io.BytesIO(kmq.encode(image))) as picture:
+        assert picture.info == {
+            "icc_profile": METADATA.icc_profile,
+            "exif": METADATA.exif,
+            "xmp": METADATA.xmp,
+            "dpi": METADATA.dpi,
+            "text": METADATA.text,
+            "transparency": bytes([0, 128]),
+        }
+        assert picture.getexif()[0x0112] == 6
+        assert picture.has_transparency_data
+
+
+def test_file_goes_in_the_middle_of_nothing_else():
+    encoded = saved(photo(), k=4)
+    assert opened(encoded + b"trailing").size == (40, 30)
+    with pytest.raises(UnidentifiedImageError):
+        Image.open(io.BytesIO(b"leading" + encoded))
+
+
+def test_file_that_cannot_seek_is_opened():
+    read_end, write_end = os.pipe()
+    encoded = saved(palette_picture())
+    with os.fdopen(write_end, "wb") as file:
+        file.write(encoded)
+    with os.fdopen(read_end, "rb") as file, Image.open(file) as picture:
+        assert picture.tobytes() == palette_picture().tobytes()
+
+
+def test_opened_file_takes_part_in_what_pillow_does(tmp_path):
+    path = tmp_path / "picture.kmq"
+    palette_picture().save(path)
+    with Image.open(path) as picture:
+        assert picture.copy().tobytes() == palette_picture().tobytes()
+        assert picture.resize((10, 4)).size == (10, 4)
+        assert picture.convert("RGB").getpixel((1, 0)) == (200, 0, 0)
+        picture.save(tmp_path / "picture.png")
+        picture.save(path)  # onto itself
+    with Image.open(tmp_path / "picture.png") as picture:
+        assert picture.convert("RGB").tobytes() == palette_picture().convert("RGB").tobytes()
+    with Image.open(path) as picture:
+        assert picture.tobytes() == palette_picture().tobytes()
+
+
+@pytest.mark.parametrize("damage", ["signature", "header", "empty", "half a header"])
+def test_damage_before_the_strips_is_not_identified(damage):
+    encoded = bytearray(saved(palette_picture()))
+    if damage == "signature":
+        encoded[0] ^= 1
+    elif damage == "header":
+        encoded[11] ^= 1
+    else:
+        del encoded[0 if damage == "empty" else 14 :]
+    with pytest.raises(UnidentifiedImageError):
+        Image.open(io.BytesIO(encoded))
+
+
+def test_newer_file_says_so():
+    encoded = kmq.encode(indexed_image(PixelFormat.RGB24, 4, 3, 3))
+    from kmq.stages.container import SIGNATURE, pack_chunk
+
+    newer = SIGNATURE + pack_chunk("Z", b"") + encoded[len(SIGNATURE) :]
+    with pytest.raises(OSError, match="newer kmq"):
+        Image.open(io.BytesIO(newer))
+
+
+@pytest.mark.parametrize(
+    "pixel_format", [PixelFormat.GREY16_ALPHA, PixelFormat.RGB48, PixelFormat.RGBA64]
+)
+def test_file_that_pillow_cannot_hold_says_so(pixel_format):
+    encoded = kmq.encode(indexed_image(pixel_format, 4, 3, 3))
+    with pytest.raises(OSError, match=rf"no mode for pixel format {pixel_format.label}.*to_array"):
+        Image.open(io.BytesIO(encoded))
+
+
+@pytest.mark.parametrize("n_bytes", range(1, 40, 3))
+def test_truncated_file_is_an_os_error(n_bytes):
+    encoded = saved(palette_picture())
+    with pytest.raises(OSError, match=r"."):
+        opened(encoded[:-n_bytes])
+
+
+def test_verify_finds_damage(tmp_path):
+    path = tmp_path / "picture.kmq"
+    photo().save(path, k=8)
+    with Image.open(path) as picture:
+        picture.verify()
+    encoded = bytearray(path.read_bytes())
+    encoded[len(encoded) // 2] ^= 1
+    path.write_bytes(encoded)
+    with Image.open(path) as picture, pytest.raises(OSError, match="chunk 'S'"):
+        picture.verify()
+
+
+def test_limit_is_that_of_pillow(monkeypatch):
+    encoded = saved(photo(), k=2)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500)
+    with pytest.raises(Image.DecompressionBombError):
+        Image.open(io.BytesIO(encoded))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
+    assert opened(encoded).size == (40, 30)
+
+
+# --- saving --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "CMYK"])
+def test_saving_quantizes(mode):
+    picture = photo(mode)
+    image = kmq.decode(saved(picture, k=16, seed=5))
+    expected = kmq.quantize(picture, 16, seed=5)
+    assert image == expected
+    assert image.n_colors <= 16
+    assert image.pixel_format is PixelFormat.from_label(mode)
+
+
+def test_saving_without_k_keeps_64_colors():
+    picture = photo()
+    assert kmq.decode(saved(picture)) == kmq.quantize(picture, 64)
+    assert 16 < kmq.decode(saved(picture)).n_colors <= 64
+
+
+def test_options_reach_quantize_and_encode():
+    picture = photo()
+    options = {"seed": 7, "init": "random", "n_init": 2, "max_iter": 3, "n_threads": 1}
+    encoded = saved(picture, k=9, method="deflate", strip_height=10, **options)
+    assert encoded == kmq.encode(picture, 9, method="deflate", strip_height=10, **options)
+    assert len(kmq.info(io.BytesIO(encoded)).strips) == 3
+    with pytest.raises(InputError):
+        saved(picture, k=0)
+    with pytest.raises(InputError):
+        saved(picture, method="no such method")
+
+
+def test_options_of_other_formats_are_ignored():
+    assert saved(photo(), k=4, quality=80, optimize=True) == saved(photo(), k=4)
+
+
+@pytest.mark.parametrize("transparency", [None, 2, bytes([0, 10, 255])])
+def test_saving_a_palette_keeps_it(transparency):
+    picture = palette_picture()
+    if transparency is not None:
+        picture.info["transparency"] = transparency
+    image = kmq.decode(saved(picture, method="deflate"))
+    assert image == IndexedImage.from_pillow(picture)
+    assert image.n_colors == 6
+    again = opened(saved(picture))
+    assert again.tobytes() == picture.tobytes()
+    assert again.getpalette() == picture.getpalette()
+    assert again.convert("RGBA").tobytes() == picture.convert("RGBA").tobytes()
+
+
+def test_saving_a_palette_with_k_quantizes():
+    image = kmq.decode(saved(palette_picture(), k=2))
+    assert image == kmq.quantize(palette_picture(), 2)
+    assert image.n_colors == 2
+
+
+def test_saving_palette_and_alpha_keeps_them():
+    picture = palette_picture().convert("PA")
+    picture.putalpha(Image.frombytes("L", (5, 2), bytes(range(100, 110))))
+    assert kmq.decode(saved(picture)) == IndexedImage.from_pillow(picture)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "I;16"])
+def test_few_colors_come_back_exactly(mode):
+    picture = Image.new(mode, (9, 4), 1)
+    picture.putpixel((3, 2), 0)
+    again = opened(saved(picture))
+    expected = picture.convert("RGB") if mode == "P" else picture
+    assert (again.convert("RGB") if mode == "P" else again).tobytes() == expected.tobytes()
+
+
+@pytest.mark.parametrize("picture", [photo(), palette_picture()], ids=["RGB", "P"])
+def test_metadata_is_kept(picture):
+    picture = picture.copy()
+    info = opened(kmq.encode(indexed_image(PixelFormat.RGB24, 3, 2, 2, metadata=METADATA))).info
+    picture.info.update(info)
+    again = opened(saved(picture, k=8))
+    assert again.info == info
+    assert again.size == picture.size  # the EXIF orientation is kept, and not applied
+
+
+@pytest.mark.parametrize("picture", [photo(), palette_picture()], ids=["RGB", "P"])
+def test_given_metadata_take_its_place(picture):
+    picture = picture.copy()
+    picture.info.update(icc_profile=b"old", exif=EXIF, xmp=b"<old/>", dpi=(1.0, 2.0))
+    exif = Image.Exif()
+    exif[0x010F] = "kmq"
+    given = {"icc_profile": b"new", "exif": exif, "xmp": "<new/>", "dpi": (72, 96)}
+    info = opened(saved(picture, text={"a": "b"}, **given)).info
+    assert info["icc_profile"] == b"new"
+    assert info["exif"] == exif.tobytes()
+    assert info["xmp"] == b"<new/>"
+    assert info["dpi"] == (72, 96)
+    assert info["text"] == {"a": "b"}
+    gone = opened(saved(picture, text=None, **dict.fromkeys(given)))
+    assert gone.info == {}
+
+
+def test_picture_is_left_as_it_was():
+    picture = photo()
+    picture.info.update(exif=EXIF, dpi=(72, 72))
+    info, content = dict(picture.info), picture.tobytes()
+    saved(picture, k=4)
+    assert (picture.info, picture.tobytes()) == (info, content)
+
+
+@pytest.mark.parametrize("mode", ["F", "HSV", "YCbCr"])
+def test_mode_that_cannot_be_meant_is_refused(tmp_path, mode):
+    with pytest.raises(InputError, match=f"Pillow mode {mode}"):
+        Image.new(mode, (4, 4)).save(tmp_path / "odd.kmq")
+    assert not (tmp_path / "odd.kmq").exists()
+
+
+# --- registration --------------------------------------------------------------------------------
+
+
+def test_registered_under_its_names():
+    assert Image.registered_extensions()[".kmq"] == "KMQ"
+    assert Image.MIME["KMQ"] == "image/x-kmq"
+
+
+def test_registering_twice_is_harmless():
+    importlib.reload(kmq.pillow)
+    assert Image.ID.count("KMQ") == 1
+    assert opened(saved(palette_picture())).tobytes() == palette_picture().tobytes()
+
+
+def test_import_decides():
+    program = """
+import io, sys
+from PIL import Image
+import kmq
+assert ".kmq" not in Image.registered_extensions()
+import kmq.pillow
+assert Image.registered_extensions()[".kmq"] == "KMQ"
+assert "numba" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+# --- imageio -------------------------------------------------------------------------------------
+
+
+def test_imageio_writes_and_reads(tmp_path):
+    samples = np.asarray(photo())
+    path = tmp_path / "picture.kmq"
+    imageio.imwrite(path, samples, plugin="pillow", extension=".kmq", k=32)
+    expected = kmq.quantize(samples, 32)
+    np.testing.assert_array_equal(imageio.imread(path, plugin="pillow"), expected.to_array())
+    assert imageio.improps(path, plugin="pillow").shape == (30, 40, 3)
+
+
+def test_imageio_writes_and_reads_bytes():
+    samples = np.asarray(photo("L"))
+    encoded = imageio.imwrite("<bytes>", samples, plugin="pillow", extension=".kmq", k=8)
+    assert kmq.decode(encoded) == kmq.quantize(samples, 8)
+    shown = imageio.imread(encoded, plugin="pillow", extension=".kmq")
+    np.testing.assert_array_equal(shown, kmq.quantize(samples, 8).to_array())

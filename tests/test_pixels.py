@@ -1,0 +1,949 @@
+"""Pictures to samples and back: arrays, Pillow images, files of every type kmq speaks of."""
+
+import struct
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+
+import imagecodecs
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image, ImageOps, PngImagePlugin
+
+from images import FULL_METADATA, indexed_image
+from kmq.errors import InputError, MissingExtraError
+from kmq.model import MAX_SIDE, IndexedImage, Metadata, PixelFormat
+from kmq.stages.pixels import indexed_from_pillow, read_pixels, save_picture, to_pillow
+
+SHAPES = {
+    PixelFormat.BILEVEL: (np.bool_, ()),
+    PixelFormat.GREY8: (np.uint8, ()),
+    PixelFormat.GREY8_ALPHA: (np.uint8, (2,)),
+    PixelFormat.GREY16: (np.uint16, ()),
+    PixelFormat.GREY16_ALPHA: (np.uint16, (2,)),
+    PixelFormat.RGB24: (np.uint8, (3,)),
+    PixelFormat.RGBA32: (np.uint8, (4,)),
+    PixelFormat.RGB48: (np.uint16, (3,)),
+    PixelFormat.RGBA64: (np.uint16, (4,)),
+    PixelFormat.CMYK32: (np.uint8, (4,)),
+}
+ALPHA_FORMATS = [pixel_format for pixel_format in PixelFormat if pixel_format.has_alpha]
+
+
+def noise(pixel_format, height=9, width=14, seed=0):
+    """Samples of the array type of a pixel format; no pixel is fully transparent."""
+    dtype, channels = SHAPES[pixel_format]
+    rng = np.random.default_rng(seed)
+    samples = rng.integers(0, pixel_format.max_value + 1, (height, width, *channels)).astype(dtype)
+    if pixel_format.has_alpha:
+        samples[..., -1] = np.maximum(samples[..., -1], 1)
+    return samples
+
+
+def assert_pixels(pixels, pixel_format, samples):
+    """The samples, in the one form that `Pixels` promises."""
+    assert pixels.pixel_format is pixel_format
+    assert pixels.samples.dtype == pixel_format.dtype
+    assert pixels.samples.dtype.isnative
+    assert pixels.samples.flags.c_contiguous
+    assert not pixels.samples.flags.writeable
+    assert type(pixels.samples) is np.ndarray
+    shape = (*samples.shape[:2], pixel_format.channels)
+    np.testing.assert_array_equal(pixels.samples, samples.reshape(shape))
+
+
+# --- arrays --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("pixel_format", PixelFormat)
+def test_array_of_each_type_becomes_samples(pixel_format):
+    samples = noise(pixel_format)
+    given = "CMYK" if pixel_format is PixelFormat.CMYK32 else None
+    assert_pixels(read_pixels(samples, given), pixel_format, samples)
+
+
+@pytest.mark.parametrize("pixel_format", PixelFormat)
+def test_array_in_any_memory_order_becomes_samples(pixel_format):
+    samples = noise(pixel_format)
+    swapped = samples.astype(samples.dtype.newbyteorder(">"))
+    fortran = np.asfortranarray(samples)
+    strided = np.repeat(np.repeat(samples, 2, axis=0), 3, axis=1)[::2, ::3]
+    mirrored = samples[::-1, ::-1].copy()[::-1, ::-1]
+    frozen = samples.copy()
+    frozen.flags.writeable = False
+    for array in (swapped, fortran, strided, mirrored, frozen):
+        assert_pixels(read_pixels(array, pixel_format), pixel_format, samples)
+
+
+def test_one_channel_may_have_an_axis():
+    samples = noise(PixelFormat.GREY16)[:, :, None]
+    assert_pixels(read_pixels(samples), PixelFormat.GREY16, samples)
+
+
+def test_array_that_fits_is_not_copied():
+    samples = noise(PixelFormat.RGBA32)
+    assert np.shares_memory(read_pixels(samples).samples, samples)
+    assert samples.flags.writeable
+
+
+@pytest.mark.parametrize("byte", [1, 2, 255])
+def test_any_nonzero_byte_of_a_bool_array_is_one(byte):
+    array = np.array([[0, byte]], np.uint8).view(np.bool_)
+    assert read_pixels(array).samples.ravel().tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("pixel_format", ALPHA_FORMATS)
+def test_hidden_colors_become_zero(pixel_format):
+    samples = noise(pixel_format)
+    samples[2:5, 3:8, -1] = 0
+    cleared = samples.copy()
+    cleared[2:5, 3:8] = 0
+    before = samples.copy()
+    assert_pixels(read_pixels(samples), pixel_format, cleared)
+    np.testing.assert_array_equal(samples, before)
+
+
+def test_fourth_channel_of_cmyk_hides_nothing():
+    samples = noise(PixelFormat.CMYK32)
+    samples[:, :, 3] = 0
+    assert_pixels(read_pixels(samples, "CMYK"), PixelFormat.CMYK32, samples)
+
+
+@pytest.mark.parametrize(
+    ("shape", "sentence"),
+    [
+        ((5,), r"shape \(5,\); kmq takes \(height, width\)"),
+        ((2, 3, 4, 5), "kmq takes"),
+        ((3, 4, 5), "moveaxis"),
+        ((3, 4, 0), "1 to 4 channels"),
+        ((0, 4), "0 rows and 4 columns"),
+        ((4, 0, 3), "4 rows and 0 columns"),
+    ],
+)
+def test_other_shapes_are_refused(shape, sentence):
+    with pytest.raises(InputError, match=sentence):
+        read_pixels(np.zeros(shape, np.uint8))
+
+
+def test_side_beyond_the_limit_is_refused():
+    with pytest.raises(InputError, match=str(MAX_SIDE)):
+        read_pixels(np.broadcast_to(np.uint8(0), (MAX_SIDE + 1, 1)))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "sentence"),
+    [
+        (np.float64, "picture is float64; kmq takes uint8, uint16 or bool: multiply by 255"),
+        (np.float16, "picture is float16"),
+        (np.int32, "picture is int32; .* convert to uint8"),
+        (np.uint32, "picture is uint32"),
+        (np.int8, "picture is int8"),
+        (np.complex64, "picture is complex64"),
+        (object, "picture is object"),
+    ],
+)
+def test_other_dtypes_are_refused(dtype, sentence):
+    with pytest.raises(InputError, match=sentence):
+        read_pixels(np.zeros((3, 4), dtype))
+
+
+def test_bool_with_channels_is_refused():
+    with pytest.raises(InputError, match="bool with 3 channels"):
+        read_pixels(np.zeros((2, 2, 3), np.bool_))
+
+
+@pytest.mark.parametrize("picture", [None, 3, [[0]], b"picture.png", np.uint8(3)])
+def test_other_types_are_refused(picture):
+    with pytest.raises(TypeError, match="NumPy array, a Pillow image or a path"):
+        read_pixels(picture)
+
+
+@pytest.mark.parametrize("pixel_format", ["RGB", "CMYK", PixelFormat.RGB48])
+def test_contradicting_pixel_format_is_refused(pixel_format):
+    with pytest.raises(InputError, match="picture is RGBA64, but pixel_format asks for"):
+        read_pixels(noise(PixelFormat.RGBA64), pixel_format)
+
+
+def test_pixel_format_is_checked():
+    with pytest.raises(InputError, match="no pixel format 'BGR'"):
+        read_pixels(noise(PixelFormat.RGB24), "BGR")
+    with pytest.raises(TypeError, match="pixel_format is int"):
+        read_pixels(noise(PixelFormat.RGB24), 24)
+
+
+def test_arrays_do_not_import_pillow():
+    program = (
+        "import sys, numpy; from kmq.stages.pixels import read_pixels; "
+        "read_pixels(numpy.zeros((2, 2), numpy.uint8)); assert 'PIL' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+# --- Pillow images -------------------------------------------------------------------------------
+
+
+def pillow_image(mode, size=(7, 5)):
+    """Noise in any mode."""
+    n_bytes = len(Image.new(mode, size).tobytes())
+    content = np.random.default_rng(1).integers(0, 256, n_bytes, np.uint8).tobytes()
+    return Image.frombytes(mode, size, content)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+def test_pillow_mode_goes_in_as_it_is(mode):
+    picture = pillow_image(mode)
+    pixel_format = PixelFormat.from_label(mode)
+    assert_pixels(read_pixels(picture), pixel_format, np.asarray(picture))
+
+
+@pytest.mark.parametrize("mode", ["LA", "RGBA"])
+def test_pillow_alpha_mode_goes_in_without_hidden_colors(mode):
+    picture = pillow_image(mode)
+    picture.putpixel((1, 1), (9,) * (len(mode) - 1) + (0,))
+    samples = np.array(picture)
+    samples[samples[..., -1] == 0] = 0
+    assert_pixels(read_pixels(picture), PixelFormat.from_label(mode), samples)
+
+
+def test_pillow_mode_1():
+    picture = pillow_image("1")
+    assert_pixels(read_pixels(picture), PixelFormat.BILEVEL, np.asarray(picture))
+
+
+@pytest.mark.parametrize("mode", ["I;16", "I;16L", "I;16B", "I;16N"])
+def test_pillow_16_bit_grey_in_each_byte_order(mode):
+    picture = Image.new(mode, (3, 2))
+    picture.putpixel((1, 1), 0x1234)
+    samples = np.array([[0, 0, 0], [0, 0x1234, 0]], np.uint16)
+    assert_pixels(read_pixels(picture), PixelFormat.GREY16, samples)
+
+
+def test_pillow_mode_i_in_range():
+    samples = np.array([[0, 65535], [1, 2]], np.int32)
+    assert_pixels(read_pixels(Image.fromarray(samples)), PixelFormat.GREY16, samples)
+
+
+@pytest.mark.parametrize("level", [-1, 65536])
+def test_pillow_mode_i_out_of_range_is_refused(level):
+    picture = Image.fromarray(np.array([[5, level]], np.int32))
+    with pytest.raises(InputError, match=f"mode I with samples from .*{level}.*0 to 65535"):
+        read_pixels(picture)
+
+
+def test_pillow_padding_is_dropped():
+    picture = pillow_image("RGBX")
+    assert_pixels(read_pixels(picture), PixelFormat.RGB24, np.asarray(picture)[..., :3])
+
+
+@pytest.mark.parametrize(("mode", "straight"), [("La", "LA"), ("RGBa", "RGBA")])
+def test_pillow_premultiplied_alpha_is_divided_out(mode, straight):
+    opaque = noise(PixelFormat.from_label(straight))
+    opaque[..., -1] = 255
+    opaque[0, 0] = 0
+    picture = Image.fromarray(opaque).convert("RGBA").convert("RGBa")
+    if mode == "La":
+        picture = Image.fromarray(opaque).convert("La")
+    assert picture.mode == mode
+    assert_pixels(read_pixels(picture), PixelFormat.from_label(straight), opaque)
+
+
+@pytest.mark.parametrize("mode", ["F", "HSV", "LAB", "YCbCr"])
+def test_pillow_mode_that_cannot_be_meant_is_refused(mode):
+    with pytest.raises(InputError, match=rf"Pillow mode {mode}.*(convert|scale)"):
+        read_pixels(Image.new(mode, (2, 2)))
+
+
+def palette_image():
+    picture = Image.new("P", (4, 2))
+    picture.putdata([0, 1, 2, 3, 3, 1, 0, 2])
+    picture.putpalette(bytes(range(100, 118)), "RGB")  # two entries more than are used
+    return picture
+
+
+PALETTE = np.arange(100, 118, dtype=np.uint8).reshape(6, 3)
+INDICES = np.array([[0, 1, 2, 3], [3, 1, 0, 2]], np.uint8)
+
+
+def test_pillow_palette_becomes_rgb():
+    assert_pixels(read_pixels(palette_image()), PixelFormat.RGB24, PALETTE[INDICES])
+
+
+@pytest.mark.parametrize("transparency", [2, bytes([255, 255, 0]), bytes([255, 70, 0, 3, 9, 9, 8])])
+def test_pillow_palette_with_transparency_becomes_rgba(transparency):
+    picture = palette_image()
+    picture.info["transparency"] = transparency
+    alpha = np.full(6, 255, np.uint8)
+    if isinstance(transparency, int):
+        alpha[transparency] = 0
+    else:
+        alpha[: len(transparency)] = list(transparency)[:6]
+    palette = np.column_stack([PALETTE, alpha])
+    palette[palette[:, 3] == 0] = 0
+    assert_pixels(read_pixels(picture), PixelFormat.RGBA32, palette[INDICES])
+
+
+def test_pillow_palette_with_alpha_becomes_rgba():
+    picture = palette_image()
+    palette = np.arange(1, 17, dtype=np.uint8).reshape(4, 4)
+    picture.putpalette(palette.tobytes(), "RGBA")
+    assert_pixels(read_pixels(picture), PixelFormat.RGBA32, palette[INDICES])
+
+
+def test_pillow_palette_that_ends_early_goes_on_in_black():
+    picture = palette_image()
+    picture.putpalette([10, 20, 30, 40, 50, 60], "RGB")
+    palette = np.array([[10, 20, 30], [40, 50, 60], [0, 0, 0], [0, 0, 0]], np.uint8)
+    assert_pixels(read_pixels(picture), PixelFormat.RGB24, palette[INDICES])
+
+
+def test_pillow_palette_and_alpha_become_rgba():
+    picture = palette_image().convert("PA")
+    picture.putalpha(Image.frombytes("L", (4, 2), bytes(range(10, 18))))
+    alpha = np.arange(10, 18, dtype=np.uint8).reshape(2, 4, 1)
+    samples = np.concatenate([PALETTE[INDICES], alpha], axis=2)
+    assert_pixels(read_pixels(picture), PixelFormat.RGBA32, samples)
+
+
+@pytest.mark.parametrize(
+    ("mode", "key", "pixel_format"),
+    [
+        ("1", 255, PixelFormat.GREY8_ALPHA),
+        ("L", 30, PixelFormat.GREY8_ALPHA),
+        ("I;16", 300, PixelFormat.GREY16_ALPHA),
+        ("RGB", (10, 20, 30), PixelFormat.RGBA32),
+    ],
+)
+def test_transparent_color_of_a_png_becomes_alpha(tmp_path, mode, key, pixel_format):
+    picture = Image.new(mode, (3, 2))
+    picture.putpixel((1, 0), key)
+    picture.save(tmp_path / "key.png", transparency=key)
+    expected = np.zeros((2, 3, pixel_format.channels), pixel_format.dtype)
+    expected[..., -1] = pixel_format.max_value
+    expected[0, 1] = 0
+    assert_pixels(read_pixels(tmp_path / "key.png"), pixel_format, expected)
+
+
+def test_large_pillow_image_is_read_whole():
+    samples = np.random.default_rng(2).integers(0, 256, (1003, 701, 3), np.uint8)
+    assert_pixels(read_pixels(Image.fromarray(samples)), PixelFormat.RGB24, samples)
+
+
+def test_current_frame_of_a_pillow_image_is_meant(tmp_path):
+    frames = [Image.new("L", (4, 4), level) for level in (10, 20)]
+    frames[0].save(tmp_path / "frames.tif", save_all=True, append_images=frames[1:])
+    with Image.open(tmp_path / "frames.tif") as picture:
+        picture.seek(1)
+        assert_pixels(read_pixels(picture), PixelFormat.GREY8, np.full((4, 4), 20, np.uint8))
+
+
+def test_pillow_image_is_left_as_it_was():
+    picture = palette_image()
+    picture.info.update(exif=exif_of(6), transparency=1)
+    before = picture.copy()
+    read_pixels(picture)
+    assert (picture.mode, picture.size, picture.info) == (before.mode, before.size, before.info)
+    assert picture.tobytes() == before.tobytes()
+
+
+def test_empty_and_broken_pillow_images_are_refused(tmp_path):
+    with pytest.raises(InputError, match="0 by 3 pixels"):
+        read_pixels(Image.new("RGB", (0, 3)))
+    path = tmp_path / "cut.png"
+    Image.fromarray(noise(PixelFormat.RGB24, 50, 50)).save(path)
+    path.write_bytes(path.read_bytes()[:3000])
+    with (
+        Image.open(path) as picture,
+        pytest.raises(InputError, match=r"picture cannot be decoded: .*truncated"),
+    ):
+        read_pixels(picture)
+
+
+# --- EXIF orientation and other metadata ---------------------------------------------------------
+
+
+def exif_of(orientation, order="MM"):
+    """An EXIF block with a maker before, and a software name after, the orientation."""
+    endian = ">" if order == "MM" else "<"
+    entries = [
+        struct.pack(endian + "HHI4s", 0x010F, 2, 4, b"kmq\0"),
+        struct.pack(endian + "HHIHH", 0x0112, 3, 1, orientation, 0),
+        struct.pack(endian + "HHI4s", 0x0131, 2, 4, b"odd\0"),
+    ]
+    head = order.encode() + struct.pack(endian + "HIH", 42, 8, len(entries))
+    return b"Exif\0\0" + head + b"".join(entries) + bytes(4)
+
+
+@pytest.mark.parametrize("order", ["II", "MM"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_applied_and_reset(tmp_path, orientation, order):
+    path = tmp_path / "turned.png"
+    samples = noise(PixelFormat.RGB24, 70, 131)
+    Image.fromarray(samples).save(path, exif=exif_of(orientation, order), dpi=(100, 200))
+    with Image.open(path) as picture:
+        upright = np.asarray(ImageOps.exif_transpose(picture))
+    pixels = read_pixels(path)
+    assert_pixels(pixels, PixelFormat.RGB24, upright)
+    assert pixels.metadata.exif == exif_of(1, order)
+    resolution = np.round(pixels.metadata.dpi)
+    assert resolution.tolist() == ([200, 100] if orientation >= 5 else [100, 200])
+
+
+@pytest.mark.parametrize("name", ["turned.jpg", "turned.webp", "turned.tif"])
+def test_exif_orientation_of_other_files_is_applied_once(tmp_path, name):
+    samples = np.zeros((16, 32, 3), np.uint8)
+    samples[:, 24:] = 255
+    Image.fromarray(samples).save(tmp_path / name, exif=exif_of(6))
+    pixels = read_pixels(tmp_path / name)
+    assert pixels.samples.shape == (32, 16, 3)
+    assert pixels.samples[4].max() < 20
+    assert pixels.samples[28].min() > 235
+
+
+def test_orientation_in_xmp_is_applied_and_reset():
+    picture = pillow_image("RGB")
+    picture.info["xmp"] = b'<x:xmpmeta tiff:Orientation="6" other="6"/>'
+    pixels = read_pixels(picture)
+    assert_pixels(pixels, PixelFormat.RGB24, np.rot90(np.asarray(picture), -1))
+    assert pixels.metadata.xmp == b'<x:xmpmeta tiff:Orientation="1" other="6"/>'
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")  # Pillow's, and true
+@pytest.mark.parametrize("exif", [b"Exif\0\0", b"Exif\0\0II*\0\xff\xff\xff\xff", b"nonsense", b""])
+def test_damaged_exif_does_not_stop_a_picture(exif):
+    picture = pillow_image("RGB")
+    picture.info["exif"] = exif
+    assert_pixels(read_pixels(picture), PixelFormat.RGB24, np.asarray(picture))
+
+
+def test_metadata_of_a_png_is_collected(tmp_path):
+    text = PngImagePlugin.PngInfo()
+    text.add_text("Title", "plain")
+    text.add_itxt("Author", "Zoë", zip=True)
+    text.add_itxt("XML:com.adobe.xmp", "<x:xmpmeta/>")
+    path = tmp_path / "full.png"
+    pillow_image("L").save(
+        path, pnginfo=text, icc_profile=b"profile", exif=exif_of(1), dpi=(254, 127)
+    )
+    metadata = read_pixels(path).metadata
+    assert metadata.icc_profile == b"profile"
+    assert metadata.exif == exif_of(1)
+    assert metadata.xmp == b"<x:xmpmeta/>"
+    assert metadata.dpi == (254, 127)
+    assert metadata.text == {"Title": "plain", "Author": "Zoë"}
+
+
+@pytest.mark.parametrize("name", ["full.jpg", "full.webp", "full.tif"])
+def test_metadata_of_other_files_is_collected(tmp_path, name):
+    options = {"tiffinfo": {700: b"<x/>"}} if name == "full.tif" else {"xmp": b"<x/>"}
+    pillow_image("RGB").save(
+        tmp_path / name, icc_profile=b"profile", dpi=(300, 300), exif=exif_of(1), **options
+    )
+    metadata = read_pixels(tmp_path / name).metadata
+    assert metadata.icc_profile == b"profile"
+    assert metadata.xmp == b"<x/>"
+    if name != "full.tif":  # where EXIF and the file's own tags are one
+        assert metadata.exif.removeprefix(b"Exif\0\0") == exif_of(1).removeprefix(b"Exif\0\0")
+    if name != "full.webp":  # has no place for it
+        assert metadata.dpi == (300, 300)
+
+
+def test_exif_that_imagemagick_wrote_as_text_is_found():
+    picture = pillow_image("RGB")
+    block = exif_of(6)
+    picture.info["Raw profile type exif"] = f"\nexif\n{len(block):8}\n{block.hex()}\n"
+    pixels = read_pixels(picture)
+    assert pixels.samples.shape == (7, 5, 3)
+    assert pixels.metadata.exif == exif_of(1)
+
+
+@pytest.mark.parametrize("dpi", [(0, 72), (-1, -1), ("a", "b"), 72, (1,), (float("nan"), 72)])
+def test_senseless_resolution_is_dropped(dpi):
+    picture = pillow_image("L")
+    picture.info["dpi"] = dpi
+    assert read_pixels(picture).metadata.dpi is None
+
+
+def test_tiff_without_resolution_has_none(tmp_path):
+    pillow_image("L").save(tmp_path / "plain.tif")
+    assert read_pixels(tmp_path / "plain.tif").metadata == Metadata()
+
+
+# --- files ---------------------------------------------------------------------------------------
+
+SHALLOW_FILES = {
+    PixelFormat.BILEVEL: ["png", "tif", "pbm", "bmp"],
+    PixelFormat.GREY8: ["png", "tif", "pgm", "bmp"],
+    PixelFormat.GREY8_ALPHA: ["png", "tif"],
+    PixelFormat.GREY16: ["png", "tif", "pgm"],
+    PixelFormat.RGB24: ["png", "tif", "ppm", "bmp", "webp"],
+    PixelFormat.RGBA32: ["png", "tif", "webp"],
+    PixelFormat.CMYK32: ["tif"],
+}
+
+
+@pytest.mark.parametrize(
+    ("pixel_format", "extension"),
+    [(key, extension) for key, extensions in SHALLOW_FILES.items() for extension in extensions],
+)
+def test_file_that_pillow_wrote_is_read(tmp_path, pixel_format, extension):
+    samples = noise(pixel_format)
+    picture = Image.fromarray(samples)
+    if pixel_format is PixelFormat.CMYK32:
+        picture = Image.frombytes("CMYK", picture.size, samples.tobytes())
+    path = tmp_path / f"picture.{extension}"
+    picture.save(path, lossless=True, exact=True)
+    assert_pixels(read_pixels(path), pixel_format, samples)
+    assert_pixels(read_pixels(str(path)), pixel_format, samples)
+
+
+def test_jpeg_types_are_read(tmp_path):
+    path = tmp_path / "picture.jpg"
+    for mode, level in (("L", 100), ("RGB", (200, 100, 50)), ("CMYK", (10, 200, 30, 40))):
+        Image.new(mode, (16, 16), level).save(path, quality=100)
+        pixels = read_pixels(path)
+        assert pixels.pixel_format is PixelFormat.from_label(mode)
+        assert np.abs(pixels.samples.astype(int) - level).max() <= 3  # inverted, it would be 100s
+
+
+def test_gif_with_one_frame_is_read(tmp_path):
+    palette_image().save(tmp_path / "still.gif")
+    pixels = read_pixels(tmp_path / "still.gif")
+    assert_pixels(pixels, PixelFormat.RGB24, PALETTE[INDICES])
+
+
+@pytest.mark.parametrize(
+    "pixel_format", [PixelFormat.GREY16_ALPHA, PixelFormat.RGB48, PixelFormat.RGBA64]
+)
+def test_deep_png_keeps_16_bits(tmp_path, pixel_format):
+    samples = noise(pixel_format)
+    (tmp_path / "deep.png").write_bytes(imagecodecs.png_encode(samples))
+    assert_pixels(read_pixels(tmp_path / "deep.png"), pixel_format, samples)
+
+
+def png_chunk(name, content):
+    checksum = zlib.crc32(name + content)
+    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", checksum)
+
+
+def test_deep_png_has_metadata_and_orientation(tmp_path):
+    samples = noise(PixelFormat.RGB48)
+    encoded = imagecodecs.png_encode(samples)
+    front, back = encoded[:33], encoded[33:]
+    resolution = png_chunk(b"pHYs", struct.pack(">IIB", 10_000, 5_000, 1))
+    exif = png_chunk(b"eXIf", exif_of(6)[6:])
+    late_text = png_chunk(b"tEXt", b"Title\0late")
+    end = len(back) - 12
+    (tmp_path / "deep.png").write_bytes(
+        front + resolution + exif + back[:end] + late_text + back[end:]
+    )
+    pixels = read_pixels(tmp_path / "deep.png")
+    assert_pixels(pixels, PixelFormat.RGB48, np.rot90(samples, -1))
+    assert pixels.metadata.exif == exif_of(1)
+    assert pixels.metadata.dpi == (127, 254)
+    assert pixels.metadata.text == {"Title": "late"}
+
+
+def test_transparent_color_of_a_deep_png_becomes_alpha(tmp_path):
+    samples = noise(PixelFormat.RGB48)
+    encoded = imagecodecs.png_encode(samples)
+    key = png_chunk(b"tRNS", struct.pack(">3H", *samples[2, 3]))
+    (tmp_path / "key.png").write_bytes(encoded[:33] + key + encoded[33:])
+    expected = np.dstack([samples, np.full(samples.shape[:2], 65535, np.uint16)])
+    expected[2, 3] = 0
+    assert_pixels(read_pixels(tmp_path / "key.png"), PixelFormat.RGBA64, expected)
+
+
+def tiff_options(pixel_format):
+    return {
+        "photometric": "rgb" if pixel_format.channels > 2 else "minisblack",
+        "extrasamples": ["unassalpha"] if pixel_format.has_alpha else None,
+        "metadata": None,
+    }
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [
+        {},
+        {"byteorder": ">"},
+        {"bigtiff": True},
+        {"tile": (16, 16)},
+        {"compression": "lzw", "predictor": True},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize(
+    "pixel_format", [PixelFormat.GREY16_ALPHA, PixelFormat.RGB48, PixelFormat.RGBA64]
+)
+def test_deep_tiff_keeps_16_bits(tmp_path, pixel_format, layout):
+    samples = noise(pixel_format, 20, 30)
+    tifffile.imwrite(tmp_path / "deep.tif", samples, **tiff_options(pixel_format), **layout)
+    assert_pixels(read_pixels(tmp_path / "deep.tif"), pixel_format, samples)
+
+
+def test_deep_tiff_in_planes_is_read(tmp_path):
+    samples = noise(PixelFormat.RGB48, 20, 30)
+    tifffile.imwrite(
+        tmp_path / "planes.tif",
+        np.moveaxis(samples, -1, 0),
+        planarconfig="separate",
+        **tiff_options(PixelFormat.RGB48),
+    )
+    assert_pixels(read_pixels(tmp_path / "planes.tif"), PixelFormat.RGB48, samples)
+
+
+def test_deep_tiff_has_metadata_and_orientation(tmp_path):
+    samples = noise(PixelFormat.RGB48, 20, 30)
+    tifffile.imwrite(
+        tmp_path / "full.tif",
+        samples,
+        iccprofile=b"profile",
+        resolution=(100, 50),
+        resolutionunit="centimeter",
+        extratags=[(274, 3, 1, 8, True), (700, 1, 4, b"<x/>", True)],
+        **tiff_options(PixelFormat.RGB48),
+    )
+    pixels = read_pixels(tmp_path / "full.tif")
+    assert_pixels(pixels, PixelFormat.RGB48, np.rot90(samples))
+    assert pixels.metadata == Metadata(icc_profile=b"profile", xmp=b"<x/>", dpi=(127, 254))
+
+
+def test_deep_tiff_with_premultiplied_alpha_is_divided_out(tmp_path):
+    stored = np.array([[[100, 200, 300, 300], [0, 0, 0, 0], [5, 7, 65535, 65535]]], np.uint16)
+    options = tiff_options(PixelFormat.RGBA64) | {"extrasamples": ["assocalpha"]}
+    tifffile.imwrite(tmp_path / "product.tif", stored, **options)
+    straight = np.array([[[21845, 43690, 65535, 300], [0] * 4, [5, 7, 65535, 65535]]], np.uint16)
+    assert_pixels(read_pixels(tmp_path / "product.tif"), PixelFormat.RGBA64, straight)
+
+
+def test_deep_tiff_drops_a_channel_without_meaning(tmp_path):
+    samples = noise(PixelFormat.RGBA64)
+    options = tiff_options(PixelFormat.RGBA64) | {"extrasamples": ["unspecified"]}
+    tifffile.imwrite(tmp_path / "extra.tif", samples, **options)
+    assert_pixels(read_pixels(tmp_path / "extra.tif"), PixelFormat.RGB48, samples[..., :3])
+
+
+@pytest.mark.parametrize(
+    ("samples", "photometric"),
+    [
+        (noise(PixelFormat.RGBA64), "separated"),
+        (noise(PixelFormat.RGB48).astype(np.float16), "rgb"),
+        (noise(PixelFormat.RGB48).astype(np.int16), "rgb"),
+    ],
+)
+def test_deep_tiff_of_other_kinds_is_refused(tmp_path, samples, photometric):
+    tifffile.imwrite(tmp_path / "odd.tif", samples, photometric=photometric, metadata=None)
+    with pytest.raises(InputError, match=r"odd\.tif: 16-bit TIFF .* convert"):
+        read_pixels(tmp_path / "odd.tif")
+
+
+@pytest.mark.parametrize("max_value", [65535, 1000])
+def test_deep_ppm_keeps_its_bits(tmp_path, max_value):
+    samples = np.minimum(noise(PixelFormat.RGB48), max_value)
+    header = f"P6\n{samples.shape[1]} {samples.shape[0]}\n{max_value}\n".encode()
+    (tmp_path / "deep.ppm").write_bytes(header + samples.astype(">u2").tobytes())
+    scaled = np.floor(samples * 65535.0 / max_value + 0.5).astype(np.uint16)
+    assert_pixels(read_pixels(tmp_path / "deep.ppm"), PixelFormat.RGB48, scaled)
+
+
+def test_plain_deep_ppm_is_refused(tmp_path):
+    (tmp_path / "plain.ppm").write_bytes(b"P3 2 1 1023 1 2 3 4 5 6\n")
+    with pytest.raises(InputError, match="plain 16-bit PPM"):
+        read_pixels(tmp_path / "plain.ppm")
+
+
+@pytest.mark.parametrize(
+    ("name", "library"), [("deep.png", "imagecodecs"), ("deep.tif", "tifffile")]
+)
+def test_missing_extra_is_named(tmp_path, monkeypatch, name, library):
+    image = indexed_image(PixelFormat.RGB48, 20, 5, 6)
+    save_picture(image, tmp_path / name)
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(MissingExtraError, match=r"pip install kmq\[deep\]"):
+        read_pixels(tmp_path / name)
+    with pytest.raises(MissingExtraError, match=r"pip install kmq\[deep\]"):
+        save_picture(image, tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["frames.gif", "frames.png", "frames.webp", "frames.tif"])
+def test_file_with_frames_is_refused(tmp_path, name):
+    frames = [Image.new("RGB", (8, 8), color) for color in ("red", "blue")]
+    frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:])
+    with pytest.raises(InputError, match=r"frames\..*the file has 2 frames"):
+        read_pixels(tmp_path / name)
+
+
+def test_deep_tiff_with_pages_is_refused(tmp_path):
+    pages = np.stack([noise(PixelFormat.RGB48)] * 2)
+    tifffile.imwrite(tmp_path / "pages.tif", pages, **tiff_options(PixelFormat.RGB48))
+    with pytest.raises(InputError, match="the file has 2 frames"):
+        read_pixels(tmp_path / "pages.tif")
+
+
+def test_photo_of_a_phone_with_a_second_image_is_read(tmp_path):
+    main, preview = Image.new("RGB", (16, 8), "white"), Image.new("RGB", (8, 4), "black")
+    main.save(tmp_path / "phone.mpo", save_all=True, append_images=[preview])
+    pixels = read_pixels(tmp_path / "phone.mpo")
+    assert_pixels(pixels, PixelFormat.RGB24, np.full((8, 16, 3), 255, np.uint8))
+
+
+def test_file_that_cannot_be_opened_says_why(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        read_pixels(tmp_path / "nowhere.png")
+    with pytest.raises(OSError, match=r"directory|Permission"):
+        read_pixels(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"no picture", b"\x89PNG\r\n\x1a\n", b"II*\0\xff\0\0\0"])
+def test_file_that_is_no_picture_is_named(tmp_path, content):
+    (tmp_path / "odd.png").write_bytes(content)
+    with pytest.raises(InputError, match=r"odd\.png"):
+        read_pixels(tmp_path / "odd.png")
+
+
+@pytest.mark.parametrize("name", ["cut.png", "cut.jpg", "cut.tif", "deep.png", "deep.tif"])
+def test_truncated_file_is_named(tmp_path, name):
+    path = tmp_path / name
+    if name.startswith("deep"):
+        save_picture(indexed_image(PixelFormat.RGB48, 300, 40, 50), path)
+    else:
+        Image.fromarray(noise(PixelFormat.RGB24, 40, 50)).save(path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    with pytest.raises(InputError, match=name):
+        read_pixels(path)
+
+
+@pytest.mark.parametrize("pixel_format", [PixelFormat.RGB24, PixelFormat.RGB48])
+def test_decompression_bomb_is_refused(tmp_path, monkeypatch, pixel_format):
+    save_picture(indexed_image(pixel_format, 5, 30, 30), tmp_path / "bomb.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(InputError, match=r"bomb\.png .*900 pixels.* exceeds limit"):
+        read_pixels(tmp_path / "bomb.png")
+
+
+def test_pictures_of_scikit_image_are_read():
+    skimage_data = pytest.importorskip("skimage.data")
+    folder = Path(skimage_data.__file__).parent
+    names = {"astronaut.png": "RGB", "camera.png": "L", "logo.png": "RGBA", "page.png": "L"}
+    found = [name for name in names if (folder / name).exists()]
+    assert found
+    for name in found:
+        with Image.open(folder / name) as picture:
+            mode, samples = picture.mode, np.array(picture)
+        if mode == "RGBA":
+            samples[samples[..., 3] == 0] = 0
+        assert_pixels(read_pixels(folder / name), PixelFormat.from_label(names[name]), samples)
+
+
+# --- to Pillow and back --------------------------------------------------------------------------
+
+PILLOW_MODES = [
+    (PixelFormat.BILEVEL, 2, "1"),
+    (PixelFormat.GREY8, 200, "L"),
+    (PixelFormat.GREY8_ALPHA, 200, "LA"),
+    (PixelFormat.GREY8_ALPHA, 300, "LA"),
+    (PixelFormat.GREY16, 300, "I;16"),
+    (PixelFormat.RGB24, 1, "P"),
+    (PixelFormat.RGB24, 256, "P"),
+    (PixelFormat.RGB24, 257, "RGB"),
+    (PixelFormat.RGBA32, 256, "P"),
+    (PixelFormat.RGBA32, 257, "RGBA"),
+    (PixelFormat.CMYK32, 20, "CMYK"),
+]
+
+
+@pytest.mark.parametrize(("pixel_format", "n_colors", "mode"), PILLOW_MODES)
+def test_to_pillow_shows_the_same_picture(pixel_format, n_colors, mode):
+    image = indexed_image(pixel_format, n_colors, 13, 17)
+    picture = to_pillow(image)
+    assert picture.mode == mode
+    assert picture.size == (17, 13)
+    shown = picture.convert(pixel_format.label) if mode == "P" else picture
+    np.testing.assert_array_equal(np.asarray(shown), image.to_array())
+
+
+@pytest.mark.parametrize("pixel_format", [PixelFormat.RGB24, PixelFormat.RGBA32])
+@pytest.mark.parametrize("n_colors", [1, 3, 256])
+def test_palette_and_indices_survive_pillow(pixel_format, n_colors):
+    image = indexed_image(pixel_format, n_colors, 8, 9)
+    picture = to_pillow(image)
+    np.testing.assert_array_equal(np.asarray(picture), image.indices)
+    assert picture.getpalette() == image.palette[:, :3].ravel().tolist()
+    assert indexed_from_pillow(picture) == image
+
+
+@pytest.mark.parametrize(
+    "pixel_format", [PixelFormat.GREY16_ALPHA, PixelFormat.RGB48, PixelFormat.RGBA64]
+)
+def test_to_pillow_refuses_what_pillow_would_cut(pixel_format):
+    with pytest.raises(InputError, match=f"no mode for pixel format {pixel_format.label}.*array"):
+        to_pillow(indexed_image(pixel_format, 4, 3, 3))
+
+
+@pytest.mark.parametrize("n_colors", [16, 300])
+def test_metadata_survives_pillow(n_colors):
+    metadata = Metadata(
+        FULL_METADATA.icc_profile,
+        exif_of(6),
+        FULL_METADATA.xmp,
+        FULL_METADATA.dpi,
+        FULL_METADATA.text,
+    )
+    image = indexed_image(PixelFormat.RGB24, n_colors, 5, 6, metadata=metadata)
+    picture = to_pillow(image)
+    assert picture.info["icc_profile"] == metadata.icc_profile
+    assert picture.info["exif"] == metadata.exif
+    assert picture.info["xmp"] == metadata.xmp
+    assert picture.info["dpi"] == metadata.dpi
+    assert picture.info["text"] == metadata.text
+    if picture.mode == "P":
+        assert indexed_from_pillow(picture) == image
+
+
+def test_from_pillow_keeps_order_and_unused_entries():
+    image = indexed_from_pillow(palette_image())
+    assert image.pixel_format is PixelFormat.RGB24
+    np.testing.assert_array_equal(image.palette, PALETTE)
+    np.testing.assert_array_equal(image.indices, INDICES)
+
+
+def test_from_pillow_keeps_hidden_colors_of_a_palette():
+    picture = palette_image()
+    picture.info["transparency"] = 1
+    image = indexed_from_pillow(picture)
+    assert image.pixel_format is PixelFormat.RGBA32
+    assert image.palette[1].tolist() == [*PALETTE[1].tolist(), 0]
+
+
+def test_from_pillow_makes_an_entry_of_each_index_and_alpha():
+    picture = palette_image().convert("PA")
+    picture.putalpha(Image.frombytes("L", (4, 2), bytes([9, 7, 7, 7, 7, 7, 5, 7])))
+    image = indexed_from_pillow(picture)
+    expected = [(*PALETTE[0], 5), (*PALETTE[0], 9)] + [(*PALETTE[i], 7) for i in (1, 2, 3)]
+    assert [tuple(entry) for entry in image.palette] == expected
+    assert image.indices.tolist() == [[1, 2, 3, 4], [4, 2, 0, 3]]
+
+
+def test_from_pillow_takes_the_levels_that_occur():
+    image = indexed_from_pillow(Image.frombytes("L", (3, 1), bytes([200, 7, 200])))
+    assert image.palette.ravel().tolist() == [7, 200]
+    assert image.indices.tolist() == [[1, 0, 1]]
+    bilevel = Image.new("1", (3, 1))
+    bilevel.putpixel((1, 0), 1)
+    image = indexed_from_pillow(bilevel)
+    assert image.pixel_format is PixelFormat.BILEVEL
+    assert image.palette.ravel().tolist() == [0, 1]
+    assert image.indices.tolist() == [[0, 1, 0]]
+
+
+def test_from_pillow_gives_a_transparent_level_alpha():
+    picture = Image.frombytes("L", (3, 1), bytes([200, 7, 200]))
+    picture.info["transparency"] = 7
+    image = indexed_from_pillow(picture)
+    assert image.pixel_format is PixelFormat.GREY8_ALPHA
+    assert image.palette.tolist() == [[7, 0], [200, 255]]
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "CMYK", "I;16", "F"])
+def test_from_pillow_refuses_other_modes(mode):
+    with pytest.raises(InputError, match=rf"mode {mode}; .*kmq\.quantize"):
+        indexed_from_pillow(Image.new(mode, (2, 2)))
+
+
+def test_from_pillow_refuses_other_types():
+    with pytest.raises(TypeError, match="must be a Pillow image"):
+        indexed_from_pillow(np.zeros((2, 2), np.uint8))
+
+
+# --- saving --------------------------------------------------------------------------------------
+
+NO_METADATA = Metadata()
+LOSSLESS = {
+    ".png": set(PixelFormat) - {PixelFormat.CMYK32},
+    ".tif": set(PixelFormat),
+    ".tiff": set(PixelFormat),
+    ".webp": {PixelFormat.RGB24, PixelFormat.RGBA32},
+    ".bmp": {PixelFormat.BILEVEL, PixelFormat.GREY8, PixelFormat.RGB24},
+    ".ppm": {PixelFormat.RGB24},
+    ".pgm": {PixelFormat.GREY8, PixelFormat.GREY16},
+    ".pbm": {PixelFormat.BILEVEL},
+    ".jpg": set(),
+    ".kmq": set(),
+    "": set(),
+}
+
+
+def visible_image(pixel_format, n_colors, metadata=NO_METADATA):
+    """An image without hidden colours, so that reading changes nothing."""
+    image = indexed_image(pixel_format, n_colors, 11, 13)
+    palette = image.palette.copy()
+    if pixel_format.has_alpha:
+        palette[:, -1] = np.maximum(palette[:, -1], 1)
+        palette[0] = 0
+    return IndexedImage(palette, image.indices, pixel_format, metadata)
+
+
+@pytest.mark.parametrize("extension", LOSSLESS)
+@pytest.mark.parametrize("pixel_format", PixelFormat)
+def test_saved_picture_is_the_same_or_refused(tmp_path, pixel_format, extension):
+    path = tmp_path / f"saved{extension.upper()}"
+    for n_colors in (2, 5, 300):
+        image = visible_image(pixel_format, n_colors)
+        if pixel_format in LOSSLESS[extension]:
+            save_picture(image, path)
+            assert_pixels(read_pixels(path), pixel_format, image.palette[image.indices])
+        else:
+            with pytest.raises(InputError, match=r"\.tif"):
+                save_picture(image, path)
+            assert not path.exists()
+    assert {entry.name for entry in tmp_path.iterdir()} <= {path.name}
+
+
+@pytest.mark.parametrize("pixel_format", [PixelFormat.RGB24, PixelFormat.RGBA32])
+def test_png_keeps_palette_and_indices(tmp_path, pixel_format):
+    image = visible_image(pixel_format, 37)
+    save_picture(image, tmp_path / "palette.png")
+    with Image.open(tmp_path / "palette.png") as picture:
+        assert indexed_from_pillow(picture) == image
+
+
+@pytest.mark.parametrize("pixel_format", [PixelFormat.RGB24, PixelFormat.GREY16, PixelFormat.RGB48])
+def test_png_keeps_metadata(tmp_path, pixel_format):
+    profile = struct.pack(">I", 132) + bytes(128)
+    text = {"Title": "Häuser", "Empty": "", "Far": "☃" * 300}
+    metadata = Metadata(profile, exif_of(1), b"<x:xmpmeta/>", (254.0, 127.0), text)
+    save_picture(visible_image(pixel_format, 20, metadata), tmp_path / "full.png")
+    assert read_pixels(tmp_path / "full.png").metadata == metadata
+
+
+@pytest.mark.parametrize("pixel_format", [PixelFormat.RGB24, PixelFormat.CMYK32, PixelFormat.RGB48])
+def test_tiff_keeps_metadata(tmp_path, pixel_format):
+    metadata = Metadata(b"profile", None, b"<x:xmpmeta/>", (254.0, 127.0))
+    save_picture(visible_image(pixel_format, 20, metadata), tmp_path / "full.tif")
+    assert read_pixels(tmp_path / "full.tif").metadata == metadata
+
+
+def test_tiff_keeps_exif(tmp_path):
+    image = visible_image(PixelFormat.RGB24, 20, Metadata(exif=exif_of(1)))
+    save_picture(image, tmp_path / "full.tif")
+    with Image.open(tmp_path / "full.tif") as picture:
+        assert picture.getexif()[0x010F] == "kmq"
+
+
+def test_webp_keeps_metadata(tmp_path):
+    metadata = Metadata(b"profile", exif_of(1)[6:], b"<x:xmpmeta/>")
+    save_picture(visible_image(PixelFormat.RGBA32, 20, metadata), tmp_path / "full.webp")
+    assert read_pixels(tmp_path / "full.webp").metadata == metadata
+
+
+def test_side_that_a_type_cannot_hold_is_refused_and_leaves_the_old_file(tmp_path):
+    path = tmp_path / "wide.webp"
+    path.write_bytes(b"old")
+    indices = np.zeros((1, 20_000), np.uint8)
+    image = IndexedImage(np.zeros((1, 3), np.uint8), indices, PixelFormat.RGB24)
+    with pytest.raises(InputError, match="cannot be written as WEBP"):
+        save_picture(image, path)
+    assert path.read_bytes() == b"old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["wide.webp"]
