@@ -325,6 +325,13 @@ def test_transparent_color_of_a_png_becomes_alpha(tmp_path, mode, key, pixel_for
     assert_pixels(read_pixels(tmp_path / "key.png"), pixel_format, expected)
 
 
+@pytest.mark.parametrize("key", [b"\0", (1, 2, 3), "0", None, 1.5])
+def test_transparency_of_another_mode_says_nothing(key):
+    picture = Image.new("L", (3, 2))
+    picture.info["transparency"] = key
+    assert_pixels(read_pixels(picture), PixelFormat.GREY8, np.zeros((2, 3), np.uint8))
+
+
 def test_large_pillow_image_is_read_whole():
     samples = np.random.default_rng(2).integers(0, 256, (1003, 701, 3), np.uint8)
     assert_pixels(read_pixels(Image.fromarray(samples)), PixelFormat.RGB24, samples)
@@ -403,7 +410,8 @@ def test_exif_orientation_of_other_files_is_applied_once(tmp_path, name):
 
 def test_orientation_in_xmp_is_applied_and_reset():
     picture = pillow_image("RGB")
-    picture.info["xmp"] = b'<x:xmpmeta tiff:Orientation="6" other="6"/>'
+    packet = '<x:xmpmeta tiff:Orientation="6" other="6"/>'
+    picture.info.update({"xmp": packet.encode(), "XML:com.adobe.xmp": packet})  # as from a PNG
     pixels = read_pixels(picture)
     assert_pixels(pixels, PixelFormat.RGB24, np.rot90(np.asarray(picture), -1))
     assert pixels.metadata.xmp == b'<x:xmpmeta tiff:Orientation="1" other="6"/>'

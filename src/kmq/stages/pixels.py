@@ -77,9 +77,37 @@ _CONVERSIONS = {
 # Here the frames Pillow counts are parts of one picture: a phone's depth map, an editor's layers.
 _FRAMES_ARE_PARTS = {"MPO", "PSD"}
 
+_FRAMES_MESSAGE = (
+    "the file has {} frames; kmq takes one picture: open it with Pillow, "
+    "seek to a frame and pass that image"
+)
+
+_EXTRA_MESSAGE = "16-bit {} files with more than one channel need {}: pip install kmq[deep]"
+
 _EXIF_ORIENTATION = 0x0112
 _MOST_DPI = 100_000.0  # a quarter of a micrometre; what claims more is damaged
 _STRIP_BYTES = 1 << 20
+_PNG_HEAD = 8 + 12 + 13  # signature, and IHDR with its frame
+
+
+class _Tiff:
+    """Tags and values of TIFF 6.0 that kmq looks at."""
+
+    BITS_PER_SAMPLE = 258
+    SAMPLES_PER_PIXEL = 277
+    ORIENTATION = 274
+    X_RESOLUTION = 282
+    Y_RESOLUTION = 283
+    RESOLUTION_UNIT = 296
+    XMP = 700
+    ICC_PROFILE = 34675
+
+    MIN_IS_BLACK = 1
+    RGB = 2
+    PLANAR = 2
+    PREMULTIPLIED = 1
+    STRAIGHT = 2
+    PER_CENTIMETRE = 3
 
 
 def read_pixels(picture: Any, pixel_format: str | PixelFormat | None = None) -> Pixels:
@@ -295,15 +323,26 @@ def _grey16(samples: Array, mode: str) -> Array:
 
 def _keyed(samples: Array, pixel_format: PixelFormat, picture: Image) -> tuple[Array, PixelFormat]:
     """Add alpha where the file names one colour that is transparent (PNG's tRNS)."""
-    key = np.atleast_1d(np.asarray(picture.info.get("transparency", ()), dtype=object))
-    if pixel_format not in _WITH_ALPHA or len(key) != pixel_format.channels:
+    key = picture.info.get("transparency")
+    key = (key,) if isinstance(key, int) else key
+    if pixel_format not in _WITH_ALPHA or not _is_color(key, pixel_format.channels):
         return samples, pixel_format
     if pixel_format is PixelFormat.BILEVEL:
         samples = 255 * samples.astype(np.uint8)
     with_alpha = _WITH_ALPHA[pixel_format]
-    opaque = (samples != key).any(axis=2, keepdims=True)
+    levels = [level & with_alpha.max_value for level in key]  # PNG's are 16 bits at any depth
+    opaque = (samples != np.array(levels, samples.dtype)).any(axis=2, keepdims=True)
     alpha = opaque.astype(samples.dtype) * samples.dtype.type(with_alpha.max_value)
     return np.concatenate([samples, alpha], axis=2), with_alpha
+
+
+def _is_color(key: Any, channels: int) -> bool:
+    """Whether what Pillow calls transparency is one level for each channel."""
+    return (
+        isinstance(key, tuple)
+        and len(key) == channels
+        and all(isinstance(level, int) for level in key)
+    )
 
 
 def _pillow_palette(picture: Image) -> tuple[Array, Array]:
@@ -580,12 +619,6 @@ def _decoded(file: IO[bytes]) -> Pixels:
         return _from_pillow(picture)
 
 
-_FRAMES_MESSAGE = (
-    "the file has {} frames; kmq takes one picture: open it with Pillow, "
-    "seek to a frame and pass that image"
-)
-
-
 def _is_deep_png(file: IO[bytes]) -> bool:
     """Whether it is a PNG of 16-bit RGB (type 2), grey-alpha (4) or RGBA (6)."""
     file.seek(0)
@@ -623,9 +656,6 @@ def _deep_ppm_samples(file: IO[bytes], picture: ImageFile) -> Array | None:
     return np.asarray(scaled, np.uint16).reshape(height, width, 3)
 
 
-_EXTRA_MESSAGE = "16-bit {} files with more than one channel need {}: pip install kmq[deep]"
-
-
 def _tiff_directory(file: IO[bytes]) -> ImageFileDirectory_v2 | None:
     """Tags of the first picture of a TIFF file, or None for another file."""
     file.seek(0)
@@ -645,26 +675,6 @@ def _tiff_directory(file: IO[bytes]) -> ImageFileDirectory_v2 | None:
 def _is_deep_tiff(directory: ImageFileDirectory_v2) -> bool:
     bits = directory.get(_Tiff.BITS_PER_SAMPLE, (1,))
     return bool(max(bits) == 16 and directory.get(_Tiff.SAMPLES_PER_PIXEL, 1) > 1)
-
-
-class _Tiff:
-    """Tags and values of TIFF 6.0 that kmq looks at."""
-
-    BITS_PER_SAMPLE = 258
-    SAMPLES_PER_PIXEL = 277
-    ORIENTATION = 274
-    X_RESOLUTION = 282
-    Y_RESOLUTION = 283
-    RESOLUTION_UNIT = 296
-    XMP = 700
-    ICC_PROFILE = 34675
-
-    MIN_IS_BLACK = 1
-    RGB = 2
-    PLANAR = 2
-    PREMULTIPLIED = 1
-    STRAIGHT = 2
-    PER_CENTIMETRE = 3
 
 
 def _from_deep_tiff(file: IO[bytes], directory: ImageFileDirectory_v2) -> Pixels:
@@ -868,9 +878,6 @@ def _save_deep_png(image: IndexedImage, file: BinaryIO) -> None:
         if name not in (b"IHDR", b"IDAT", b"IEND"):
             file.write(chunk)
     file.write(deep[_PNG_HEAD:])
-
-
-_PNG_HEAD = 8 + 12 + 13  # signature, and IHDR with its frame
 
 
 def _png_chunks(png: bytes) -> Iterator[tuple[bytes, bytes]]:
