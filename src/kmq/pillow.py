@@ -72,7 +72,7 @@ class KmqImageFile(ImageFile.ImageFile):
         self.info.update(pillow_info(facts.metadata, facts.palette, self.mode))
         if self.mode == "P":
             self.palette = ImagePalette.raw("RGB", facts.palette[:, :3].tobytes())
-        self.tile = [ImageFile._Tile("kmq", (0, 0, *self.size))]
+        self.tile = [ImageFile._Tile("kmq", (0, 0, *self.size), 0, None)]
 
     def verify(self) -> None:
         """Decode everything, against all checksums, and forget it."""
