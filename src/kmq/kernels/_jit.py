@@ -28,6 +28,16 @@ def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
     return numba.njit(function, nogil=True, error_model="numpy", inline="never")
 
 
+def named(function: Callable[..., Any], name: str) -> Callable[..., Any]:
+    """Give a function that a factory makes a name of its own, before it is compiled.
+
+    Numba tells cached machine code apart by name, argument types and a number that starts anew in
+    each process: two functions of one name from one factory can be taken for each other.
+    """
+    function.__name__ = function.__qualname__ = name
+    return function
+
+
 @intrinsic
 def fma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
     """a · b + c, rounded once, the same on every machine (LLVM's ``llvm.fma``)."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from kmq.kernels._jit import inlined, kernel, popcount
+from kmq.kernels._jit import inlined, kernel, named, popcount
 
 HASH_MULTIPLIER = 0x9E3779B97F4A7C15
 """2^64 over the golden ratio (Knuth, The Art of Computer Programming 3, section 6.4)."""
@@ -19,7 +19,6 @@ HASH_MULTIPLIER = 0x9E3779B97F4A7C15
 def _make_spread(n_bytes):
     """Return the kernel that ors one table entry for each of a row's `n_bytes` bytes."""
 
-    @kernel
     def spread(rows, tables, out_keys):
         """Set key i to the union of tables[b, rows[i, b]] over the bytes b of row i.
 
@@ -31,7 +30,7 @@ def _make_spread(n_bytes):
                 key |= tables[b, rows[i, b]]
             out_keys[i] = key
 
-    return spread
+    return kernel(named(spread, f"spread_{n_bytes}"))
 
 
 spread = {n_bytes: _make_spread(n_bytes) for n_bytes in (1, 2, 3, 4, 6, 8)}

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from kmq.kernels._jit import fma, inlined, kernel
+from kmq.kernels._jit import fma, inlined, kernel, named
 
 BLOCK = 512
 """Points of one block: with four channels and the running minimum it fills 12 KiB of L1."""
@@ -73,7 +73,7 @@ def _make_nearest_in_block(d):
                 distances[i] = least
                 labels[i] = label
 
-    return nearest_in_block
+    return inlined(named(nearest_in_block, f"nearest_in_block_{d}"))
 
 
 @inlined
@@ -148,16 +148,15 @@ def _nearest_in_block_of_many(block, size, centroids, distances, labels):
 
 # Globals, not closures of the kernels that call them: numba's cache recognises a kernel by what its
 # closure holds, and a compiled function never looks the same in the next process.
-_nearest_in_block_1 = inlined(_make_nearest_in_block(1))
-_nearest_in_block_2 = inlined(_make_nearest_in_block(2))
-_nearest_in_block_3 = inlined(_make_nearest_in_block(3))
-_nearest_in_block_4 = inlined(_make_nearest_in_block(4))
+_nearest_in_block_1 = _make_nearest_in_block(1)
+_nearest_in_block_2 = _make_nearest_in_block(2)
+_nearest_in_block_3 = _make_nearest_in_block(3)
+_nearest_in_block_4 = _make_nearest_in_block(4)
 
 
 def _make_kernels(d):
     """Return (assign, assign_and_sum) for d channels, 1 to 4, or any number if d is 0."""
 
-    @kernel
     def assign(points, centroids, block, distances, labels, out_labels, out_distances):
         """Write the label of each point and, unless `out_distances` is empty, its distance."""
         channels = d if d > 0 else points.shape[1]
@@ -182,7 +181,6 @@ def _make_kernels(d):
                 for i in range(size):
                     out_distances[start + i] = distances[i]
 
-    @kernel
     def assign_and_sum(points, weights, centroids, block, distances, labels, out_labels, out_sums):
         """Assign, add weight · (x, 1) to the row of `out_sums` (k, d + 1), return the inertia.
 
@@ -218,7 +216,9 @@ def _make_kernels(d):
                 out_sums[label, channels] += weight
         return inertia
 
-    return assign, assign_and_sum
+    return kernel(named(assign, f"assign_{d}")), kernel(
+        named(assign_and_sum, f"assign_and_sum_{d}")
+    )
 
 
 assign_1, assign_and_sum_1 = _make_kernels(1)
