@@ -323,9 +323,8 @@ def _grey16(samples: Array, mode: str) -> Array:
 
 def _keyed(samples: Array, pixel_format: PixelFormat, picture: Image) -> tuple[Array, PixelFormat]:
     """Add alpha where the file names one colour that is transparent (PNG's tRNS)."""
-    key = picture.info.get("transparency")
-    key = (key,) if isinstance(key, int) else key
-    if pixel_format not in _WITH_ALPHA or not _is_color(key, pixel_format.channels):
+    key = _transparent_color(picture, pixel_format.channels)
+    if pixel_format not in _WITH_ALPHA or key is None:
         return samples, pixel_format
     if pixel_format is PixelFormat.BILEVEL:
         samples = 255 * samples.astype(np.uint8)
@@ -336,13 +335,12 @@ def _keyed(samples: Array, pixel_format: PixelFormat, picture: Image) -> tuple[A
     return np.concatenate([samples, alpha], axis=2), with_alpha
 
 
-def _is_color(key: Any, channels: int) -> bool:
-    """Whether what Pillow calls transparency is one level for each channel."""
-    return (
-        isinstance(key, tuple)
-        and len(key) == channels
-        and all(isinstance(level, int) for level in key)
-    )
+def _transparent_color(picture: Image, channels: int) -> tuple[int, ...] | None:
+    """What Pillow calls transparency, where it is one level for each channel."""
+    key = picture.info.get("transparency")
+    levels = key if isinstance(key, tuple) else (key,)
+    is_color = len(levels) == channels and all(isinstance(level, int) for level in levels)
+    return levels if is_color else None
 
 
 def _pillow_palette(picture: Image) -> tuple[Array, Array]:
