@@ -1,0 +1,204 @@
+"""Lloyd's algorithm; what it is made of is tested in test_nearest.py and test_start.py."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import naive
+from kmq.stages import clustering
+
+FLOATS = [np.float32, np.float64]
+
+
+def kmeans(points, start, *, weights=None, max_iter=300, tol=0.0, n_threads=1, progress=None):
+    return clustering.kmeans(
+        points,
+        np.ones(len(points)) if weights is None else weights,
+        np.asarray(start),
+        max_iter=max_iter,
+        tol=tol,
+        n_threads=n_threads,
+        progress=progress,
+    )
+
+
+def cloud(n, d, *, seed=0, dtype=np.float64):
+    return np.random.default_rng(seed).lognormal(3, 1, (n, d)).astype(dtype)
+
+
+def assert_labels_belong_to_centroids(fit, points, weights):
+    centroids = fit.centroids.astype(points.dtype)
+    labels, distances = naive.nearest(points, centroids)
+    own = naive.squared_distances(points, centroids)[np.arange(len(points)), fit.labels]
+    assert fit.labels.dtype == np.int32
+    np.testing.assert_allclose(own, distances, rtol=1e-5, atol=1e-4)
+    assert np.mean(fit.labels == labels) > 0.99
+    assert fit.inertia == pytest.approx(naive.inertia(points, centroids, weights), rel=1e-5)
+
+
+@pytest.mark.parametrize("d", [1, 2, 3, 4, 7])
+@pytest.mark.parametrize("max_iter", [1, 2, 300])
+def test_rounds_are_those_of_lloyd(d, max_iter):
+    points = cloud(400, d)
+    weights = np.random.default_rng(1).random(400)
+    fit = kmeans(points, points[:9], weights=weights, max_iter=max_iter)
+    true = naive.lloyd(points, weights, points[:9], max_iter)
+    np.testing.assert_allclose(fit.centroids, true, rtol=1e-9)
+    assert np.array_equal(fit.labels, naive.nearest(points, true)[0])
+    assert fit.inertia == pytest.approx(naive.inertia(points, true, weights), rel=1e-9)
+    assert fit.n_iter <= max_iter
+    assert fit.converged == (max_iter == 300)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@settings(max_examples=40, deadline=None)
+@given(
+    n=st.integers(1, 80),
+    d=st.integers(1, 6),
+    k=st.integers(1, 12),
+    largest=st.sampled_from([1, 5, 255]),
+    seed=st.integers(0, 1000),
+)
+def test_without_tolerance_the_end_is_a_fixed_point(dtype, n, d, k, largest, seed):
+    random = np.random.default_rng(seed)
+    points = random.integers(0, largest + 1, (n, d)).astype(dtype)
+    weights = random.integers(1, 5, n).astype(float)
+    start = random.integers(0, largest + 1, (k, d)).astype(float)
+    fit = kmeans(points, start, weights=weights)
+    assert fit.converged
+    assert_labels_belong_to_centroids(fit, points, weights)
+    used = np.unique(fit.labels)
+    sums, counts = naive.accumulate(points, fit.labels, k, weights)
+    np.testing.assert_allclose(
+        fit.centroids[used], sums[used] / counts[used, None], rtol=1e-12, atol=1e-12
+    )
+    assert len(used) == min(k, len(np.unique(points, axis=0)))
+
+
+@pytest.mark.parametrize("max_iter", [1, 2, 5])
+def test_labels_belong_to_the_last_centroids_without_convergence(max_iter):
+    points = cloud(500, 3, dtype=np.float32)
+    fit = kmeans(points, points[:20], max_iter=max_iter)
+    assert not fit.converged
+    assert fit.n_iter == max_iter
+    assert_labels_belong_to_centroids(fit, points, np.ones(500))
+
+
+def test_labels_belong_to_the_last_centroids_within_the_tolerance():
+    points = cloud(500, 3)
+    exact = kmeans(points, points[:20])
+    early = kmeans(points, points[:20], tol=50.0)
+    assert early.converged
+    assert early.n_iter < exact.n_iter
+    assert early.inertia >= exact.inertia
+    assert_labels_belong_to_centroids(early, points, np.ones(500))
+
+
+def test_inertia_never_rises_from_round_to_round():
+    points = cloud(300, 3, seed=4)
+    inertias = [kmeans(points, points[:10], max_iter=rounds).inertia for rounds in range(1, 15)]
+    assert inertias == sorted(inertias, reverse=True)
+    assert inertias[0] < naive.inertia(points, points[:10], np.ones(300))
+
+
+def test_empty_clusters_move_to_the_farthest_points():
+    points = np.array([[0.0], [1.0], [10.0], [100.0]])
+    fit = kmeans(points, [[0.5], [-1000.0], [-1000.0], [-1000.0]], max_iter=1)
+    # The one cluster with points moves to their mean, 27.75; from there the farthest points are
+    # 100, 0 and 1.
+    assert sorted(fit.centroids.ravel()) == [0, 1, 27.75, 100]
+
+
+def test_empty_clusters_move_to_where_the_weight_is():
+    points = np.array([[0.0], [1.0], [2.0], [50.0]])
+    fit = kmeans(points, [[1.0], [-1000.0]], weights=np.array([1e6, 1e6, 1e6, 1.0]), max_iter=1)
+    assert fit.centroids.ravel()[1] == 0  # 50 is farther, and adds less to the inertia
+
+
+def test_empty_clusters_are_filled_with_different_points():
+    points = np.repeat([[0.0], [7.0], [9.0]], 5, axis=0)
+    fit = kmeans(points, np.zeros((3, 1)))
+    assert sorted(fit.centroids.ravel()) == [0, 7, 9]
+    assert fit.inertia == 0
+
+
+@pytest.mark.parametrize("n_distinct", [1, 2, 5])
+def test_more_clusters_than_distinct_points_come_to_an_end(n_distinct):
+    points = (np.arange(20.0) % n_distinct)[:, None]
+    fit = kmeans(points, np.zeros((8, 1)))
+    assert fit.converged
+    assert fit.n_iter < 20
+    assert fit.inertia == 0
+    assert np.array_equal(fit.centroids[fit.labels], points)
+
+
+def test_clusters_of_weightless_points_are_empty():
+    points = np.array([[0.0], [1.0], [10.0], [11.0], [500.0]])
+    weights = np.array([1.0, 1.0, 1.0, 1.0, 0.0])
+    fit = kmeans(points, [[0.0], [500.0]], weights=weights)
+    assert sorted(fit.centroids.ravel()) == [0.5, 10.5]
+
+
+@pytest.mark.parametrize("n_threads", [2, 3, 8])
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_threads_do_not_change_a_bit(dtype, n_threads):
+    points = cloud(80_000, 3, dtype=dtype)
+    weights = np.random.default_rng(1).random(80_000)
+    alone = kmeans(points, points[:7], weights=weights, max_iter=6)
+    together = kmeans(points, points[:7], weights=weights, max_iter=6, n_threads=n_threads)
+    assert np.array_equal(alone.centroids, together.centroids)
+    assert np.array_equal(alone.labels, together.labels)
+    assert alone.inertia == together.inertia
+
+
+def test_progress_rises_to_the_end():
+    heard = []
+    points = cloud(300, 3)
+    kmeans(points, points[:5], max_iter=4, progress=lambda *event: heard.append(event))
+    assert [stage for stage, _ in heard] == ["k-means"] * 4
+    assert [fraction for _, fraction in heard] == [0.25, 0.5, 0.75, 1]
+
+
+def best_of(points, k, init, seeds, **options):
+    weights = np.ones(len(points))
+    options = {"max_iter": 300, "tol": 0.0, "n_threads": 1, **options}
+    return clustering.best_of(points, weights, k, init, seeds=seeds, **options)
+
+
+@pytest.mark.parametrize("init", ["random", "k-means++"])
+def test_best_of_several_starts_is_kept(init):
+    points = cloud(200, 2)
+    single = [best_of(points, 8, init, [seed]).inertia for seed in range(5)]
+    assert len(set(single)) > 1
+    assert best_of(points, 8, init, range(5)).inertia == min(single)
+
+
+def test_starts_without_a_seed_are_run_once():
+    points = cloud(200, 2)
+    heard = []
+    for init in ("var-part", points[:8]):
+        best_of(points, 8, init, range(3), max_iter=1, progress=lambda *event: heard.append(event))
+    assert heard == [("k-means", 1)] * 2
+
+
+def test_progress_is_shared_among_the_starts():
+    points = cloud(200, 2)
+    heard = []
+    best_of(points, 8, "random", range(4), max_iter=1, progress=lambda *event: heard.append(event))
+    assert heard == [("k-means", share) for share in (0.25, 0.5, 0.75, 1)]
+
+
+def test_tolerance_is_relative_to_the_variance():
+    points = cloud(500, 3)
+    rounds = {
+        scale: best_of(points * scale, 10, points[:10] * scale, [0], tol=1e-2).n_iter
+        for scale in (0.25, 1, 1024)
+    }
+    assert len(set(rounds.values())) == 1
+    assert rounds[1] < best_of(points, 10, points[:10], [0]).n_iter
+
+
+def test_variance_is_averaged_over_the_channels():
+    points = np.array([[0.0, 5.0], [2.0, 5.0], [4.0, 5.0]])
+    assert clustering.mean_variance(points, np.array([1.0, 0.0, 1.0])) == 2

@@ -1,0 +1,113 @@
+"""The kernels of `kmq.kernels.nearest`, run by `kmq.stages.clustering`, against the naive truth."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import naive
+from kmq.stages import clustering
+
+FLOATS = [np.float32, np.float64]
+BLOCK_EDGES = [511, 512, 513, 1025]
+
+
+def nearest(points, centroids, n_threads=1):
+    labels = np.full(len(points), -1, np.int32)
+    distances = np.full(len(points), -1, points.dtype)
+    clustering.nearest(points, centroids, n_threads, labels, distances)
+    return labels, distances
+
+
+def whole_rows(random, n, d, dtype, largest=3):
+    """Rows of so few whole numbers that distances are exact and many are equal."""
+    return random.integers(-largest, largest + 1, (n, d)).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@settings(max_examples=60, deadline=None)
+@given(
+    n=st.integers(1, 60) | st.sampled_from(BLOCK_EDGES),
+    d=st.integers(1, 40) | st.integers(1, 5),
+    k=st.integers(1, 40),
+    largest=st.sampled_from([0, 1, 3, 255]),
+    seed=st.integers(0, 1000),
+)
+def test_ties_go_to_the_lowest_index(dtype, n, d, k, largest, seed):
+    random = np.random.default_rng(seed)
+    points = whole_rows(random, n, d, dtype, largest)
+    centroids = whole_rows(random, k, d, dtype, largest)
+    labels, distances = nearest(points, centroids)
+    true_labels, true_distances = naive.nearest(points, centroids)
+    assert np.array_equal(labels, true_labels)
+    assert np.array_equal(distances, true_distances)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("d", [1, 2, 3, 4, 5, 8, 9])
+def test_distances_have_the_bits_of_fused_multiply_adds(dtype, d):
+    random = np.random.default_rng(d)
+    points = random.normal(0, 100, (20, d)).astype(dtype)
+    centroids = random.normal(0, 100, (7, d)).astype(dtype)
+    labels, distances = nearest(points, centroids)
+    for point, label, distance in zip(points, labels, distances, strict=True):
+        true = [naive.fused_distance(point, centroid) for centroid in centroids]
+        assert (label, distance) == (np.argmin(true), min(true))
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_far_and_tiny_coordinates(dtype):
+    scales = np.array([1e-15, 1, 1e17], dtype)[:, None, None]
+    points = (scales * np.array([[1, 2, 3], [-4, 5, -6]], dtype)).reshape(-1, 3)
+    labels, distances = nearest(points, points)
+    assert labels.tolist() == list(range(6))
+    assert distances.tolist() == [0] * 6
+
+
+@pytest.mark.parametrize("n_threads", [1, 2, 3, 8])
+@pytest.mark.parametrize("d", [3, 5])
+def test_chunks_of_many_points_are_all_labelled(d, n_threads):
+    random = np.random.default_rng(0)
+    points = whole_rows(random, 70_001, d, np.float32, 20)
+    centroids = whole_rows(random, 5, d, np.float32, 20)
+    labels, distances = nearest(points, centroids, n_threads)
+    true_labels, true_distances = naive.nearest(points, centroids)
+    assert np.array_equal(labels, true_labels)
+    assert np.array_equal(distances, true_distances)
+
+
+def test_distances_are_optional():
+    points = np.array([[1.0], [5.0]])
+    labels = np.empty(2, np.int32)
+    clustering.nearest(points, points, 1, labels, np.empty(0))
+    assert labels.tolist() == [0, 1]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    n=st.integers(1, 60),
+    d=st.integers(1, 9),
+    k=st.integers(1, 9),
+    weighted=st.booleans(),
+    dtype=st.sampled_from(FLOATS),
+    seed=st.integers(0, 1000),
+)
+def test_sums_by_label(n, d, k, weighted, dtype, seed):
+    random = np.random.default_rng(seed)
+    points = whole_rows(random, n, d, dtype, 100)
+    labels = random.integers(0, k, n, dtype=np.int32)
+    weights = random.integers(0, 9, n).astype(float) if weighted else np.empty(0)
+    sums = clustering.accumulate(points, labels, weights, k, 1)
+    true_sums, true_counts = naive.accumulate(points, labels, k, weights if weighted else [1] * n)
+    assert np.array_equal(sums[:, :-1], true_sums)
+    assert np.array_equal(sums[:, -1], true_counts)
+
+
+@pytest.mark.parametrize("n_threads", [2, 3, 8])
+def test_sums_of_fractions_do_not_depend_on_threads(n_threads):
+    random = np.random.default_rng(0)
+    points, weights = random.normal(size=(100_000, 3)), random.random(100_000)
+    labels = random.integers(0, 7, 100_000, dtype=np.int32)
+    alone = clustering.accumulate(points, labels, weights, 7, 1)
+    together = clustering.accumulate(points, labels, weights, 7, n_threads)
+    assert np.array_equal(alone, together)
