@@ -1,0 +1,78 @@
+"""Palette and indices → bytes and back: size, and megapixels a second on one and two threads."""
+
+from functools import lru_cache
+
+import pytest
+from PIL import Image
+
+import kmq
+from contenders import CODECS
+from pictures import graphics, photos
+
+_files = {}
+"""What the encoding benchmarks made, for those that decode: some contenders take long."""
+
+
+def pytest_generate_tests(metafunc):
+    """Measure on a photograph, a graphic and a dithered photograph, or on all pictures."""
+    full = metafunc.config.getoption("--full")
+    some = slice(None) if full else slice(1)
+    sources = [("photo", photo) for photo in photos(full=full)[some]]
+    sources += [("graphic", graphic) for graphic in graphics(full=full)[some]]
+    sources += [("dithered", photo) for photo in photos(full=False)[some]]
+    metafunc.parametrize(("kind", "source"), sources, ids=str)
+    metafunc.parametrize("k", [4, 16, 64, 256] if full else [16, 64, 256])
+    metafunc.parametrize("codec", CODECS, ids=str)
+    metafunc.parametrize("threads", [1, 2])
+
+
+@lru_cache(maxsize=1)
+def indexed(kind, source, k):
+    image = kmq.quantize(source.load(), k)
+    if kind != "dithered":
+        return image
+    palette = Image.new("P", (1, 1))
+    palette.putpalette(image.palette.tobytes())
+    return kmq.IndexedImage.from_pillow(Image.fromarray(source.load()).quantize(palette=palette))
+
+
+def skip_if_pointless(codec, threads):
+    pytest.importorskip(codec.package)
+    if threads > 1 and not codec.takes_threads:
+        pytest.skip(f"{codec.name} does not take a number of threads")
+
+
+def facts(kind, source, k, threads, **others):
+    return {"table": "coder", "kind": kind, "picture": source.name, "k": k, "threads": threads} | (
+        others
+    )
+
+
+def bench_encode(measure, benchmark, kind, source, k, codec, threads):
+    skip_if_pointless(codec, threads)
+    image = indexed(kind, source, k)
+    codec.encode(corner(image), threads)  # compiles, loads
+    encoded = measure(
+        codec,
+        lambda: codec.encode(image, threads),
+        **facts(kind, source, k, threads, direction="encode", pixels=image.indices.size),
+    )
+    benchmark.extra_info["bytes"] = len(encoded)
+    _files[codec.name, kind, source.name, k] = encoded
+
+
+def bench_decode(measure, kind, source, k, codec, threads):
+    skip_if_pointless(codec, threads)
+    image = indexed(kind, source, k)
+    encoded = _files.get((codec.name, kind, source.name, k)) or codec.encode(image, 1)
+    codec.decode(codec.encode(corner(image), 1), threads)
+    measure(
+        codec,
+        lambda: codec.decode(encoded, threads),
+        **facts(kind, source, k, threads, direction="decode", pixels=image.indices.size),
+    )
+
+
+def corner(image):
+    """Return a small part of an image, to warm up on."""
+    return kmq.IndexedImage(image.palette, image.indices[:32, :32], image.pixel_format)

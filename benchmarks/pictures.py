@@ -1,0 +1,111 @@
+"""What is measured on: the corpus where it is there, computed and bundled pictures where not."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+
+FOLDER = Path(__file__).resolve().parent
+PROJECT = FOLDER.parent
+
+FEW_PHOTOS = ("pencils", "girl")
+FEW_GRAPHICS = ("choropleth", "screenshot")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture: its name, where its file is if it has one, and how its samples are made."""
+
+    name: str
+    load: Callable[[], Array]
+    path: Path | None = None
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def corpus_folder() -> Path | None:
+    """Return $KMQ_CORPUS, or ../shared/corpus beside the project, if there is such a folder."""
+    folder = Path(os.environ.get("KMQ_CORPUS") or PROJECT.parent / "shared" / "corpus")
+    return folder if (folder / "photos").is_dir() else None
+
+
+def photos(*, full: bool) -> list[Picture]:
+    """Return photographs, RGB: two, or all there are."""
+    found = from_corpus("photos", None if full else FEW_PHOTOS)
+    return found or [Picture("scene", _scene), Picture("astronaut", _astronaut)]
+
+
+def graphics(*, full: bool) -> list[Picture]:
+    """Return charts, maps and the like, RGB or RGBA: two, or all there are."""
+    found = from_corpus("graphics", None if full else FEW_GRAPHICS)
+    return found or [Picture("regions", _regions)]
+
+
+def large() -> list[Picture]:
+    """Return pictures of 10 to 24 megapixels, RGB; none without the corpus."""
+    return from_corpus("large")
+
+
+def from_corpus(folder: str, names: Iterable[str] | None = None) -> list[Picture]:
+    """Return the pictures of a folder of the corpus, those with the given names if any are."""
+    corpus = corpus_folder()
+    if corpus is None:
+        return []
+    paths = sorted(path for path in (corpus / folder).iterdir() if path.suffix != ".csv")
+    return [
+        Picture(path.stem, partial(load, path), path)
+        for path in paths
+        if names is None or path.stem in names
+    ]
+
+
+@lru_cache(maxsize=4)
+def load(path: Path) -> Array:
+    """Return the (height, width, 3 or 4) uint8 samples of a picture file."""
+    from PIL import Image
+
+    with Image.open(path) as picture:
+        return np.asarray(picture.convert("RGBA" if picture.has_transparency_data else "RGB"))
+
+
+def random_points(n: int, d: int) -> Array:
+    """Return (n, d) float32 around 40 seeded centres, so that there is something to find."""
+    rng = np.random.default_rng(d)
+    centres = rng.normal(size=(40, d)).astype(np.float32)
+    points = rng.normal(scale=0.3, size=(n, d)).astype(np.float32)
+    points += centres[rng.integers(0, len(centres), n)]
+    return points
+
+
+@lru_cache(maxsize=1)
+def _scene() -> Array:
+    from kmq.stages.scene import scene
+
+    return np.ascontiguousarray(scene()[:, :, :3])
+
+
+@lru_cache(maxsize=1)
+def _astronaut() -> Array:
+    from skimage import data
+
+    return np.ascontiguousarray(data.astronaut())
+
+
+@lru_cache(maxsize=1)
+def _regions() -> Array:
+    """Flat regions around 60 seeded places: a map of provinces."""
+    rng = np.random.default_rng(0)
+    places = rng.random((60, 2)) * (512, 768)
+    colors = rng.integers(0, 256, (60, 3), dtype=np.uint8)
+    rows, columns = np.mgrid[:512, :768]
+    nearest = np.argmin([(rows - y) ** 2 + (columns - x) ** 2 for y, x in places], axis=0)
+    return colors[nearest]
