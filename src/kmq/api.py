@@ -43,7 +43,7 @@ def quantize(
             Four uint8 channels are RGBA unless `pixel_format` says "CMYK".
         k: colours of the palette, 1 to 65,536.
         pixel_format: what the pixels are, where the array alone does not tell.
-        seed: 0 to 2^32 - 1; the same picture, options and seed give the same bytes.
+        seed: 0 to 2^32 - n_init; the same picture, options and seed give the same bytes.
         init: where k-means starts: "k-means++", "random", "var-part" (needs no seed) or an array
             (k, channels) of colours. All but "random" and an array search on coarse bins of the
             colours first.
@@ -68,10 +68,11 @@ def quantize(
     """
     k = checks.whole_number(k, "k", 1, MAX_COLORS)
     pixels = read_pixels(picture, pixel_format)
+    n_init = checks.whole_number(n_init, "n_init", 1, 10_000)
     options = pipeline.KMeansOptions(
-        seed=checks.whole_number(seed, "seed", 0, checks.MAX_SEED),
+        seed=checks.whole_number(seed, "seed", 0, checks.MAX_SEED + 1 - n_init),
         init=checks.init_method(init, clustering.INITS, k, pixels.pixel_format.channels),
-        n_init=checks.whole_number(n_init, "n_init", 1, 10_000),
+        n_init=n_init,
         max_iter=checks.whole_number(max_iter, "max_iter", 1, 1_000_000),
         tol=checks.tolerance(tol),
         n_threads=resolve_threads(n_threads),

@@ -53,24 +53,29 @@ def tolerance(value: Any) -> float:
     return float(value)
 
 
-def init_method(init: Any, methods: tuple[str, ...], k: int, d: int) -> str | Array:
-    """Return the name of a start, or the (k, d) float64 centroids given as one."""
+def init_method(
+    init: Any, methods: tuple[str, ...], k: int, d: int, dtype: Any = np.float32
+) -> str | Array:
+    """Return the name of a start, or the (k, d) float64 centroids given as one.
+
+    `dtype` is the float type of the points, which bounds the centroids too.
+    """
     if isinstance(init, str):
         if init not in methods:
             names = ", ".join(map(repr, methods))
             raise InputError(f"init is {init!r}; it must be one of {names} or an array")
         return init
-    centroids = float_rows(init, "init").astype(np.float64)
+    centroids = float_rows(init, "init", dtype).astype(np.float64)
     if centroids.shape != (k, d):
         raise InputError(f"init has shape {centroids.shape}; it must be ({k}, {d})")
     return centroids
 
 
-def float_rows(values: Any, name: str) -> Array:
+def float_rows(values: Any, name: str, dtype: Any = None) -> Array:
     """Return `values` (n, d) as C-ordered native float32 or float64, not copied where it is so.
 
-    8- and 16-bit types become float32, wider integers float64; both hold the values exactly
-    (integers up to 2^53).
+    8- and 16-bit types and float32 become float32, others float64, unless `dtype` says which; so
+    both hold the values exactly (integers up to 2^53).
 
     Raises:
         TypeError: not an array of numbers.
@@ -83,24 +88,25 @@ def float_rows(values: Any, name: str) -> Array:
         )
     if array.ndim != 2 or 0 in array.shape:
         raise InputError(f"{name} has shape {array.shape}; it must be (n, d) with both above 0")
-    dtype = np.float32 if array.dtype.char in _NARROW else np.float64
-    rows = np.ascontiguousarray(array, dtype=dtype)
-    if array.dtype.itemsize >= 4:
-        _check_range(array, rows, name)
-    return rows
+    if dtype is None:
+        dtype = np.float32 if array.dtype.char in _NARROW else np.float64
+    _check_range(array, np.dtype(dtype), name)
+    return np.ascontiguousarray(array, dtype=dtype)
 
 
-def _check_range(array: Array, rows: Array, name: str) -> None:
-    low, high = rows.min(), rows.max()
+def _check_range(array: Array, computed: np.dtype[Any], name: str) -> None:
+    low, high = array.min().item(), array.max().item()
     if not (np.isfinite(low) and np.isfinite(high)):
-        row = int(np.flatnonzero(~np.isfinite(rows).all(axis=1))[0])
+        row = int(np.flatnonzero(~np.isfinite(array).all(axis=1))[0])
         raise InputError(f"{name} has a value that is not finite in row {row}; all must be finite")
     largest = max(-low, high)
-    limit = 2.0**53 if array.dtype.kind in "iu" else _LARGEST[rows.dtype.char]
+    whole = array.dtype.kind in "biu"
+    limit = 2.0**53 if whole else _LARGEST[computed.char]
     if largest > limit:
         raise InputError(
-            f"{name} has a value of magnitude {largest:.3g}; {array.dtype} goes up to {limit:.3g} "
-            "here, so that squared distances stay exact and finite: scale the values first"
+            f"{name} has a value of magnitude {largest:.3g}; {array.dtype if whole else computed} "
+            f"goes up to {limit:.3g} here, so that squared distances stay exact and finite: scale "
+            "the values first"
         )
 
 
@@ -119,8 +125,12 @@ def point_weights(weights: Any, n_points: int) -> Array:
     if array.shape != (n_points,):
         raise InputError(f"weights have shape {array.shape}; they must be ({n_points},)")
     checked = np.ascontiguousarray(array, dtype=np.float64)
-    if not (checked.min() >= 0 and np.isfinite(checked.sum())):
-        raise InputError("weights have a negative or non-finite value; all must be 0 or more")
+    with np.errstate(over="ignore"):
+        total = checked.sum()
+    if not (checked.min() >= 0 and np.isfinite(total)):
+        raise InputError(
+            "weights have a negative or non-finite value or sum; all must be 0 or more"
+        )
     if not checked.any():
         raise InputError("weights are all 0; at least one point must count")
     return checked

@@ -61,7 +61,7 @@ def kmeans(
         max_iter: rounds at most, from 1.
         tol: stop when the squared moves of all centroids sum to at most tol × the mean variance of
             the channels; 0 goes on until no centroid moves.
-        seed: 0 to 2^32 - 1.
+        seed: 0 to 2^32 - n_init.
         n_threads: 1 to 256; None takes ``KMQ_NUM_THREADS`` or all cores. Never changes the result.
         progress: called as progress("k-means", fraction) after each round; an exception it raises
             stops the work and is passed on.
@@ -75,14 +75,15 @@ def kmeans(
     rows = checks.float_rows(points, "points")
     k = checks.whole_number(k, "k", 1, min(MAX_COLORS, len(rows)))
     point_weights = checks.point_weights(weights, len(rows))
-    start = checks.init_method(init, clustering.INITS, k, rows.shape[1])
+    start = checks.init_method(init, clustering.INITS, k, rows.shape[1], rows.dtype)
     n_init = checks.whole_number(n_init, "n_init", 1, 10_000)
+    seed = checks.whole_number(seed, "seed", 0, checks.MAX_SEED + 1 - n_init)
     fit = clustering.best_of(
         rows,
         point_weights if point_weights.size else np.ones(len(rows)),
         k,
         start,
-        seeds=range(checks.whole_number(seed, "seed", 0, checks.MAX_SEED), seed + n_init),
+        seeds=range(seed, seed + n_init),
         max_iter=checks.whole_number(max_iter, "max_iter", 1, 1_000_000),
         tol=checks.tolerance(tol),
         n_threads=resolve_threads(n_threads),
@@ -115,7 +116,7 @@ def assign(
         InputError: a value not finite, or a shape that does not fit.
     """
     rows = checks.float_rows(points, "points")
-    centers = checks.float_rows(centroids, "centroids")
+    centers = checks.float_rows(centroids, "centroids", rows.dtype)
     if centers.shape[1] != rows.shape[1]:
         raise InputError(
             f"centroids have {centers.shape[1]} channels and points {rows.shape[1]}; "
