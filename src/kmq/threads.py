@@ -7,6 +7,7 @@ but cannot stop it, and nested or concurrent calls cannot deadlock.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import sys
@@ -14,6 +15,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
+from kmq.checks import whole_number
 from kmq.errors import InputError
 
 MAX_THREADS = 256
@@ -49,28 +51,28 @@ def resolve_threads(n_threads: int | None) -> int:
     its workers) if it is below the number of cores; the number of cores.
 
     Raises:
+        TypeError: the argument is no integer.
         InputError: a number outside 1 to 256, or an environment variable that is no number.
     """
     if n_threads is not None:
-        return _checked(n_threads, "n_threads")
+        return whole_number(n_threads, "n_threads", 1, MAX_THREADS)
     if text := os.environ.get("KMQ_NUM_THREADS"):
-        return _checked(text, "KMQ_NUM_THREADS")
+        return _from_environment(text)
     process = sys.modules.get("multiprocessing.process")
     if process is not None and process.current_process().daemon:
         return 1
     openmp = os.environ.get("OMP_NUM_THREADS", "")
     cores = available_cores()
-    return max(1, min(cores, int(openmp), MAX_THREADS)) if openmp.isdigit() else cores
+    return max(1, min(cores, int(openmp), MAX_THREADS)) if openmp.isdecimal() else cores
 
 
-def _checked(number: int | str, name: str) -> int:
-    try:
-        threads = int(number)
-    except ValueError:
-        threads = 0
-    if not 1 <= threads <= MAX_THREADS or isinstance(number, float):
-        raise InputError(f"{name} is {number!r}; it must be a whole number, 1 to {MAX_THREADS}")
-    return threads
+def _from_environment(text: str) -> int:
+    number = int(text) if text.isdecimal() else 0
+    if not 1 <= number <= MAX_THREADS:
+        raise InputError(
+            f"KMQ_NUM_THREADS is {text!r}; it must be a whole number, 1 to {MAX_THREADS}"
+        )
+    return number
 
 
 def run_chunks(work: Callable[[int], object], n_chunks: int, n_threads: int) -> None:
@@ -108,7 +110,10 @@ def run_chunks(work: Callable[[int], object], n_chunks: int, n_threads: int) -> 
 
 
 def _submit(work: Callable[[], None], n_helpers: int) -> list[Future[None]]:
-    """Hand `work` to threads of the pool, which is made on first use and only ever grows."""
+    """Hand `work` to threads of the pool, which is made on first use and only ever grows.
+
+    Fewer threads than asked, or none, get it where the interpreter starts no more: while it exits.
+    """
     global _pool, _pool_size
     with _pool_lock:  # held while submitting, so that no other call retires the pool in between
         if _pool is None or _pool_size < n_helpers:
@@ -116,4 +121,8 @@ def _submit(work: Callable[[], None], n_helpers: int) -> list[Future[None]]:
                 _pool.shutdown(wait=False)
             _pool_size = max(available_cores() - 1, n_helpers)
             _pool = ThreadPoolExecutor(_pool_size, thread_name_prefix="kmq")
-        return [_pool.submit(work) for _ in range(n_helpers)]
+        helpers: list[Future[None]] = []
+        with contextlib.suppress(RuntimeError):
+            for _ in range(n_helpers):
+                helpers.append(_pool.submit(work))  # noqa: PERF401  # keeps those that were taken
+        return helpers
