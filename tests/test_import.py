@@ -1,0 +1,221 @@
+"""What importing kmq loads, what it offers, and that the arrows between its modules point down."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+import kmq
+
+PACKAGE = Path(kmq.__file__).parent
+GOLDEN = Path(__file__).parent / "golden"
+HEAVY = {"numba", "llvmlite", "PIL", "sklearn", "scipy", "tqdm", "tifffile", "imagecodecs"}
+
+
+def loaded_by(script):
+    """Top-level modules that a fresh interpreter has loaded after the script."""
+    script += "\nimport sys\nprint(*sorted({name.partition('.')[0] for name in sys.modules}))"
+    ended = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    return set(ended.stdout.split())
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "import kmq",
+        "import kmq; [getattr(kmq, name) for name in kmq.__all__]",
+        "import kmq; dir(kmq); kmq.PixelFormat.RGB24",
+        "import kmq.cli",
+        "import kmq\n"
+        "from pathlib import Path\n"
+        f"for path in Path({str(GOLDEN)!r}).glob('*.kmq'): kmq.info(path)",
+    ],
+)
+def test_what_needs_no_kernel_stays_light(script):
+    assert not loaded_by(script) & HEAVY
+
+
+def test_import_alone_does_without_numpy():
+    assert "numpy" not in loaded_by("import kmq")
+
+
+def test_public_names():
+    assert sorted(kmq.__all__) == [
+        "FileInfo",
+        "FormatError",
+        "IndexedImage",
+        "InputError",
+        "KMeansResult",
+        "KmqError",
+        "LimitError",
+        "Limits",
+        "Metadata",
+        "MissingExtraError",
+        "NewerFormatError",
+        "PixelFormat",
+        "Report",
+        "accumulate",
+        "assign",
+        "decode",
+        "encode",
+        "info",
+        "kmeans",
+        "quantize",
+        "read",
+        "write",
+    ]
+
+
+def test_public_names_resolve_and_are_documented():
+    for name in kmq.__all__:
+        thing = getattr(kmq, name)
+        assert thing.__name__ == name
+        assert thing.__doc__
+        assert name in dir(kmq)
+
+
+def test_star_import_gives_the_public_names():
+    names = {}
+    exec("from kmq import *", names)  # noqa: S102  # the star cannot stand in a function
+    assert set(kmq.__all__) <= set(names)
+
+
+def test_other_names_are_attribute_errors():
+    with pytest.raises(AttributeError, match="module 'kmq' has no attribute 'quantise'"):
+        kmq.quantise  # noqa: B018  # the access is the test
+
+
+def test_package_says_that_it_is_typed():
+    assert (PACKAGE / "py.typed").exists()
+
+
+# Arrows
+
+
+class Import(NamedTuple):
+    source: str  # the module that imports
+    target: str
+    line: int
+    at_top: bool  # it runs when the source is imported
+
+
+def module_name(path):
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts).removesuffix(".__init__")
+
+
+MODULES = {module_name(path): path for path in PACKAGE.rglob("*.py")}
+
+
+def targets(node):
+    """Modules an import statement names; `from package import module` names the module."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    assert node.level == 0, "kmq spells its imports in full"
+    submodules = [f"{node.module}.{alias.name}" for alias in node.names]
+    return [name if name in MODULES else node.module for name in submodules]
+
+
+def imports(module):
+    def walk(node, at_top):
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.Import | ast.ImportFrom):
+                yield from (Import(module, name, child.lineno, at_top) for name in targets(child))
+            elif isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
+                continue  # never runs
+            else:
+                inside = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+                yield from walk(child, at_top and not inside)
+
+    yield from walk(ast.parse(MODULES[module].read_text()), True)
+
+
+ALL_IMPORTS = [found for module in MODULES for found in imports(module)]
+
+SHARED = ("atomic", "checks", "deflate", "errors", "model", "threads")
+ROOMS = {f"kmq.{name}": "shared" for name in SHARED} | {
+    "kmq.kernels": "kernels",
+    "kmq.stages": "stages",
+    "kmq.pipeline": "pipeline",
+}
+BELOW = {
+    "shared": {"shared"},
+    "kernels": set(),
+    "stages": {"shared", "kernels"},
+    "pipeline": {"shared", "stages"},
+    "doors": {"shared", "kernels", "stages", "pipeline", "doors"},
+}
+EXCEPTIONS = {
+    # Methods of the image a user holds, which run a stage when they are called.
+    ("kmq.model", "kmq.stages.pixels", False),
+}
+
+
+def room(module):
+    for name, its_room in ROOMS.items():
+        if module == name or module.startswith(name + "."):
+            return its_room
+    return "doors"
+
+
+def within_kmq(found):
+    return found.target.split(".")[0] == "kmq"
+
+
+def assert_none(wrong):
+    assert not wrong, "\n".join(f"{w.source}:{w.line} imports {w.target}" for w in wrong)
+
+
+def test_walk_sees_the_imports():
+    edges = {(found.source, found.target, found.at_top) for found in ALL_IMPORTS}
+    assert ("kmq.api", "kmq.pipeline", True) in edges
+    assert ("kmq.stages.clustering", "kmq.kernels.nearest", False) in edges
+    assert ("kmq.kernels._jit", "numba", True) in edges
+    assert ("kmq.pillow", "PIL", True) in edges
+    assert ("kmq.model", "PIL.Image", True) not in edges
+
+
+def test_arrows_point_down():
+    def is_wrong(found):
+        here, there = room(found.source), room(found.target)
+        if here == there == "kernels":
+            return found.target != "kmq.kernels._jit"
+        excepted = (found.source, found.target, found.at_top) in EXCEPTIONS
+        return there not in BELOW[here] and not excepted
+
+    assert_none([found for found in ALL_IMPORTS if within_kmq(found) and is_wrong(found)])
+
+
+def test_only_kernels_import_numba():
+    def is_wrong(found):
+        compiler = found.target.split(".")[0] in ("numba", "llvmlite")
+        return compiler and room(found.source) != "kernels"
+
+    assert_none([found for found in ALL_IMPORTS if is_wrong(found)])
+
+
+def test_only_one_kernel_module_spells_jit_options():
+    spelled = {
+        module for module, path in MODULES.items() if "njit(" in path.read_text(encoding="utf-8")
+    }
+    assert spelled == {"kmq.kernels._jit"}
+
+
+def test_kernels_are_imported_by_the_functions_that_run_them():
+    def is_wrong(found):
+        return room(found.target) == "kernels" != room(found.source) and found.at_top
+
+    assert_none([found for found in ALL_IMPORTS if within_kmq(found) and is_wrong(found)])
+
+
+def test_only_the_plugin_imports_pillow_at_the_top():
+    def is_wrong(found):
+        pillow = found.target.split(".")[0] == "PIL" or found.target == "kmq.pillow"
+        return pillow and found.at_top and found.source != "kmq.pillow"
+
+    assert_none([found for found in ALL_IMPORTS if is_wrong(found)])
