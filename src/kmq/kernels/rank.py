@@ -304,7 +304,7 @@ def _put(words, end, state, start, share, bits):
         end -= 1
         words[end] = state & 0xFFFF
         state >>= 16
-    quotient = state // share
+    quotient = np.int64(np.uint32(state) // np.uint32(share))
     return (quotient << bits) + state - quotient * share + start, end
 
 
@@ -499,16 +499,54 @@ def decode_strip(
 
 @inlined
 def _information(count, logarithms):
-    """count · log2(count) in units of 2^-16 bit; `logarithms` is that of 1 + i/1024."""
-    if count < 2:
-        return np.int64(0)
-    width = np.int64(0)
-    while count >> (width + 1):
-        width += 1
-    mantissa = (count << 24 >> width) - (1 << 24)
-    low = np.int64(logarithms[mantissa >> 14])
-    high = np.int64(logarithms[(mantissa >> 14) + 1])
-    return count * ((width << 16) + low + ((high - low) * (mantissa & 0x3FFF) >> 14))
+    """count · log2(count) in units of 2^-16 bit; `logarithms` are those of 1 to 4,096."""
+    shift = np.int64(0)
+    while count >> shift > 4095:
+        shift += 1
+    at = count >> shift
+    low = np.int64(logarithms[at])
+    if shift:
+        rest = count - (at << shift)
+        low += (shift << 16) + ((np.int64(logarithms[at + 1]) - low) * rest >> shift)
+    return count * low
+
+
+@inlined
+def _best_split(histogram, radices, logarithms, least, totals, below):
+    """Return the variable and threshold that save most bits above `least`, or -1 and 0."""
+    n_symbols = len(totals)
+    total = np.int64(0)
+    base = np.int64(0)
+    for symbol in range(n_symbols):
+        total += totals[symbol]
+        base -= _information(totals[symbol], logarithms)
+    base += _information(total, logarithms)
+    best_variable = -1
+    best_threshold = 0
+    if base <= least:
+        return best_variable, best_threshold
+    row = 0
+    for variable in range(len(radices)):
+        passed = np.int64(0)
+        for value in range(radices[variable]):
+            before = passed
+            for symbol in range(n_symbols):
+                count = histogram[row, symbol]
+                passed += count
+                below[symbol] = count + below[symbol] if value else count
+            row += 1
+            if passed == before or passed == total:
+                continue
+            saved = base - _information(passed, logarithms)
+            saved -= _information(total - passed, logarithms)
+            for symbol in range(n_symbols):
+                saved += _information(below[symbol], logarithms)
+                saved += _information(totals[symbol] - below[symbol], logarithms)
+            if saved > least:
+                least = saved
+                best_variable = variable
+                best_threshold = value
+    return best_variable, best_threshold
 
 
 @kernel
@@ -517,117 +555,101 @@ def grow_tree(counts, radices, logarithms, leaf_price, split_price, out_nodes, o
 
     `out_nodes` (2 · leaves, 2): variable and threshold of each node in preorder, variable
     -1 for a leaf; `out_tables` (leaves, symbols): counts of each leaf. Returns the nodes.
-    Prices are in units of 2^-16 bit.
+    Prices are in units of 2^-16 bit. A node has a tally: the counts of each value of each
+    variable. It is the parent's less the sibling's, so that only the smaller sibling is counted.
     """
     n_contexts, n_symbols = counts.shape
     n_variables = len(radices)
     max_leaves = len(out_tables)
-    n_cells = 0
+    width = 0
+    for variable in range(n_variables):
+        width += radices[variable]
+    tallies = np.zeros((max_leaves + 1, width, n_symbols), np.int64)
+    part = np.zeros((width, n_symbols), np.int64)
+    contexts = np.empty(n_contexts, np.int64)  # those that occur, each node's side by side
+    rows = np.empty((n_contexts, n_variables), np.uint8)  # rows of the tally a context counts in
+    n_occurring = 0
     for context in range(n_contexts):
+        occurs = False
         for symbol in range(n_symbols):
             if counts[context, symbol]:
-                n_cells += 1
-                break
-    digits = np.empty((n_cells, n_variables), np.uint8)
-    cells = np.empty((n_cells, n_symbols), np.int64)
-    n_cells = 0
-    for context in range(n_contexts):
-        total = np.int64(0)
-        for symbol in range(n_symbols):
-            total += np.int64(counts[context, symbol])
-        if total == 0:
+                occurs = True
+        if not occurs:
             continue
+        contexts[n_occurring] = context
+        n_occurring += 1
         rest = context
+        row = width
         for variable in range(n_variables - 1, -1, -1):
-            digits[n_cells, variable] = rest % radices[variable]
+            row -= radices[variable]
+            rows[context, variable] = row + rest % radices[variable]
             rest //= radices[variable]
-        for symbol in range(n_symbols):
-            cells[n_cells, symbol] = counts[context, symbol]
-        n_cells += 1
-    member = np.arange(n_cells)
-    spare = np.empty(n_cells, np.int64)
-    stack = np.empty((max_leaves + 1, 2), np.int64)
-    stack[0, 0] = 0
-    stack[0, 1] = n_cells
-    depth = 1
+            for symbol in range(n_symbols):
+                tallies[0, rows[context, variable], symbol] += counts[context, symbol]
+    spare = np.empty(n_occurring, np.int64)
+    begins = np.zeros(max_leaves + 1, np.int64)
+    ends = np.zeros(max_leaves + 1, np.int64)
     totals = np.empty(n_symbols, np.int64)
     below = np.empty(n_symbols, np.int64)
-    histogram = np.empty((32, n_symbols), np.int64)
+    ends[0] = n_occurring
+    depth = 1
     n_nodes = 0
     n_leaves = 0
     while depth:
         depth -= 1
-        begin = stack[depth, 0]
-        end = stack[depth, 1]
-        totals[:] = 0
-        for at in range(begin, end):
-            for symbol in range(n_symbols):
-                totals[symbol] += cells[member[at], symbol]
-        total = np.int64(0)
-        base = np.int64(0)
+        begin = begins[depth]
+        end = ends[depth]
         for symbol in range(n_symbols):
-            total += totals[symbol]
-            base -= _information(totals[symbol], logarithms)
-        base += _information(total, logarithms)
-        best = leaf_price + split_price
-        best_variable = -1
-        best_threshold = 0
-        if n_leaves + depth + 2 <= max_leaves and base > best:
-            for variable in range(n_variables):
-                radix = radices[variable]
-                for value in range(radix):
-                    for symbol in range(n_symbols):
-                        histogram[value, symbol] = 0
-                for at in range(begin, end):
-                    cell = member[at]
-                    value = digits[cell, variable]
-                    for symbol in range(n_symbols):
-                        histogram[value, symbol] += cells[cell, symbol]
-                below[:] = 0
-                passed = np.int64(0)
-                for value in range(radix - 1):
-                    fresh = np.int64(0)
-                    for symbol in range(n_symbols):
-                        fresh += histogram[value, symbol]
-                        below[symbol] += histogram[value, symbol]
-                    if fresh == 0:
-                        continue
-                    passed += fresh
-                    if passed == total:
-                        break
-                    saved = base - _information(passed, logarithms)
-                    saved -= _information(total - passed, logarithms)
-                    for symbol in range(n_symbols):
-                        saved += _information(below[symbol], logarithms)
-                        saved += _information(totals[symbol] - below[symbol], logarithms)
-                    if saved > best:
-                        best = saved
-                        best_variable = variable
-                        best_threshold = value
-        out_nodes[n_nodes, 0] = best_variable
-        out_nodes[n_nodes, 1] = best_threshold
+            totals[symbol] = 0
+            for row in range(radices[0]):
+                totals[symbol] += tallies[depth, row, symbol]
+        variable = -1
+        threshold = 0
+        if n_leaves + depth + 2 <= max_leaves:
+            variable, threshold = _best_split(
+                tallies[depth], radices, logarithms, leaf_price + split_price, totals, below
+            )
+        out_nodes[n_nodes, 0] = variable
+        out_nodes[n_nodes, 1] = threshold
         n_nodes += 1
-        if best_variable < 0:
+        if variable < 0:
             for symbol in range(n_symbols):
                 out_tables[n_leaves, symbol] = totals[symbol]
             n_leaves += 1
             continue
+        row = threshold
+        for other in range(variable):
+            row += radices[other]
         middle = begin
         n_spare = 0
         for at in range(begin, end):
-            cell = member[at]
-            if digits[cell, best_variable] <= best_threshold:
-                member[middle] = cell
+            context = contexts[at]
+            if rows[context, variable] <= row:
+                contexts[middle] = context
                 middle += 1
             else:
-                spare[n_spare] = cell
+                spare[n_spare] = context
                 n_spare += 1
         for at in range(n_spare):
-            member[middle + at] = spare[at]
-        stack[depth, 0] = middle
-        stack[depth, 1] = end
-        stack[depth + 1, 0] = begin
-        stack[depth + 1, 1] = middle
+            contexts[middle + at] = spare[at]
+        lower_counts = middle - begin <= n_spare
+        for row in range(width):
+            for symbol in range(n_symbols):
+                part[row, symbol] = 0
+        for at in range(begin if lower_counts else middle, middle if lower_counts else end):
+            context = contexts[at]
+            for variable in range(n_variables):
+                for symbol in range(n_symbols):
+                    part[rows[context, variable], symbol] += counts[context, symbol]
+        for row in range(width):
+            for symbol in range(n_symbols):
+                rest = tallies[depth, row, symbol] - part[row, symbol]
+                tallies[depth, row, symbol] = rest if lower_counts else part[row, symbol]
+                tallies[depth + 1, row, symbol] = part[row, symbol] if lower_counts else rest
+        begins[depth] = middle
+        ends[depth] = end
+        begins[depth + 1] = begin
+        ends[depth + 1] = middle
         depth += 2
     return n_nodes
 
@@ -695,8 +717,7 @@ def write_tables(nodes, tables, radices, weights, smooth, at, out_stream):
         if variable >= 0:
             at = _write(out_stream, at, variable, _width(n_variables - 1))
             at = _write(out_stream, at, nodes[node, 1], _width(radices[variable] - 2))
-    sums = np.full(n_symbols, 16, np.int64)
-    count = 2
+    sums = np.zeros(n_symbols, np.int64)
     for leaf in range((n_nodes + 1) // 2):
         largest = np.int64(1)
         for symbol in range(n_symbols):
@@ -711,13 +732,12 @@ def write_tables(nodes, tables, radices, weights, smooth, at, out_stream):
             if smooth:
                 value = 2 * (before - code) if code <= before else 2 * (code - before) - 1
                 before = code
-            parameter = _rice(sums[symbol], count)
+            parameter = _rice(sums[symbol] + 16, leaf + 2)
             for _ in range(value >> parameter):
                 at = _write(out_stream, at, np.int64(1), 1)
             at = _write(out_stream, at, np.int64(0), 1)
             at = _write(out_stream, at, value & ((1 << parameter) - 1), parameter)
             sums[symbol] += value
-        count += 1
     return at
 
 
@@ -775,8 +795,7 @@ def read_tables(stream, at, radices, weights, smooth, scale_bits, out_leaves, ou
             if digit >= 0:
                 digits[digit] += 1
         n_leaves += 1
-    sums = np.full(n_symbols, 16, np.int64)
-    count = 2
+    sums = np.zeros(n_symbols, np.int64)
     for leaf in range(n_leaves):
         before = TOP_CODE
         total = np.int64(0)
@@ -784,7 +803,7 @@ def read_tables(stream, at, radices, weights, smooth, scale_bits, out_leaves, ou
         for symbol in range(n_symbols):
             code = np.int64(0)
             if _read(stream, at, 1):
-                parameter = _rice(sums[symbol], count)
+                parameter = _rice(sums[symbol] + 16, leaf + 2)
                 value = np.int64(0)
                 at += 1
                 while _read(stream, at, 1):
@@ -818,5 +837,4 @@ def read_tables(stream, at, radices, weights, smooth, scale_bits, out_leaves, ou
         out_bounds[leaf, 0] = 0
         for symbol in range(n_symbols):
             out_bounds[leaf, symbol + 1] += out_bounds[leaf, symbol]
-        count += 1
     return at if at <= 8 * len(stream) else TRUNCATED

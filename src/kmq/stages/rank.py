@@ -153,13 +153,13 @@ class RankCoder:
         """Fill (rows, width) uint8 indices; raise FormatError if the bytes cannot be theirs."""
         from kmq.kernels import rank as kernels
 
-        stream = np.frombuffer(coded, np.uint8)
+        stream = np.frombuffer(coded[:_LONGEST_HEAD], np.uint8).copy()
         middle, *first_tables = self._first.read(stream, 0)
         _check(middle)
         end, *second_tables = self._second.read(stream, middle)
         _check(end)
         begin = -(-end // 8)
-        if len(stream) < begin + _STATES or (len(stream) - begin) % 2:
+        if len(coded) < begin + _STATES or (len(coded) - begin) % 2:
             _check(kernels.TRUNCATED)
         state_a, state_b = np.frombuffer(coded, "<u4", 2, begin).tolist()
         if min(state_a, state_b) < kernels.STATE_LOW:
@@ -211,8 +211,8 @@ def _token_of_value(bounds: Array) -> Array:
 
 @cache
 def _logarithms() -> Array:
-    """log2(1 + i/1024) in 2^-16 bits, for the price of tables; only the encoder needs it."""
-    return np.round(np.log2(1 + np.arange(1026) / 1024) * _UNIT).astype(np.int64)
+    """log2 of 0 (as 0), 1, … 4,096 in 2^-16 bits, to weigh tables; only the encoder needs it."""
+    return np.round(np.log2(np.maximum(1, np.arange(4097))) * _UNIT).astype(np.int64)
 
 
 def _check(status: int) -> None:
