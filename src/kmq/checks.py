@@ -44,6 +44,15 @@ def whole_number(value: Any, name: str, low: int, high: int) -> int:
     return number
 
 
+def one_of(value: Any, name: str, choices: tuple[str, ...]) -> str:
+    """Return `value` if it is one of `choices`, or raise TypeError or InputError."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} is {type(value).__name__}; it must be one of {choices}")
+    if value not in choices:
+        raise InputError(f"{name} is {value!r}; it must be one of {choices}")
+    return value
+
+
 def tolerance(value: Any) -> float:
     """Return `value` as a finite float of at least 0, or raise TypeError or InputError."""
     if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):

@@ -10,9 +10,9 @@ from numpy.typing import ArrayLike
 
 from kmq import checks
 from kmq.errors import InputError
-from kmq.model import MAX_COLORS
+from kmq.model import MAX_COLORS, Progress
 from kmq.stages import clustering
-from kmq.stages.clustering import Array, Progress
+from kmq.stages.clustering import Array
 from kmq.threads import resolve_threads
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,9 @@ from kmq.errors import InputError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+Progress = Callable[[str, float], None]
+"""Called with a stage's name and the fraction of it that is done; may raise to stop the work."""
 
 MAX_COLORS = 65_536
 """Most colours a palette holds: what a uint16 index can address."""
@@ -258,6 +261,11 @@ class ColorHistogram:
     colors: np.ndarray[Any, Any]
     counts: np.ndarray[Any, Any]
     pixel_format: PixelFormat
+
+    @property
+    def n_pixels(self) -> int:
+        """Pixels counted."""
+        return int(self.counts.sum())
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numba
+from llvmlite.ir import Constant, IntType
 from numba.core import types
 from numba.extending import intrinsic
 
@@ -58,5 +59,17 @@ def popcount(typingctx: Any, bits: Any) -> Any:
 
     def codegen(context, builder, signature, args):
         return builder.ctpop(args[0])
+
+    return bits(bits), codegen
+
+
+@intrinsic
+def leading_zeros(typingctx: Any, bits: Any) -> Any:
+    """Return how many of the highest bits of an unsigned integer are clear (``llvm.ctlz``)."""
+    if not isinstance(bits, types.Integer):
+        return None
+
+    def codegen(context, builder, signature, args):
+        return builder.ctlz(args[0], Constant(IntType(1), 0))
 
     return bits(bits), codegen

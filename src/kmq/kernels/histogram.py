@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from kmq.kernels._jit import inlined, kernel, named, popcount
+from kmq.kernels._jit import inlined, kernel, leading_zeros, named, popcount
 
 HASH_MULTIPLIER = 0x9E3779B97F4A7C15
 """2^64 over the golden ratio (Knuth, The Art of Computer Programming 3, section 6.4)."""
@@ -126,6 +126,38 @@ def renumber_and_count(new_ids, ids, out_counts):
     for i in range(ids.size):
         ids[i] = new_ids[ids[i]]
         out_counts[ids[i]] += np.uint32(1)
+
+
+@kernel
+def count_differences(keys, out_counts):
+    """Count the keys by the highest bit (0 to 63) in which they differ from the one before."""
+    for i in range(1, keys.size):
+        difference = np.uint64(keys[i] ^ keys[i - 1])
+        out_counts[np.uint64(63) - leading_zeros(difference)] += 1
+
+
+@kernel
+def fill_cubes(keys, shift, columns, weights, out_columns, out_weights):
+    """Write the weight and the weighted mean (float32) of the points in each cube.
+
+    The points of a cube are a run of keys that are equal without their last `shift` bits.
+    """
+    start = 0
+    cube = 0
+    for stop in range(1, keys.size + 1):
+        if stop < keys.size and keys[stop] >> shift == keys[stop - 1] >> shift:
+            continue
+        total = 0.0
+        for i in range(start, stop):
+            total += weights[i]
+        out_weights[cube] = total
+        for c in range(columns.shape[0]):
+            mean = 0.0
+            for i in range(start, stop):
+                mean += weights[i] * columns[c, i]
+            out_columns[c, cube] = mean / total
+        cube += 1
+        start = stop
 
 
 @kernel

@@ -14,11 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from kmq.model import Progress
 from kmq.threads import run_chunks
 
 Array = np.ndarray[Any, Any]
-Progress = Callable[[str, float], None]
-"""Called with a stage's name and the fraction of it that is done; may raise to stop the work."""
 
 INITS = ("k-means++", "random", "var-part")
 
