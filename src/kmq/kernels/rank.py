@@ -512,26 +512,34 @@ def _information(count, logarithms):
 
 
 @inlined
-def _best_split(histogram, radices, logarithms, least, totals, below):
-    """Return the variable and threshold that save most bits above `least`, or -1 and 0."""
+def _best_split(tally, radices, logarithms, least, totals, below):
+    """Return the variable and threshold that save most bits above `least`, and what they save.
+
+    The variable is -1 if none does. `totals` and `below` are memory to work in.
+    """
     n_symbols = len(totals)
+    for symbol in range(n_symbols):
+        totals[symbol] = 0
+        for row in range(radices[0]):
+            totals[symbol] += tally[row, symbol]
     total = np.int64(0)
     base = np.int64(0)
     for symbol in range(n_symbols):
         total += totals[symbol]
         base -= _information(totals[symbol], logarithms)
     base += _information(total, logarithms)
+    most = np.int64(least)
     best_variable = -1
     best_threshold = 0
     if base <= least:
-        return best_variable, best_threshold
+        return best_variable, best_threshold, most
     row = 0
     for variable in range(len(radices)):
         passed = np.int64(0)
         for value in range(radices[variable]):
             before = passed
             for symbol in range(n_symbols):
-                count = histogram[row, symbol]
+                count = tally[row, symbol]
                 passed += count
                 below[symbol] = count + below[symbol] if value else count
             row += 1
@@ -542,21 +550,22 @@ def _best_split(histogram, radices, logarithms, least, totals, below):
             for symbol in range(n_symbols):
                 saved += _information(below[symbol], logarithms)
                 saved += _information(totals[symbol] - below[symbol], logarithms)
-            if saved > least:
-                least = saved
+            if saved > most:
+                most = saved
                 best_variable = variable
                 best_threshold = value
-    return best_variable, best_threshold
+    return best_variable, best_threshold, most
 
 
 @kernel
-def grow_tree(counts, radices, logarithms, leaf_price, split_price, out_nodes, out_tables):
+def grow_tree(counts, radices, logarithms, price, out_nodes, out_tables):
     """Split contexts (n, symbols) by the digits of their numbers as long as that saves bits.
 
-    `out_nodes` (2 · leaves, 2): variable and threshold of each node in preorder, variable
-    -1 for a leaf; `out_tables` (leaves, symbols): counts of each leaf. Returns the nodes.
-    Prices are in units of 2^-16 bit. A node has a tally: the counts of each value of each
-    variable. It is the parent's less the sibling's, so that only the smaller sibling is counted.
+    The split that saves most comes first, until none saves more than `price` (in 2^-16 bit) or
+    there are as many leaves as `out_tables` (leaves, symbols) takes counts of. `out_nodes`
+    (2 · leaves, 2): variable and threshold of each node in preorder, variable -1 for a leaf.
+    Returns the number of nodes. A leaf has a tally: the counts of each value of each variable. It
+    is the parent's less the sibling's, so that only the smaller sibling is counted.
     """
     n_contexts, n_symbols = counts.shape
     n_variables = len(radices)
@@ -564,9 +573,9 @@ def grow_tree(counts, radices, logarithms, leaf_price, split_price, out_nodes, o
     width = 0
     for variable in range(n_variables):
         width += radices[variable]
-    tallies = np.zeros((max_leaves + 1, width, n_symbols), np.int64)
+    tallies = np.zeros((max_leaves, width, n_symbols), np.int64)
     part = np.zeros((width, n_symbols), np.int64)
-    contexts = np.empty(n_contexts, np.int64)  # those that occur, each node's side by side
+    contexts = np.empty(n_contexts, np.int64)  # those that occur, each leaf's side by side
     rows = np.empty((n_contexts, n_variables), np.uint8)  # rows of the tally a context counts in
     n_occurring = 0
     for context in range(n_contexts):
@@ -587,44 +596,52 @@ def grow_tree(counts, radices, logarithms, leaf_price, split_price, out_nodes, o
             for symbol in range(n_symbols):
                 tallies[0, rows[context, variable], symbol] += counts[context, symbol]
     spare = np.empty(n_occurring, np.int64)
-    begins = np.zeros(max_leaves + 1, np.int64)
-    ends = np.zeros(max_leaves + 1, np.int64)
     totals = np.empty(n_symbols, np.int64)
     below = np.empty(n_symbols, np.int64)
+    # A leaf: its contexts, its node, and the split it would like.
+    begins = np.zeros(max_leaves, np.int64)
+    ends = np.zeros(max_leaves, np.int64)
+    homes = np.zeros(max_leaves, np.int64)
+    variables = np.zeros(max_leaves, np.int64)
+    thresholds = np.zeros(max_leaves, np.int64)
+    savings = np.zeros(max_leaves, np.int64)
+    # A node: variable and threshold, and its lower child (the upper is next) or its leaf.
+    nodes = np.full((2 * max_leaves, 3), -1, np.int64)
+    nodes[0, 2] = 0
     ends[0] = n_occurring
-    depth = 1
-    n_nodes = 0
-    n_leaves = 0
-    while depth:
-        depth -= 1
-        begin = begins[depth]
-        end = ends[depth]
-        for symbol in range(n_symbols):
-            totals[symbol] = 0
-            for row in range(radices[0]):
-                totals[symbol] += tallies[depth, row, symbol]
-        variable = -1
-        threshold = 0
-        if n_leaves + depth + 2 <= max_leaves:
-            variable, threshold = _best_split(
-                tallies[depth], radices, logarithms, leaf_price + split_price, totals, below
+    n_nodes = 1
+    n_leaves = 1
+    fresh = 0
+    while True:
+        for leaf in (fresh, n_leaves - 1):
+            variables[leaf], thresholds[leaf], savings[leaf] = _best_split(
+                tallies[leaf], radices, logarithms, price, totals, below
             )
-        out_nodes[n_nodes, 0] = variable
-        out_nodes[n_nodes, 1] = threshold
-        n_nodes += 1
-        if variable < 0:
-            for symbol in range(n_symbols):
-                out_tables[n_leaves, symbol] = totals[symbol]
-            n_leaves += 1
-            continue
-        row = threshold
-        for other in range(variable):
-            row += radices[other]
+        fresh = -1
+        for leaf in range(n_leaves):
+            if variables[leaf] >= 0 and (fresh < 0 or savings[leaf] > savings[fresh]):
+                fresh = leaf
+        if fresh < 0 or n_leaves == max_leaves:
+            break
+        home = homes[fresh]
+        nodes[home, 0] = variables[fresh]
+        nodes[home, 1] = thresholds[fresh]
+        nodes[home, 2] = n_nodes
+        nodes[n_nodes, 2] = n_leaves
+        nodes[n_nodes + 1, 2] = fresh
+        homes[n_leaves] = n_nodes
+        homes[fresh] = n_nodes + 1
+        n_nodes += 2
+        row = thresholds[fresh]
+        for variable in range(variables[fresh]):
+            row += radices[variable]
+        begin = begins[fresh]
+        end = ends[fresh]
         middle = begin
         n_spare = 0
         for at in range(begin, end):
             context = contexts[at]
-            if rows[context, variable] <= row:
+            if rows[context, variables[fresh]] <= row:
                 contexts[middle] = context
                 middle += 1
             else:
@@ -632,6 +649,9 @@ def grow_tree(counts, radices, logarithms, leaf_price, split_price, out_nodes, o
                 n_spare += 1
         for at in range(n_spare):
             contexts[middle + at] = spare[at]
+        begins[n_leaves] = begin
+        ends[n_leaves] = middle
+        begins[fresh] = middle
         lower_counts = middle - begin <= n_spare
         for row in range(width):
             for symbol in range(n_symbols):
@@ -643,14 +663,29 @@ def grow_tree(counts, radices, logarithms, leaf_price, split_price, out_nodes, o
                     part[rows[context, variable], symbol] += counts[context, symbol]
         for row in range(width):
             for symbol in range(n_symbols):
-                rest = tallies[depth, row, symbol] - part[row, symbol]
-                tallies[depth, row, symbol] = rest if lower_counts else part[row, symbol]
-                tallies[depth + 1, row, symbol] = part[row, symbol] if lower_counts else rest
-        begins[depth] = middle
-        ends[depth] = end
-        begins[depth + 1] = begin
-        ends[depth + 1] = middle
-        depth += 2
+                rest = tallies[fresh, row, symbol] - part[row, symbol]
+                tallies[n_leaves, row, symbol] = part[row, symbol] if lower_counts else rest
+                tallies[fresh, row, symbol] = rest if lower_counts else part[row, symbol]
+        n_leaves += 1
+    # In preorder; `ends` serves as the stack.
+    ends[0] = 0
+    depth = 1
+    n_leaves = 0
+    for place in range(n_nodes):
+        depth -= 1
+        node = ends[depth]
+        out_nodes[place, 0] = nodes[node, 0]
+        out_nodes[place, 1] = nodes[node, 1]
+        if nodes[node, 0] >= 0:
+            ends[depth] = nodes[node, 2] + 1
+            ends[depth + 1] = nodes[node, 2]
+            depth += 2
+            continue
+        for symbol in range(n_symbols):
+            out_tables[n_leaves, symbol] = 0
+            for row in range(radices[0]):
+                out_tables[n_leaves, symbol] += tallies[nodes[node, 2], row, symbol]
+        n_leaves += 1
     return n_nodes
 
 

@@ -26,7 +26,6 @@ _LEVELS = (11, 20, 34, 59, 102, 178, 300)
 _WEIGHTS = np.array([0, *(round(16 * 2 ** (step / 2)) for step in range(31))])
 _STATES = 8  # bytes of the two states
 _LONGEST_HEAD = 16_384  # bytes that hold any tables
-_SPLIT_PRICE = 6  # bits of a node, about
 _UNIT = 1 << 16  # the kernels count information in 2^-16 bits
 
 _FAULTS = {
@@ -47,7 +46,7 @@ class _Alphabet:
         scale_bits: their shares count in 2^-scale_bits.
         max_leaves: most tables.
         smooth: whether a code is written as the difference to the one before it.
-        leaf_price: bits of one table, about.
+        price: bits that one more leaf costs, about.
     """
 
     radices: Array
@@ -55,7 +54,7 @@ class _Alphabet:
     scale_bits: int
     max_leaves: int
     smooth: bool
-    leaf_price: int
+    price: int
 
     def counts(self) -> Array:
         """Return zeros for each context and symbol."""
@@ -71,8 +70,7 @@ class _Alphabet:
             counts,
             self.radices,
             _logarithms(),
-            self.leaf_price * _UNIT,
-            _SPLIT_PRICE * _UNIT,
+            self.price * _UNIT,
             nodes,
             tables,
         )
@@ -115,9 +113,9 @@ class RankCoder:
         numbers = np.arange(n_colors, dtype=np.uint8)[None, :]
         np.put_along_axis(self._places, self._order.astype(np.int64), numbers, axis=1)
         first_radices, second_radices = [22, 5, 2, 2, 2, 2, 2, 2, 8], [8, 8]
-        self._first = _Alphabet(np.array(first_radices), 6, 14, 255, False, 20)
+        self._first = _Alphabet(np.array(first_radices), 6, 14, 255, False, 26)
         self._second = _Alphabet(
-            np.array(second_radices), _token(max(0, n_colors - 2)) + 1, 12, 32, True, 60
+            np.array(second_radices), _token(max(0, n_colors - 2)) + 1, 12, 32, True, 66
         )
 
     def encode(self, indices: Array) -> bytes:
