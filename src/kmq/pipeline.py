@@ -15,6 +15,9 @@ from kmq.stages.clustering import Array
 from kmq.stages.metrics import psnr
 from kmq.stages.palette import Fit
 
+_STARTED_COLORS = 32
+"""Colours that are started in all at least: of few, each decides more and costs less."""
+
 EFFORTS = tuple(palette.EFFORTS)
 """How long the search for a palette may go on, from the least to the most."""
 
@@ -66,16 +69,7 @@ def _fit(color_map: histogram.ColorMap, k: int, options: KMeansOptions) -> Fit:
     if len(colors.colors) <= k:
         return Fit(colors.colors.astype(np.float64), 0, True)
     if options.init is None:
-        return palette.fit(
-            colors,
-            color_map.keys,
-            k,
-            palette.EFFORTS[options.effort],
-            max_iter=options.max_iter,
-            tol=options.tol,
-            n_threads=options.n_threads,
-            progress=options.progress,
-        )
+        return _search(color_map, k, options)
     plain = clustering.best_of(
         colors.colors.astype(np.float32),
         colors.counts.astype(np.float64),
@@ -88,6 +82,31 @@ def _fit(color_map: histogram.ColorMap, k: int, options: KMeansOptions) -> Fit:
         progress=options.progress,
     )
     return Fit(plain.centroids, plain.n_iter, plain.converged)
+
+
+def _search(color_map: histogram.ColorMap, k: int, options: KMeansOptions) -> Fit:
+    """Search for centroids on bins of the colours, then settle on all of them."""
+    effort = palette.EFFORTS[options.effort]
+    colors = palette.points_of(color_map.histogram)
+    bins = palette.bins_of(color_map.histogram, color_map.keys, colors, k, effort)
+    rows = np.ascontiguousarray(bins.columns.T)
+    n_starts = max(effort.starts, _STARTED_COLORS // k)
+    starts = [
+        clustering.start_centroids(rows, bins.weights, k, method, options.seed + attempt)
+        for attempt, method in enumerate(["var-part"] + ["k-means++"] * (n_starts - 1))
+    ]
+    centroids = palette.search(bins, starts, effort, options.n_threads)
+    if options.progress is not None:
+        options.progress("search", 1.0)
+    return palette.settle(
+        colors,
+        centroids,
+        max_iter=options.max_iter,
+        tol=options.tol,
+        effort=effort,
+        n_threads=options.n_threads,
+        progress=options.progress,
+    )
 
 
 def _round(colors: ColorHistogram, centroids: Array, n_threads: int) -> tuple[Array, Array, float]:

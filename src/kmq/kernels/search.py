@@ -1,7 +1,7 @@
 """k-means on the colours of a picture: rounds that compare few centroids, and a search that goes
 on past the first local optimum.
 
-Colours stand in Morton order, so a block of BLOCK of them lies in a small box, and only centroids
+Colours stand in Morton order, so a block of a few hundred lies in a small box, and only centroids
 whose least distance to the box is within the smallest greatest distance can be nearest to any
 colour in it: a few of 64 centroids, a tenth of 256. The labels are the same as with all of them
 (`tests/naive.py:nearest`): the bound has a margin for rounding, centroids keep their order, ties go
@@ -19,9 +19,6 @@ import numpy as np
 
 from kmq.kernels._jit import fma, inlined, kernel
 
-BLOCK = 256
-"""Points of a block. Smaller blocks make smaller boxes, but each has its centroids to choose."""
-
 LANES = 16
 """Centroids bounded side by side."""
 
@@ -32,11 +29,11 @@ def buffer_rows(k: int) -> int:
 
 
 @kernel
-def bound_blocks(columns, out_low, out_high):
-    """Write the corners (blocks, d) of the box of each block."""
+def bound_blocks(columns, block_size, out_low, out_high):
+    """Write the corners (blocks, d) of the box of each block of `block_size` points."""
     for c in range(columns.shape[0]):
         for block in range(out_low.shape[0]):
-            column = columns[c, block * BLOCK : (block + 1) * BLOCK]
+            column = columns[c, block * block_size : (block + 1) * block_size]
             low = high = column[0]
             for i in range(column.size):
                 low = min(low, column[i])
@@ -71,7 +68,7 @@ def _as_columns(channels, centroids, k, out_columns):
 
 @inlined
 def _choose(channels, columns, k, low, high, n_nearest, near, far, out_rows, out_ids):
-    """Write the rows and numbers of the centroids that may be among the `n_nearest` (1 or 2)
+    """Write the rows and numbers of the centroids that may be among the len(n_nearest), 1 or 2,
     nearest of a point in the box; fill the last group of four up; return how many there are.
     """
     size = (k + LANES - 1) // LANES * LANES
@@ -90,7 +87,7 @@ def _choose(channels, columns, k, low, high, n_nearest, near, far, out_rows, out
         second = min(second, max(first, far[j]))
         first = min(first, far[j])
     # The margin is ten times what rounding to float32 can add up to.
-    bound = (first if n_nearest == 1 else second) * np.float32(1.00001)
+    bound = (first if len(n_nearest) == 1 else second) * np.float32(1.00001)
     count = 0
     for j in range(k):
         out_ids[count] = j
@@ -104,9 +101,10 @@ def _choose(channels, columns, k, low, high, n_nearest, near, far, out_rows, out
 
 
 @inlined
-def _nearest(channels, columns, start, size, rows, count, distances, labels):
-    """Write the distance to the nearest of the first `count` rows, and which row it is."""
-    d = len(channels)
+def _nearest(channels, columns, start, size, rows, count, n_nearest, distances, seconds, labels):
+    """Write the distance to the nearest of the first `count` rows, and which row it is; with two
+    `n_nearest`, the distance to the second nearest as well."""
+    d, two = len(channels), len(n_nearest) == 2
     y, z, w = min(1, d - 1), min(2, d - 1), min(3, d - 1)  # in bounds, and unused where not needed
     # Slices, since an index that is a sum could be negative, and that would stop vectorisation.
     xs, ys = columns[0, start : start + size], columns[y, start : start + size]
@@ -114,6 +112,8 @@ def _nearest(channels, columns, start, size, rows, count, distances, labels):
     for i in range(size):
         distances[i] = np.inf
         labels[i] = 0
+        if two:
+            seconds[i] = np.inf
     for j in range(0, count, 4):
         # Named scalars: read inside the loop, the stores to `distances` would force reloads.
         j0, j1, j2, j3 = np.int32(j), np.int32(j + 1), np.int32(j + 2), np.int32(j + 3)
@@ -138,6 +138,11 @@ def _nearest(channels, columns, start, size, rows, count, distances, labels):
                 u0, u1, u2, u3 = x - w0, x - w1, x - w2, x - w3
                 d0, d1, d2, d3 = fma(u0, u0, d0), fma(u1, u1, d1), fma(u2, u2, d2), fma(u3, u3, d3)
             least, label = distances[i], labels[i]
+            if two:
+                second = min(seconds[i], max(least, d0))
+                second = min(second, max(min(least, d0), d1))
+                second = min(second, max(min(min(least, d0), d1), d2))
+                seconds[i] = min(second, max(min(min(min(least, d0), d1), d2), d3))
             label = j0 if d0 < least else label
             least = d0 if d0 < least else least
             label = j1 if d1 < least else label
@@ -159,21 +164,21 @@ def assign_blocks(
     centroid_columns, near, far, rows, ids, distances, labels = buffers
     _as_columns(channels, centroids, k, centroid_columns)
     for block in range(first, last):
-        start = block * BLOCK
-        size = min(BLOCK, columns.shape[1] - start)
+        start = block * labels.size
+        size = min(labels.size, columns.shape[1] - start)
         count = _choose(
             channels,
             centroid_columns,
             k,
             low[block],
             high[block],
-            np.int64(1),
+            (0,),
             near,
             far,
             rows,
             ids,
         )
-        _nearest(channels, columns, start, size, rows, count, distances, labels)
+        _nearest(channels, columns, start, size, rows, count, (0,), distances, distances, labels)
         block_labels = out_labels[start : start + size]
         for i in range(size):
             block_labels[i] = ids[labels[i]]
@@ -197,21 +202,21 @@ def _sum_blocks(
     centroid_columns, near, far, rows, ids, distances, labels = buffers
     _as_columns(channels, centroids, k, centroid_columns)
     for block in range(first, last):
-        start = block * BLOCK
-        size = min(BLOCK, columns.shape[1] - start)
+        start = block * labels.size
+        size = min(labels.size, columns.shape[1] - start)
         count = _choose(
             channels,
             centroid_columns,
             k,
             low[block],
             high[block],
-            np.int64(1),
+            (0,),
             near,
             far,
             rows,
             ids,
         )
-        _nearest(channels, columns, start, size, rows, count, distances, labels)
+        _nearest(channels, columns, start, size, rows, count, (0,), distances, distances, labels)
         xs, ys = columns[0, start : start + size], columns[y, start : start + size]
         zs, ws = columns[z, start : start + size], columns[w, start : start + size]
         block_weights = weights[start : start + size]
@@ -317,66 +322,39 @@ def _lloyd(
 @inlined
 def _measure(
     channels, columns, weights, low, high, centroids, k, buffers, seconds, out_labels,
-    out_errors, out_losses, out_squares, out_sums,
+    out_losses, out_squares, out_sums,
 ):  # fmt: skip
-    """Assign each point, and write of each cluster: its error; the loss if its centroid were gone
-    and its points went to the second nearest; its squares along each channel; its sums. Return the
+    """Assign each point, and write of each cluster: the loss if its centroid were gone and its
+    points went to the second nearest; its squares along each channel; its sums. Return the
     inertia."""
     d = len(channels)
-    y, z, w = min(1, d - 1), min(2, d - 1), min(3, d - 1)
     centroid_columns, near, far, rows, ids, distances, labels = buffers
     _as_columns(channels, centroids, k, centroid_columns)
     for j in range(k):
-        out_errors[j] = out_losses[j] = 0.0
+        out_losses[j] = 0.0
     _clear(out_squares, k)
     _clear(out_sums, k)
     inertia = 0.0
     for block in range(low.shape[0]):
-        start = block * BLOCK
-        size = min(BLOCK, columns.shape[1] - start)
+        start = block * labels.size
+        size = min(labels.size, columns.shape[1] - start)
         count = _choose(
             channels,
             centroid_columns,
             k,
             low[block],
             high[block],
-            np.int64(2),
+            (0, 0),
             near,
             far,
             rows,
             ids,
         )
-        xs, ys = columns[0, start : start + size], columns[y, start : start + size]
-        zs, ws = columns[z, start : start + size], columns[w, start : start + size]
-        for i in range(size):
-            distances[i] = np.inf
-            seconds[i] = np.inf
-            labels[i] = 0
-        for j in range(count):
-            j0 = np.int32(j)
-            x0, y0, z0, w0 = rows[j, 0], rows[j, y], rows[j, z], rows[j, w]
-            for i in range(size):
-                u = xs[i] - x0
-                distance = u * u
-                if d > 1:
-                    u = ys[i] - y0
-                    distance = fma(u, u, distance)
-                if d > 2:
-                    u = zs[i] - z0
-                    distance = fma(u, u, distance)
-                if d > 3:
-                    u = ws[i] - w0
-                    distance = fma(u, u, distance)
-                least, second = distances[i], seconds[i]
-                worse = least if distance < least else distance
-                seconds[i] = worse if worse < second else second
-                labels[i] = j0 if distance < least else labels[i]
-                distances[i] = distance if distance < least else least
+        _nearest(channels, columns, start, size, rows, count, (0, 0), distances, seconds, labels)
         for i in range(size):
             label = ids[labels[i]]
             weight = weights[start + i]
             out_labels[start + i] = label
-            out_errors[label] += weight * distances[i]
             out_losses[label] += weight * (seconds[i] - distances[i])
             inertia += weight * distances[i]
             for c in range(d):
@@ -466,7 +444,7 @@ def _drop(channels, k, n_gone, losses, gone, kept, out):
 @kernel
 def breathe(
     channels, columns, weights, low, high, k, breath, start_rounds, rounds, patience, total,
-    momentum, buffers, seconds, labels, errors, losses, squares, sums, axes, halves, gone, kept,
+    momentum, buffers, seconds, labels, gains, losses, squares, sums, axes, halves, gone, kept,
     velocity, centroids, out_centroids,
 ):  # fmt: skip
     """Improve k centroids by breathing k-means (Fritzke 2020) and return the inertia.
@@ -489,7 +467,7 @@ def breathe(
         )  # fmt: skip
         now = _measure(
             channels, columns, weights, low, high, centroids, k + added, buffers, seconds, labels,
-            errors, losses, squares, sums,
+            losses, squares, sums,
         )  # fmt: skip
         rounds_now = rounds
         if added > 0:
@@ -511,7 +489,7 @@ def breathe(
         if breath == 0:
             break
         added = _split(
-            channels, columns, weights, labels, k, breath, squares, sums, axes, halves, errors,
+            channels, columns, weights, labels, k, breath, squares, sums, axes, halves, gains,
             centroids,
         )  # fmt: skip
         if added == 0:

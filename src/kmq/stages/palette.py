@@ -38,15 +38,17 @@ class Effort:
     Attributes:
         bins: fewest bins, where there are so many colours.
         bins_per_color: fewest bins for each palette entry.
-        breath: the search adds and drops k / breath centroids at first; 0 does not search.
+        starts: starts that are searched from; the best result is kept.
+        breath: the search adds and drops k / breath centroids at first.
         start_rounds: rounds on the bins from the start, at most.
         rounds: rounds on the bins after each change, at most.
         patience: share of the inertia that a round on the bins must gain for another to follow.
-        final_rounds: rounds on all colours.
+        final_rounds: rounds on all colours at most, unless the caller says so.
     """
 
     bins: int
     bins_per_color: int
+    starts: int
     breath: int
     start_rounds: int
     rounds: int
@@ -55,10 +57,14 @@ class Effort:
 
 
 EFFORTS = {
-    "fast": Effort(3072, 8, 0, 30, 0, 1e-3, 4),
-    "balanced": Effort(4096, 16, 16, 60, 5, 1e-3, 10),
-    "best": Effort(16384, 64, 4, 200, 20, 1e-4, 100),
+    "fast": Effort(3072, 8, 1, 16, 20, 3, 2e-3, 5),
+    "balanced": Effort(4096, 16, 1, 16, 60, 5, 1e-3, 10),
+    "best": Effort(16384, 64, 8, 8, 60, 10, 3e-4, 200),
 }
+
+_COLOR_BLOCK, _BIN_BLOCK = 256, 128
+"""Points whose box is bounded at once. Smaller blocks make smaller boxes, which counts more among
+bins, since they lie farther apart; but each block has its centroids to choose."""
 
 _MOMENTUM = 0.6
 """Share of a centroid's last move that is added to the next: halves the rounds at k = 64 and 256.
@@ -75,18 +81,20 @@ class Fit:
 
 
 @dataclass(frozen=True)
-class _Points:
+class Points:
     """Weighted points in Morton order as the kernels want them.
 
     Attributes:
         columns: (d, n) float32.
         weights: (n,) float64.
+        block: points of a block.
         low: (blocks, d) float32, the least corner of each block's box.
         high: (blocks, d) float32, the other.
     """
 
     columns: Array
     weights: Array
+    block: int
     low: Array
     high: Array
 
@@ -95,33 +103,76 @@ class _Points:
         """A tuple as long as there are channels, for kernels to unroll their loops by."""
         return (0,) * len(self.columns)
 
+    @property
+    def mean_variance(self) -> float:
+        """The variance of each channel, averaged over the channels."""
+        total = self.weights.sum()
+        means = self.columns @ self.weights / total
+        squares = np.square(self.columns - means[:, None]) @ self.weights
+        return float(squares.mean() / total)
 
-def fit(
-    histogram: ColorHistogram,
-    keys: Array,
-    k: int,
-    effort: Effort,
+
+def points_of(histogram: ColorHistogram) -> Points:
+    """Return the distinct colours as points."""
+    return _points(_columns(histogram), histogram.counts.astype(np.float64), _COLOR_BLOCK)
+
+
+def bins_of(
+    histogram: ColorHistogram, keys: Array, colors: Points, k: int, effort: Effort
+) -> Points:
+    """Return the means and weights of the coarsest cubes that are enough, or the colours.
+
+    Colours come in Morton order, so the cubes of side 2^level are runs of their `keys` (m,).
+    """
+    from kmq.kernels.histogram import count_differences, fill_cubes
+
+    channels = histogram.pixel_format.channels
+    differences = np.zeros(64, np.int64)
+    count_differences(keys, differences)
+    # How many cubes of side 2^level there are: keys that differ in a bit of that level or above.
+    cubes = 1 + differences[::-1].cumsum()[::-1][::channels]
+    enough = min(max(effort.bins, effort.bins_per_color * k), len(keys))
+    level = int(np.flatnonzero(cubes >= enough)[-1])
+    if level == 0:
+        return colors
+    columns = np.empty((channels, cubes[level]), np.float32)
+    weights = np.empty(cubes[level])
+    shift = keys.dtype.type(level * channels)
+    fill_cubes(keys, shift, colors.columns, colors.weights, columns, weights)
+    return _points(columns, weights, _BIN_BLOCK)
+
+
+def search(points: Points, starts: list[Array], effort: Effort, n_threads: int) -> Array:
+    """Return the best centroids (k, d) float64 that breathing finds from the `starts` (k, d)."""
+    total = float((points.weights * np.square(points.columns, dtype=np.float64)).sum())
+    results: list[tuple[float, Array]] = [(np.inf, starts[0])] * len(starts)
+
+    def work(attempt: int) -> None:
+        results[attempt] = _breathe(points, starts[attempt], effort, total)
+
+    run_chunks(work, len(starts), n_threads)
+    return min(results, key=lambda result: result[0])[1]
+
+
+def settle(
+    points: Points,
+    start: Array,
     *,
     max_iter: int | None,
     tol: float | None,
+    effort: Effort,
     n_threads: int,
     progress: Progress | None,
 ) -> Fit:
-    """Return up to `k` centroids for the colours, whose Morton keys are `keys` (m,).
+    """Run rounds on all points from `start` (k, d), with momentum as long as there is a use for it.
 
-    The rounds on all colours end after `max_iter`, or once they have settled to `tol` (the sum of
-    the squared moves of all centroids, relative to the mean variance of the channels); None leaves
-    either to `effort`.
+    They end after `max_iter`, or once the squared moves of all centroids sum to `tol` × the mean
+    variance; None leaves either to `effort`.
     """
-    colors = _points(_columns(histogram), histogram.counts.astype(np.float64))
-    bins = _bins(histogram, keys, colors, max(effort.bins, effort.bins_per_color * k))
-    centroids = _search(bins, k, effort)
-    if progress is not None:
-        progress("search", 1.0)
     if max_iter is None:
         max_iter = effort.final_rounds if tol is None else _MAX_ROUNDS
-    limit = (_TOLERANCE if tol is None else tol) * _mean_variance(bins)
-    return _settle(colors, centroids, max_iter, limit, n_threads, progress)
+    limit = (_TOLERANCE if tol is None else tol) * points.mean_variance
+    return _settle(points, start, max_iter, limit, n_threads, progress)
 
 
 def assign(histogram: ColorHistogram, palette: Array, n_threads: int) -> tuple[Array, Array]:
@@ -131,7 +182,7 @@ def assign(histogram: ColorHistogram, palette: Array, n_threads: int) -> tuple[A
     """
     from kmq.kernels.search import assign_blocks
 
-    points = _points(_columns(histogram), np.empty(0))
+    points = _points(_columns(histogram), np.empty(0), _COLOR_BLOCK)
     labels = np.empty(len(histogram.colors), np.int32)
     distances = np.empty(len(labels), np.float32)
     centroids = palette.astype(np.float64)
@@ -159,59 +210,27 @@ def _columns(histogram: ColorHistogram) -> Array:
     return np.ascontiguousarray(histogram.colors.T, dtype=np.float32)
 
 
-def _points(columns: Array, weights: Array) -> _Points:
-    from kmq.kernels.search import BLOCK, bound_blocks
+def _points(columns: Array, weights: Array, block: int) -> Points:
+    from kmq.kernels.search import bound_blocks
 
-    low = np.empty((-(-columns.shape[1] // BLOCK), len(columns)), np.float32)
+    low = np.empty((-(-columns.shape[1] // block), len(columns)), np.float32)
     high = np.empty_like(low)
-    bound_blocks(columns, low, high)
-    return _Points(columns, weights, low, high)
+    bound_blocks(columns, block, low, high)
+    return Points(columns, weights, block, low, high)
 
 
-def _bins(histogram: ColorHistogram, keys: Array, colors: _Points, enough: int) -> _Points:
-    """Return the means and weights of the coarsest cubes that are `enough`, or the colours.
+def _breathe(points: Points, start: Array, effort: Effort, total: float) -> tuple[float, Array]:
+    """Return the inertia and the centroids after breathing from `start`."""
+    from kmq.kernels.search import breathe
 
-    Colours come in Morton order, so the cubes of side 2^level are runs of keys.
-    """
-    from kmq.kernels.histogram import count_differences, fill_cubes
-
-    channels = histogram.pixel_format.channels
-    differences = np.zeros(64, np.int64)
-    count_differences(keys, differences)
-    # How many cubes of side 2^level there are: keys that differ in a bit of that level or above.
-    cubes = 1 + differences[::-1].cumsum()[::-1][::channels]
-    level = int(np.flatnonzero(cubes >= min(enough, len(keys)))[-1])
-    if level == 0:
-        return colors
-    columns = np.empty((channels, cubes[level]), np.float32)
-    weights = np.empty(cubes[level])
-    shift = keys.dtype.type(level * channels)
-    fill_cubes(keys, shift, colors.columns, colors.weights, columns, weights)
-    return _points(columns, weights)
-
-
-def _search(points: _Points, k: int, effort: Effort) -> Array:
-    """Return k centroids: split by variance, then breathe."""
-    from kmq.kernels.search import BLOCK, breathe
-    from kmq.kernels.start import split_by_variance
-
-    d, n = points.columns.shape
-    breath = min(k, max(1, k // effort.breath)) if effort.breath else 0
+    k, d = start.shape
+    n = len(points.weights)
+    breath = max(2, k // effort.breath)
     rows = k + breath
     centroids = np.empty((rows, d))
-    n_starts = split_by_variance(
-        np.ascontiguousarray(points.columns.T),
-        points.weights,
-        np.arange(n),
-        np.empty((k, 2), np.int64),
-        np.empty(k, np.int64),
-        np.empty(k),
-        centroids[:k],
-    )
-    k = min(k, n_starts)
-    total = float((points.weights * np.square(points.columns, dtype=np.float64)).sum())
+    centroids[:k] = start
     best = np.empty((k, d))
-    breathe(
+    inertia = breathe(
         points.channels,
         points.columns,
         points.weights,
@@ -225,7 +244,7 @@ def _search(points: _Points, k: int, effort: Effort) -> Array:
         total,
         _MOMENTUM,
         _buffers(points, rows),
-        np.empty(BLOCK, np.float32),
+        np.empty(points.block, np.float32),
         np.empty(n, np.int32),
         np.empty(rows),
         np.empty(rows),
@@ -239,17 +258,11 @@ def _search(points: _Points, k: int, effort: Effort) -> Array:
         centroids,
         best,
     )
-    return best
-
-
-def _mean_variance(points: _Points) -> float:
-    total = points.weights.sum()
-    means = points.columns @ points.weights / total
-    return float((np.square(points.columns - means[:, None]) @ points.weights).mean() / total)
+    return inertia, best
 
 
 def _settle(
-    points: _Points,
+    points: Points,
     start: Array,
     max_rounds: int,
     tol: float,
@@ -303,7 +316,7 @@ def _settle(
     return Fit(centroids, n_iter, converged)
 
 
-def _parts(points: _Points) -> list[tuple[int, int]]:
+def _parts(points: Points) -> list[tuple[int, int]]:
     """Return (first, last) blocks of parts of even size, which the input alone decides."""
     n_blocks = len(points.low)
     n_parts = max(1, min(_MAX_CHUNKS, n_blocks // 32))
@@ -311,9 +324,9 @@ def _parts(points: _Points) -> list[tuple[int, int]]:
     return list(pairwise(bounds))
 
 
-def _buffers(points: _Points, k: int) -> tuple[Array, ...]:
+def _buffers(points: Points, k: int) -> tuple[Array, ...]:
     """Return what the kernels choose, compare and label in."""
-    from kmq.kernels.search import BLOCK, buffer_rows
+    from kmq.kernels.search import buffer_rows
 
     rows, d = buffer_rows(k), len(points.columns)
     return (
@@ -322,6 +335,6 @@ def _buffers(points: _Points, k: int) -> tuple[Array, ...]:
         np.empty(rows, np.float32),
         np.empty((rows, d), np.float32),
         np.empty(rows, np.int32),
-        np.empty(BLOCK, np.float32),
-        np.empty(BLOCK, np.int32),
+        np.empty(points.block, np.float32),
+        np.empty(points.block, np.int32),
     )
