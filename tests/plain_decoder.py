@@ -7,6 +7,8 @@ for anything that breaks a rule.
 import struct
 import zlib
 
+import plain_rank
+
 # code: (channels, bytes of a sample, largest sample)
 PIXEL_FORMATS = {
     0: (1, 1, 1),
@@ -56,7 +58,10 @@ def decode(file):
     for number, (_, payload, _) in enumerate(rest):
         first = number * picture["strip_height"]
         rows = min(picture["strip_height"], picture["height"] - first)
-        picture["indices"] += decode_strip(payload, rows, picture["width"], len(picture["palette"]))
+        sample_bytes = PIXEL_FORMATS[picture["pixel_format"]][1]
+        picture["indices"] += decode_strip(
+            payload, rows, picture["width"], picture["palette"], sample_bytes
+        )
     return picture
 
 
@@ -180,10 +185,15 @@ def decode_table(payload, n_strips):
 # S: strip
 
 
-def decode_strip(payload, rows, width, n_colors):
+def decode_strip(payload, rows, width, palette, sample_bytes):
     demand(len(payload) >= 5, "size of a strip")
-    demand(payload[0] == 0, "strip method")
-    indices = unpacked(payload[5:], rows * width, n_colors)
+    demand(payload[0] in (0, 1), "strip method")
+    n_colors = len(palette)
+    if payload[0] == 0:
+        indices = unpacked(payload[5:], rows * width, n_colors)
+    else:
+        decoded = plain_rank.decode_strip(payload[5:], rows, width, palette, sample_bytes)
+        indices = [index for row in decoded for index in row]
     demand(all(index < n_colors for index in indices), "index")
     stored = struct.pack("<" + ("B" if n_colors <= 256 else "H") * len(indices), *indices)
     demand(zlib.crc32(stored) == struct.unpack("<I", payload[1:5])[0], "checksum")

@@ -128,6 +128,7 @@ def strips_of(image, strip_height, method=None, n_threads=1):
     st.integers(1, 20),
 )
 def test_each_strip_method_gives_the_indices_back(method, n_colors, height, width, strip_height):
+    n_colors = min(n_colors, coding.strip_method(method).most_colors)
     image = grey_image(n_colors, height, width)
     strips, payloads = strips_of(image, strip_height, method)
     decoded = coding.decode_strips(strips, payloads, image.palette, width, 1)
@@ -191,7 +192,7 @@ def test_an_unknown_strip_method_needs_a_newer_kmq():
 def test_method_names():
     assert coding.strip_method("deflate").code == 0
     assert coding.strip_method(None) in coding.STRIP_METHODS
-    with pytest.raises(InputError, match="'zip'; kmq has deflate"):
+    with pytest.raises(InputError, match="'zip'; kmq has deflate, rank"):
         coding.strip_method("zip")
 
 

@@ -58,7 +58,8 @@ def encode(
         picture: a `kmq.IndexedImage`, which is stored as it is, the order of its palette
             included; or anything `kmq.quantize` takes, which is quantized first.
         k: colours of the palette, 64 if left out. Not with an IndexedImage, which has its own.
-        method: how indices are coded, ``"deflate"``; None leaves the choice to kmq.
+        method: how indices are coded, ``"deflate"`` or, for up to 256 colours, ``"rank"``; None
+            leaves the choice to kmq.
         strip_height: rows that are coded, and can be decoded, by themselves; None for strips of
             about a quarter of a million pixels.
         n_threads: threads to use; None for ``KMQ_NUM_THREADS`` or all cores. The bytes do not

@@ -34,7 +34,8 @@ def recipes():
     """Yield name, image, method and strip height of each golden file."""
     for method in STRIP_METHODS:
         for pixel_format in PixelFormat:
-            for n_colors, height, width, strip_height in SIZES:
+            for most, height, width, strip_height in SIZES:
+                n_colors = min(most, method.most_colors)
                 name = f"{method.name}-{pixel_format.label}-{n_colors}-{width}x{height}"
                 metadata = FULL_METADATA if n_colors == 7 else Metadata()
                 image = indexed_image(pixel_format, n_colors, height, width, metadata=metadata)

@@ -106,7 +106,8 @@ def _try_pictures(pixel_format: PixelFormat) -> None:
         for init in ("k-means++", "var-part"):
             image = quantize(picture, k, pixel_format=pixel_format, init=init)
             for method in STRIP_METHODS:
-                decode(encode(image, method=method.name))
+                if image.n_colors <= method.most_colors:
+                    decode(encode(image, method=method.name))
 
 
 def _try_points(dtype: str, channels: int) -> None:

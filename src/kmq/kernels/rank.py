@@ -543,7 +543,7 @@ def _best_split(tally, radices, logarithms, least, totals, below):
                 passed += count
                 below[symbol] = count + below[symbol] if value else count
             row += 1
-            if passed == before or passed == total:
+            if passed in (before, total):
                 continue
             saved = base - _information(passed, logarithms)
             saved -= _information(total - passed, logarithms)

@@ -15,7 +15,8 @@ import numpy as np
 
 from kmq.deflate import MOST_EXPANSION, deflate, inflate_exactly
 from kmq.errors import FormatError, InputError, NewerFormatError, located
-from kmq.model import MAX_STRIPS, PixelFormat, StripInfo, index_dtype
+from kmq.model import MAX_COLORS, MAX_STRIPS, PixelFormat, StripInfo, index_dtype
+from kmq.stages import rank
 from kmq.threads import run_chunks
 
 Array = np.ndarray[Any, Any]
@@ -128,12 +129,14 @@ class StripMethod:
         name: what `method=` calls it.
         strip_pixels: pixels of a strip, about, unless the caller says otherwise.
         prepare: makes the coder for a (k, channels) palette, once per file.
+        most_colors: most entries of a palette it is for.
     """
 
     code: int
     name: str
     strip_pixels: int
     prepare: Callable[[Array], StripCoder]
+    most_colors: int = MAX_COLORS
 
 
 def index_bits(n_colors: int) -> int:
@@ -201,7 +204,10 @@ def unpack_bits(packed: bytes, n_bits: int, out_indices: Array) -> None:
         out_block[:] = np.packbits(bits).view(out_block.dtype.newbyteorder(">"))
 
 
-STRIP_METHODS = (StripMethod(0, "deflate", 1 << 18, DeflateCoder),)
+STRIP_METHODS = (
+    StripMethod(0, "deflate", 1 << 18, DeflateCoder),
+    StripMethod(1, "rank", 1 << 20, rank.RankCoder, rank.MOST_COLORS),
+)
 """What a strip can be coded by; the writer takes the first unless told otherwise."""
 
 
@@ -229,7 +235,16 @@ def even_strip_height(height: int, width: int, strip_pixels: int) -> int:
 def encode_strips(
     indices: Array, palette: Array, method: StripMethod, strip_height: int, n_threads: int
 ) -> list[bytes]:
-    """Return the payload of chunk S for each strip, top to bottom."""
+    """Return the payload of chunk S for each strip, top to bottom.
+
+    Raises:
+        InputError: the palette has more colours than the method is for.
+    """
+    if len(palette) > method.most_colors:
+        raise InputError(
+            f"palette has {len(palette)} colours; "
+            f"method {method.name!r} is for up to {method.most_colors}"
+        )
     coder = method.prepare(palette)
     n_strips = -(-len(indices) // strip_height)
     payloads = [b""] * n_strips
@@ -295,8 +310,15 @@ def _coders(strips: Sequence[StripInfo], palette: Array) -> dict[int, StripCoder
                 offset=strip.offset,
             )
         if strip.method not in coders:
-            with located("S", strip.offset):  # a method may not do for so many colours
-                coders[strip.method] = methods[strip.method].prepare(palette)
+            method = methods[strip.method]
+            if len(palette) > method.most_colors:
+                raise FormatError(
+                    f"a strip is coded by method {strip.method}, which is for palettes of up to "
+                    f"{method.most_colors} colours; this one has {len(palette)}",
+                    chunk="S",
+                    offset=strip.offset,
+                )
+            coders[strip.method] = method.prepare(palette)
     return coders
 
 

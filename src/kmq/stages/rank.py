@@ -6,6 +6,7 @@ coded strip: tables of two alphabets, two states, words.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -23,7 +24,7 @@ PIXELS_PER_WORD = 46_400
 """Most pixels that a word can stand for; derived in FORMAT.md."""
 
 _LEVELS = (11, 20, 34, 59, 102, 178, 300)
-_WEIGHTS = np.array([0, *(round(16 * 2 ** (step / 2)) for step in range(31))])
+_WEIGHTS = np.array([0, *((math.isqrt(1024 << step) + 1) // 2 for step in range(31))])
 _STATES = 8  # bytes of the two states
 _LONGEST_HEAD = 16_384  # bytes that hold any tables
 _UNIT = 1 << 16  # the kernels count information in 2^-16 bits
