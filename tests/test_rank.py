@@ -1,0 +1,284 @@
+"""Method "rank": round trips, the plain decoder's agreement, and whatever bytes a file may hold."""
+
+import os
+import re
+import subprocess
+import sys
+from importlib.resources import files
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import plain_rank
+from kmq.errors import FormatError
+from kmq.stages import rank
+from kmq.stages.coding import DeflateCoder
+
+ROWS = np.array([[0, 1, 2, 2, 1], [1, 1, 0, 0, 2]], np.uint8)
+BLACK_RED_WHITE = np.array([[0, 0, 0], [255, 0, 0], [255, 255, 255]], np.uint8)
+
+
+def palette_of(n_colors, channels=3, dtype=np.uint8, seed=0):
+    rng = np.random.default_rng([seed, n_colors, channels])
+    return rng.integers(0, np.iinfo(dtype).max + 1, (n_colors, channels)).astype(dtype)
+
+
+def noise(n_colors, height, width, seed=0):
+    rng = np.random.default_rng([seed, n_colors, height, width])
+    return rng.integers(0, n_colors, (height, width)).astype(np.uint8)
+
+
+def blotches(n_colors, height, width, seed=0):
+    """Noise of a coarser grid, with a few stray pixels."""
+    coarse = noise(n_colors, -(-height // 4), -(-width // 4), seed)
+    indices = coarse.repeat(4, axis=0).repeat(4, axis=1)[:height, :width]
+    stray = np.random.default_rng(seed).random((height, width)) < 0.1
+    return np.where(stray, noise(n_colors, height, width, seed + 1), indices)
+
+
+def ramp(n_colors, height, width, seed=0):
+    """A slope with a little noise, as photographs have them."""
+    rng = np.random.default_rng(seed)
+    slope = np.add.outer(np.arange(height), np.arange(width)) * n_colors / (height + width)
+    return np.clip(slope + rng.normal(0, 0.7, slope.shape), 0, n_colors - 1).astype(np.uint8)
+
+
+def constant(n_colors, height, width, seed=0):
+    return np.full((height, width), n_colors - 1, np.uint8)
+
+
+PICTURES = (noise, blotches, ramp, constant)
+
+
+def decoded(coded, shape, palette):
+    out_indices = np.full(shape, 99, np.uint8)
+    rank.RankCoder(palette).decode(memoryview(bytes(coded)), out_indices)
+    return out_indices
+
+
+def plainly_decoded(coded, shape, palette):
+    entries = [tuple(entry) for entry in palette.tolist()]
+    return plain_rank.decode_strip(bytes(coded), *shape, entries, palette.dtype.itemsize)
+
+
+# Round trips
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.sampled_from(PICTURES),
+    st.sampled_from([1, 2, 3, 5, 16, 17, 18, 19, 64, 255, 256]),
+    st.integers(1, 40),
+    st.integers(1, 40),
+    st.sampled_from([(1, np.uint8), (2, np.uint16), (3, np.uint8), (3, np.uint16), (4, np.uint8)]),
+)
+def test_both_decoders_give_the_indices_back(picture, n_colors, height, width, kind):
+    palette = palette_of(n_colors, *kind)
+    indices = picture(n_colors, height, width)
+    coded = rank.RankCoder(palette).encode(indices)
+    assert len(coded) >= rank.RankCoder(palette).fewest_bytes(indices.size)
+    assert np.array_equal(decoded(coded, indices.shape, palette), indices)
+    assert plainly_decoded(coded, indices.shape, palette) == indices.tolist()
+
+
+@pytest.mark.parametrize("picture", PICTURES)
+@pytest.mark.parametrize("n_colors", [2, 64, 256])
+@pytest.mark.parametrize("shape", [(700, 500), (1, 70_000), (70_000, 1)])
+def test_strips_of_many_pixels_come_back(picture, n_colors, shape):
+    palette = palette_of(n_colors)
+    indices = picture(n_colors, *shape)
+    coded = rank.RankCoder(palette).encode(indices)
+    assert np.array_equal(decoded(coded, shape, palette), indices)
+
+
+@pytest.mark.parametrize("palette", [np.zeros((256, 3), np.uint8), np.zeros((2, 1), np.uint16)])
+def test_palettes_of_one_colour_many_times_come_back(palette):
+    indices = noise(len(palette), 30, 30)
+    coded = rank.RankCoder(palette).encode(indices)
+    assert np.array_equal(decoded(coded, (30, 30), palette), indices)
+    assert plainly_decoded(coded, (30, 30), palette) == indices.tolist()
+
+
+def test_a_coder_keeps_nothing_from_strip_to_strip():
+    coder = rank.RankCoder(palette_of(40))
+    indices = ramp(40, 50, 60)
+    coded = coder.encode(indices)
+    coder.encode(noise(40, 50, 60))
+    assert coder.encode(indices) == coded
+
+
+def test_a_palette_of_16_bits_counts_by_its_high_bytes():
+    palette = palette_of(30, 3, np.uint8)
+    wide = palette.astype(np.uint16) << 8 | palette_of(30, 3, np.uint8, seed=1)
+    indices = ramp(30, 40, 40)
+    assert rank.RankCoder(wide).encode(indices) == rank.RankCoder(palette).encode(indices)
+
+
+# Sizes: each of these fails if one of the ways to save bytes is lost
+
+
+def test_tiles_cost_little_after_the_first():
+    tile = noise(64, 24, 24)
+    coder = rank.RankCoder(palette_of(64))
+    assert len(coder.encode(np.tile(tile, (10, 10)))) < 2.5 * len(coder.encode(tile))
+
+
+def test_what_is_near_in_colour_costs_less():
+    indices = ramp(64, 200, 200)
+    grey_ramp = np.linspace(0, 255, 64).astype(np.uint8)[:, None]
+    shuffled = np.random.default_rng(0).permutation(grey_ramp)
+    in_order = len(rank.RankCoder(grey_ramp).encode(indices))
+    assert in_order < 0.95 * len(rank.RankCoder(shuffled).encode(indices))
+    assert in_order < 0.8 * len(DeflateCoder(grey_ramp).encode(indices))
+
+
+def test_contexts_are_told_apart():
+    half = np.concatenate((constant(64, 150, 300), noise(64, 150, 300)))
+    coded = rank.RankCoder(palette_of(64)).encode(half)
+    assert len(coded) < 150 * 300 * 6 / 8 * 1.06
+
+
+def test_leaves_go_where_they_save_most():
+    from kmq.kernels.rank import grow_tree
+
+    counts = np.zeros((2, 3, 2), np.uint32)  # by two variables and symbol
+    counts[0] = [[900, 100], [800, 200], [800, 200]]
+    counts[1] = [[0, 1000], [0, 1000], [1000, 0]]
+    nodes = np.empty((6, 2), np.int64)
+    tables = np.empty((3, 2), np.int64)
+    counts = counts.reshape(6, 2)
+    n_nodes = grow_tree(counts, np.array([2, 3]), rank._logarithms(), 1 << 16, nodes, tables)
+    assert nodes[:n_nodes].tolist() == [[0, 0], [-1, -1], [1, 1], [-1, -1], [-1, -1]]
+    assert tables.tolist() == [[2500, 500], [0, 2000], [1000, 0]]
+
+
+def test_one_colour_costs_next_to_nothing():
+    coder = rank.RankCoder(palette_of(2))
+    coded = coder.encode(constant(2, 1000, 1000))
+    assert coder.fewest_bytes(1_000_000) <= len(coded) < 100
+
+
+# The document
+
+
+def document():
+    text = (files("kmq.stages") / "FORMAT.md").read_text(encoding="utf-8")
+    return text[text.index("## Method 1: rank") :]
+
+
+def test_the_example_of_the_document_is_decoded():
+    dump = re.search(r"^    ((?:[0-9A-F]{2} +)+[0-9A-F]{2})$", document(), re.MULTILINE)
+    coded = bytes.fromhex(dump[1])
+    assert f"would be these {len(coded)} bytes" in document()
+    assert np.array_equal(decoded(coded, ROWS.shape, BLACK_RED_WHITE), ROWS)
+    assert plainly_decoded(coded, ROWS.shape, BLACK_RED_WHITE) == ROWS.tolist()
+
+
+def test_the_weights_are_those_of_the_document():
+    listed = re.search(r"rounded:\s([\d,\s]+)\.", document())[1]
+    assert [int(weight) for weight in listed.split(",")] == rank._WEIGHTS[1:].tolist()
+
+
+# Whatever bytes there are
+
+
+def judged(decode, coded, shape, palette):
+    """Return the indices as lists, or None where the bytes are refused."""
+    try:
+        return np.asarray(decode(coded, shape, palette)).tolist()
+    except (FormatError, ValueError):
+        return None
+
+
+SHAPE = (12, 15)
+PALETTE = palette_of(24)
+CODED = rank.RankCoder(PALETTE).encode(blotches(24, *SHAPE))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.binary(max_size=120), st.sampled_from([1, 2, 3, 20, 256]))
+def test_any_bytes_are_refused_or_decoded_as_the_plain_decoder_does(coded, n_colors):
+    palette = palette_of(n_colors)
+    ours = judged(decoded, coded, (5, 7), palette)
+    assert ours == judged(plainly_decoded, coded, (5, 7), palette)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.integers(0, len(CODED) - 1), st.integers(0, 255), st.integers(0, len(CODED) - 1))
+def test_a_changed_strip_is_refused_or_decoded_as_the_plain_decoder_does(at, byte, other):
+    coded = bytearray(CODED)
+    coded[at] = byte
+    coded[other] ^= 1 << byte % 8
+    ours = judged(decoded, coded, SHAPE, PALETTE)
+    assert ours == judged(plainly_decoded, coded, SHAPE, PALETTE)
+    assert ours is None or max(map(max, ours)) < len(PALETTE)
+
+
+def test_a_strip_that_ends_early_or_goes_on_is_refused():
+    for size in range(len(CODED)):
+        with pytest.raises(FormatError, match="a strip is damaged"):
+            decoded(CODED[:size], SHAPE, PALETTE)
+    for more in (b"\0", b"\0\0"):
+        with pytest.raises(FormatError, match="a strip is damaged"):
+            decoded(CODED + more, SHAPE, PALETTE)
+
+
+def test_another_number_of_pixels_is_refused():
+    for shape in ((11, 15), (13, 15)):
+        with pytest.raises(FormatError, match="a strip is damaged"):
+            decoded(CODED, shape, PALETTE)
+
+
+def test_states_below_their_range_are_refused():
+    coded = rank.RankCoder(BLACK_RED_WHITE).encode(ROWS)
+    for states in (bytes(8), (65_535).to_bytes(4, "little") + coded[-4:]):
+        with pytest.raises(FormatError, match="do not end where"):
+            decoded(coded[:-8] + states, ROWS.shape, BLACK_RED_WHITE)
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.binary(max_size=300), st.booleans())
+def test_any_bytes_give_tables_that_hold_or_a_fault(content, second):
+    coder = rank.RankCoder(palette_of(256))
+    alphabet = coder._second if second else coder._first
+    stream = np.frombuffer(content, np.uint8).copy()
+    end, leaves, bounds = alphabet.read(stream, 0)
+    if end < 0:
+        assert end in rank._FAULTS
+        return
+    assert end <= 8 * len(content)
+    shares = np.diff(bounds[: leaves.max() + 1], axis=1)
+    assert (shares >= 1).all()
+    assert (shares.sum(axis=1) == 1 << alphabet.scale_bits).all()
+    assert sorted(set(leaves.tolist())) == list(range(leaves.max() + 1))
+
+
+def test_kernels_stay_within_their_arrays(tmp_path):
+    """Numba checks each index in a fresh process, on sound strips and on damaged ones."""
+    script = f"""
+import sys
+sys.path.insert(0, {os.path.dirname(__file__)!r})
+import numpy as np
+import test_rank as t
+for n_colors in (1, 2, 19, 256):
+    palette = t.palette_of(n_colors)
+    for picture in t.PICTURES:
+        for shape in ((1, 1), (1, 9), (9, 1), (40, 50)):
+            indices = picture(n_colors, *shape)
+            coded = t.rank.RankCoder(palette).encode(indices)
+            assert np.array_equal(t.decoded(coded, shape, palette), indices)
+rng = np.random.default_rng(0)
+for _ in range(3000):
+    coded = bytearray(t.CODED)
+    for at in rng.integers(0, len(coded), rng.integers(1, 4)):
+        coded[at] = rng.integers(256)
+    t.judged(t.decoded, coded, t.SHAPE, t.PALETTE)
+print("checked")
+"""
+    environment = os.environ | {"NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True
+    )
+    assert done.stdout == "checked\n", done.stderr
