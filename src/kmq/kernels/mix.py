@@ -1,0 +1,624 @@
+"""Coding of index maps, method "mix": many predictions of each binary decision, mixed.
+
+The rules are those of FORMAT.md, section "Method 2: mix". One kernel codes and decodes, so that
+both stay in step by construction. Integers only, all below 2^53.
+
+Sixteen predictions are worked on at a time, one to a lane of a vector. Numba unrolls loops that
+short and then does not vectorise them, which costs a factor of two, so the lane operations below
+are spelled in LLVM's vector types; the formula each computes is its docstring. They trust their
+arguments: `code_strip` derives all addresses from masks, clamps and tables of its caller.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+
+from kmq.kernels._jit import inlined, kernel
+
+LANES = 16
+HASHED = 7
+"""Lanes 0 to 6: predictions kept in hashed lines of 16-bit slots."""
+DENSE = 7
+"""Lanes 7 to 13: predictions kept in a table of 32-bit slots. Lane 14 is 0, lane 15 a constant."""
+
+N_SETS = 3
+N_PLANES = 8
+REACH = 2815
+"""Logits go from -REACH to REACH, in units of 1/256."""
+
+STEP_BITS = 7
+STEPS = 46
+"""Steps of 2^STEP_BITS logits that refine a probability, the two ends included and one spare."""
+
+FLOOR = 24
+"""Least probability of a decision, in 65,536ths."""
+
+LINE_SPAN, GRADIENT_SPAN, BLEND_SPAN, PAIR_SPAN, QUAD_SPAN = 256, 512, 1024, 256, 4096
+"""Slots of one row of the dense table, for each of its five geometric lanes."""
+
+ROW_SPAN = LINE_SPAN + GRADIENT_SPAN + BLEND_SPAN + PAIR_SPAN + QUAD_SPAN
+RUN_SPAN = 256
+LONGEST_RUN = 31
+
+WEIGHT_LIMIT = 6_815_744
+"""6.5 in 2^-20: (14 · REACH + 256) · (WEIGHT_LIMIT >> 7), the most a sum can be, is below 2^31."""
+
+BLEND_LIMIT = 1 << 23
+DENSE_LIMIT = 255
+"""Most that the count of a dense slot can be; of a hashed one it is 15."""
+
+LEVEL_SHIFTS = [2, 2, 1, 0, 2, 2, 0, 0]
+LEVEL_OFFSETS = [8, 8, 32, 64, 8, 8, 0, 0]
+LEVEL_TOPS = [15, 15, 63, 127, 15, 15, 0, 0]
+"""West, north, west + north - northwest, their blend, northeast, northwest; two unused."""
+
+FULL, BAD_END = -1, -2
+
+_MASK = 0xFFFFFFFF
+_i32 = ir.IntType(32)
+_i64 = ir.IntType(64)
+
+
+# --- lanes ---------------------------------------------------------------------------------------
+
+
+def _vector(values):
+    return ir.Constant(ir.VectorType(_i32, len(values)), values)
+
+
+def _splat(builder, value, lanes=LANES):
+    """Repeat a 32-bit value in each lane."""
+    vector = ir.VectorType(_i32, lanes)
+    first = builder.insert_element(ir.Constant(vector, ir.Undefined), value, _i32(0))
+    return builder.shuffle_vector(first, ir.Constant(vector, ir.Undefined), _vector([0] * lanes))
+
+
+def _base(context, builder, array_type, array):
+    return context.make_array(array_type)(context, builder, array).data
+
+
+def _lanes_at(context, builder, array_type, array, offset=None, lanes=LANES):
+    pointer = _base(context, builder, array_type, array)
+    if offset is not None:
+        pointer = builder.gep(pointer, [offset])
+    return builder.bitcast(pointer, ir.VectorType(_i32, lanes).as_pointer())
+
+
+def _load(context, builder, array_type, array, offset=None, lanes=LANES):
+    vector = builder.load(_lanes_at(context, builder, array_type, array, offset, lanes))
+    vector.align = 4
+    return vector
+
+
+def _store(context, builder, vector, array_type, array, lanes=LANES):
+    builder.store(vector, _lanes_at(context, builder, array_type, array, None, lanes)).align = 4
+
+
+def _element(builder, base, vector, lane):
+    """Address of the element of a table that a lane of 32-bit unsigned positions names."""
+    return builder.gep(base, [builder.zext(builder.extract_element(vector, _i32(lane)), _i64)])
+
+
+def _lookup(builder, base, vector, lanes):
+    """Gather 16-bit signed entries of a small table."""
+    found = _vector([0] * LANES)
+    for lane in lanes:
+        entry = builder.load(_element(builder, base, vector, lane))
+        found = builder.insert_element(found, builder.sext(entry, _i32), _i32(lane))
+    return found
+
+
+@intrinsic
+def _dot(typingctx, logits, weights, row, shift):
+    """Return Σ logits[i] · (weights[row, i] >> shift)."""
+
+    def codegen(context, builder, signature, args):
+        start = builder.shl(context.cast(builder, args[2], row, types.int64), _i64(4))
+        scaled = builder.ashr(
+            _load(context, builder, weights, args[1], start),
+            _splat(builder, context.cast(builder, args[3], shift, types.int32)),
+        )
+        products = builder.mul(_load(context, builder, logits, args[0]), scaled)
+        reduction = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(_i32, [products.type]), "llvm.vector.reduce.add.v16i32"
+        )
+        return builder.call(reduction, [products])
+
+    return types.int32(logits, weights, row, shift), codegen
+
+
+@intrinsic
+def _train(typingctx, logits, weights, row, error, shift):
+    """weights[row, i] += (logits[i] · error + 2^(shift-1)) >> shift, kept within ±WEIGHT_LIMIT."""
+
+    def codegen(context, builder, signature, args):
+        start = builder.shl(context.cast(builder, args[2], row, types.int64), _i64(4))
+        bits = context.cast(builder, args[4], shift, types.int32)
+        half = builder.shl(_i32(1), builder.sub(bits, _i32(1)))
+        error_lanes = _splat(builder, context.cast(builder, args[3], error, types.int32))
+        products = builder.mul(_load(context, builder, logits, args[0]), error_lanes)
+        change = builder.ashr(builder.add(products, _splat(builder, half)), _splat(builder, bits))
+        place = _lanes_at(context, builder, weights, args[1], start)
+        before = builder.load(place)
+        before.align = 4
+        after = builder.add(before, change)
+        for bound, sign in ((WEIGHT_LIMIT, ">"), (-WEIGHT_LIMIT, "<")):
+            limit = _vector([bound] * LANES)
+            after = builder.select(builder.icmp_signed(sign, after, limit), limit, after)
+        builder.store(after, place).align = 4
+        return context.get_dummy_value()
+
+    return types.void(logits, weights, row, error, shift), codegen
+
+
+@intrinsic
+def _fetch(typingctx, lines, dense, starts, local, places, stretch, out_at, out_slots, out_logits):
+    """Read the slots of all lanes and their logits.
+
+    out_at[i] = starts[i] + local for the hashed lanes, places[i - HASHED] for the dense ones;
+    out_slots[i] = the slot there; out_logits[i] = stretch[its upper 12 bits of probability];
+    out_logits[14] = 0, out_logits[15] = 256.
+    """
+
+    def codegen(context, builder, signature, args):
+        at = builder.add(
+            _load(context, builder, starts, args[2]),
+            _splat(builder, context.cast(builder, args[3], local, types.uint32)),
+        )
+        places_base = _base(context, builder, places, args[4])
+        for lane in range(DENSE):
+            place = builder.load(builder.gep(places_base, [_i32(lane)]))
+            at = builder.insert_element(at, place, _i32(HASHED + lane))
+        lines_base = _base(context, builder, lines, args[0])
+        dense_base = _base(context, builder, dense, args[1])
+        slots = _vector([0] * LANES)
+        for lane in range(HASHED + DENSE):
+            if lane < HASHED:
+                slot = builder.zext(builder.load(_element(builder, lines_base, at, lane)), _i32)
+            else:
+                slot = builder.load(_element(builder, dense_base, at, lane))
+            slots = builder.insert_element(slots, slot, _i32(lane))
+        entries = builder.lshr(slots, _vector([4] * HASHED + [19] * (LANES - HASHED)))
+        logits = _lookup(
+            builder, _base(context, builder, stretch, args[5]), entries, range(HASHED + DENSE)
+        )
+        logits = builder.insert_element(logits, _i32(256), _i32(LANES - 1))
+        _store(context, builder, at, out_at, args[6])
+        _store(context, builder, slots, out_slots, args[7])
+        _store(context, builder, logits, out_logits, args[8])
+        return context.get_dummy_value()
+
+    arguments = (lines, dense, starts, local, places, stretch, out_at, out_slots, out_logits)
+    return types.void(*arguments), codegen
+
+
+@intrinsic
+def _known(typingctx, slots):
+    """Count the hashed lanes whose slot has seen a decision."""
+
+    def codegen(context, builder, signature, args):
+        counts = builder.and_(_load(context, builder, slots, args[0]), _vector([15] * LANES))
+        seen = builder.bitcast(
+            builder.icmp_unsigned("!=", counts, _vector([0] * LANES)), ir.IntType(LANES)
+        )
+        hashed = builder.and_(seen, ir.IntType(LANES)((1 << HASHED) - 1))
+        return builder.zext(builder.ctpop(hashed), _i64)
+
+    return types.int64(slots), codegen
+
+
+@intrinsic
+def _adapt(typingctx, slots, at, bit, rates, lines, dense):
+    """Move each slot towards the decision and count it.
+
+    With p the probability in 2^-22 and n the count of a slot:
+    p += (((bit ? 2^22 - 1 : 31) - p) >> 5) · rates[n] >> 9, n += 1 up to its limit.
+    Hashed slots are 16 p's upper 12 bits + n, rounded; dense ones 512 p + n and rates[16 + n].
+    """
+
+    def per_kind(hashed, dense):
+        return _vector([hashed] * HASHED + [dense] * (LANES - HASHED))
+
+    def codegen(context, builder, signature, args):
+        decided = context.cast(builder, args[2], bit, types.int32)
+        target = builder.add(_i32(31), builder.mul(decided, _i32((1 << 22) - 32)))
+        held = _load(context, builder, slots, args[0])
+        counts = builder.and_(held, per_kind(15, 511))
+        chances = builder.shl(builder.lshr(held, per_kind(4, 9)), per_kind(10, 0))
+        rate = _lookup(
+            builder,
+            _base(context, builder, rates, args[3]),
+            builder.add(counts, per_kind(0, 16)),
+            range(HASHED + DENSE),
+        )
+        gap = builder.ashr(builder.sub(_splat(builder, target), chances), per_kind(5, 5))
+        chances = builder.add(chances, builder.ashr(builder.mul(gap, rate), per_kind(9, 9)))
+        rounding = builder.select(
+            builder.trunc(_splat(builder, decided), ir.VectorType(ir.IntType(1), LANES)),
+            per_kind(512, 0),
+            per_kind(0, 0),
+        )
+        chances = builder.lshr(builder.add(chances, rounding), per_kind(10, 0))
+        more = builder.icmp_signed("<", counts, per_kind(15, DENSE_LIMIT))
+        counts = builder.add(counts, builder.zext(more, counts.type))
+        after = builder.or_(builder.shl(chances, per_kind(4, 9)), counts)
+        places = _load(context, builder, at, args[1])
+        lines_base = _base(context, builder, lines, args[4])
+        dense_base = _base(context, builder, dense, args[5])
+        for lane in range(HASHED + DENSE):
+            slot = builder.extract_element(after, _i32(lane))
+            if lane < HASHED:
+                place = _element(builder, lines_base, places, lane)
+                builder.store(builder.trunc(slot, ir.IntType(16)), place)
+            else:
+                builder.store(slot, _element(builder, dense_base, places, lane))
+        return context.get_dummy_value()
+
+    return types.void(slots, at, bit, rates, lines, dense), codegen
+
+
+@intrinsic
+def _project(typingctx, colors, planes, node, out_levels):
+    """Measure eight predicted colours against the plane that halves a node's colours.
+
+    out_levels[i] = ((Σ planes[node, c] · colors[c, i] + planes[node, 4]) >> (12 + shift[i])) +
+    offset[i], kept within 0 to top[i].
+    """
+
+    def codegen(context, builder, signature, args):
+        base = _base(context, builder, planes, args[1])
+        start = builder.shl(context.cast(builder, args[2], node, types.int64), _i64(3))
+
+        def coefficient(number):
+            place = builder.gep(base, [builder.add(start, _i64(number))])
+            return _splat(builder, builder.load(place), N_PLANES)
+
+        total = coefficient(4)
+        for channel in range(4):
+            row = _load(context, builder, colors, args[0], _i64(channel * N_PLANES), N_PLANES)
+            total = builder.add(total, builder.mul(row, coefficient(channel)))
+        level = builder.ashr(total, _vector([12 + shift for shift in LEVEL_SHIFTS]))
+        level = builder.add(level, _vector(LEVEL_OFFSETS))
+        top, zero = _vector(LEVEL_TOPS), _vector([0] * N_PLANES)
+        level = builder.select(builder.icmp_signed("<", level, zero), zero, level)
+        level = builder.select(builder.icmp_signed(">", level, top), top, level)
+        _store(context, builder, level, out_levels, args[3], N_PLANES)
+        return context.get_dummy_value()
+
+    return types.void(colors, planes, node, out_levels), codegen
+
+
+# --- strips --------------------------------------------------------------------------------------
+
+
+@inlined
+def _hash(key, value):
+    """Return the hash of a key and one more value, both below 2^32."""
+    mixed = np.uint32(np.uint32(np.uint32(key) + np.uint32(value)) * np.uint32(0x9E3B5))
+    return np.uint32(mixed ^ np.uint32(mixed >> np.uint32(15)))
+
+
+@inlined
+def _clamp(value, low, high):
+    return min(max(value, low), high)
+
+
+@kernel
+def code_strip(
+    decoding,
+    coded,
+    n_coded,
+    leaves,
+    ranks,
+    children,
+    planes,
+    rows,
+    shades,
+    root,
+    group,
+    line_bits,
+    squash,
+    stretch,
+    rates,
+    lines,
+    dense,
+    runs,
+    weights,
+    blend,
+    refined,
+    indices,
+):
+    """Code a strip, or decode it.
+
+    Args:
+        decoding: whether `indices` are written from `coded`, or the other way round.
+        coded: (n,) uint8, what is decoded or room for what is coded.
+        n_coded: bytes of `coded` that may be read or written.
+        leaves: (k,) int32 colour of each leaf of the tree, left to right.
+        ranks: (k,) int32 leaf of each colour.
+        children: (k, 2) int32: the nodes that decisions 0 and 1 lead to; k + leaf for a leaf.
+            Node n, 1 to k - 1, decides whether the leaf is n or above.
+        planes: (k, 8) int32 halving plane of each node; all 0 for node 0.
+        rows: (k,) int32 row of the dense table that each node uses.
+        shades: (k, 4) int32 colours of the palette, 0 to 4095.
+        root: topmost node; 0 if k = 1.
+        group: decisions that share a line, 1 to 4.
+        line_bits: log2 of the lines of each context.
+        squash: (2 · REACH + 1,) uint16 probability of each logit.
+        stretch: (4096,) int16 logit of each probability.
+        rates: (16 + 512,) int16 shares by which slots move.
+        lines: (HASHED << line_bits << group,) uint16, zero.
+        dense: (rows · ROW_SPAN + 2 · RUN_SPAN,) int32, 2^30.
+        runs: (2 << line_bits,) int32, zero.
+        weights: (rows + 8 + 32 + 8, LANES) int32.
+        blend: (4, 4) int32.
+        refined: (rows · 8 · STEPS,) int32.
+        indices: (height, width) uint16.
+
+    Returns:
+        bytes coded or 0; FULL if `coded` is too short; BAD_END if what is decoded does not end
+        where its pixels do.
+    """
+    height, width = indices.shape
+    n_colors = len(leaves)
+    if n_colors == 1:
+        if decoding:
+            indices[:, :] = 0
+            return BAD_END if n_coded else 0
+        return 0
+    line_slots = 1 << group
+    line_shift = np.uint32(32 - line_bits)
+    n_rows = len(weights) - 48
+    pair_start = LINE_SPAN * n_rows
+    gradient_start = pair_start + PAIR_SPAN * n_rows
+    blend_start = gradient_start + GRADIENT_SPAN * n_rows
+    quad_start = blend_start + BLEND_SPAN * n_rows
+    run_start = quad_start + QUAD_SPAN * n_rows
+
+    keys = np.zeros(HASHED, np.uint32)
+    starts = np.zeros(LANES, np.uint32)
+    places = np.zeros(DENSE, np.uint32)
+    at = np.zeros(LANES, np.uint32)
+    slots = np.zeros(LANES, np.int32)
+    logits = np.zeros(LANES, np.int32)
+    colors = np.zeros((4, N_PLANES), np.int32)
+    levels = np.zeros(N_PLANES, np.int32)
+    sets = np.zeros(N_SETS, np.int64)
+    opinions = np.zeros(N_SETS, np.int64)
+
+    low = np.int64(0)
+    high = np.int64(_MASK)
+    code = np.int64(0)
+    position = np.int64(0)
+    if decoding:
+        for _ in range(4):
+            code = (code << 8) | (np.int64(coded[position]) if position < n_coded else 0)
+            position += 1
+
+    for y in range(height):
+        for x in range(width):
+            # The neighbours; those that do not exist are replaced by nearer ones.
+            if y > 0:
+                n = np.int64(indices[y - 1, x])
+                nw = np.int64(indices[y - 1, max(x - 1, 0)])
+                ne = np.int64(indices[y - 1, min(x + 1, width - 1)])
+                nww = np.int64(indices[y - 1, max(x - 2, 0)])
+                nee = np.int64(indices[y - 1, min(x + 2, width - 1)])
+                w = np.int64(indices[y, x - 1]) if x > 0 else n
+            else:
+                w = np.int64(indices[y, x - 1]) if x > 0 else np.int64(0)
+                n = w
+                nw = w
+                ne = w
+                nww = w
+                nee = w
+            if y > 1:
+                nn = np.int64(indices[y - 2, x])
+                nnw = np.int64(indices[y - 2, max(x - 1, 0)])
+                nne = np.int64(indices[y - 2, min(x + 1, width - 1)])
+            else:
+                nn = n
+                nnw = n
+                nne = n
+            ww = np.int64(indices[y, x - 2]) if x > 1 else w
+            www = np.int64(indices[y, x - 3]) if x > 2 else ww
+
+            # Contexts. West comes last, since a decoder knows it last.
+            key = _hash(_hash(1, n), ne)
+            near = _hash(_hash(_hash(_hash(2, n), ne), nw), nn)
+            wide = _hash(_hash(_hash(near, nne), nww), nee)
+            keys[0] = _hash(3, w)
+            keys[1] = _hash(4, n)
+            keys[2] = _hash(key, w)
+            keys[3] = _hash(_hash(near, ww), w)
+            keys[4] = _hash(_hash(_hash(5, n), nn), nne)
+            keys[5] = _hash(_hash(_hash(6, nw), ww), w)
+            keys[6] = _hash(_hash(key, nee), 7)
+            wide = _hash(_hash(wide, ww), w)
+            widest = _hash(_hash(_hash(wide, nnw), www), 8)
+            first_at = np.int64(wide >> line_shift)
+            second_at = np.int64(widest >> line_shift) + (1 << line_bits)
+            first_guess = np.int64(runs[first_at]) & 0xFFFF
+            second_guess = np.int64(runs[second_at]) & 0xFFFF
+            first_run = np.int64(runs[first_at]) >> 16
+            second_run = np.int64(runs[second_at]) >> 16
+            first_rank = np.int64(ranks[first_guess])
+            second_rank = np.int64(ranks[second_guess])
+
+            activity = np.int64(0)
+            for channel in range(4):
+                west = shades[w, channel]
+                north = shades[n, channel]
+                northeast = shades[ne, channel]
+                northwest = shades[nw, channel]
+                colors[channel, 0] = west
+                colors[channel, 1] = north
+                colors[channel, 2] = west + north - northwest
+                colors[channel, 3] = (2 * west + 2 * north + northeast - northwest) >> 2
+                colors[channel, 4] = northeast
+                colors[channel, 5] = northwest
+                activity += abs(west - northwest) + abs(north - northwest) + abs(north - northeast)
+            activity >>= 4
+            busy = 0
+            while activity > 0 and busy < 7:
+                activity >>= 1
+                busy += 1
+            same = (w == n) * 1 + (n == ne) * 2 + (w == nw) * 4
+            pattern = same + (w == ww) * 8 + (n == nn) * 16
+
+            color = np.int64(0)
+            rank = np.int64(0)
+            if not decoding:
+                color = np.int64(indices[y, x])
+                rank = np.int64(ranks[color])
+            node = np.int64(0) if pattern == 31 else np.int64(root)
+            salt = np.int64(0)
+            least = np.int64(0)  # leaves still possible: least to most - 1
+            most = np.int64(n_colors)
+            depth = 0
+            local = np.uint32(0)
+            while True:
+                # Each `group` decisions another line for each context.
+                if depth % group == 0:
+                    local = np.uint32(1)
+                    for lane in range(HASHED):
+                        mixed = _hash(keys[lane], node + salt)
+                        mixed = np.uint32(mixed * np.uint32(0xB5297))
+                        line = np.int64(mixed >> line_shift) + (lane << line_bits)
+                        start = np.uint32(line << group)
+                        check = np.uint16((mixed ^ (mixed >> np.uint32(13))) | np.uint32(1))
+                        starts[lane] = start
+                        if lines[start] != check:
+                            lines[start] = check
+                            for slot in range(1, line_slots):
+                                lines[start + np.uint32(slot)] = np.uint16(0x8000)
+
+                row = np.int64(rows[node])
+                _project(colors, planes, node, levels)
+                pair = (row << 8) + (levels[0] << 4) + levels[1]
+                places[0] = pair
+                places[1] = pair_start + (row << 8) + (levels[1] << 4) + levels[4]
+                places[2] = gradient_start + (row << 9) + (levels[2] << 3) + busy
+                places[3] = blend_start + (row << 10) + (levels[3] << 3) + busy
+                places[4] = (
+                    quad_start
+                    + (row << 12)
+                    + ((levels[0] >> 1) << 9)
+                    + ((levels[1] >> 1) << 6)
+                    + ((levels[4] >> 1) << 3)
+                    + (levels[5] >> 1)
+                )
+                if node == 0:
+                    first_way = np.int64(first_guess == w)
+                    second_way = np.int64(second_guess == w)
+                else:
+                    first_way = np.int64(first_rank >= node)
+                    second_way = np.int64(second_rank >= node)
+                stage = min(depth, 3)
+                way = first_run * 2 + first_way if least <= first_rank < most else np.int64(0)
+                places[5] = run_start + (stage << 6) + way
+                way = second_run * 2 + second_way if least <= second_rank < most else np.int64(0)
+                places[6] = run_start + RUN_SPAN + (stage << 6) + way
+
+                _fetch(lines, dense, starts, local, places, stretch, at, slots, logits)
+                sets[0] = row
+                sets[1] = n_rows + _known(slots)
+                sets[2] = n_rows + 8 + pattern
+                total = np.int64(0)
+                for number in range(N_SETS):
+                    opinion = _clamp(
+                        np.int64(_dot(logits, weights, sets[number], 7)) >> 13, -REACH, REACH
+                    )
+                    opinions[number] = opinion
+                    total += opinion * (np.int64(blend[stage, number]) >> 4)
+                mixed_logit = _clamp(total >> 16, -REACH, REACH)
+                chance = np.int64(squash[mixed_logit + REACH])
+                step = (mixed_logit + REACH) >> STEP_BITS
+                part = (mixed_logit + REACH) & ((1 << STEP_BITS) - 1)
+                cell = (row * 8 + same) * STEPS + step
+                refinement = (
+                    refined[cell] * ((1 << STEP_BITS) - part) + refined[cell + 1] * part
+                ) >> STEP_BITS
+                final = _clamp((chance + refinement + 1) >> 1, FLOOR, 65536 - FLOOR)
+
+                # The arithmetic coder.
+                middle = low + (((high - low) * final) >> 16)
+                if decoding:
+                    bit = np.int64(code <= middle)
+                elif node == 0:
+                    bit = np.int64(color == w)
+                else:
+                    bit = np.int64(rank >= node)
+                low, high = (low, middle) if bit else (middle + 1, high)
+                while (low ^ high) & 0xFF000000 == 0:
+                    if decoding:
+                        byte = np.int64(coded[position]) if position < n_coded else 0
+                        code = ((code << 8) & _MASK) | byte
+                    elif position >= n_coded:
+                        return FULL
+                    else:
+                        coded[position] = high >> 24
+                    position += 1
+                    low = (low << 8) & _MASK
+                    high = ((high << 8) & _MASK) | 255
+
+                # Learning.
+                for number in range(N_SETS):
+                    error = bit * 65535 - np.int64(squash[opinions[number] + REACH])
+                    _train(logits, weights, sets[number], error, 12)
+                error = bit * 65535 - chance
+                for number in range(N_SETS):
+                    share = blend[stage, number] + ((opinions[number] * error + 2048) >> 12)
+                    blend[stage, number] = _clamp(share, -BLEND_LIMIT, BLEND_LIMIT)
+                _adapt(slots, at, bit, rates, lines, dense)
+                refined[cell] += ((bit * 65535 - refined[cell]) * (128 - part)) >> 13
+                refined[cell + 1] += ((bit * 65535 - refined[cell + 1]) * part) >> 13
+
+                if node == 0:
+                    if bit:
+                        color = w
+                        break
+                    node = np.int64(root)
+                    salt = np.int64(0x5BD1)
+                    continue
+                if bit:
+                    least = node
+                else:
+                    most = node
+                node = np.int64(children[node, bit])
+                if node >= n_colors:
+                    color = np.int64(leaves[node - n_colors])
+                    break
+                local = np.uint32(local * np.uint32(2) + np.uint32(bit))
+                depth += 1
+
+            if decoding:
+                indices[y, x] = color
+                if position > n_coded + 4:
+                    return BAD_END
+            if first_guess == color:
+                runs[first_at] = first_guess | (min(first_run + 1, LONGEST_RUN) << 16)
+            else:
+                runs[first_at] = color | (1 << 16)
+            if second_guess == color:
+                runs[second_at] = second_guess | (min(second_run + 1, LONGEST_RUN) << 16)
+            else:
+                runs[second_at] = color | (1 << 16)
+
+    if decoding:
+        return 0 if n_coded <= position else BAD_END
+    # As few bytes as name a number within what is left; a decoder reads zeros after them.
+    for n_last in range(5):
+        zeros = (1 << (32 - 8 * n_last)) - 1
+        last = (low + zeros) & ~zeros
+        if last <= high:
+            break
+    if position + n_last > n_coded:
+        return FULL
+    for number in range(n_last):
+        coded[position] = (last >> (24 - 8 * number)) & 255
+        position += 1
+    return position
