@@ -21,10 +21,11 @@ from kmq.kernels._jit import inlined, kernel
 LANES = 16
 HASHED = 7
 """Lanes 0 to 6: predictions kept in hashed lines of 16-bit slots."""
-DENSE = 7
-"""Lanes 7 to 13: predictions kept in a table of 32-bit slots. Lane 14 is 0, lane 15 a constant."""
+DENSE = 8
+"""Lanes 7 to 14: predictions kept in a table of 32-bit slots. Lane 15 is a constant."""
 
 N_SETS = 3
+RUNS = 3
 N_PLANES = 8
 REACH = 2815
 """Logits go from -REACH to REACH, in units of 1/256."""
@@ -41,6 +42,8 @@ LINE_SPAN, GRADIENT_SPAN, BLEND_SPAN, PAIR_SPAN, QUAD_SPAN = 256, 512, 1024, 256
 
 ROW_SPAN = LINE_SPAN + GRADIENT_SPAN + BLEND_SPAN + PAIR_SPAN + QUAD_SPAN
 RUN_SPAN = 256
+"""Slots of each run context: 4 stages, 32 lengths, 2 ways."""
+
 LONGEST_RUN = 31
 
 WEIGHT_LIMIT = 6_815_744
@@ -97,18 +100,16 @@ def _store(context, builder, vector, array_type, array, lanes=LANES):
     builder.store(vector, _lanes_at(context, builder, array_type, array, None, lanes)).align = 4
 
 
-def _element(builder, base, vector, lane):
-    """Address of the element of a table that a lane of 32-bit unsigned positions names."""
-    return builder.gep(base, [builder.zext(builder.extract_element(vector, _i32(lane)), _i64)])
-
-
-def _lookup(builder, base, vector, lanes):
-    """Gather 16-bit signed entries of a small table."""
-    found = _vector([0] * LANES)
-    for lane in lanes:
-        entry = builder.load(_element(builder, base, vector, lane))
-        found = builder.insert_element(found, builder.sext(entry, _i32), _i32(lane))
-    return found
+def _addresses(context, builder, starts, starts_value, local, local_value, places, places_value):
+    """Positions of the slots of lanes 0 to HASHED + DENSE - 1 in their tables."""
+    offset = context.cast(builder, local_value, local, types.uint64)
+    starts_base = _base(context, builder, starts, starts_value)
+    places_base = _base(context, builder, places, places_value)
+    for lane in range(HASHED):
+        start = builder.load(builder.gep(starts_base, [_i32(lane)]))
+        yield builder.add(builder.zext(start, _i64), offset)
+    for lane in range(DENSE):
+        yield builder.zext(builder.load(builder.gep(places_base, [_i32(lane)])), _i64)
 
 
 @intrinsic
@@ -155,43 +156,34 @@ def _train(typingctx, logits, weights, row, error, shift):
 
 
 @intrinsic
-def _fetch(typingctx, lines, dense, starts, local, places, stretch, out_at, out_slots, out_logits):
+def _fetch(typingctx, lines, dense, starts, local, places, stretch, out_slots, out_logits):
     """Read the slots of all lanes and their logits.
 
-    out_at[i] = starts[i] + local for the hashed lanes, places[i - HASHED] for the dense ones;
-    out_slots[i] = the slot there; out_logits[i] = stretch[its upper 12 bits of probability];
-    out_logits[14] = 0, out_logits[15] = 256.
+    out_slots[i] = lines[starts[i] + local] for the hashed lanes, dense[places[i - HASHED]] for the
+    others; out_logits[i] = stretch[upper 12 bits of the probability]; out_logits[15] = 256.
     """
 
     def codegen(context, builder, signature, args):
-        at = builder.add(
-            _load(context, builder, starts, args[2]),
-            _splat(builder, context.cast(builder, args[3], local, types.uint32)),
-        )
-        places_base = _base(context, builder, places, args[4])
-        for lane in range(DENSE):
-            place = builder.load(builder.gep(places_base, [_i32(lane)]))
-            at = builder.insert_element(at, place, _i32(HASHED + lane))
-        lines_base = _base(context, builder, lines, args[0])
-        dense_base = _base(context, builder, dense, args[1])
-        slots = _vector([0] * LANES)
-        for lane in range(HASHED + DENSE):
-            if lane < HASHED:
-                slot = builder.zext(builder.load(_element(builder, lines_base, at, lane)), _i32)
-            else:
-                slot = builder.load(_element(builder, dense_base, at, lane))
+        bases = [
+            _base(context, builder, kind, array)
+            for kind, array in ((lines, args[0]), (dense, args[1]), (stretch, args[5]))
+        ]
+        slots = logits = _vector([0] * LANES)
+        addresses = _addresses(context, builder, starts, args[2], local, args[3], places, args[4])
+        for lane, address in enumerate(addresses):
+            hashed = lane < HASHED
+            slot = builder.load(builder.gep(bases[0 if hashed else 1], [address]))
+            slot = builder.zext(slot, _i32) if hashed else slot
             slots = builder.insert_element(slots, slot, _i32(lane))
-        entries = builder.lshr(slots, _vector([4] * HASHED + [19] * (LANES - HASHED)))
-        logits = _lookup(
-            builder, _base(context, builder, stretch, args[5]), entries, range(HASHED + DENSE)
-        )
+            entry = builder.zext(builder.lshr(slot, _i32(4 if hashed else 19)), _i64)
+            logit = builder.sext(builder.load(builder.gep(bases[2], [entry])), _i32)
+            logits = builder.insert_element(logits, logit, _i32(lane))
         logits = builder.insert_element(logits, _i32(256), _i32(LANES - 1))
-        _store(context, builder, at, out_at, args[6])
-        _store(context, builder, slots, out_slots, args[7])
-        _store(context, builder, logits, out_logits, args[8])
+        _store(context, builder, slots, out_slots, args[6])
+        _store(context, builder, logits, out_logits, args[7])
         return context.get_dummy_value()
 
-    arguments = (lines, dense, starts, local, places, stretch, out_at, out_slots, out_logits)
+    arguments = (lines, dense, starts, local, places, stretch, out_slots, out_logits)
     return types.void(*arguments), codegen
 
 
@@ -211,7 +203,7 @@ def _known(typingctx, slots):
 
 
 @intrinsic
-def _adapt(typingctx, slots, at, bit, rates, lines, dense):
+def _adapt(typingctx, slots, bit, rates, lines, dense, starts, local, places):
     """Move each slot towards the decision and count it.
 
     With p the probability in 2^-22 and n the count of a slot:
@@ -223,17 +215,18 @@ def _adapt(typingctx, slots, at, bit, rates, lines, dense):
         return _vector([hashed] * HASHED + [dense] * (LANES - HASHED))
 
     def codegen(context, builder, signature, args):
-        decided = context.cast(builder, args[2], bit, types.int32)
+        decided = context.cast(builder, args[1], bit, types.int32)
         target = builder.add(_i32(31), builder.mul(decided, _i32((1 << 22) - 32)))
         held = _load(context, builder, slots, args[0])
         counts = builder.and_(held, per_kind(15, 511))
         chances = builder.shl(builder.lshr(held, per_kind(4, 9)), per_kind(10, 0))
-        rate = _lookup(
-            builder,
-            _base(context, builder, rates, args[3]),
-            builder.add(counts, per_kind(0, 16)),
-            range(HASHED + DENSE),
-        )
+        rates_base = _base(context, builder, rates, args[2])
+        entries = builder.add(counts, per_kind(0, 16))
+        rate = _vector([0] * LANES)
+        for lane in range(HASHED + DENSE):
+            entry = builder.zext(builder.extract_element(entries, _i32(lane)), _i64)
+            share = builder.sext(builder.load(builder.gep(rates_base, [entry])), _i32)
+            rate = builder.insert_element(rate, share, _i32(lane))
         gap = builder.ashr(builder.sub(_splat(builder, target), chances), per_kind(5, 5))
         chances = builder.add(chances, builder.ashr(builder.mul(gap, rate), per_kind(9, 9)))
         rounding = builder.select(
@@ -245,19 +238,19 @@ def _adapt(typingctx, slots, at, bit, rates, lines, dense):
         more = builder.icmp_signed("<", counts, per_kind(15, DENSE_LIMIT))
         counts = builder.add(counts, builder.zext(more, counts.type))
         after = builder.or_(builder.shl(chances, per_kind(4, 9)), counts)
-        places = _load(context, builder, at, args[1])
-        lines_base = _base(context, builder, lines, args[4])
-        dense_base = _base(context, builder, dense, args[5])
-        for lane in range(HASHED + DENSE):
+        lines_base = _base(context, builder, lines, args[3])
+        dense_base = _base(context, builder, dense, args[4])
+        addresses = _addresses(context, builder, starts, args[5], local, args[6], places, args[7])
+        for lane, address in enumerate(addresses):
             slot = builder.extract_element(after, _i32(lane))
             if lane < HASHED:
-                place = _element(builder, lines_base, places, lane)
+                place = builder.gep(lines_base, [address])
                 builder.store(builder.trunc(slot, ir.IntType(16)), place)
             else:
-                builder.store(slot, _element(builder, dense_base, places, lane))
+                builder.store(slot, builder.gep(dense_base, [address]))
         return context.get_dummy_value()
 
-    return types.void(slots, at, bit, rates, lines, dense), codegen
+    return types.void(slots, bit, rates, lines, dense, starts, local, places), codegen
 
 
 @intrinsic
@@ -351,8 +344,8 @@ def code_strip(
         stretch: (4096,) int16 logit of each probability.
         rates: (16 + 512,) int16 shares by which slots move.
         lines: (HASHED << line_bits << group,) uint16, zero.
-        dense: (rows · ROW_SPAN + 2 · RUN_SPAN,) int32, 2^30.
-        runs: (2 << line_bits,) int32, zero.
+        dense: (rows · ROW_SPAN + RUNS · RUN_SPAN,) int32, 2^30.
+        runs: (RUNS << line_bits,) int32, zero.
         weights: (rows + 8 + 32 + 8, LANES) int32.
         blend: (4, 4) int32.
         refined: (rows · 8 · STEPS,) int32.
@@ -379,14 +372,18 @@ def code_strip(
     run_start = quad_start + QUAD_SPAN * n_rows
 
     keys = np.zeros(HASHED, np.uint32)
-    starts = np.zeros(LANES, np.uint32)
+    starts = np.zeros(HASHED, np.uint32)
     places = np.zeros(DENSE, np.uint32)
-    at = np.zeros(LANES, np.uint32)
     slots = np.zeros(LANES, np.int32)
     logits = np.zeros(LANES, np.int32)
     colors = np.zeros((4, N_PLANES), np.int32)
     levels = np.zeros(N_PLANES, np.int32)
     sets = np.zeros(N_SETS, np.int64)
+    trail = np.zeros(4, np.uint32)
+    run_at = np.zeros(RUNS, np.int64)
+    guesses = np.zeros(RUNS, np.int64)
+    lengths = np.zeros(RUNS, np.int64)
+    guess_ranks = np.zeros(RUNS, np.int64)
     opinions = np.zeros(N_SETS, np.int64)
 
     low = np.int64(0)
@@ -398,6 +395,7 @@ def code_strip(
             code = (code << 8) | (np.int64(coded[position]) if position < n_coded else 0)
             position += 1
 
+    painted = np.int64(-1)
     for y in range(height):
         for x in range(width):
             # The neighbours; those that do not exist are replaced by nearer ones.
@@ -406,6 +404,7 @@ def code_strip(
                 nw = np.int64(indices[y - 1, max(x - 1, 0)])
                 ne = np.int64(indices[y - 1, min(x + 1, width - 1)])
                 nww = np.int64(indices[y - 1, max(x - 2, 0)])
+                nwww = np.int64(indices[y - 1, max(x - 3, 0)])
                 nee = np.int64(indices[y - 1, min(x + 2, width - 1)])
                 w = np.int64(indices[y, x - 1]) if x > 0 else n
             else:
@@ -414,15 +413,19 @@ def code_strip(
                 nw = w
                 ne = w
                 nww = w
+                nwww = w
                 nee = w
             if y > 1:
                 nn = np.int64(indices[y - 2, x])
                 nnw = np.int64(indices[y - 2, max(x - 1, 0)])
                 nne = np.int64(indices[y - 2, min(x + 1, width - 1)])
+                nnee = np.int64(indices[y - 2, min(x + 2, width - 1)])
             else:
                 nn = n
                 nnw = n
                 nne = n
+                nnee = n
+            nnn = np.int64(indices[y - 3, x]) if y > 2 else nn
             ww = np.int64(indices[y, x - 2]) if x > 1 else w
             www = np.int64(indices[y, x - 3]) if x > 2 else ww
 
@@ -438,51 +441,58 @@ def code_strip(
             keys[5] = _hash(_hash(_hash(6, nw), ww), w)
             keys[6] = _hash(_hash(key, nee), 7)
             wide = _hash(_hash(wide, ww), w)
-            widest = _hash(_hash(_hash(wide, nnw), www), 8)
-            first_at = np.int64(wide >> line_shift)
-            second_at = np.int64(widest >> line_shift) + (1 << line_bits)
-            first_guess = np.int64(runs[first_at]) & 0xFFFF
-            second_guess = np.int64(runs[second_at]) & 0xFFFF
-            first_run = np.int64(runs[first_at]) >> 16
-            second_run = np.int64(runs[second_at]) >> 16
-            first_rank = np.int64(ranks[first_guess])
-            second_rank = np.int64(ranks[second_guess])
+            widest = _hash(_hash(_hash(_hash(wide, nnw), nwww), nnee), nnn)
+            widest = _hash(widest, www)
+            run_at[0] = wide >> line_shift
+            run_at[1] = (widest >> line_shift) + (1 << line_bits)
+            run_at[2] = (_hash(widest, trail[x & 3]) >> line_shift) + (2 << line_bits)
+            trail[x & 3] = widest
+            for number in range(RUNS):
+                guesses[number] = runs[run_at[number]] & 0xFFFF
+                lengths[number] = runs[run_at[number]] >> 16
+                guess_ranks[number] = ranks[guesses[number]]
 
+            same = (w == n) * 1 + (n == ne) * 2 + (w == nw) * 4
+            pattern = same + (w == ww) * 8 + (n == nn) * 16
             activity = np.int64(0)
-            for channel in range(4):
-                west = shades[w, channel]
-                north = shades[n, channel]
-                northeast = shades[ne, channel]
-                northwest = shades[nw, channel]
-                colors[channel, 0] = west
-                colors[channel, 1] = north
-                colors[channel, 2] = west + north - northwest
-                colors[channel, 3] = (2 * west + 2 * north + northeast - northwest) >> 2
-                colors[channel, 4] = northeast
-                colors[channel, 5] = northwest
-                activity += abs(west - northwest) + abs(north - northwest) + abs(north - northeast)
+            flat = pattern == 31
+            if not flat or w != painted:  # else `colors` are still those of this colour
+                for channel in range(4):
+                    west = shades[w, channel]
+                    north = shades[n, channel]
+                    northeast = shades[ne, channel]
+                    northwest = shades[nw, channel]
+                    colors[channel, 0] = west
+                    colors[channel, 1] = north
+                    colors[channel, 2] = west + north - northwest
+                    colors[channel, 3] = (2 * west + 2 * north + northeast - northwest) >> 2
+                    colors[channel, 4] = northeast
+                    colors[channel, 5] = northwest
+                    activity += (
+                        abs(west - northwest) + abs(north - northwest) + abs(north - northeast)
+                    )
+                painted = w if flat else np.int64(-1)
             activity >>= 4
             busy = 0
             while activity > 0 and busy < 7:
                 activity >>= 1
                 busy += 1
-            same = (w == n) * 1 + (n == ne) * 2 + (w == nw) * 4
-            pattern = same + (w == ww) * 8 + (n == nn) * 16
-
             color = np.int64(0)
             rank = np.int64(0)
             if not decoding:
                 color = np.int64(indices[y, x])
                 rank = np.int64(ranks[color])
-            node = np.int64(0) if pattern == 31 else np.int64(root)
+            node = np.int64(0) if flat else np.int64(root)
             salt = np.int64(0)
             least = np.int64(0)  # leaves still possible: least to most - 1
             most = np.int64(n_colors)
             depth = 0
+            left = 0  # decisions that the present lines are good for
             local = np.uint32(0)
             while True:
                 # Each `group` decisions another line for each context.
-                if depth % group == 0:
+                if left == 0:
+                    left = group
                     local = np.uint32(1)
                     for lane in range(HASHED):
                         mixed = _hash(keys[lane], node + salt)
@@ -511,19 +521,16 @@ def code_strip(
                     + ((levels[4] >> 1) << 3)
                     + (levels[5] >> 1)
                 )
-                if node == 0:
-                    first_way = np.int64(first_guess == w)
-                    second_way = np.int64(second_guess == w)
-                else:
-                    first_way = np.int64(first_rank >= node)
-                    second_way = np.int64(second_rank >= node)
                 stage = min(depth, 3)
-                way = first_run * 2 + first_way if least <= first_rank < most else np.int64(0)
-                places[5] = run_start + (stage << 6) + way
-                way = second_run * 2 + second_way if least <= second_rank < most else np.int64(0)
-                places[6] = run_start + RUN_SPAN + (stage << 6) + way
+                for number in range(RUNS):
+                    guess_rank = guess_ranks[number]
+                    way = np.int64(0)  # the guess is ruled out, or there is none
+                    if least <= guess_rank < most:
+                        yes = guesses[number] == w if node == 0 else guess_rank >= node
+                        way = lengths[number] * 2 + np.int64(yes)
+                    places[5 + number] = run_start + (number << 8) + (stage << 6) + way
 
-                _fetch(lines, dense, starts, local, places, stretch, at, slots, logits)
+                _fetch(lines, dense, starts, local, places, stretch, slots, logits)
                 sets[0] = row
                 sets[1] = n_rows + _known(slots)
                 sets[2] = n_rows + 8 + pattern
@@ -573,7 +580,7 @@ def code_strip(
                 for number in range(N_SETS):
                     share = blend[stage, number] + ((opinions[number] * error + 2048) >> 12)
                     blend[stage, number] = _clamp(share, -BLEND_LIMIT, BLEND_LIMIT)
-                _adapt(slots, at, bit, rates, lines, dense)
+                _adapt(slots, bit, rates, lines, dense, starts, local, places)
                 refined[cell] += ((bit * 65535 - refined[cell]) * (128 - part)) >> 13
                 refined[cell + 1] += ((bit * 65535 - refined[cell + 1]) * part) >> 13
 
@@ -583,6 +590,7 @@ def code_strip(
                         break
                     node = np.int64(root)
                     salt = np.int64(0x5BD1)
+                    left = 0
                     continue
                 if bit:
                     least = node
@@ -594,19 +602,15 @@ def code_strip(
                     break
                 local = np.uint32(local * np.uint32(2) + np.uint32(bit))
                 depth += 1
+                left -= 1
 
             if decoding:
                 indices[y, x] = color
                 if position > n_coded + 4:
                     return BAD_END
-            if first_guess == color:
-                runs[first_at] = first_guess | (min(first_run + 1, LONGEST_RUN) << 16)
-            else:
-                runs[first_at] = color | (1 << 16)
-            if second_guess == color:
-                runs[second_at] = second_guess | (min(second_run + 1, LONGEST_RUN) << 16)
-            else:
-                runs[second_at] = color | (1 << 16)
+            for number in range(RUNS):
+                length = lengths[number] if guesses[number] == color else np.int64(0)
+                runs[run_at[number]] = color | (min(length + 1, LONGEST_RUN) << 16)
 
     if decoding:
         return 0 if n_coded <= position else BAD_END

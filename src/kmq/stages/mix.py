@@ -17,7 +17,7 @@ from kmq.errors import FormatError
 Array = np.ndarray[Any, Any]
 
 PIXELS_PER_BYTE = 16_384
-"""More pixels than a coded byte can stand for: a decision takes log2(65536 / 65512) bits or more."""
+"""More pixels than a coded byte can stand for: a decision takes log2(65536 / 65512) bits."""
 
 _ROUNDS = 8  # of the power iteration that finds the longest axis
 _LONGEST = 12  # bits of an entry of its vector
@@ -117,7 +117,7 @@ def _excess(values: Array, n_bits: int) -> Array:
 
 
 def _planes(shades: Array, firsts: Array, middles: Array, ends: Array) -> Array:
-    """Return coefficients that give 0 half way between two means and 32 · 4096 from one to the other.
+    """Return coefficients that give 0 half way between two means, ±16 · 4096 at them.
 
     `shades` are in the order of the leaves.
     """
@@ -194,7 +194,7 @@ class MixCoder:
         rows = _dense_rows(tree.depths, min(max(pixel_bits - 10, 1), _DEEPEST))
         n_rows = int(rows.max()) + 1
         squash, stretch, rates = _curves()
-        dense_size = n_rows * kernels.ROW_SPAN + 2 * kernels.RUN_SPAN
+        dense_size = n_rows * kernels.ROW_SPAN + kernels.RUNS * kernels.RUN_SPAN
         steps = np.minimum(np.arange(kernels.STEPS) << kernels.STEP_BITS, squash.size - 1)
         return int(
             kernels.code_strip(
@@ -215,7 +215,7 @@ class MixCoder:
                 rates,
                 np.zeros(kernels.HASHED << line_bits << group, np.uint16),
                 np.full(dense_size, 1 << 30, np.int32),
-                np.zeros(2 << line_bits, np.int32),
+                np.zeros(kernels.RUNS << line_bits, np.int32),
                 np.full((n_rows + 48, kernels.LANES), 262_144, np.int32),
                 np.full((4, 4), 349_525, np.int32),
                 np.tile(squash[steps].astype(np.int32), n_rows * 8),
