@@ -46,6 +46,7 @@ def test_import_alone_does_without_numpy():
 
 def test_public_names():
     assert sorted(kmq.__all__) == [
+        "ErrorCurve",
         "FileInfo",
         "FormatError",
         "IndexedImage",
@@ -61,8 +62,10 @@ def test_public_names():
         "Report",
         "accumulate",
         "assign",
+        "choose_k",
         "decode",
         "encode",
+        "error_curve",
         "info",
         "kmeans",
         "quantize",

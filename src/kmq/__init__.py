@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from kmq.api import quantize
+    from kmq.api import ErrorCurve, choose_k, error_curve, quantize
     from kmq.core import KMeansResult, accumulate, assign, kmeans
     from kmq.errors import (
         FormatError,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "kmq.api": ("quantize",),
+    "kmq.api": ("ErrorCurve", "choose_k", "error_curve", "quantize"),
     "kmq.core": ("KMeansResult", "accumulate", "assign", "kmeans"),
     "kmq.errors": (
         "FormatError",
@@ -46,6 +46,7 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "ErrorCurve",
     "FileInfo",
     "FormatError",
     "IndexedImage",
@@ -61,8 +62,10 @@ __all__ = [
     "Report",
     "accumulate",
     "assign",
+    "choose_k",
     "decode",
     "encode",
+    "error_curve",
     "info",
     "kmeans",
     "quantize",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,18 @@ _STARTED_COLORS = 32
 EFFORTS = tuple(palette.EFFORTS)
 """How long the search for a palette may go on, from the least to the most."""
 
+_CURVE_IS_OFF_BY = 1.04
+"""How far the curve that `palette.grow` yields is above what a search finds, before one is made."""
+
+_SAFETY = 0.99
+"""Share of the error that is allowed which the second search aims at, so that there is no third."""
+
+_BEYOND = 0.9
+"""Share of the error that is allowed at which the curve ends: a little beyond where it is read."""
+
+_TINY = 1e-9
+"""An error that stands for none on a logarithmic scale."""
+
 _PLAIN_ROUNDS, _PLAIN_TOLERANCE = 300, 1e-4
 """When plain k-means from a given start ends unless the caller says so: as in scikit-learn."""
 
@@ -39,28 +52,118 @@ class KMeansOptions:
     progress: Progress | None
 
 
-def quantize_pixels(pixels: Pixels, k: int, options: KMeansOptions) -> IndexedImage:
-    """Return the picture in at most `k` colours."""
+@dataclass(frozen=True)
+class ErrorTarget:
+    """How good a picture must be: at most `mse` per pixel, with at most `max_colors`."""
+
+    mse: float
+    max_colors: int
+
+
+def quantize_pixels(
+    pixels: Pixels, colors: int | ErrorTarget, options: KMeansOptions
+) -> IndexedImage:
+    """Return the picture in at most `colors` colours, or the fewest that reach a target."""
     seconds: dict[str, float] = {}
     with _timed(seconds, "histogram"):
         color_map = histogram.map_colors(pixels.samples, pixels.pixel_format, options.n_threads)
-    colors = color_map.histogram
     with _timed(seconds, "palette"):
-        fit = _fit(color_map, k, options)
+        if isinstance(colors, ErrorTarget):
+            rounded = _reach(color_map, colors, options)
+        else:
+            rounded = _round(color_map.histogram, _fit(color_map, colors, options), options)
     with _timed(seconds, "indices"):
-        entries, labels, mse = _round(colors, fit.centroids, options.n_threads)
-        indices = histogram.map_labels(color_map.ids, labels, len(entries), options.n_threads)
+        n_colors = len(rounded.palette)
+        indices = histogram.map_labels(color_map.ids, rounded.labels, n_colors, options.n_threads)
     report = Report(
-        colors_in=len(colors.colors),
-        colors_out=len(entries),
-        mse=mse,
-        psnr=psnr(mse, pixels.pixel_format),
-        iterations=fit.n_iter,
-        converged=fit.converged,
+        colors_in=len(color_map.histogram.colors),
+        colors_out=n_colors,
+        mse=rounded.mse,
+        psnr=psnr(rounded.mse, pixels.pixel_format),
+        iterations=rounded.fit.n_iter,
+        converged=rounded.fit.converged,
         seed=options.seed,
         seconds=seconds,
     )
-    return IndexedImage(entries, indices, pixels.pixel_format, pixels.metadata, report)
+    return IndexedImage(rounded.palette, indices, pixels.pixel_format, pixels.metadata, report)
+
+
+def error_curve(pixels: Pixels, max_colors: int, n_threads: int) -> Iterator[tuple[int, float]]:
+    """Yield (k, mean squared error per pixel) for growing k, in one incremental pass."""
+    color_map = histogram.map_colors(pixels.samples, pixels.pixel_format, n_threads)
+    yield from _grow(color_map, max_colors)
+
+
+@dataclass(frozen=True)
+class _Rounded:
+    """A palette in the picture's own samples, and what becomes of the distinct colours."""
+
+    palette: Array
+    labels: Array
+    mse: float
+    fit: Fit
+
+
+def _grow(color_map: histogram.ColorMap, max_colors: int) -> Iterator[tuple[int, float]]:
+    """Yield (k, error) for growing k up to `max_colors`, and 0 once every colour has an entry."""
+    n_colors = len(color_map.histogram.colors)
+    points = palette.points_of(color_map.histogram)
+    limit = min(max_colors, n_colors - 1)
+    if limit > 0:
+        yield from palette.grow(color_map.histogram, color_map.keys, points, limit)
+    if n_colors <= max_colors:
+        yield n_colors, 0.0
+
+
+def _reach(color_map: histogram.ColorMap, target: ErrorTarget, options: KMeansOptions) -> _Rounded:
+    """Return the smallest palette found to reach the target, or the largest that is allowed.
+
+    The curve of `_grow` says where about that is. What a search finds there says by how much the
+    curve is off, and a second one settles it, to within a fiftieth of k.
+    """
+    curve: list[tuple[int, float]] = []
+    for k, error in _grow(color_map, target.max_colors):
+        curve.append((k, error))
+        if error <= target.mse * _BEYOND:
+            break
+    off_by = _CURVE_IS_OFF_BY
+    too_few, enough = 0, min(target.max_colors, len(color_map.histogram.colors))
+    best: _Rounded | None = None
+    while best is None or enough - too_few > max(1, enough // 50):
+        k = _read_off(curve, target.mse * off_by)
+        k = min(max(k, too_few + 1), enough if best is None else enough - 1)
+        found = _round(color_map.histogram, _fit(color_map, k, options), options)
+        off_by = _error_at(curve, k) / max(found.mse, _TINY)
+        if found.mse <= target.mse:
+            best, enough = found, k
+            if _read_off(curve, target.mse * off_by) >= k - k // 50:
+                break
+        else:
+            too_few = k
+            if k == enough:  # all that are allowed
+                return found
+            off_by *= _SAFETY
+    return best
+
+
+def _error_at(curve: list[tuple[int, float]], k: int) -> float:
+    """Return the curve's error at `k`, straight lines between its points on logarithmic scales."""
+    ks, errors = zip(*curve, strict=True)
+    logarithms = np.log(np.maximum(errors, _TINY))
+    return float(np.exp(np.interp(math.log(k), np.log(ks), logarithms)))
+
+
+def _read_off(curve: list[tuple[int, float]], error: float) -> int:
+    """Return the least k at which the curve is at most `error`; its last k if there is none."""
+    ks = [k for k, _ in curve]
+    low, high = 1, ks[-1]
+    while low < high:
+        middle = (low + high) // 2
+        if _error_at(curve, middle) <= error:
+            high = middle
+        else:
+            low = middle + 1
+    return low
 
 
 def _fit(color_map: histogram.ColorMap, k: int, options: KMeansOptions) -> Fit:
@@ -109,18 +212,19 @@ def _search(color_map: histogram.ColorMap, k: int, options: KMeansOptions) -> Fi
     )
 
 
-def _round(colors: ColorHistogram, centroids: Array, n_threads: int) -> tuple[Array, Array, float]:
-    """Round the centroids; return the entries in use, sorted, each colour's label, and the MSE."""
+def _round(colors: ColorHistogram, fit: Fit, options: KMeansOptions) -> _Rounded:
+    """Round the centroids; keep the entries in use, sorted, and label each colour by them."""
     pixel_format = colors.pixel_format
-    rounded = np.clip(np.rint(centroids), 0, pixel_format.max_value).astype(pixel_format.dtype)
-    entries = np.unique(rounded, axis=0)
-    labels, distances = palette.assign(colors, entries, n_threads)
+    rounded = np.clip(np.rint(fit.centroids), 0, pixel_format.max_value)
+    entries = np.unique(rounded.astype(pixel_format.dtype), axis=0)
+    labels, distances = palette.assign(colors, entries, options.n_threads)
     used = np.zeros(len(entries), np.bool_)
     used[labels] = True
     if not used.all():
         labels = (np.cumsum(used) - 1).astype(np.int32)[labels]
         entries = entries[used]
-    return entries, labels, float(distances.astype(np.float64) @ colors.counts) / colors.n_pixels
+    mse = float(distances.astype(np.float64) @ colors.counts) / colors.n_pixels
+    return _Rounded(entries, labels, mse, fit)
 
 
 @contextmanager

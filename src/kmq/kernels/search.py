@@ -188,10 +188,8 @@ def assign_blocks(
                 block_distances[i] = distances[i]
 
 
-@inlined
-def _sum_blocks(
-    channels, columns, weights, first, last, low, high, centroids, k, buffers, out_sums
-):
+@kernel
+def sum_blocks(channels, columns, weights, first, last, low, high, centroids, k, buffers, out_sums):
     """Add weight · (x, 1) of each point of the blocks to the row of its nearest centroid.
 
     Neighbours in Morton order mostly share their centroid: a run of them is added up in registers,
@@ -246,13 +244,7 @@ def _sum_blocks(
 
 
 @kernel
-def sum_blocks(channels, columns, weights, first, last, low, high, centroids, k, buffers, out_sums):
-    """Do `_sum_blocks`, for callers that are not kernels."""
-    _sum_blocks(channels, columns, weights, first, last, low, high, centroids, k, buffers, out_sums)
-
-
-@inlined
-def _move(channels, sums, k, momentum, centroids, velocity):
+def move(channels, sums, k, momentum, centroids, velocity):
     """Move each centroid towards the mean of its points, on top of what is left of its last move.
 
     Return Σ |sum|² / weight: the inertia with the means, taken from Σ weight · |x|².
@@ -269,12 +261,6 @@ def _move(channels, sums, k, momentum, centroids, velocity):
     return explained
 
 
-@kernel
-def move(channels, sums, k, momentum, centroids, velocity):
-    """Do `_move`, for callers that are not kernels."""
-    return _move(channels, sums, k, momentum, centroids, velocity)
-
-
 @inlined
 def _means(channels, sums, k, out_centroids):
     for j in range(k):
@@ -284,8 +270,8 @@ def _means(channels, sums, k, out_centroids):
                 out_centroids[j, c] = sums[j, c] / weight
 
 
-@inlined
-def _lloyd(
+@kernel
+def lloyd(
     channels, columns, weights, low, high, k, max_rounds, patience, total, momentum, buffers, sums,
     centroids, velocity,
 ):  # fmt: skip
@@ -297,7 +283,7 @@ def _lloyd(
     before = -np.inf
     for _ in range(max_rounds):
         _clear(sums, k)
-        _sum_blocks(
+        sum_blocks(
             channels,
             columns,
             weights,
@@ -310,7 +296,7 @@ def _lloyd(
             buffers,
             sums,
         )
-        explained = _move(channels, sums, k, momentum, centroids, velocity)
+        explained = move(channels, sums, k, momentum, centroids, velocity)
         if explained < before:  # overshot: go on without momentum
             _clear(velocity, k)
         elif explained - before <= patience * (total - explained):
@@ -319,8 +305,8 @@ def _lloyd(
     _means(channels, sums, k, centroids)
 
 
-@inlined
-def _measure(
+@kernel
+def measure(
     channels, columns, weights, low, high, centroids, k, buffers, seconds, out_labels,
     out_losses, out_squares, out_sums,
 ):  # fmt: skip
@@ -366,8 +352,8 @@ def _measure(
     return inertia
 
 
-@inlined
-def _split(channels, columns, weights, labels, k, n_new, squares, sums, axes, halves, gains, out):
+@kernel
+def split(channels, columns, weights, labels, k, n_new, squares, sums, axes, halves, gains, out):
     """Cut the clusters that gain most in two, at the mean of the channel of largest variance.
 
     Write the means of the halves in place of the cluster's centroid in `out` and after the k there
@@ -444,7 +430,7 @@ def _drop(channels, k, n_gone, losses, gone, kept, out):
 @kernel
 def breathe(
     channels, columns, weights, low, high, k, breath, start_rounds, rounds, patience, total,
-    momentum, buffers, seconds, labels, gains, losses, squares, sums, axes, halves, gone, kept,
+    momentum, buffers, seconds, labels, losses, squares, sums, axes, halves, gains, gone, kept,
     velocity, centroids, out_centroids,
 ):  # fmt: skip
     """Improve k centroids by breathing k-means (Fritzke 2020) and return the inertia.
@@ -461,11 +447,11 @@ def breathe(
     restored = False
     rounds_now = start_rounds
     while True:  # one place each for rounds and measure: they are most of what is compiled
-        _lloyd(
+        lloyd(
             channels, columns, weights, low, high, k + added, rounds_now, patience, total,
             momentum, buffers, sums, centroids, velocity,
         )  # fmt: skip
-        now = _measure(
+        now = measure(
             channels, columns, weights, low, high, centroids, k + added, buffers, seconds, labels,
             losses, squares, sums,
         )  # fmt: skip
@@ -488,7 +474,7 @@ def breathe(
         restored = False
         if breath == 0:
             break
-        added = _split(
+        added = split(
             channels, columns, weights, labels, k, breath, squares, sums, axes, halves, gains,
             centroids,
         )  # fmt: skip
