@@ -1,8 +1,8 @@
 """Coding of index maps, method "rank": guesses from the neighbourhood, static tables, rANS.
 
 The rules are those of FORMAT.md, section "Method 1: rank". Encoder and decoder walk the pixels in
-the same order and share what they derive from the pixels so far: `_context`, `_learn`,
-`_neighbourhood` and the lists of `_promote`. Integers only, all below 2^53.
+the same order and share what they derive from the pixels so far: keys, guess, contexts, what slots
+learn and how lists change. Integers only, all below 2^53.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import numpy as np
 from kmq.kernels._jit import inlined, kernel
 
 GUESS, WEST, NORTH, NORTHEAST, NORTHWEST, MISS = range(6)
-FIRST_SYMBOLS = 6
 """What a pixel can be: the guess, one of four neighbours, or none of them."""
 
 FIRST_BITS = 14

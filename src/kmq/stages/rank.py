@@ -68,12 +68,7 @@ class _Alphabet:
         nodes = np.empty((2 * self.max_leaves, 2), np.int64)
         tables = np.empty((self.max_leaves, self.n_symbols), np.int64)
         n_nodes = kernels.grow_tree(
-            counts,
-            self.radices,
-            _logarithms(),
-            self.price * _UNIT,
-            nodes,
-            tables,
+            counts, self.radices, _logarithms(), self.price * _UNIT, nodes, tables
         )
         return int(
             kernels.write_tables(
@@ -123,6 +118,8 @@ class RankCoder:
         """Code (rows, width) uint8 indices, C order."""
         from kmq.kernels import rank as kernels
 
+        indices = indices.view()
+        indices.flags.writeable = False  # as those of images are: one kernel for both
         first = np.empty(indices.size, np.uint32)
         second = np.empty(indices.size, np.uint16)
         first_counts, second_counts = self._first.counts(), self._second.counts()
