@@ -223,7 +223,7 @@ def _round(colors: ColorHistogram, fit: Fit, options: KMeansOptions) -> _Rounded
     if not used.all():
         labels = (np.cumsum(used) - 1).astype(np.int32)[labels]
         entries = entries[used]
-    mse = float(distances.astype(np.float64) @ colors.counts) / colors.n_pixels
+    mse = float((distances.astype(np.float64) * colors.counts).sum()) / colors.n_pixels
     return _Rounded(entries, labels, mse, fit)
 
 

@@ -42,6 +42,28 @@ def bound_blocks(columns, block_size, out_low, out_high):
             out_high[block, c] = high
 
 
+@kernel
+def moments(columns, weights, lanes, out_sums, out_squares):
+    """Write Σ weight · x and Σ weight · x² of each channel; `lanes` (2, LANES) float64 is scratch.
+
+    The lanes are added in an order that no library or machine changes.
+    """
+    for c in range(columns.shape[0]):
+        for lane in range(LANES):
+            lanes[0, lane] = lanes[1, lane] = 0.0
+        for start in range(0, weights.size, LANES):
+            column = columns[c, start : start + LANES]
+            column_weights = weights[start : start + LANES]
+            for lane in range(column.size):
+                product = column_weights[lane] * column[lane]
+                lanes[0, lane] += product
+                lanes[1, lane] += product * column[lane]
+        out_sums[c] = out_squares[c] = 0.0
+        for lane in range(LANES):
+            out_sums[c] += lanes[0, lane]
+            out_squares[c] += lanes[1, lane]
+
+
 @inlined
 def _clear(rows, k):
     """Zero the first k rows (a slice assignment takes ten times as long to compile)."""

@@ -168,9 +168,10 @@ def start_centroids(points: Array, weights: Array, k: int, init: str, seed: int)
 
 def mean_variance(points: Array, weights: Array) -> float:
     """Return the weighted variance of each channel, averaged over the channels."""
-    total = weights.sum()
-    mean = weights @ points / total
-    return float((weights @ np.square(points - mean)).mean() / total)
+    # Sums, not matrix products: those of a BLAS depend on the machine.
+    total, column = weights.sum(), weights[:, None]
+    mean = (column * points).sum(axis=0) / total
+    return float((column * np.square(points - mean)).sum(axis=0).mean() / total)
 
 
 def _random_start(points: Array, weights: Array, k: int, seed: int) -> Array:

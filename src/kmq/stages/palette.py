@@ -114,17 +114,29 @@ class Points:
         return self.channels, self.columns, self.weights, self.low, self.high
 
     @cached_property
+    def total_weight(self) -> float:
+        """Σ weight."""
+        return float(self.weights.sum())
+
+    @cached_property
+    def moments(self) -> tuple[Array, Array]:
+        """Σ weight · x and Σ weight · x² of each channel."""
+        from kmq.kernels.search import LANES, moments
+
+        sums, squares = np.empty(len(self.columns)), np.empty(len(self.columns))
+        moments(self.columns, self.weights, np.empty((2, LANES)), sums, squares)
+        return sums, squares
+
+    @property
     def squares(self) -> float:
         """Σ weight · |x|²."""
-        return float((np.square(self.columns, dtype=np.float64) @ self.weights).sum())
+        return float(self.moments[1].sum())
 
     @property
     def mean_variance(self) -> float:
         """The variance of each channel, averaged over the channels."""
-        total = self.weights.sum()
-        means = self.columns @ self.weights / total
-        squares = np.square(self.columns - means[:, None]) @ self.weights
-        return float(squares.mean() / total)
+        sums, squares = self.moments
+        return float((squares / self.total_weight - (sums / self.total_weight) ** 2).mean())
 
 
 def points_of(histogram: ColorHistogram) -> Points:
@@ -169,7 +181,7 @@ def grow(
     from kmq.kernels.search import lloyd, measure, split
 
     k, n_pixels = 1, histogram.n_pixels
-    centroids = (colors.columns @ colors.weights / n_pixels)[None]
+    centroids = (colors.moments[0] / n_pixels)[None]
     while True:
         n_new = min(max(1, k // 4), max_colors - k)
         bins = bins_of(histogram, keys, colors, k + n_new, _GROWTH)

@@ -1,0 +1,175 @@
+"""Searching for palettes: few centroids compared, but the same labels; and better optima."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import naive
+from kmq.model import ColorHistogram, PixelFormat
+from kmq.stages import clustering, histogram, palette
+
+FORMATS = [
+    PixelFormat.GREY8,
+    PixelFormat.GREY8_ALPHA,
+    PixelFormat.RGB24,
+    PixelFormat.RGBA32,
+    PixelFormat.GREY16,
+    PixelFormat.RGB48,
+    PixelFormat.RGBA64,
+]
+
+
+def clouds(pixel_format, seed, shape=(60, 70), n_clouds=7):
+    """A picture whose colours lie in a few clouds, as those of pictures do."""
+    random = np.random.RandomState(seed)
+    middles = random.uniform(0, pixel_format.max_value, (n_clouds, pixel_format.channels))
+    which = random.randint(n_clouds, size=shape)
+    spread = pixel_format.max_value / 20
+    samples = middles[which] + random.normal(0, spread, (*shape, pixel_format.channels))
+    return np.clip(np.rint(samples), 0, pixel_format.max_value).astype(pixel_format.dtype)
+
+
+def color_map(pixel_format, seed, **options):
+    return histogram.map_colors(clouds(pixel_format, seed, **options), pixel_format, 1)
+
+
+@pytest.mark.parametrize("pixel_format", FORMATS)
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 2**20), k=st.integers(1, 90), near=st.booleans())
+def test_few_candidates_give_the_labels_of_all(pixel_format, seed, k, near):
+    colors = color_map(pixel_format, seed, shape=(30, 40)).histogram
+    random = np.random.RandomState(seed)
+    if near:  # on the colours themselves, twice some of them: many ties and distances of 0
+        entries = colors.colors[random.randint(len(colors.colors), size=k)]
+    else:
+        entries = random.randint(0, pixel_format.max_value, (k, pixel_format.channels))
+    labels, distances = palette.assign(colors, entries.astype(pixel_format.dtype), 2)
+    rows = colors.colors.astype(np.float32)
+    plain, plain_distances = np.empty(len(rows), np.int32), np.empty(len(rows), np.float32)
+    clustering.nearest(rows, entries.astype(np.float64), 1, plain, plain_distances)
+    np.testing.assert_array_equal(labels, plain)
+    np.testing.assert_array_equal(distances, plain_distances)
+
+
+@pytest.mark.parametrize("pixel_format", [PixelFormat.GREY8, PixelFormat.RGB24])
+def test_labels_are_those_of_the_naive_twin(pixel_format):
+    colors = color_map(pixel_format, 1).histogram
+    entries = np.unique(colors.colors[::17], axis=0)
+    labels, distances = palette.assign(colors, entries, 1)
+    naive_labels, naive_distances = naive.nearest(colors.colors, entries)
+    np.testing.assert_array_equal(labels, naive_labels)
+    np.testing.assert_array_equal(distances, naive_distances)
+
+
+@pytest.mark.parametrize("pixel_format", FORMATS)
+def test_bins_are_the_colours_of_cubes(pixel_format):
+    found = color_map(pixel_format, 3)
+    colors = palette.points_of(found.histogram)
+    effort = palette.Effort(40, 1, 1, 16, 20, 3, 2e-3, 5)
+    bins = palette.bins_of(found.histogram, found.keys, colors, 4, effort)
+    assert len(bins.weights) >= 40
+    assert bins.weights.sum() == found.histogram.counts.sum()
+    for level in range(pixel_format.depth + 1):
+        cubes = {}
+        for color, count in zip(found.histogram.colors, found.histogram.counts, strict=True):
+            cubes.setdefault(tuple(color.astype(int) >> level), []).append((color, count))
+        if len(cubes) == len(bins.weights):
+            break
+    else:
+        pytest.fail("no side of cubes has as many bins")
+    expected = sorted(
+        tuple(np.average([c for c, _ in cube], axis=0, weights=[n for _, n in cube]))
+        for cube in cubes.values()
+    )
+    np.testing.assert_allclose(sorted(map(tuple, bins.columns.T)), expected, rtol=1e-5)
+
+
+def test_moments_are_the_sums():
+    colors = palette.points_of(color_map(PixelFormat.RGB24, 4).histogram)
+    sums, squares = colors.moments
+    np.testing.assert_allclose(sums, (colors.columns * colors.weights).sum(axis=1))
+    np.testing.assert_allclose(squares, (colors.columns.astype(float) ** 2 * colors.weights).sum(1))
+    variances = [np.cov(c, fweights=colors.weights.astype(int), ddof=0) for c in colors.columns]
+    assert colors.mean_variance == pytest.approx(np.mean(variances))
+
+
+def inertia(colors: ColorHistogram, centroids):
+    return naive.inertia(colors.colors, centroids, colors.counts)
+
+
+@pytest.mark.parametrize("pixel_format", FORMATS)
+@pytest.mark.parametrize("k", [1, 2, 5, 24])
+def test_search_is_no_worse_than_plain_k_means(pixel_format, k):
+    found = color_map(pixel_format, 5, n_clouds=9)
+    effort = palette.EFFORTS["balanced"]
+    colors = palette.points_of(found.histogram)
+    rows = np.ascontiguousarray(colors.columns.T)
+    start = clustering.start_centroids(rows, colors.weights, k, "var-part", 0)
+    searched = palette.search(colors, [start], effort, 1)
+    plain = naive.lloyd(rows, colors.weights, start, 60)
+    assert searched.shape == (k, pixel_format.channels)
+    # Another optimum may be a little worse, but not much.
+    assert inertia(found.histogram, searched) <= 1.01 * inertia(found.histogram, plain)
+
+
+def test_search_leaves_a_bad_optimum():
+    # Two far pairs of clouds, and both centroids of one pair at the other.
+    samples = np.array([0, 10, 200, 210], np.uint8)[:, None].repeat(50, axis=1)[..., None]
+    found = histogram.map_colors(samples, PixelFormat.GREY8, 1)
+    colors = palette.points_of(found.histogram)
+    bad = np.array([[5.0], [200.0], [208.0], [210.0]])
+    searched = palette.search(colors, [bad], palette.EFFORTS["balanced"], 1)
+    assert inertia(found.histogram, searched) == 0
+
+
+def test_the_best_of_the_starts_is_kept():
+    found = color_map(PixelFormat.RGB24, 6)
+    colors = palette.points_of(found.histogram)
+    rows = np.ascontiguousarray(colors.columns.T)
+    starts = [
+        clustering.start_centroids(rows, colors.weights, 6, "random", seed) for seed in range(4)
+    ]
+    effort = palette.EFFORTS["fast"]
+    alone = [
+        inertia(found.histogram, palette.search(colors, [start], effort, 1)) for start in starts
+    ]
+    together = palette.search(colors, starts, effort, 2)
+    assert inertia(found.histogram, together) == pytest.approx(min(alone))
+
+
+def test_settling_to_nothing_ends_on_the_means():
+    found = color_map(PixelFormat.RGB24, 7)
+    colors = palette.points_of(found.histogram)
+    rows = np.ascontiguousarray(colors.columns.T)
+    start = clustering.start_centroids(rows, colors.weights, 12, "var-part", 0)
+    settled = palette.settle(
+        colors,
+        start,
+        max_iter=None,
+        tol=0.0,
+        effort=palette.EFFORTS["fast"],
+        n_threads=2,
+        progress=None,
+    )
+    assert settled.converged
+    labels, _ = naive.nearest(rows, settled.centroids)
+    means = naive.means(rows, labels, 12, colors.weights)
+    np.testing.assert_allclose(settled.centroids, means, rtol=1e-12)
+
+
+def test_growing_yields_falling_errors_near_those_of_a_search():
+    found = color_map(PixelFormat.RGB24, 8, n_clouds=20)
+    colors = palette.points_of(found.histogram)
+    curve = list(palette.grow(found.histogram, found.keys, colors, 40))
+    ks = [k for k, _ in curve]
+    errors = [error for _, error in curve]
+    assert ks[:4] == [1, 2, 3, 4]
+    assert ks[-1] == 40
+    assert ks == sorted(set(ks))
+    assert errors == sorted(errors, reverse=True)
+    rows = np.ascontiguousarray(colors.columns.T)
+    start = clustering.start_centroids(rows, colors.weights, 40, "var-part", 0)
+    searched = palette.search(colors, [start], palette.EFFORTS["balanced"], 1)
+    best = inertia(found.histogram, searched) / found.histogram.n_pixels
+    assert 0.999 * best < errors[-1] < 1.1 * best
