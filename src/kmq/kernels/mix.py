@@ -49,6 +49,9 @@ LONGEST_RUN = 31
 WEIGHT_LIMIT = 6_815_744
 """6.5 in 2^-20: (14 · REACH + 256) · (WEIGHT_LIMIT >> 7), the most a sum can be, is below 2^31."""
 
+HURRY = 32_768
+"""Pixels, about, during which weights learn twice as fast."""
+
 BLEND_LIMIT = 1 << 23
 DENSE_LIMIT = 255
 """Most that the count of a dense slot can be; of a hashed one it is 15."""
@@ -397,6 +400,7 @@ def code_strip(
 
     painted = np.int64(-1)
     for y in range(height):
+        pace = 11 if y * width < HURRY else 12
         for x in range(width):
             # The neighbours; those that do not exist are replaced by nearer ones.
             if y > 0:
@@ -435,10 +439,10 @@ def code_strip(
             wide = _hash(_hash(_hash(near, nne), nww), nee)
             keys[0] = _hash(3, w)
             keys[1] = _hash(4, n)
-            keys[2] = _hash(key, w)
+            keys[2] = _hash(_hash(key, nee), w)
             keys[3] = _hash(_hash(near, ww), w)
-            keys[4] = _hash(_hash(_hash(5, n), nn), nne)
-            keys[5] = _hash(_hash(_hash(6, nw), ww), w)
+            keys[4] = _hash(_hash(_hash(_hash(5, n), nn), nne), ne)
+            keys[5] = _hash(_hash(_hash(_hash(6, nw), ww), nww), w)
             keys[6] = _hash(_hash(key, nee), 7)
             wide = _hash(_hash(wide, ww), w)
             widest = _hash(_hash(_hash(_hash(wide, nnw), nwww), nnee), nnn)
@@ -575,7 +579,7 @@ def code_strip(
                 # Learning.
                 for number in range(N_SETS):
                     error = bit * 65535 - np.int64(squash[opinions[number] + REACH])
-                    _train(logits, weights, sets[number], error, 12)
+                    _train(logits, weights, sets[number], error, pace)
                 error = bit * 65535 - chance
                 for number in range(N_SETS):
                     share = blend[stage, number] + ((opinions[number] * error + 2048) >> 12)
