@@ -164,6 +164,21 @@ def test_to_array_looks_every_pixel_up(pixel_format):
             assert np.array_equal(array[row, column], color[0] if grey else color)
 
 
+def test_lost_rows_are_told():
+    image = small(lost=[(0, np.int64(1)), (1, 2)])
+    assert image.lost == ((0, 1), (1, 2))
+    assert repr(image).endswith("3 colours, 2 rows lost>")
+    assert image != small()
+
+
+@pytest.mark.parametrize(
+    "lost", [[(0, 0)], [(-1, 2)], [(1, 3)], [(1, 2), (0, 1)], [(0, 2), (1, 2)]]
+)
+def test_lost_rows_are_bands_within_the_picture(lost):
+    with pytest.raises(InputError, match="within the picture's 2"):
+        small(lost=lost)
+
+
 def test_equality_is_of_what_is_shown():
     image = small()
     assert image == small()

@@ -8,6 +8,8 @@
     │   ├── NewerFormatError                   sound, but this version cannot decode it
     │   └── LimitError                         sound so far, but larger than the limits allow
     └── MissingExtraError  (also ImportError)  an optional package is not installed
+
+    SalvageWarning         (a UserWarning)     a damaged file was read, and some of it is lost
 """
 
 from __future__ import annotations
@@ -51,6 +53,10 @@ class LimitError(FormatError):
 
 class MissingExtraError(KmqError, ImportError):
     """An optional package is needed; the message names the extra that installs it."""
+
+
+class SalvageWarning(UserWarning):
+    """A damaged ``.kmq`` file was read with ``on_error="salvage"``; the message says what is lost."""
 
 
 @contextmanager

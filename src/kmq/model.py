@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -141,9 +142,12 @@ class IndexedImage:
         pixel_format: what the picture was.
         metadata: colour profile, EXIF and the like.
         report: what `quantize` did, or None for an image that was read or built by hand.
+        lost: (first row, row after the last) of each band of rows that was lost to damage when
+            the file was read, top to bottom; their indices are 0. Files do not store it. Empty for
+            a whole image.
 
     Raises:
-        InputError: a shape, dtype or index does not fit the above.
+        InputError: a shape, dtype, index or band of rows does not fit the above.
         TypeError: palette or indices are not arrays, or pixel_format is not a PixelFormat.
     """
 
@@ -152,6 +156,7 @@ class IndexedImage:
     pixel_format: PixelFormat
     metadata: Metadata = Metadata()
     report: Report | None = None
+    lost: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
         """Check palette and indices against each other and make them read-only."""
@@ -161,6 +166,7 @@ class IndexedImage:
             )
         object.__setattr__(self, "palette", _checked_palette(self.palette, self.pixel_format))
         object.__setattr__(self, "indices", _checked_indices(self.indices, len(self.palette)))
+        object.__setattr__(self, "lost", _checked_lost(self.lost, self.height))
 
     @property
     def height(self) -> int:
@@ -178,7 +184,7 @@ class IndexedImage:
         return len(self.palette)
 
     def __eq__(self, other: object) -> bool:
-        """Same pixel format, palette, indices and metadata; the report does not count."""
+        """Same pixel format, palette, indices, metadata and lost rows, whatever the report."""
         if not isinstance(other, IndexedImage):
             return NotImplemented
         return (
@@ -186,15 +192,17 @@ class IndexedImage:
             and np.array_equal(self.palette, other.palette)
             and np.array_equal(self.indices, other.indices)
             and self.metadata == other.metadata
+            and self.lost == other.lost
         )
 
     __hash__ = None  # type: ignore[assignment]  # holds arrays; equal images need not share them
 
     def __repr__(self) -> str:
-        """One line: size, format, colours."""
+        """One line: size, format, colours, and how many rows are lost if any are."""
+        n_lost = sum(end - first for first, end in self.lost)
         return (
             f"<kmq.IndexedImage {self.width}x{self.height} {self.pixel_format.label}, "
-            f"{self.n_colors} colours>"
+            f"{self.n_colors} colours{f', {n_lost} rows lost' if n_lost else ''}>"
         )
 
     def to_array(self) -> np.ndarray[Any, Any]:
@@ -395,6 +403,19 @@ def _checked_indices(indices: Any, n_colors: int) -> np.ndarray[Any, Any]:
     if largest >= n_colors:
         raise InputError(f"an index is {largest}; the palette has {n_colors} colours, from 0")
     return _read_only(indices, index_dtype(n_colors))
+
+
+def _checked_lost(lost: Any, height: int) -> tuple[tuple[int, int], ...]:
+    bands = tuple((operator.index(first), operator.index(end)) for first, end in lost)
+    below = 0
+    for first, end in bands:
+        if not below <= first < end <= height:
+            raise InputError(
+                f"lost is {bands}; it must be bands of rows, (first, row after the last), "
+                f"top to bottom within the picture's {height}"
+            )
+        below = end
+    return bands
 
 
 def _read_only(array: np.ndarray[Any, Any], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
