@@ -56,7 +56,7 @@ class MissingExtraError(KmqError, ImportError):
 
 
 class SalvageWarning(UserWarning):
-    """A damaged ``.kmq`` file was read with ``on_error="salvage"``; the message says what is lost."""
+    """A damaged ``.kmq`` file was read on request; the message says what of it is lost."""
 
 
 @contextmanager

@@ -185,14 +185,14 @@ def info(source: Source, *, limits: Limits | None = None) -> FileInfo:
     limits = _checked_limits(limits)
     with _opened(source) as stream:
         contents = container.unpack_file(stream, limits, skip_strips=True)
-    header = contents.header
+    header = contents.front.header
     return FileInfo(
         version=container.VERSION,
         pixel_format=header.pixel_format,
         height=header.height,
         width=header.width,
-        palette=_palette(contents),
-        metadata=contents.metadata,
+        palette=_palette(contents.front),
+        metadata=contents.front.metadata,
         strip_height=header.strip_height,
         strips=contents.strips,
         chunks=contents.chunks,
@@ -237,17 +237,18 @@ def _encoded(
 
 def _decoded(stream: BinaryIO, limits: Limits, n_threads: int) -> IndexedImage:
     contents = container.unpack_file(stream, limits)
-    palette = _palette(contents)
+    header = contents.front.header
+    palette = _palette(contents.front)
     indices = coding.decode_strips(
-        contents.strips, contents.payloads, palette, contents.header.width, n_threads
+        contents.strips, contents.payloads, palette, header.width, n_threads
     )
-    return IndexedImage(palette, indices, contents.header.pixel_format, contents.metadata)
+    return IndexedImage(palette, indices, header.pixel_format, contents.front.metadata)
 
 
-def _palette(contents: container.Contents) -> np.ndarray[Any, Any]:
-    header = contents.header
-    with located(contents.palette.letter, contents.palette.offset):
-        return coding.decode_palette(contents.palette.payload, header.n_colors, header.pixel_format)
+def _palette(front: container.Front) -> np.ndarray[Any, Any]:
+    header, chunk = front.header, front.palette
+    with located(chunk.letter, chunk.offset):
+        return coding.decode_palette(chunk.payload, header.n_colors, header.pixel_format)
 
 
 def _checked_strip_height(strip_height: int, height: int) -> int:

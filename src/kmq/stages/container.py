@@ -29,15 +29,15 @@ VERSION = 1
 MAX_VARINT = 2**31 - 1
 MAX_ANCILLARY = 65_536  # bounds what small chunks cost in memory
 
-_LETTERS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
-_CRITICAL = "HPTSE"
+LETTERS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
+CRITICAL = "HPTSE"
 _KNOWN_ANCILLARY = "iexdt"
 _DPI_UNITS = 10_000
 _TEXT_PLAIN, _TEXT_DEFLATED = 0, 1
-_STRIP_HEAD = 5  # bytes of method and checksum
+STRIP_HEAD = 5  # bytes of method and checksum
 _BLOCK = 1 << 20  # bytes read at a time, so that memory follows the file and not its promises
 _FORMAT_OF_CODE = {pixel_format.code: pixel_format for pixel_format in PixelFormat}
-_NEWER = "this file needs a newer kmq"
+NEWER = "this file needs a newer kmq"
 _TEXT_MODE = "was changed on its way, as a transfer in text mode does; copy it in binary mode"
 
 
@@ -80,22 +80,35 @@ class Chunk:
 
 
 @dataclass(frozen=True)
-class Contents:
-    """A file taken apart, palette and strips still coded.
+class Front:
+    """What stands before the strips, the palette still coded.
 
     Attributes:
         header: what chunk H says.
         palette: chunk P.
         metadata: what the ancillary chunks say.
+        lengths: bytes of each strip's chunk as chunk T has them; empty for a single strip.
+    """
+
+    header: Header
+    palette: Chunk
+    metadata: Metadata
+    lengths: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Contents:
+    """A file taken apart, palette and strips still coded.
+
+    Attributes:
+        front: what stands before the strips.
         strips: where the strips are.
         payloads: payload of each strip, or only its first byte where strips were skipped.
         chunks: all chunks in file order.
         file_size: bytes from the signature through chunk E.
     """
 
-    header: Header
-    palette: Chunk
-    metadata: Metadata
+    front: Front
     strips: tuple[StripInfo, ...]
     payloads: tuple[bytes, ...]
     chunks: tuple[ChunkInfo, ...]
@@ -211,38 +224,59 @@ def unpack_file(stream: BinaryIO, limits: Limits, *, skip_strips: bool = False) 
         FormatError: the file is damaged, needs a newer kmq or exceeds the limits.
         TypeError: the stream gives something else than bytes.
     """
-    reader = _ChunkReader(stream)
-    reader.read_signature()
-    header = _unpack_header(reader.take_only("H"), limits)
-    palette = reader.take_only("P")
-    metadata = _read_metadata(reader, limits)
-    lengths = []
-    if header.n_strips > 1:
-        lengths = _unpack_strip_table(reader.take_only("T"), header.n_strips)
-    strips, payloads = [], []
-    for number in range(header.n_strips):
-        row, height = header.strip_rows(number)
-        length = reader.peek().length
-        chunk = reader.take_strip(skip_strips)
-        size = reader.offset - chunk.offset
-        if length < _STRIP_HEAD:
-            raise _at(chunk, f"a strip of {length} bytes cannot hold its method and checksum")
-        if lengths and size != lengths[number]:
-            raise _at(chunk, f"the strip has {size} bytes; chunk 'T' says {lengths[number]}")
-        strips.append(StripInfo(row, height, chunk.offset, length, chunk.payload[0]))
-        payloads.append(chunk.payload)
+    reader = ChunkReader(stream)
+    front = unpack_front(reader, limits)
+    strips, payloads = take_strips(reader, front, range(front.header.n_strips), skip=skip_strips)
     end = reader.take_only("E")
     if end.payload:
-        raise _at(end, "the payload of the last chunk is not empty")
-    return Contents(
-        header,
-        palette,
-        metadata,
-        tuple(strips),
-        tuple(payloads),
-        tuple(reader.chunks),
-        reader.offset,
-    )
+        raise at(end, "the payload of the last chunk is not empty")
+    return Contents(front, strips, payloads, tuple(reader.chunks), reader.offset)
+
+
+def unpack_front(reader: ChunkReader, limits: Limits) -> Front:
+    """Read from the signature up to the first strip.
+
+    Raises:
+        FormatError: the file is damaged, needs a newer kmq or exceeds the limits.
+        TypeError: the stream gives something else than bytes.
+    """
+    reader.read_signature()
+    header = unpack_header(reader.take_only("H"), limits)
+    palette = reader.take_only("P")
+    metadata = _read_metadata(reader, limits)
+    lengths: tuple[int, ...] = ()
+    if header.n_strips > 1:
+        lengths = unpack_strip_table(reader.take_only("T"), header.n_strips)
+    return Front(header, palette, metadata, lengths)
+
+
+def take_strips(
+    reader: ChunkReader, front: Front, numbers: range, *, skip: bool = False
+) -> tuple[tuple[StripInfo, ...], tuple[bytes, ...]]:
+    """Return where the strips of these numbers are, and their payloads.
+
+    The reader stands where `unpack_front` left it. The strips before are passed over as the strip
+    table has them, by seeking where the stream can. With `skip` payloads are, too, but for their
+    first byte.
+
+    Raises:
+        FormatError: a strip is damaged or not where the strip table has it.
+    """
+    if numbers.start > 0:
+        reader.pass_over(sum(front.lengths[: numbers.start]), "S")
+    strips, payloads = [], []
+    for number in numbers:
+        length = reader.peek().length
+        chunk = reader.take_strip(skip)
+        size = reader.offset - chunk.offset
+        if length < STRIP_HEAD:
+            raise at(chunk, f"a strip of {length} bytes cannot hold its method and checksum")
+        if front.lengths and size != front.lengths[number]:
+            raise at(chunk, f"the strip has {size} bytes; chunk 'T' says {front.lengths[number]}")
+        row, height = front.header.strip_rows(number)
+        strips.append(StripInfo(row, height, chunk.offset, length, chunk.payload[0]))
+        payloads.append(chunk.payload)
+    return tuple(strips), tuple(payloads)
 
 
 def unpack_varint(payload: bytes, position: int) -> tuple[int, int]:
@@ -263,7 +297,8 @@ def unpack_varint(payload: bytes, position: int) -> tuple[int, int]:
     raise FormatError("a number does not end")
 
 
-def _at(chunk: Chunk, message: str, kind: type[FormatError] = FormatError) -> FormatError:
+def at(chunk: Chunk, message: str, kind: type[FormatError] = FormatError) -> FormatError:
+    """Return an error that says where the chunk is."""
     return kind(message, chunk=chunk.letter, offset=chunk.offset)
 
 
@@ -277,7 +312,7 @@ class _Head:
     stored: bytes
 
 
-class _ChunkReader:
+class ChunkReader:
     """Takes chunks off a stream; `offset` counts the bytes taken, signature included."""
 
     def __init__(self, stream: BinaryIO):
@@ -313,7 +348,7 @@ class _ChunkReader:
         crc = self._take(4, head.letter, head.offset)
         chunk = Chunk(head.letter, head.offset, payload)
         if zlib.crc32(payload, zlib.crc32(head.stored)) != int.from_bytes(crc, "little"):
-            raise _at(chunk, "the chunk is damaged: its CRC does not agree")
+            raise at(chunk, "the chunk is damaged: its CRC does not agree")
         self._head = None
         return chunk
 
@@ -324,9 +359,9 @@ class _ChunkReader:
         chunk = self.take()
         if chunk.letter == letter:
             return chunk
-        if chunk.letter.isupper() and chunk.letter not in _CRITICAL:
-            raise _at(chunk, f"{_NEWER}: it has a critical chunk unknown here", NewerFormatError)
-        raise _at(chunk, f"chunk {chunk.letter!r} stands where {letter!r} belongs")
+        if chunk.letter.isupper() and chunk.letter not in CRITICAL:
+            raise at(chunk, f"{NEWER}: it has a critical chunk unknown here", NewerFormatError)
+        raise at(chunk, f"chunk {chunk.letter!r} stands where {letter!r} belongs")
 
     def take_strip(self, skip: bool) -> Chunk:
         """Take the next chunk, which must be a strip; with `skip`, only its first byte."""
@@ -334,7 +369,7 @@ class _ChunkReader:
         if head.letter != "S" or not skip or head.length < 1:
             return self.take_only("S")
         method = self._take(1, head.letter, head.offset)
-        self._skip(head.length - 1 + 4 - 1, head)
+        self.pass_over(head.length - 1 + 4 - 1, head.letter)
         self._take(1, head.letter, head.offset)  # shows a file that ends in what was skipped
         self._head = None
         return Chunk(head.letter, head.offset, method)
@@ -344,7 +379,7 @@ class _ChunkReader:
         stored = self._take_up_to(1)
         if not stored:
             raise FormatError("the file ends before its last chunk, 'E'", offset=offset)
-        if stored[0] not in _LETTERS:
+        if stored[0] not in LETTERS:
             raise FormatError(
                 f"byte {stored[0]:#04x} stands where the letter of a chunk belongs", offset=offset
             )
@@ -355,14 +390,16 @@ class _ChunkReader:
             length, _ = unpack_varint(stored, 1)
         return _Head(letter, offset, length, stored)
 
-    def _skip(self, count: int, head: _Head) -> None:
+    def pass_over(self, count: int, letter: str) -> None:
+        """Leave out bytes of chunks of that letter, by seeking where the stream can."""
         seekable = getattr(self._stream, "seekable", None)
         if seekable is not None and seekable():
             self._stream.seek(count, os.SEEK_CUR)
             self.offset += count
             return
+        offset = self.offset
         while count > 0:
-            count -= len(self._take(min(count, _BLOCK), head.letter, head.offset))
+            count -= len(self._take(min(count, _BLOCK), letter, offset))
 
     def _take(self, count: int, letter: str, offset: int) -> bytes:
         taken = self._take_up_to(count)
@@ -388,11 +425,12 @@ class _ChunkReader:
         return b"".join(blocks)
 
 
-def _unpack_header(chunk: Chunk, limits: Limits) -> Header:
+def unpack_header(chunk: Chunk, limits: Limits) -> Header:
+    """Return what chunk H says; raise FormatError if it cannot be or is beyond the limits."""
     with located(chunk.letter, chunk.offset):
         version, position = unpack_varint(chunk.payload, 0)
         if version > VERSION:
-            raise NewerFormatError(f"{_NEWER}: its format has version {version}")
+            raise NewerFormatError(f"{NEWER}: its format has version {version}")
         if version < VERSION:
             raise FormatError(f"the version is {version}; versions start at {VERSION}")
         if position == len(chunk.payload):
@@ -404,9 +442,9 @@ def _unpack_header(chunk: Chunk, limits: Limits) -> Header:
             size, position = unpack_varint(chunk.payload, position)
             sizes.append(size)
         if position < len(chunk.payload):
-            raise NewerFormatError(f"{_NEWER}: its header goes on")
+            raise NewerFormatError(f"{NEWER}: its header goes on")
         if code not in _FORMAT_OF_CODE:
-            raise NewerFormatError(f"{_NEWER}: it has pixel format {code}")
+            raise NewerFormatError(f"{NEWER}: it has pixel format {code}")
         header = Header(_FORMAT_OF_CODE[code], *sizes)
         _check_header(header, limits)
         return header
@@ -430,7 +468,8 @@ def _check_header(header: Header, limits: Limits) -> None:
         )
 
 
-def _unpack_strip_table(chunk: Chunk, n_strips: int) -> list[int]:
+def unpack_strip_table(chunk: Chunk, n_strips: int) -> tuple[int, ...]:
+    """Return the bytes of each strip's chunk; raise FormatError if they are not that many."""
     with located(chunk.letter, chunk.offset):
         lengths, position = [], 0
         for _ in range(n_strips):
@@ -438,42 +477,60 @@ def _unpack_strip_table(chunk: Chunk, n_strips: int) -> list[int]:
             lengths.append(length)
         if position < len(chunk.payload):
             raise FormatError("the strip table goes on after the last strip")
-        return lengths
+        return tuple(lengths)
 
 
-def _read_metadata(reader: _ChunkReader, limits: Limits) -> Metadata:
+def _read_metadata(reader: ChunkReader, limits: Limits) -> Metadata:
     """Take the ancillary chunks and stop before the next critical one."""
-    items: dict[str, Any] = {}
-    text: dict[str, str] = {}
-    extra: list[tuple[str, bytes]] = []
-    left = limits.metadata_bytes
-    count = 0
+    collected = MetadataCollector(limits)
     while (head := reader.peek()).letter.islower():
-        count += 1
         with located(head.letter, head.offset):
-            if count > MAX_ANCILLARY:
-                raise FormatError(f"there are more than {MAX_ANCILLARY} ancillary chunks")
-            if head.length > left:
-                raise LimitError(f"metadata exceeds the limit of {limits.metadata_bytes} bytes")
-            chunk = reader.take()
-            content = _unpack_content(chunk, left)
-            left -= len(content)
-            if chunk.letter == "t":
-                _add_text(text, content)
-            elif chunk.letter not in _KNOWN_ANCILLARY:
-                extra.append((chunk.letter, content))
-            elif chunk.letter in items:
-                raise FormatError(f"there is a second chunk {chunk.letter!r}")
-            else:
-                items[chunk.letter] = _unpack_dpi(content) if chunk.letter == "d" else content
-    return Metadata(
-        icc_profile=items.get("i"),
-        exif=items.get("e"),
-        xmp=items.get("x"),
-        dpi=items.get("d"),
-        text=text,
-        extra=tuple(extra),
-    )
+            collected.expect(head.length)
+            collected.add(reader.take())
+    return collected.metadata()
+
+
+class MetadataCollector:
+    """Puts the contents of ancillary chunks together."""
+
+    def __init__(self, limits: Limits):
+        self._limit = self._left = limits.metadata_bytes
+        self._count = 0
+        self._items: dict[str, Any] = {}
+        self._text: dict[str, str] = {}
+        self._extra: list[tuple[str, bytes]] = []
+
+    def expect(self, length: int) -> None:
+        """Count one more chunk; raise FormatError if it is too large or one too many."""
+        self._count += 1
+        if self._count > MAX_ANCILLARY:
+            raise FormatError(f"there are more than {MAX_ANCILLARY} ancillary chunks")
+        if length > self._left:
+            raise LimitError(f"metadata exceeds the limit of {self._limit} bytes")
+
+    def add(self, chunk: Chunk) -> None:
+        """Take in a chunk that was expected; raise FormatError if it breaks a rule."""
+        content = _unpack_content(chunk, self._left)
+        self._left -= len(content)
+        if chunk.letter == "t":
+            _add_text(self._text, content)
+        elif chunk.letter not in _KNOWN_ANCILLARY:
+            self._extra.append((chunk.letter, content))
+        elif chunk.letter in self._items:
+            raise FormatError(f"there is a second chunk {chunk.letter!r}")
+        else:
+            self._items[chunk.letter] = _unpack_dpi(content) if chunk.letter == "d" else content
+
+    def metadata(self) -> Metadata:
+        """Return what was taken in."""
+        return Metadata(
+            icc_profile=self._items.get("i"),
+            exif=self._items.get("e"),
+            xmp=self._items.get("x"),
+            dpi=self._items.get("d"),
+            text=self._text,
+            extra=tuple(self._extra),
+        )
 
 
 def _unpack_content(chunk: Chunk, limit: int) -> bytes:
