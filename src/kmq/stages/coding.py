@@ -22,6 +22,7 @@ from kmq.threads import run_chunks
 Array = np.ndarray[Any, Any]
 
 _BLOCK = 1 << 16  # indices packed at a time; a multiple of 8, so that blocks end with a byte
+_HEAD = 5  # bytes of a strip's method and checksum
 _SMALL = 1 << 16  # bytes that are deflated as well as zlib can, since it takes no time
 
 
@@ -265,61 +266,108 @@ def decode_strips(
     width: int,
     n_threads: int,
 ) -> Array:
-    """Return the (height, width) indices that the strips, top to bottom, hold.
+    """Return the (rows, width) indices that strips, one below the other, hold.
 
     Raises:
         FormatError: a strip is damaged, or its method is unknown.
     """
-    coders = _coders(strips, palette)
+    decoder = _StripDecoder(palette, width)
     for strip, payload in zip(strips, payloads, strict=True):
-        fewest = coders[strip.method].fewest_bytes(strip.height * width)
-        if len(payload) - 5 < fewest:
-            raise FormatError(
-                f"{len(payload) - 5} coded bytes cannot hold {strip.height} x {width} pixels",
-                chunk="S",
-                offset=strip.offset,
-            )
-    indices = np.empty((strips[-1].row + strips[-1].height, width), index_dtype(len(palette)))
+        decoder.admit(strip, payload)
+    top, last = strips[0].row, strips[-1]
+    indices = np.empty((last.row + last.height - top, width), index_dtype(len(palette)))
 
     def decode(number: int) -> None:
-        strip = strips[number]
-        out_indices = indices[strip.row : strip.row + strip.height]
-        with located("S", strip.offset):
-            coders[strip.method].decode(memoryview(payloads[number])[5:], out_indices)
-            _check_strip(out_indices, len(palette), payloads[number][1:5])
+        row, height = strips[number].row - top, strips[number].height
+        decoder.decode(strips[number], payloads[number], indices[row : row + height])
 
     run_chunks(decode, len(strips), n_threads)
     return indices
+
+
+def salvage_strips(
+    strips: Sequence[StripInfo],
+    payloads: Sequence[bytes],
+    palette: Array,
+    shape: tuple[int, int],
+    n_threads: int,
+) -> tuple[Array, dict[int, FormatError]]:
+    """Decode the strips that can be, and leave 0 in all other rows of a picture of that shape.
+
+    Returns:
+        (height, width) indices; what is wrong with a strip by its place in `strips`.
+    """
+    decoder = _StripDecoder(palette, shape[1])
+    indices = np.zeros(shape, index_dtype(len(palette)))
+    faults: dict[int, FormatError] = {}
+    sound = []
+    for number, (strip, payload) in enumerate(zip(strips, payloads, strict=True)):
+        try:
+            decoder.admit(strip, payload)
+            sound.append(number)
+        except FormatError as error:
+            faults[number] = error
+
+    def decode(turn: int) -> None:
+        number = sound[turn]
+        row, height = strips[number].row, strips[number].height
+        out_indices = indices[row : row + height]
+        try:
+            decoder.decode(strips[number], payloads[number], out_indices)
+        except FormatError as error:
+            faults[number] = error
+            out_indices.fill(0)
+
+    run_chunks(decode, len(sound), n_threads)
+    return indices, faults
+
+
+class _StripDecoder:
+    """Decodes strips of one palette and width that it has admitted; threads may share it."""
+
+    def __init__(self, palette: Array, width: int):
+        self._palette = palette
+        self._width = width
+        self._coders: dict[int, StripCoder] = {}
+
+    def admit(self, strip: StripInfo, payload: bytes) -> None:
+        """Raise FormatError where a strip's method is unknown or it is too short for its pixels."""
+        with located("S", strip.offset):
+            if strip.method not in self._coders:
+                self._coders[strip.method] = self._prepared(strip.method)
+            fewest = self._coders[strip.method].fewest_bytes(strip.height * self._width)
+            if len(payload) - _HEAD < fewest:
+                raise FormatError(
+                    f"{len(payload) - _HEAD} coded bytes cannot hold "
+                    f"{strip.height} x {self._width} pixels"
+                )
+
+    def decode(self, strip: StripInfo, payload: bytes, out_indices: Array) -> None:
+        """Fill (rows, width) indices; raise FormatError if the strip is damaged."""
+        with located("S", strip.offset):
+            self._coders[strip.method].decode(memoryview(payload)[_HEAD:], out_indices)
+            _check_strip(out_indices, len(self._palette), payload[1:_HEAD])
+
+    def _prepared(self, code: int) -> StripCoder:
+        for method in STRIP_METHODS:
+            if method.code == code:
+                break
+        else:
+            raise NewerFormatError(
+                f"this file needs a newer kmq: a strip is coded by method {code}"
+            )
+        if len(self._palette) > method.most_colors:
+            raise FormatError(
+                f"a strip is coded by method {code}, which is for palettes of up to "
+                f"{method.most_colors} colours; this one has {len(self._palette)}"
+            )
+        return method.prepare(self._palette)
 
 
 def checksum(indices: Array) -> int:
     """CRC-32 of indices as bytes, uint16 lowest byte first."""
     stored = indices.astype(indices.dtype.newbyteorder("<"), copy=False)
     return zlib.crc32(stored.reshape(-1).view(np.uint8).data)
-
-
-def _coders(strips: Sequence[StripInfo], palette: Array) -> dict[int, StripCoder]:
-    """Prepare a coder for each method that occurs."""
-    methods = {method.code: method for method in STRIP_METHODS}
-    coders: dict[int, StripCoder] = {}
-    for strip in strips:
-        if strip.method not in methods:
-            raise NewerFormatError(
-                f"this file needs a newer kmq: a strip is coded by method {strip.method}",
-                chunk="S",
-                offset=strip.offset,
-            )
-        if strip.method not in coders:
-            method = methods[strip.method]
-            if len(palette) > method.most_colors:
-                raise FormatError(
-                    f"a strip is coded by method {strip.method}, which is for palettes of up to "
-                    f"{method.most_colors} colours; this one has {len(palette)}",
-                    chunk="S",
-                    offset=strip.offset,
-                )
-            coders[strip.method] = method.prepare(palette)
-    return coders
 
 
 def _check_strip(indices: Array, n_colors: int, stored_checksum: bytes) -> None:
