@@ -45,6 +45,7 @@ def kmeans(
     max_iter: int = 300,
     tol: float = 1e-4,
     seed: int = 0,
+    algorithm: str = "lloyd",
     n_threads: int | None = None,
     progress: Progress | None = None,
 ) -> KMeansResult:
@@ -62,6 +63,7 @@ def kmeans(
         tol: stop when the squared moves of all centroids sum to at most tol × the mean variance of
             the channels; 0 goes on until no centroid moves.
         seed: 0 to 2^32 - n_init.
+        algorithm: "lloyd", or "naive": the same rounds in plain NumPy, slow, to check others by.
         n_threads: 1 to 256; None takes ``KMQ_NUM_THREADS`` or all cores. Never changes the result.
         progress: called as progress("k-means", fraction) after each round; an exception it raises
             stops the work and is passed on.
@@ -88,6 +90,7 @@ def kmeans(
         tol=checks.tolerance(tol),
         n_threads=resolve_threads(n_threads),
         progress=progress,
+        algorithm=checks.one_of(algorithm, "algorithm", clustering.ALGORITHMS),
     )
     centroids = fit.centroids.astype(rows.dtype)
     return KMeansResult(centroids, fit.labels, fit.inertia, fit.n_iter, fit.converged)

@@ -21,6 +21,9 @@ Array = np.ndarray[Any, Any]
 
 INITS = ("k-means++", "random", "var-part")
 
+ALGORITHMS = ("lloyd", "naive")
+"""The rounds by the fast kernels, and by plain NumPy, to check the others by."""
+
 _CHUNK = 1 << 14
 """Points of a chunk at least: about 0.1 ms of work at k = 64."""
 
@@ -75,12 +78,14 @@ def kmeans(
     tol: float,
     n_threads: int,
     progress: Progress | None = None,
+    algorithm: str = "lloyd",
 ) -> Clustering:
-    """Run Lloyd's algorithm from the centroids `start` (k, d).
+    """Run Lloyd's algorithm, one of ALGORITHMS, from the centroids `start` (k, d).
 
     `tol` is the sum of the squared moves of all centroids up to which a round counts as converged.
     Centroids that no point is nearest to move to the points farthest from theirs.
     """
+    assign_and_sum = _naive_assign_and_sum if algorithm == "naive" else _assign_and_sum
     centroids = start.astype(np.float64)
     labels = np.empty(len(points), np.int32)
     converged = False
@@ -88,7 +93,7 @@ def kmeans(
     n_iter = 0
     while n_iter < max_iter and not converged:
         n_iter += 1
-        sums, inertia = _assign_and_sum(points, weights, centroids, labels, n_threads)
+        sums, inertia = assign_and_sum(points, weights, centroids, labels, n_threads)
         moved = _means(sums, centroids)
         empty = np.flatnonzero(sums[:, -1] == 0)
         if len(empty):
@@ -100,7 +105,7 @@ def kmeans(
         if progress is not None:
             progress("k-means", n_iter / max_iter)
     if not (converged and unmoved):
-        _, inertia = _assign_and_sum(points, weights, centroids, labels, n_threads)
+        _, inertia = assign_and_sum(points, weights, centroids, labels, n_threads)
     return Clustering(centroids, labels, inertia, n_iter, converged)
 
 
@@ -115,6 +120,7 @@ def best_of(
     tol: float,
     n_threads: int,
     progress: Progress | None = None,
+    algorithm: str = "lloyd",
 ) -> Clustering:
     """Run k-means from one start for each seed, or from `init` if it needs none; keep the best.
 
@@ -134,6 +140,7 @@ def best_of(
             tol=limit,
             n_threads=n_threads,
             progress=_share(progress, attempt, len(seeds)),
+            algorithm=algorithm,
         )
         if best is None or fit.inertia < best.inertia:
             best = fit
@@ -240,6 +247,21 @@ def _assign_and_sum(
 
     run_chunks(work, n_chunks, n_threads)
     return _merged(sums), sum(inertias.tolist())
+
+
+def _naive_assign_and_sum(
+    points: Array, weights: Array, centroids: Array, out_labels: Array, n_threads: int
+) -> tuple[Array, float]:
+    """Do as `_assign_and_sum` in float64, one centroid after another, on one thread."""
+    least = np.full(len(points), np.inf)
+    for label, centroid in enumerate(centroids.astype(points.dtype).astype(np.float64)):
+        distances = np.square(points - centroid).sum(axis=1)
+        nearer = distances < least
+        least[nearer] = distances[nearer]
+        out_labels[nearer] = label
+    columns = [*(weights * channel for channel in points.T), weights]
+    sums = np.array([np.bincount(out_labels, column, len(centroids)) for column in columns]).T
+    return sums, float((weights * least).sum())
 
 
 def _merged(sums: Array) -> Array:
