@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         MissingExtraError,
         NewerFormatError,
     )
+    from kmq.estimator import KMeans
     from kmq.files import decode, encode, info, read, write
     from kmq.model import FileInfo, IndexedImage, Limits, Metadata, PixelFormat, Report
 
@@ -40,6 +41,7 @@ _HOMES = {
         "MissingExtraError",
         "NewerFormatError",
     ),
+    "kmq.estimator": ("KMeans",),
     "kmq.files": ("decode", "encode", "info", "read", "write"),
     "kmq.model": ("FileInfo", "IndexedImage", "Limits", "Metadata", "PixelFormat", "Report"),
 }
@@ -51,6 +53,7 @@ __all__ = [
     "FormatError",
     "IndexedImage",
     "InputError",
+    "KMeans",
     "KMeansResult",
     "KmqError",
     "LimitError",

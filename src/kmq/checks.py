@@ -107,7 +107,9 @@ def _check_range(array: Array, computed: np.dtype[Any], name: str) -> None:
     low, high = array.min().item(), array.max().item()
     if not (np.isfinite(low) and np.isfinite(high)):
         row = int(np.flatnonzero(~np.isfinite(array).all(axis=1))[0])
-        raise InputError(f"{name} has a value that is not finite in row {row}; all must be finite")
+        raise InputError(
+            f"{name} has a value that is not finite in row {row}; NaN and inf have no distances"
+        )
     largest = max(-low, high)
     whole = array.dtype.kind in "biu"
     limit = 2.0**53 if whole else _LARGEST[computed.char]
@@ -141,5 +143,5 @@ def point_weights(weights: Any, n_points: int) -> Array:
             "weights have a negative or non-finite value or sum; all must be 0 or more"
         )
     if not checked.any():
-        raise InputError("weights are all 0; at least one point must count")
+        raise InputError("weights are all 0; at least one point must count more than zero")
     return checked

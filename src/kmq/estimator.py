@@ -1,0 +1,410 @@
+"""`KMeans`: the k-means core behind the interface of ``sklearn.cluster.KMeans``."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from kmq import checks
+from kmq.errors import InputError
+from kmq.estimator_base import ConvergenceWarning, Estimator, NotFittedError
+from kmq.model import MAX_COLORS
+from kmq.stages import clustering
+from kmq.stages.clustering import Array
+from kmq.threads import resolve_threads, run_chunks
+
+if TYPE_CHECKING:
+    from typing import Self
+
+_ALGORITHMS = {"lloyd": "lloyd", "elkan": "lloyd", "naive": "naive"}
+"""How the core names what scikit-learn names; Elkan's bounds only ever saved time."""
+
+_AUTO_STARTS = 10
+"""Starts of n_init="auto" where a start is plainly random; scikit-learn's number."""
+
+_DISTANCE_BLOCK = 1 << 16
+"""Distances that `KMeans.transform` computes at a time: 512 KiB, which stay in the cache."""
+
+_logger = logging.getLogger(__name__)
+
+
+class KMeans(Estimator):
+    """k-means clustering with the parameters, methods and attributes of scikit-learn's.
+
+    ``from kmq import KMeans`` in place of ``from sklearn.cluster import KMeans`` is all there is to
+    change. From the same starting centroids both find the same clusters; the random starts differ,
+    since the generators are called differently. scikit-learn is needed only for what is its own
+    (pipelines, ``GridSearchCV``, ``set_output``), and imported only where it is installed.
+
+    Args:
+        n_clusters: number of centroids, 1 to 65,536 and at most the number of samples.
+        init: "k-means++", "random", "var-part" (needs no seed, Su & Dy 2007), an array
+            (n_clusters, n_features), or a callable that gets X, n_clusters and ``random_state=``
+            and returns such an array.
+        n_init: starts tried, 1 to 10,000; the least inertia is kept. "auto" is 10 for "random" and
+            for a callable, else 1.
+        max_iter: rounds of each start at most, from 1.
+        tol: stop when the squared moves of all centroids sum to at most tol × the mean variance of
+            the features; 0 goes on until no centroid moves.
+        verbose: 1 or True sends a line for each start to the logger ``kmq.estimator``, level INFO.
+        random_state: 0 to 2^32 - 1, a ``RandomState`` to draw seeds from, or None for NumPy's
+            global one. With an integer, results are the same on every machine.
+        copy_x: taken for compatibility; X is never modified.
+        algorithm: "lloyd", or "elkan" for the same result; "naive" assigns points in plain NumPy,
+            the slow reference of the others.
+        n_threads: 1 to 256; None takes ``KMQ_NUM_THREADS`` or all cores. Never changes the result.
+
+    Attributes:
+        cluster_centers_: (n_clusters, n_features), float32 or float64 as X.
+        labels_: (n_samples,) int32, the nearest centre of each sample that was last fitted; ties
+            go to the lowest index.
+        inertia_: Σ weight · squared distance of those samples to their centres.
+        n_iter_: rounds of the best start; set by `fit`.
+        n_steps_: chunks that `partial_fit` took since the centres began.
+        n_features_in_: number of features.
+        feature_names_in_: column names of a data frame, where all are strings.
+
+    `X` is (n_samples, n_features) array-like of real numbers; float32 is computed in float32, all
+    else in float64. A data frame or a SciPy sparse matrix is made a dense array first, which takes
+    n_samples × n_features numbers of memory.
+    """
+
+    def __init__(
+        self,
+        n_clusters: int = 8,
+        *,
+        init: Any = "k-means++",
+        n_init: int | str = "auto",
+        max_iter: int = 300,
+        tol: float = 1e-4,
+        verbose: int = 0,
+        random_state: int | np.random.RandomState | None = None,
+        copy_x: bool = True,
+        algorithm: str = "lloyd",
+        n_threads: int | None = None,
+    ):
+        self.n_clusters = n_clusters
+        self.init = init
+        self.n_init = n_init
+        self.max_iter = max_iter
+        self.tol = tol
+        self.verbose = verbose
+        self.random_state = random_state
+        self.copy_x = copy_x
+        self.algorithm = algorithm
+        self.n_threads = n_threads
+
+    def fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
+        """Find the clusters of X.
+
+        Args:
+            X: see the class.
+            y: ignored.
+            sample_weight: (n_samples,) at least 0, or one number; None counts each sample once.
+
+        Raises:
+            TypeError: a parameter or X of the wrong type.
+            InputError: a value out of range, not finite, or of the wrong shape.
+
+        Cost: O(n · k · d) a round; memory O(n) beside X.
+        """
+        points = self._learned_points(X)
+        weights = _weights(sample_weight, len(points))
+        max_iter = checks.whole_number(self.max_iter, "max_iter", 1, 1_000_000)
+        limit = checks.tolerance(self.tol) * clustering.mean_variance(points, weights)
+        algorithm = _ALGORITHMS[checks.one_of(self.algorithm, "algorithm", tuple(_ALGORITHMS))]
+        n_threads = resolve_threads(self.n_threads)
+        best = None
+        for start in self._starts(points, weights, self._number_of_starts()):
+            fit = clustering.kmeans(
+                points,
+                weights,
+                start,
+                max_iter=max_iter,
+                tol=limit,
+                n_threads=n_threads,
+                algorithm=algorithm,
+            )
+            if self.verbose:
+                _logger.info("inertia %s after %s rounds", fit.inertia, fit.n_iter)
+            if best is None or fit.inertia < best.inertia:
+                best = fit
+        assert best is not None  # noqa: S101  # there is at least one start
+        self._warn_of_empty_clusters(best.labels)
+        counts = np.bincount(best.labels, weights, len(best.centroids))[:, None]
+        self._totals = np.hstack([counts * best.centroids, counts])
+        self.cluster_centers_ = best.centroids.astype(points.dtype)
+        self.labels_ = best.labels
+        self.inertia_ = best.inertia
+        self.n_iter_ = best.n_iter
+        self.n_steps_ = 0
+        return self
+
+    def partial_fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
+        """Go on with one more chunk of samples, for what does not fit in memory or comes in time.
+
+        Each centre is the weighted mean of all samples that were nearest to it when they came: a
+        chunk moves it by its share in them, so that steps shrink as 1 / count (Sculley, "Web-scale
+        k-means clustering", 2010, with the chunk as the mini-batch). The first chunk chooses the
+        starting centres; after `fit`, the fitted ones go on. `labels_` and `inertia_` are those of
+        this chunk.
+
+        Args:
+            X: see the class; the first chunk has at least n_clusters samples.
+            y: ignored.
+            sample_weight: (n_samples,) at least 0, or one number; None counts each sample once.
+
+        Raises:
+            TypeError: a parameter or X of the wrong type.
+            InputError: a value out of range, not finite, or of the wrong shape.
+
+        Cost: as two rounds of `fit` on the chunk.
+        """
+        begun = hasattr(self, "cluster_centers_")
+        points = self._fitted_points(X) if begun else self._learned_points(X)
+        weights = _weights(sample_weight, len(points))
+        n_threads = resolve_threads(self.n_threads)
+        if begun:
+            centers, totals, n_steps = self.cluster_centers_, self._totals, self.n_steps_
+        else:
+            centers = next(self._starts(points, weights, 1)).astype(points.dtype)
+            totals, n_steps = np.zeros((len(centers), points.shape[1] + 1)), 0
+        labels, _ = _nearest(points, centers, n_threads)
+        totals = totals + clustering.accumulate(points, labels, weights, len(centers), n_threads)
+        counts = totals[:, -1:]
+        means = np.divide(totals[:, :-1], counts, out=centers.astype(float), where=counts > 0)
+        self._totals = totals
+        self.cluster_centers_ = means.astype(centers.dtype)
+        self.labels_, distances = _nearest(points, self.cluster_centers_, n_threads)
+        self.inertia_ = float((weights * distances).sum())
+        self.n_steps_ = n_steps + 1
+        return self
+
+    def predict(self, X: Any) -> Array:
+        """Return the index of the nearest centre of each sample, (n_samples,) int32.
+
+        Raises:
+            NotFittedError: there are no centres yet.
+            TypeError: X of the wrong type.
+            InputError: a value not finite, or other features than those fitted.
+        """
+        labels, _ = _nearest(
+            self._fitted_points(X), self.cluster_centers_, resolve_threads(self.n_threads)
+        )
+        return labels
+
+    def transform(self, X: Any) -> Array:
+        """Return the Euclidean distance of each sample to each centre, (n_samples, n_clusters).
+
+        float32 where X is, else float64. Raises as `predict`.
+        """
+        points = self._fitted_points(X)
+        return _distances(points, self.cluster_centers_, resolve_threads(self.n_threads))
+
+    def score(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> float:
+        """Return minus the inertia of X: the nearer 0 the better. Raises as `predict`."""
+        points = self._fitted_points(X)
+        weights = _weights(sample_weight, len(points))
+        _, distances = _nearest(points, self.cluster_centers_, resolve_threads(self.n_threads))
+        return -float((weights * distances).sum())
+
+    def fit_predict(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> Array:
+        """Fit X and return its labels; see `fit`."""
+        return self.fit(X, sample_weight=sample_weight).labels_
+
+    def fit_transform(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> Array:
+        """Fit X and return its distances to the centres; see `fit` and `transform`."""
+        return self.fit(X, sample_weight=sample_weight).transform(X)
+
+    def get_feature_names_out(self, input_features: Any = None) -> Array:
+        """Return the names of the columns of `transform`: "kmeans0", "kmeans1" …
+
+        Args:
+            input_features: None, or the names that were fitted.
+
+        Raises:
+            NotFittedError: there are no centres yet.
+            InputError: other names than those fitted, or another number of them.
+        """
+        self._check_fitted()
+        if input_features is not None:
+            self._check_columns(list(input_features), len(input_features))
+        prefix = type(self).__name__.lower()
+        return np.array([f"{prefix}{i}" for i in range(len(self.cluster_centers_))], dtype=object)
+
+    def _learned_points(self, X: Any) -> Array:
+        """Return X as rows, and keep the number and names of its features."""
+        names = _column_names(X)
+        points = _rows(X)
+        self.n_features_in_ = points.shape[1]
+        if names is not None:
+            self.feature_names_in_ = np.array(names, dtype=object)
+        elif hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_
+        return points
+
+    def _fitted_points(self, X: Any) -> Array:
+        """Return X as rows with the features that were fitted."""
+        self._check_fitted()
+        names = _column_names(X)
+        fitted_with_names = hasattr(self, "feature_names_in_")
+        if names is None and fitted_with_names:
+            warnings.warn(
+                f"X does not have valid feature names, but {type(self).__name__} was fitted with "
+                "feature names",
+                stacklevel=3,
+            )
+        if names is not None and not fitted_with_names:
+            warnings.warn(
+                f"X has feature names, but {type(self).__name__} was fitted without feature names",
+                stacklevel=3,
+            )
+        points = _rows(X)
+        self._check_columns(names, points.shape[1])
+        return points
+
+    def _check_fitted(self) -> None:
+        if not hasattr(self, "cluster_centers_"):
+            raise NotFittedError(
+                f"This {type(self).__name__} instance is not fitted yet; call 'fit' or "
+                "'partial_fit' first"
+            )
+
+    def _check_columns(self, names: list[str] | None, n_features: int) -> None:
+        fitted = getattr(self, "feature_names_in_", None)
+        if names is not None and fitted is not None and names != fitted.tolist():
+            raise InputError(
+                "The feature names should match those that were passed during fit: they are "
+                f"{names} and were {fitted.tolist()}"
+            )
+        expected = self.cluster_centers_.shape[1]
+        if n_features != expected:
+            raise InputError(
+                f"X has {n_features} features, but {type(self).__name__} is expecting {expected} "
+                "features as input"
+            )
+
+    def _number_of_starts(self) -> int:
+        is_random = self.init == "random" if isinstance(self.init, str) else callable(self.init)
+        if isinstance(self.n_init, str):
+            checks.one_of(self.n_init, "n_init", ("auto",))
+            return _AUTO_STARTS if is_random else 1
+        n_init = checks.whole_number(self.n_init, "n_init", 1, 10_000)
+        if isinstance(self.init, str):
+            return 1 if self.init == "var-part" else n_init
+        if not is_random and n_init != 1:
+            warnings.warn(
+                "Explicit initial center position passed: performing only one init in "
+                f"{type(self).__name__} instead of n_init={n_init}.",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+            return 1
+        return n_init
+
+    def _starts(self, points: Array, weights: Array, number: int) -> Iterator[Array]:
+        """Yield starting centroids, as many as asked, once the parameters are checked."""
+        k = checks.whole_number(self.n_clusters, "n_clusters", 1, MAX_COLORS)
+        if len(points) < k:
+            raise InputError(
+                f"n_samples={len(points)} should be >= n_clusters={k}: each cluster needs a sample"
+            )
+        for seed in _seeds(self.random_state, number):
+            init = self.init
+            if callable(init):
+                init = np.asarray(init(points, k, random_state=np.random.RandomState(seed)))
+            start = checks.init_method(init, clustering.INITS, k, points.shape[1], points.dtype)
+            if isinstance(start, str):
+                start = clustering.start_centroids(points, weights, k, start, seed)
+            yield start
+
+    def _warn_of_empty_clusters(self, labels: Array) -> None:
+        n_distinct = len(np.unique(labels))
+        if n_distinct < self.n_clusters:
+            warnings.warn(
+                f"Number of distinct clusters ({n_distinct}) found smaller than n_clusters "
+                f"({self.n_clusters}). Possibly due to duplicate points in X.",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
+
+
+def _seeds(random_state: Any, number: int) -> list[int]:
+    if random_state is None:
+        draw = np.random.randint  # what np.random.seed() sets, as is the custom
+    elif isinstance(random_state, np.random.RandomState):
+        draw = random_state.randint
+    else:
+        first = checks.whole_number(random_state, "random_state", 0, checks.MAX_SEED)
+        return [(first + i) % (checks.MAX_SEED + 1) for i in range(number)]
+    seeds: list[int] = draw(0, checks.MAX_SEED + 1, number, dtype=np.uint32).tolist()
+    return seeds
+
+
+def _column_names(X: Any) -> list[str] | None:
+    """Return the column names of a data frame where all are strings, else None."""
+    names = list(getattr(X, "columns", ()))
+    n_strings = sum(isinstance(name, str) for name in names)
+    if 0 < n_strings < len(names):
+        raise TypeError(
+            "Feature names are only supported if all input features have string names: "
+            f"{n_strings} of {len(names)} columns of X have"
+        )
+    return names if n_strings else None
+
+
+def _rows(X: Any) -> Array:
+    """Return X as (n, d) float32 or float64 rows."""
+    array = np.asarray(X.toarray() if hasattr(X, "toarray") else X)  # sparse is made dense
+    if array.dtype.kind == "c":
+        raise InputError(f"Complex data not supported: X has dtype {array.dtype}; it must be real")
+    if array.ndim != 2:
+        raise InputError(
+            f"X has shape {array.shape}; it must be (n_samples, n_features). Reshape your data: "
+            "X.reshape(-1, 1) if it has a single feature, X.reshape(1, -1) if it is one sample"
+        )
+    for what, size in zip(("sample", "feature"), array.shape, strict=True):
+        if size == 0:
+            raise InputError(
+                f"Found array with 0 {what}(s) (shape={array.shape}) while a minimum of 1 is "
+                "required."
+            )
+    if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
+        array = array.astype(np.float64)  # objects, text and long floats; NumPy tells what it minds
+    return checks.float_rows(array, "X", np.float32 if array.dtype.char == "f" else np.float64)
+
+
+def _weights(sample_weight: ArrayLike | None, n_points: int) -> Array:
+    weights = np.asarray(1.0 if sample_weight is None else sample_weight)
+    return checks.point_weights(
+        np.full(n_points, weights) if weights.ndim == 0 else weights, n_points
+    )
+
+
+def _nearest(points: Array, centers: Array, n_threads: int) -> tuple[Array, Array]:
+    """Return labels and squared distances, computed in the wider type of the two."""
+    rows = points.astype(np.result_type(points, centers), copy=False)
+    labels, distances = np.empty(len(rows), np.int32), np.empty(len(rows), rows.dtype)
+    clustering.nearest(rows, centers, n_threads, labels, distances)
+    return labels, distances
+
+
+def _distances(points: Array, centers: Array, n_threads: int) -> Array:
+    """Return the distances (n, k), one feature after another, so that each row stands alone."""
+    distances = np.empty((len(points), len(centers)), points.dtype)
+    size = max(1, _DISTANCE_BLOCK // len(centers))
+
+    def work(block: int) -> None:
+        rows = points[block * size : (block + 1) * size]
+        squares = np.zeros((len(rows), len(centers)), np.result_type(points, centers))
+        for feature, center in zip(rows.T, centers.T, strict=True):
+            squares += np.square(feature[:, None] - center)
+        distances[block * size : (block + 1) * size] = np.sqrt(squares)
+
+    run_chunks(work, -(-len(points) // size), n_threads)
+    return distances
