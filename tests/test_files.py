@@ -217,6 +217,17 @@ class OneWay:
         return self._stream.read(min(count, 7))
 
 
+class Counting(io.BytesIO):
+    """Counts the bytes that are read of it."""
+
+    count = 0
+
+    def read(self, size=-1):
+        block = super().read(size)
+        self.count += len(block)
+        return block
+
+
 class Sink:
     def __init__(self):
         self.pieces = []
@@ -373,6 +384,99 @@ def test_a_long_name_is_no_trouble(tmp_path):
     assert kmq.files.read(path) == IMAGE
 
 
+# Regions
+
+
+REGION = indexed_image(PixelFormat.RGB24, 40, 30, 17, metadata=FULL_METADATA)
+
+
+def cropped(image, box):
+    left, upper, right, lower = box
+    indices = image.indices[upper:lower, left:right]
+    return IndexedImage(image.palette, indices, image.pixel_format, image.metadata)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sampled_from(METHODS),
+    st.sampled_from([1, 4, 7, 29, 30]),
+    st.tuples(st.integers(0, 16), st.integers(0, 29), st.integers(1, 17), st.integers(1, 30)),
+    st.sampled_from([io.BytesIO, OneWay]),
+)
+def test_a_region_is_the_crop_of_the_whole(method, strip_height, box, wrap):
+    left, upper, right, lower = box
+    box = left, upper, max(right, left + 1), max(lower, upper + 1)
+    encoded = kmq.files.encode(REGION, method=method, strip_height=strip_height)
+    region = kmq.files.read_region(wrap(encoded), box)
+    assert region == cropped(REGION, box)
+    assert region.indices.dtype == REGION.indices.dtype
+
+
+@pytest.mark.parametrize("kind", [list, np.array])
+def test_a_region_of_a_path(tmp_path, kind):
+    kmq.files.write(tmp_path / "picture.kmq", REGION, strip_height=5)
+    box = kind([2, 3, 9, 12])
+    region = kmq.files.read_region(tmp_path / "picture.kmq", box)
+    assert region == cropped(REGION, [2, 3, 9, 12])
+
+
+@pytest.mark.parametrize("wrap", [io.BytesIO, OneWay])
+def test_only_the_strips_of_a_region_are_decoded(wrap):
+    encoded = bytearray(kmq.files.encode(REGION, strip_height=5))
+    strips = kmq.files.info(io.BytesIO(encoded)).strips
+    for strip in strips[:2] + strips[4:]:
+        encoded[strip.offset + 3 : strip.offset + strip.length] = bytes(strip.length - 3)
+    box = (0, 10, 17, 20)
+    assert kmq.files.read_region(wrap(encoded), box) == cropped(REGION, box)
+    for box in [(0, 9, 17, 20), (0, 10, 17, 21)]:
+        with pytest.raises(FormatError, match="CRC does not agree"):
+            kmq.files.read_region(wrap(encoded), box)
+
+
+def test_other_strips_than_those_of_a_region_are_not_read():
+    image = indexed_image(PixelFormat.RGB24, 256, 500, 500)
+    encoded = kmq.files.encode(image, strip_height=10)
+    stream = Counting(encoded)
+    assert kmq.files.read_region(stream, (100, 345, 200, 346)) == cropped(
+        image, (100, 345, 200, 346)
+    )
+    front = kmq.files.info(io.BytesIO(encoded)).strips[0].offset
+    assert stream.count < front + len(encoded) / 40
+
+
+def test_what_follows_a_region_may_be_missing():
+    encoded = kmq.files.encode(REGION, strip_height=5)
+    second = kmq.files.info(io.BytesIO(encoded)).strips[2].offset
+    box = (1, 1, 5, 10)
+    assert kmq.files.read_region(io.BytesIO(encoded[:second]), box) == cropped(REGION, box)
+    with pytest.raises(FormatError, match="ends"):
+        kmq.files.read_region(io.BytesIO(encoded[:second]), (1, 1, 5, 11))
+    with pytest.raises(FormatError, match="ends"):
+        kmq.files.read_region(OneWay(encoded[:second]), (1, 20, 5, 21))
+
+
+@pytest.mark.parametrize(
+    ("box", "kind", "fault"),
+    [
+        ((0, 0, 18, 30), InputError, "17 x 30"),
+        ((0, 0, 17, 31), InputError, "17 x 30"),
+        ((-1, 0, 5, 5), InputError, "17 x 30"),
+        ((0, -1, 5, 5), InputError, "17 x 30"),
+        ((5, 0, 5, 5), InputError, "17 x 30"),
+        ((0, 6, 5, 5), InputError, "17 x 30"),
+        ((0, 0, 2**31 - 1, 2**31 - 1), InputError, "17 x 30"),
+        ((0, 0, 2**31, 1), InputError, "right of the box is 2147483648"),
+        ((0, 0, 1.0, 1), TypeError, "right of the box is float"),
+        ((0, True, 2, 2), TypeError, "upper of the box is a bool"),
+        ((0, 0, 1), InputError, "must be .left, upper, right, lower."),
+        (5, InputError, "must be .left, upper, right, lower."),
+    ],
+)
+def test_other_boxes_are_refused(box, kind, fault):
+    with pytest.raises(kind, match=fault):
+        kmq.files.read_region(io.BytesIO(kmq.files.encode(REGION)), box)
+
+
 # Info
 
 
@@ -403,17 +507,9 @@ def test_info_tells_what_was_written(wrap):
 def test_info_does_not_read_the_strips():
     image = indexed_image(PixelFormat.RGB24, 256, 500, 500)
     encoded = kmq.files.encode(image)
-
-    class Counting(io.BytesIO):
-        count = 0
-
-        def read(self, size=-1):
-            block = super().read(size)
-            Counting.count += len(block)
-            return block
-
-    kmq.files.info(Counting(encoded))
-    assert Counting.count < 2000 < len(encoded)
+    stream = Counting(encoded)
+    kmq.files.info(stream)
+    assert stream.count < 2000 < len(encoded)
 
 
 def test_neither_numba_nor_pillow_is_loaded(tmp_path):

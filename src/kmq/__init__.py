@@ -23,9 +23,10 @@ if TYPE_CHECKING:
         LimitError,
         MissingExtraError,
         NewerFormatError,
+        SalvageWarning,
     )
     from kmq.estimator import KMeans
-    from kmq.files import decode, encode, info, read, write
+    from kmq.files import decode, encode, info, read, read_region, write
     from kmq.model import FileInfo, IndexedImage, Limits, Metadata, PixelFormat, Report
 
 __version__ = "0.1.0"
@@ -40,9 +41,10 @@ _HOMES = {
         "LimitError",
         "MissingExtraError",
         "NewerFormatError",
+        "SalvageWarning",
     ),
     "kmq.estimator": ("KMeans",),
-    "kmq.files": ("decode", "encode", "info", "read", "write"),
+    "kmq.files": ("decode", "encode", "info", "read", "read_region", "write"),
     "kmq.model": ("FileInfo", "IndexedImage", "Limits", "Metadata", "PixelFormat", "Report"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -63,6 +65,7 @@ __all__ = [
     "NewerFormatError",
     "PixelFormat",
     "Report",
+    "SalvageWarning",
     "accumulate",
     "assign",
     "choose_k",
@@ -73,6 +76,7 @@ __all__ = [
     "kmeans",
     "quantize",
     "read",
+    "read_region",
     "write",
 ]
 

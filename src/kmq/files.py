@@ -1,4 +1,4 @@
-"""The doors to .kmq files: encode, decode, write, read, info."""
+"""The doors to .kmq files: encode, decode, write, read, read_region, info."""
 
 from __future__ import annotations
 
@@ -34,12 +34,15 @@ Target: TypeAlias = "str | os.PathLike[str] | WritableFile"
 class QuantizeOptions(TypedDict, total=False):
     """What `encode` and `write` hand on to `kmq.quantize`, which describes it."""
 
+    psnr: float | None
+    max_error: float | None
+    max_colors: int | None
     pixel_format: str | PixelFormat | None
     seed: int
-    init: str | ArrayLike
+    init: str | ArrayLike | None
     n_init: int
-    max_iter: int
-    tol: float
+    max_iter: int | None
+    tol: float | None
     progress: Callable[[str, float], None] | None
 
 
@@ -47,6 +50,7 @@ def encode(
     picture: Any,
     k: int | None = None,
     *,
+    effort: str | None = None,
     method: str | None = None,
     strip_height: int | None = None,
     n_threads: int | None = None,
@@ -57,7 +61,11 @@ def encode(
     Args:
         picture: a `kmq.IndexedImage`, which is stored as it is, the order of its palette
             included; or anything `kmq.quantize` takes, which is quantized first.
-        k: colours of the palette, 64 if left out. Not with an IndexedImage, which has its own.
+        k: colours of the palette; 64, or what a target among the options needs, if left out. Not
+            with an IndexedImage, which has its own.
+        effort: time to take, ``"fast"``, ``"balanced"`` or ``"best"``; None is "balanced". A
+            palette that is searched for is searched for so long; a start (`init`) or an
+            IndexedImage leaves nothing to search for.
         method: how indices are coded, ``"deflate"`` or, for up to 256 colours, ``"rank"``; None
             leaves the choice to kmq.
         strip_height: rows that are coded, and can be decoded, by themselves; None for strips of
@@ -70,7 +78,7 @@ def encode(
         InputError: an argument is out of range, or the metadata do not fit the format.
         TypeError: an argument is of the wrong type.
     """
-    return b"".join(_encoded(picture, k, method, strip_height, n_threads, quantize_options))
+    return b"".join(_encoded(picture, k, effort, method, strip_height, n_threads, quantize_options))
 
 
 def decode(
@@ -109,6 +117,7 @@ def write(
     picture: Any,
     k: int | None = None,
     *,
+    effort: str | None = None,
     method: str | None = None,
     strip_height: int | None = None,
     n_threads: int | None = None,
@@ -125,6 +134,7 @@ def write(
             `write` and stays open.
         picture: as for `encode`, like all other arguments.
         k: see `encode`.
+        effort: see `encode`.
         method: see `encode`.
         strip_height: see `encode`.
         n_threads: see `encode`.
@@ -137,7 +147,7 @@ def write(
     """
     if not isinstance(target, str | os.PathLike) and not hasattr(target, "write"):
         raise TypeError(f"target is {type(target).__name__}; it must be a path or a file object")
-    pieces = _encoded(picture, k, method, strip_height, n_threads, quantize_options)
+    pieces = _encoded(picture, k, effort, method, strip_height, n_threads, quantize_options)
     if isinstance(target, str | os.PathLike):
         with replacing(target) as stream:
             _write_all(stream, pieces)
@@ -165,6 +175,56 @@ def read(
     limits, threads = _checked_limits(limits), resolve_threads(n_threads)
     with _opened(source) as stream:
         return _decoded(stream, limits, threads)
+
+
+def read_region(
+    source: Source,
+    box: tuple[int, int, int, int],
+    *,
+    limits: Limits | None = None,
+    n_threads: int | None = None,
+) -> IndexedImage:
+    """Read a part of the image of a .kmq file.
+
+    Only the strips that the part's rows lie in are decoded, and where the file object can seek
+    no others are read: the cost follows the height of the box, rounded up to whole strips, times
+    the width of the picture. Damage elsewhere is not noticed.
+
+    Args:
+        source: as for `read`, but it is left after the last strip that was needed.
+        box: (left, upper, right, lower) in pixels from the upper left corner, as for Pillow's
+            `crop`: columns left … right - 1 of rows upper … lower - 1. It must lie within the
+            picture and hold at least one pixel.
+        limits: what to accept, of the whole picture; None for `kmq.Limits()`.
+        n_threads: threads to use; None for ``KMQ_NUM_THREADS`` or all cores.
+
+    Returns:
+        The part, with the whole palette and all metadata.
+
+    Raises:
+        InputError: the box does not lie within the picture or is empty.
+        FormatError: as for `read`.
+        TypeError: an argument is of the wrong type.
+        OSError: the file cannot be read.
+    """
+    limits, threads = _checked_limits(limits), resolve_threads(n_threads)
+    left, upper, right, lower = _checked_box(box)
+    with _opened(source) as stream:
+        reader = container.ChunkReader(stream)
+        front = container.unpack_front(reader, limits)
+        header = front.header
+        if not (0 <= left < right <= header.width and 0 <= upper < lower <= header.height):
+            raise InputError(
+                f"box is {(left, upper, right, lower)}; it must be (left, upper, right, lower) "
+                f"around at least one pixel of the picture's {header.width} x {header.height}"
+            )
+        numbers = range(upper // header.strip_height, -(-lower // header.strip_height))
+        strips, payloads = container.take_strips(reader, front, numbers)
+    palette = _palette(front)
+    indices = coding.decode_strips(strips, payloads, palette, header.width, threads)
+    top = strips[0].row
+    region = indices[upper - top : lower - top, left:right]
+    return IndexedImage(palette, region, header.pixel_format, front.metadata)
 
 
 def info(source: Source, *, limits: Limits | None = None) -> FileInfo:
@@ -203,6 +263,7 @@ def info(source: Source, *, limits: Limits | None = None) -> FileInfo:
 def _encoded(
     picture: Any,
     k: int | None,
+    effort: str | None,
     method: str | None,
     strip_height: int | None,
     n_threads: int | None,
@@ -210,6 +271,10 @@ def _encoded(
 ) -> list[bytes]:
     """Return the pieces of a file, front to back."""
     threads = resolve_threads(n_threads)
+    if effort is not None:
+        from kmq.pipeline import EFFORTS
+
+        checks.one_of(effort, "effort", EFFORTS)
     strip_method = coding.strip_method(method)
     if strip_height is not None:
         strip_height = checks.whole_number(strip_height, "strip_height", 1, MAX_SIDE)
@@ -224,7 +289,14 @@ def _encoded(
     else:
         from kmq.api import quantize
 
-        image = quantize(picture, 64 if k is None else k, n_threads=n_threads, **quantize_options)
+        searched = quantize_options.get("init") is None
+        image = quantize(
+            picture,
+            k,
+            effort=effort if searched else None,
+            n_threads=n_threads,
+            **quantize_options,
+        )
     if strip_height is None:
         rows = coding.even_strip_height(image.height, image.width, strip_method.strip_pixels)
     else:
@@ -260,6 +332,20 @@ def _checked_strip_height(strip_height: int, height: int) -> int:
             f"than {MAX_STRIPS} strips"
         )
     return rows
+
+
+def _checked_box(box: Any) -> tuple[int, int, int, int]:
+    """Return four ints; whether they fit is known when the picture's size is."""
+    try:
+        left, upper, right, lower = box
+    except (TypeError, ValueError):
+        raise InputError(f"box is {box!r}; it must be (left, upper, right, lower)") from None
+    sides = {"left": left, "upper": upper, "right": right, "lower": lower}
+    checked = [
+        checks.whole_number(side, f"{name} of the box", -MAX_SIDE, MAX_SIDE)
+        for name, side in sides.items()
+    ]
+    return checked[0], checked[1], checked[2], checked[3]
 
 
 def _checked_limits(limits: Limits | None) -> Limits:
