@@ -7,6 +7,7 @@ for anything that breaks a rule.
 import struct
 import zlib
 
+import plain_mix
 import plain_rank
 
 # code: (channels, bytes of a sample, largest sample)
@@ -187,12 +188,13 @@ def decode_table(payload, n_strips):
 
 def decode_strip(payload, rows, width, palette, sample_bytes):
     demand(len(payload) >= 5, "size of a strip")
-    demand(payload[0] in (0, 1), "strip method")
+    demand(payload[0] in (0, 1, 2), "strip method")
     n_colors = len(palette)
     if payload[0] == 0:
         indices = unpacked(payload[5:], rows * width, n_colors)
     else:
-        decoded = plain_rank.decode_strip(payload[5:], rows, width, palette, sample_bytes)
+        method = plain_rank.decode_strip if payload[0] == 1 else plain_mix.decode_strip
+        decoded = method(payload[5:], rows, width, palette, sample_bytes)
         indices = [index for row in decoded for index in row]
     demand(all(index < n_colors for index in indices), "index")
     stored = struct.pack("<" + ("B" if n_colors <= 256 else "H") * len(indices), *indices)

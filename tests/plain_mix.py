@@ -19,9 +19,9 @@ def clamp(value, low, high):
 
 def hashed(first, *values):
     for value in values:
-        product = (first + value) % 2**32 * 648117
-        assert product < 2**53
-        first = product % 2**32
+        mixed = (first + value) % 2**32 * 648117
+        assert mixed < 2**53
+        first = mixed % 2**32
         first ^= first >> 15
     return first
 
@@ -138,7 +138,7 @@ OFFSETS = (8, 8, 32, 64, 8, 8)
 TOPS = (15, 15, 63, 127, 15, 15)
 
 
-def decode(coded, height, width, palette, sample_bytes):
+def decode_strip(coded, height, width, palette, sample_bytes):
     """Return rows of indices; palette: tuples of samples of 1 or 2 bytes."""
     if len(palette) == 1:
         demand(not coded, "coded bytes of one colour")
@@ -154,7 +154,7 @@ class _Strip:
         demand(len(coded) >= height * width // 16384 - 4, "too few coded bytes")
         groups = -(-bits // 4)
         self.group = -(-bits // groups)
-        self.line_bits = clamp(pixel_bits - 3, 4, 17)
+        self.line_bits = clamp(pixel_bits - 3, 4, 16)
         self.rows = tree.rows(clamp(pixel_bits - 10, 1, 7))
         self.lines = {}  # (lane, line): [check, {slot: [p, n]}]
         self.dense = {}
@@ -270,9 +270,9 @@ class _Strip:
         self.slot = 1
         self.found = []
         for lane, key in enumerate(self.keys):
-            product = hashed(key, node + salt) * 742039
-            assert product < 2**53
-            u = product % 2**32
+            mixed = hashed(key, node + salt) * 742039
+            assert mixed < 2**53
+            u = mixed % 2**32
             place = (lane, u >> (32 - self.line_bits))
             check = (u ^ (u >> 13)) & 65535 | 1
             if place not in self.lines or self.lines[place][0] != check:

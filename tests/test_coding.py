@@ -192,7 +192,7 @@ def test_an_unknown_strip_method_needs_a_newer_kmq():
 def test_method_names():
     assert coding.strip_method("deflate").code == 0
     assert coding.strip_method(None) in coding.STRIP_METHODS
-    with pytest.raises(InputError, match="'zip'; kmq has deflate, rank"):
+    with pytest.raises(InputError, match="'zip'; kmq has deflate, rank, mix"):
         coding.strip_method("zip")
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from kmq.deflate import MOST_EXPANSION, deflate, inflate_exactly
 from kmq.errors import FormatError, InputError, NewerFormatError, located
 from kmq.model import MAX_COLORS, MAX_STRIPS, PixelFormat, StripInfo, index_dtype
-from kmq.stages import rank
+from kmq.stages import mix, rank
 from kmq.threads import run_chunks
 
 Array = np.ndarray[Any, Any]
@@ -208,6 +208,7 @@ def unpack_bits(packed: bytes, n_bits: int, out_indices: Array) -> None:
 STRIP_METHODS = (
     StripMethod(0, "deflate", 1 << 18, DeflateCoder),
     StripMethod(1, "rank", 1 << 20, rank.RankCoder, rank.MOST_COLORS),
+    StripMethod(2, "mix", 1 << 21, mix.MixCoder),
 )
 """What a strip can be coded by; the writer takes the first unless told otherwise."""
 

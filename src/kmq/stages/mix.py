@@ -21,7 +21,7 @@ PIXELS_PER_BYTE = 16_384
 
 _ROUNDS = 8  # of the power iteration that finds the longest axis
 _LONGEST = 12  # bits of an entry of its vector
-_MOST_LINES = 17  # log2
+_MOST_LINES = 16  # log2
 _DEEPEST = 7  # decisions whose nodes have dense rows of their own
 _SLOPE = 16_383  # most a coefficient of a plane can be
 

@@ -1,0 +1,368 @@
+"""Method "mix": round trips, the plain decoder's agreement, and whatever bytes a file may hold."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import plain_mix
+from kmq.errors import FormatError
+from kmq.kernels import mix as kernels
+from kmq.kernels._jit import inlined
+from kmq.stages import mix
+from kmq.stages.coding import DeflateCoder
+
+
+def palette_of(n_colors, channels=3, dtype=np.uint8, seed=0):
+    rng = np.random.default_rng([seed, n_colors, channels])
+    return rng.integers(0, np.iinfo(dtype).max + 1, (n_colors, channels)).astype(dtype)
+
+
+def noise(n_colors, height, width, seed=0):
+    rng = np.random.default_rng([seed, n_colors, height, width])
+    indices = rng.integers(0, n_colors, (height, width))
+    return indices.astype(np.uint8 if n_colors <= 256 else np.uint16)
+
+
+def blotches(n_colors, height, width, seed=0):
+    """Noise of a coarser grid, with a few stray pixels."""
+    coarse = noise(n_colors, -(-height // 4), -(-width // 4), seed)
+    indices = coarse.repeat(4, axis=0).repeat(4, axis=1)[:height, :width]
+    stray = np.random.default_rng(seed).random((height, width)) < 0.1
+    return np.where(stray, noise(n_colors, height, width, seed + 1), indices)
+
+
+def ramp(n_colors, height, width, seed=0):
+    """A slope with a little noise, as photographs have them."""
+    rng = np.random.default_rng(seed)
+    slope = np.add.outer(np.arange(height), np.arange(width)) * n_colors / (height + width)
+    indices = np.clip(slope + rng.normal(0, 0.7, slope.shape), 0, n_colors - 1)
+    return indices.astype(np.uint8 if n_colors <= 256 else np.uint16)
+
+
+def constant(n_colors, height, width, seed=0):
+    return np.full((height, width), n_colors - 1, np.uint8 if n_colors <= 256 else np.uint16)
+
+
+PICTURES = (noise, blotches, ramp, constant)
+
+
+def decoded(coded, shape, palette, coder=None):
+    out_indices = np.full(shape, 99, np.uint8 if len(palette) <= 256 else np.uint16)
+    (coder or mix.MixCoder(palette)).decode(memoryview(bytes(coded)), out_indices)
+    return out_indices
+
+
+def plainly_decoded(coded, shape, palette):
+    entries = [tuple(entry) for entry in palette.tolist()]
+    return plain_mix.decode_strip(bytes(coded), *shape, entries, palette.dtype.itemsize)
+
+
+# Round trips
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sampled_from(PICTURES),
+    st.sampled_from([1, 2, 3, 5, 16, 17, 32, 64, 255, 256, 257, 1000]),
+    st.integers(1, 20),
+    st.integers(1, 20),
+    st.sampled_from([(1, np.uint8), (2, np.uint16), (3, np.uint8), (3, np.uint16), (4, np.uint8)]),
+)
+def test_both_decoders_give_the_indices_back(picture, n_colors, height, width, kind):
+    palette = palette_of(n_colors, *kind)
+    indices = picture(n_colors, height, width)
+    coded = mix.MixCoder(palette).encode(indices)
+    assert len(coded) >= mix.MixCoder(palette).fewest_bytes(indices.size)
+    assert np.array_equal(decoded(coded, indices.shape, palette), indices)
+    assert plainly_decoded(coded, indices.shape, palette) == indices.tolist()
+
+
+@pytest.mark.parametrize(("n_colors", "shape"), [(16, (60, 120)), (200, (90, 60))])
+def test_both_decoders_stay_in_step_for_long(n_colors, shape):
+    palette = palette_of(n_colors)
+    indices = np.vstack([blotches(n_colors, *shape), ramp(n_colors, *shape)])
+    coded = mix.MixCoder(palette).encode(indices)
+    assert plainly_decoded(coded, indices.shape, palette) == indices.tolist()
+
+
+@pytest.mark.parametrize("picture", PICTURES)
+@pytest.mark.parametrize("n_colors", [2, 64, 256, 3000])
+@pytest.mark.parametrize("shape", [(300, 500), (1, 30_000), (30_000, 1)])
+def test_strips_of_many_pixels_come_back(picture, n_colors, shape):
+    palette = palette_of(n_colors)
+    indices = picture(n_colors, *shape)
+    coded = mix.MixCoder(palette).encode(indices)
+    assert np.array_equal(decoded(coded, shape, palette), indices)
+
+
+def test_the_largest_palette_comes_back():
+    palette = palette_of(65_536)
+    indices = ramp(65_536, 100, 150)
+    coded = mix.MixCoder(palette).encode(indices)
+    assert np.array_equal(decoded(coded, indices.shape, palette), indices)
+
+
+@pytest.mark.parametrize("sample", [0, 7, 255])
+def test_equal_colours_are_told_apart(sample):
+    palette = np.full((300, 3), sample, np.uint8)
+    indices = noise(300, 20, 30)
+    coded = mix.MixCoder(palette).encode(indices)
+    assert np.array_equal(decoded(coded, indices.shape, palette), indices)
+
+
+def test_extreme_colours_stay_within_32_bits():
+    corners = np.array([[0, 0, 0, 0], [65_535] * 4, [0, 65_535, 0, 65_535]], np.uint16)
+    close = np.full((40, 4), 32_768, np.uint16) + 16 * np.arange(40, dtype=np.uint16)[:, None]
+    palette = np.vstack([corners, close])
+    indices = noise(len(palette), 12, 25)
+    coded = mix.MixCoder(palette).encode(indices)
+    assert plainly_decoded(coded, indices.shape, palette) == indices.tolist()
+
+
+def test_one_colour_takes_no_bytes():
+    coder = mix.MixCoder(palette_of(1))
+    assert coder.encode(constant(1, 30, 50)) == b""
+    assert coder.fewest_bytes(10**9) == 0
+    with pytest.raises(FormatError):
+        decoded(b"\0", (30, 50), palette_of(1))
+
+
+# What it is for
+
+
+def test_smaller_than_deflate_where_there_is_a_pattern():
+    palette = np.arange(64, dtype=np.uint8).repeat(3).reshape(64, 3) * np.uint8(4)
+    for picture in (blotches, ramp):
+        indices = picture(64, 100, 150)
+        size = len(mix.MixCoder(palette).encode(indices))
+        assert size < 0.85 * len(DeflateCoder(palette).encode(indices))
+
+
+def test_neighbouring_colours_help():
+    # The same picture costs less if its indices stand for colours that change gradually.
+    gradual = np.arange(256, dtype=np.uint8).repeat(3).reshape(256, 3)
+    shuffled = np.random.default_rng(0).permutation(gradual)
+    indices = ramp(256, 80, 120)
+    assert len(mix.MixCoder(gradual).encode(indices)) < 0.9 * len(
+        mix.MixCoder(shuffled).encode(indices)
+    )
+
+
+def test_constant_pictures_reach_the_bound_but_not_more():
+    coder = mix.MixCoder(palette_of(2))
+    indices = constant(2, 2000, 1000)
+    coded = coder.encode(indices)
+    assert coder.fewest_bytes(indices.size) <= len(coded) <= indices.size // 14_000 + 20
+    assert coder.fewest_bytes(2 * indices.size) > len(coded)
+
+
+# Damage
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    st.binary(max_size=60),
+    st.sampled_from([2, 3, 17, 256, 300]),
+    st.integers(1, 12),
+    st.integers(1, 12),
+)
+def test_both_decoders_agree_on_any_bytes(coded, n_colors, height, width):
+    palette = palette_of(n_colors)
+    try:
+        plain = plainly_decoded(coded, (height, width), palette)
+    except ValueError:
+        with pytest.raises(FormatError):
+            decoded(coded, (height, width), palette)
+    else:
+        assert decoded(coded, (height, width), palette).tolist() == plain
+
+
+CODERS = {n_colors: mix.MixCoder(palette_of(n_colors)) for n_colors in (2, 17, 256, 3000)}
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.binary(max_size=3000), st.sampled_from(sorted(CODERS)))
+def test_any_bytes_give_indices_or_an_error(coded, n_colors):
+    try:
+        indices = decoded(coded, (30, 50), palette_of(n_colors), CODERS[n_colors])
+    except FormatError:
+        return
+    assert int(indices.max()) < n_colors
+
+
+def test_coded_bytes_must_end_where_the_pixels_do():
+    palette = palette_of(64)
+    indices = ramp(64, 30, 40)
+    coded = mix.MixCoder(palette).encode(indices)
+    for extra in (bytes(5), bytes(100), coded):
+        with pytest.raises(FormatError):
+            decoded(coded + extra, indices.shape, palette)
+
+
+@pytest.mark.parametrize("size", [0, 1, 10, 100])
+def test_missing_bytes_do_not_go_unnoticed(size):
+    palette = palette_of(64)
+    indices = noise(64, 30, 40)
+    coded = mix.MixCoder(palette).encode(indices)[:size]
+    try:
+        found = decoded(coded, indices.shape, palette)
+    except FormatError:
+        return
+    assert not np.array_equal(found, indices)  # another picture, which its checksum shows
+
+
+def test_an_encoder_without_room_says_so():
+    coder = mix.MixCoder(palette_of(256))
+    indices = noise(256, 40, 50).astype(np.uint16)
+    n_coded = len(coder.encode(indices))
+    for room in (0, 1, n_coded // 2, n_coded - 1):
+        coded = np.full(n_coded + 9, 77, np.uint8)
+        assert coder._run(False, coded[:room], indices) == kernels.FULL
+        assert (coded[room:] == 77).all()
+
+
+BOUNDS_CHECKED = """
+import numpy as np
+import test_mix
+from kmq.errors import FormatError
+from kmq.stages import mix
+rng = np.random.default_rng(0)
+for n_colors, shape in ((1, (3, 3)), (2, (1, 1)), (5, (1, 30)), (64, (30, 1)), (300, (20, 25))):
+    palette = test_mix.palette_of(n_colors)
+    indices = test_mix.blotches(n_colors, *shape)
+    coded = mix.MixCoder(palette).encode(indices)
+    assert np.array_equal(test_mix.decoded(coded, shape, palette), indices)
+    for _ in range(50):
+        try:
+            test_mix.decoded(rng.bytes(int(rng.integers(0, 400))), shape, palette)
+        except FormatError:
+            pass
+"""
+
+
+def test_nothing_is_read_or_written_out_of_bounds(tmp_path):
+    environment = dict(os.environ, NUMBA_BOUNDSCHECK="1", NUMBA_CACHE_DIR=str(tmp_path))
+    ended = subprocess.run(
+        [sys.executable, "-c", BOUNDS_CHECKED],
+        cwd=os.path.dirname(__file__),
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+
+
+# The tree
+
+
+@pytest.mark.parametrize("n_colors", [2, 3, 7, 64, 257])
+def test_the_tree_leads_to_each_colour(n_colors):
+    tree = mix.build_tree(palette_of(n_colors))
+    assert sorted(tree.leaves.tolist()) == list(range(n_colors))
+    for color, leaf in enumerate(tree.ranks.tolist()):
+        node, depth = tree.root, 0
+        while node < n_colors:
+            assert tree.depths[node] == depth
+            node, depth = int(tree.children[node, int(leaf >= node)]), depth + 1
+        assert node == n_colors + leaf
+        assert tree.leaves[leaf] == color
+        assert depth <= (n_colors - 1).bit_length()
+
+
+def test_halves_lie_on_either_side_of_their_plane():
+    palette = np.array([[10, 0, 0], [250, 0, 0], [20, 0, 0], [240, 9, 0]], np.uint8)
+    tree = mix.build_tree(palette)
+    levels = tree.shades @ tree.planes[tree.root, :4] + tree.planes[tree.root, 4]
+    low, high = tree.leaves[:2], tree.leaves[2:]
+    assert {tuple(sorted(low.tolist())), tuple(sorted(high.tolist()))} == {(0, 2), (1, 3)}
+    assert np.allclose(levels[low] / 4096, -16, atol=1)
+    assert np.allclose(levels[high] / 4096, 16, atol=1)
+
+
+def test_the_tree_is_that_of_the_plain_decoder():
+    for n_colors, kind in ((2, (3, np.uint8)), (50, (4, np.uint16)), (300, (3, np.uint8))):
+        palette = palette_of(n_colors, *kind)
+        tree = mix.build_tree(palette)
+        plain = plain_mix.Tree(palette.tolist(), palette.dtype.itemsize)
+        assert tree.leaves.tolist() == plain.leaves
+        for node, (slopes, constant_term) in plain.planes.items():
+            assert tree.planes[node].tolist() == [*slopes, constant_term, 0, 0, 0]
+        for own in (1, 3, 7):
+            rows = mix._dense_rows(tree.depths, own)
+            assert dict(enumerate(rows.tolist())) == plain.rows(own)
+
+
+# The lanes, each operation against its formula
+
+
+@inlined
+def run_lanes(
+    weights, logits, errors, planes, colors, lines, dense, starts, places, stretch, rates, bit,
+    out_sums, out_known, out_levels, out_slots, out_logits,
+):  # fmt: skip
+    for row in range(len(weights)):
+        out_sums[row] = kernels._dot(logits, weights, row, 7)
+        kernels._train(logits, weights, row, errors[row], 12)
+    for node in range(len(planes)):
+        kernels._project(colors, planes, node, out_levels[node])
+    local = np.uint32(3)
+    kernels._fetch(lines, dense, starts, local, places, stretch, out_slots, out_logits)
+    out_known[0] = kernels._known(out_slots)
+    kernels._adapt(out_slots, bit, rates, lines, dense, starts, local, places)
+
+
+@pytest.mark.parametrize("bit", [0, 1])
+def test_lanes_compute_what_their_formulas_say(bit):
+    rng = np.random.default_rng(bit)
+    lanes, hashed, dense_lanes = kernels.LANES, kernels.HASHED, kernels.DENSE
+    limit = kernels.WEIGHT_LIMIT
+    weights = rng.integers(-limit, limit + 1, (3, lanes)).astype(np.int32)
+    logits = rng.integers(-kernels.REACH, kernels.REACH + 1, lanes).astype(np.int32)
+    errors = rng.integers(-65_535, 65_536, 3)
+    planes = rng.integers(-16_383, 16_384, (3, 8)).astype(np.int32)
+    colors = rng.integers(-4095, 8191, (4, kernels.N_PLANES)).astype(np.int32)
+    lines = (rng.integers(0, 4096, 500) << 4 | rng.integers(0, 16, 500)).astype(np.uint16)
+    chances, counts = rng.integers(32, (1 << 22) - 32, 500), rng.integers(0, 256, 500)
+    dense = (chances << 9 | counts).astype(np.int32)
+    starts = rng.choice(400, hashed, replace=False).astype(np.uint32)
+    places = rng.choice(500, dense_lanes, replace=False).astype(np.uint32)
+    _, stretch, rates = mix._curves()
+    lines_before, dense_before, weights_before = lines.copy(), dense.copy(), weights.copy()
+    sums, known = np.zeros(3, np.int64), np.zeros(1, np.int64)
+    levels = np.zeros((3, kernels.N_PLANES), np.int32)
+    slots, found = np.zeros(lanes, np.int32), np.zeros(lanes, np.int32)
+    run_lanes(
+        weights, logits, errors, planes, colors, lines, dense, starts, places, stretch, rates, bit,
+        sums, known, levels, slots, found,
+    )  # fmt: skip
+
+    assert sums.tolist() == ((weights_before >> 7).astype(np.int64) @ logits).tolist()
+    change = (logits * errors[:, None] + 2048) >> 12
+    assert np.array_equal(weights, np.clip(weights_before + change, -limit, limit))
+
+    totals = planes[:, :4].astype(np.int64) @ colors + planes[:, 4:5]
+    expected = (totals >> (12 + np.array(kernels.LEVEL_SHIFTS))) + kernels.LEVEL_OFFSETS
+    assert np.array_equal(levels, np.clip(expected, 0, kernels.LEVEL_TOPS))
+
+    hashed_slots = lines_before[starts + 3].astype(int)
+    dense_slots = dense_before[places]
+    assert known[0] == np.count_nonzero(hashed_slots & 15)
+    expected = [*stretch[hashed_slots >> 4], *stretch[dense_slots >> 19], 256]
+    assert found.tolist() == expected
+
+    lines_before[starts + 3] = [moved(slot >> 4, slot & 15, bit, True) for slot in hashed_slots]
+    dense_before[places] = [moved(slot >> 9, slot & 511, bit, False) for slot in dense_slots]
+    assert np.array_equal(lines, lines_before)
+    assert np.array_equal(dense, dense_before)
+
+
+def moved(chance, count, bit, is_hashed):
+    slot = [int(chance), int(count)]
+    plain_mix.move(slot, bit, is_hashed)
+    return slot[0] << (4 if is_hashed else 9) | slot[1]
