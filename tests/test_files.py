@@ -148,7 +148,9 @@ def test_golden_files_cover_the_format():
 # What encode takes
 
 
-@pytest.mark.parametrize("options", [{"k": 20}, {"seed": 1}, {"k": 64, "tol": 0.1}])
+@pytest.mark.parametrize(
+    "options", [{"k": 20}, {"seed": 1}, {"psnr": 30, "max_colors": 9}, {"k": 64, "tol": 0.1}]
+)
 def test_quantize_options_do_not_go_with_an_indexed_image(options):
     with pytest.raises(InputError, match=f"{', '.join(options)} given with an IndexedImage"):
         kmq.files.encode(IMAGE, **options)
@@ -170,6 +172,38 @@ def test_other_pictures_are_quantized_first(door):
     assert kmq.files.decode(kmq.files.encode(gradient)).n_colors == 25
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"effort": "fast", "k": 12},
+        {"effort": "best", "psnr": 30.0},
+        {"max_error": 40.0, "seed": 3},
+        {"psnr": 60.0, "max_colors": 6},
+        {"max_colors": 5},
+    ],
+)
+def test_effort_and_targets_reach_quantize(options):
+    rng = np.random.default_rng(0)
+    picture = rng.integers(0, 256, (24, 24), dtype=np.uint8)
+    image = kmq.quantize(picture, **options)
+    assert kmq.files.decode(kmq.files.encode(picture, **options)) == image
+    stream = io.BytesIO()
+    kmq.files.write(stream, picture, **options)
+    assert kmq.files.decode(stream.getvalue()) == image
+
+
+def test_effort_goes_with_what_needs_no_search():
+    assert kmq.files.decode(kmq.files.encode(IMAGE, effort="best")) == IMAGE
+    gradient = np.arange(0, 250, 10, np.uint8).reshape(5, 5)
+    encoded = kmq.files.encode(gradient, 7, init="var-part", effort="fast")
+    assert kmq.files.decode(encoded) == kmq.quantize(gradient, 7, init="var-part")
+
+
+def test_k_and_a_target_contradict_each_other():
+    with pytest.raises(InputError, match="k and psnr are given"):
+        kmq.files.encode(np.zeros((2, 2), np.uint8), 4, psnr=30)
+
+
 def test_unknown_options_are_refused():
     with pytest.raises(TypeError, match="colour_space"):
         kmq.files.encode(np.zeros((2, 2), np.uint8), colour_space="lab")
@@ -179,6 +213,8 @@ def test_unknown_options_are_refused():
     ("options", "kind", "fault"),
     [
         ({"method": "zip"}, InputError, "no method 'zip'"),
+        ({"effort": "most"}, InputError, "effort is 'most'"),
+        ({"effort": 9}, TypeError, "effort is int"),
         ({"strip_height": 0}, InputError, "strip_height is 0"),
         ({"strip_height": -5}, InputError, "strip_height is -5"),
         ({"strip_height": 2.5}, TypeError, "strip_height is float"),

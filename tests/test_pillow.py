@@ -233,6 +233,35 @@ def test_options_reach_quantize_and_encode():
         saved(picture, method="no such method")
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"effort": "fast"},
+        {"effort": "best", "k": 9},
+        {"psnr": 24.0},
+        {"max_error": 900.0, "effort": "fast"},
+        {"psnr": 40, "max_colors": 5},
+        {"max_colors": 7},
+    ],
+)
+def test_effort_and_targets_reach_quantize(options):
+    picture = photo()
+    assert kmq.decode(saved(picture, **options)) == kmq.quantize(picture, **options)
+
+
+def test_options_that_contradict_each_other_are_refused():
+    with pytest.raises(InputError, match="k and psnr are given"):
+        saved(photo(), k=4, psnr=30)
+    with pytest.raises(InputError, match="effort is 'most'"):
+        saved(palette_picture(), effort="most")
+
+
+def test_effort_alone_keeps_a_palette_and_goes_with_a_start():
+    assert kmq.decode(saved(palette_picture(), effort="best")).n_colors == 6
+    started = saved(photo(), k=5, init="var-part", effort="fast")
+    assert kmq.decode(started) == kmq.quantize(photo(), 5, init="var-part")
+
+
 def test_options_of_other_formats_are_ignored():
     assert saved(photo(), k=4, quality=80, optimize=True) == saved(photo(), k=4)
 

@@ -260,6 +260,21 @@ def info(source: Source, *, limits: Limits | None = None) -> FileInfo:
     )
 
 
+def quantized(
+    picture: Any,
+    k: int | None,
+    effort: str | None,
+    n_threads: int | None,
+    options: QuantizeOptions,
+) -> IndexedImage:
+    """Quantize a picture that is to be encoded with this effort; a given start takes none."""
+    from kmq.api import quantize
+
+    if options.get("init") is not None:
+        effort = None
+    return quantize(picture, k, effort=effort, n_threads=n_threads, **options)
+
+
 def _encoded(
     picture: Any,
     k: int | None,
@@ -287,16 +302,7 @@ def _encoded(
             )
         image = picture
     else:
-        from kmq.api import quantize
-
-        searched = quantize_options.get("init") is None
-        image = quantize(
-            picture,
-            k,
-            effort=effort if searched else None,
-            n_threads=n_threads,
-            **quantize_options,
-        )
+        image = quantized(picture, k, effort, n_threads, quantize_options)
     if strip_height is None:
         rows = coding.even_strip_height(image.height, image.width, strip_method.strip_pixels)
     else:

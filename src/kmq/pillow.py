@@ -10,9 +10,10 @@ Opening reads the header only; pixels are decoded when they are first needed. Mo
 
 Saving takes the options of `kmq.encode`, and ``icc_profile``, ``exif``, ``xmp``, ``dpi`` and
 ``text`` in place of what `info` has, None to leave one out. Modes P and PA keep palette and
-indices unless ``k`` or another option of `kmq.quantize` is given; other modes are quantized, to 64
-colours without ``k``. Pixels are stored as they stand: as everywhere in Pillow, saving does not
-apply the EXIF orientation, and the EXIF keeps it.
+indices unless ``k``, ``psnr`` or another option of `kmq.quantize` is given (``effort`` alone does
+not count); other modes are quantized, to 64 colours if no option says how many. Pixels are stored
+as they stand: as everywhere in Pillow, saving does not apply the EXIF orientation, and the EXIF
+keeps it.
 
 Errors are those that callers of Pillow expect. Damage in the header makes ``Image.open`` raise
 UnidentifiedImageError. A file it cannot open for another reason (it needs a newer kmq, or is one of
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 _LIMITS = Limits(pixels=MAX_SIDE**2)
 
 _QUANTIZE_OPTIONS = ("k", *files.QuantizeOptions.__annotations__)
-_ENCODE_OPTIONS = ("method", "strip_height", "n_threads")
+_ENCODE_OPTIONS = ("effort", "method", "strip_height", "n_threads")
 _METADATA_OPTIONS = tuple(item.name for item in fields(Metadata) if item.name != "extra")
 
 
@@ -102,19 +103,20 @@ def _save(picture: Image.Image, fp: IO[bytes], filename: str | bytes) -> None:
     given = picture.encoderinfo
     quantize = {name: given[name] for name in _QUANTIZE_OPTIONS if name in given}
     encode = {name: given[name] for name in _ENCODE_OPTIONS if name in given}
-    image = _indexed(picture, quantize, encode.get("n_threads"))
+    image = _indexed(picture, quantize, encode)
     files.write(fp, replace(image, metadata=_metadata(picture, given)), **encode)
 
 
-def _indexed(picture: Image.Image, options: dict[str, Any], n_threads: Any) -> IndexedImage:
-    if picture.mode in ("P", "PA") and not options:
+def _indexed(
+    picture: Image.Image, quantize: dict[str, Any], encode: dict[str, Any]
+) -> IndexedImage:
+    if picture.mode in ("P", "PA") and not quantize:
         return indexed_from_pillow(picture)
-    from kmq.api import quantize
-
     # Without its metadata, of which an EXIF orientation would be applied.
     bare = picture.copy()
     bare.info = {key: bare.info[key] for key in ("transparency",) if key in bare.info}
-    return quantize(bare, options.pop("k", 64), n_threads=n_threads, **options)
+    k, effort, n_threads = quantize.pop("k", None), encode.get("effort"), encode.get("n_threads")
+    return files.quantized(bare, k, effort, n_threads, cast(files.QuantizeOptions, quantize))
 
 
 def _metadata(picture: Image.Image, given: dict[str, Any]) -> Metadata:
