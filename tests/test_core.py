@@ -281,6 +281,22 @@ def test_one_point_one_centroid():
     assert (fit.labels.tolist(), fit.inertia, fit.converged) == ([0], 0, True)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
+@pytest.mark.parametrize("d", [1, 3, 5, 20])
+def test_naive_algorithm_ends_where_the_fast_one_does(dtype, d):
+    points = (cloud(400, d) % 256).astype(dtype)
+    weights = np.arange(400) % 5
+    fast, plain = (
+        kmq.kmeans(points, 15, weights, tol=0, max_iter=9, algorithm=algorithm)
+        for algorithm in ("lloyd", "naive")
+    )
+    assert np.array_equal(fast.labels, plain.labels)
+    assert fast.n_iter == plain.n_iter
+    assert fast.inertia == pytest.approx(plain.inertia, rel=1e-6)
+    np.testing.assert_allclose(fast.centroids, plain.centroids, rtol=1e-6)
+    assert plain.labels.dtype == np.int32
+
+
 def test_progress_may_stop_the_work():
     points = cloud(200, 2)
 
@@ -311,6 +327,7 @@ def test_progress_may_stop_the_work():
         ({"max_iter": 0}, InputError, "max_iter is 0"),
         ({"max_iter": None}, TypeError, "max_iter is NoneType"),
         ({"tol": -1}, InputError, "tol is -1"),
+        ({"algorithm": "elkan"}, InputError, "algorithm is 'elkan'; it must be one of"),
         ({"seed": -1}, InputError, "seed is -1; it must be 0 to 4294967295"),
         ({"seed": 2**32}, InputError, "seed is 4294967296"),
         ({"seed": 2**32 - 1, "n_init": 2}, InputError, "seed is 4294967295; it must be 0 to"),
