@@ -100,7 +100,7 @@ def _longest_axes(offsets: Array, starts: Array) -> Array:
     spread = np.add.reduceat(products, starts)
     spread >>= _excess(spread.max(axis=(1, 2)), 20)[:, None, None]
     widest = np.argmax(np.einsum("sii->si", spread), axis=1)
-    axes = spread[np.arange(starts.size), widest]
+    axes: Array = spread[np.arange(starts.size), widest]
     for _ in range(_ROUNDS):
         axes >>= _excess(np.abs(axes).max(axis=1), _LONGEST)[:, None]
         axes = (spread * axes[:, None, :]).sum(axis=2)
