@@ -104,6 +104,16 @@ def morton_key(color):
     return int("".join("".join(layer) for layer in zip(*bits, strict=True)), 2)
 
 
+def as_seen(samples):
+    """(…, channels) with alpha last as it looks over black and over white, scaled so that the
+    squared distance is the mean of the two."""
+    top = np.iinfo(samples.dtype).max
+    alpha = samples[..., -1:].astype(float) / top
+    over_black = samples[..., :-1] * alpha
+    over_white = over_black + top * (1 - alpha)
+    return np.concatenate([over_black, over_white], axis=-1) / math.sqrt(2)
+
+
 def mse(picture, shown):
     """Squared error of a pixel, summed over the channels, averaged over the pixels."""
     squares = np.square(picture.astype(float) - shown.astype(float))

@@ -34,6 +34,11 @@ def color_map(pixel_format, seed, **options):
     return histogram.map_colors(clouds(pixel_format, seed, **options), pixel_format, 1)
 
 
+def points_of(colors):
+    columns = np.ascontiguousarray(colors.colors.T, dtype=np.float32)
+    return palette.points_of(columns, colors.counts.astype(float))
+
+
 @pytest.mark.parametrize("pixel_format", FORMATS)
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 2**20), k=st.integers(1, 90), near=st.booleans())
@@ -44,7 +49,7 @@ def test_few_candidates_give_the_labels_of_all(pixel_format, seed, k, near):
         entries = colors.colors[random.randint(len(colors.colors), size=k)]
     else:
         entries = random.randint(0, pixel_format.max_value, (k, pixel_format.channels))
-    labels, distances = palette.assign(colors, entries.astype(pixel_format.dtype), 2)
+    labels, distances = palette.assign(points_of(colors), entries.astype(np.float64), 2)
     rows = colors.colors.astype(np.float32)
     plain, plain_distances = np.empty(len(rows), np.int32), np.empty(len(rows), np.float32)
     clustering.nearest(rows, entries.astype(np.float64), 1, plain, plain_distances)
@@ -56,7 +61,7 @@ def test_few_candidates_give_the_labels_of_all(pixel_format, seed, k, near):
 def test_labels_are_those_of_the_naive_twin(pixel_format):
     colors = color_map(pixel_format, 1).histogram
     entries = np.unique(colors.colors[::17], axis=0)
-    labels, distances = palette.assign(colors, entries, 1)
+    labels, distances = palette.assign(points_of(colors), entries.astype(np.float64), 1)
     naive_labels, naive_distances = naive.nearest(colors.colors, entries)
     np.testing.assert_array_equal(labels, naive_labels)
     np.testing.assert_array_equal(distances, naive_distances)
@@ -65,9 +70,9 @@ def test_labels_are_those_of_the_naive_twin(pixel_format):
 @pytest.mark.parametrize("pixel_format", FORMATS)
 def test_bins_are_the_colours_of_cubes(pixel_format):
     found = color_map(pixel_format, 3)
-    colors = palette.points_of(found.histogram)
+    colors = points_of(found.histogram)
     effort = palette.Effort(40, 1, 1, 16, 20, 3, 2e-3, 5)
-    bins = palette.bins_of(found.histogram, found.keys, colors, 4, effort)
+    bins = palette.bins_of(colors, found.keys, pixel_format, 4, effort)
     assert len(bins.weights) >= 40
     assert bins.weights.sum() == found.histogram.counts.sum()
     for level in range(pixel_format.depth + 1):
@@ -86,7 +91,7 @@ def test_bins_are_the_colours_of_cubes(pixel_format):
 
 
 def test_moments_are_the_sums():
-    colors = palette.points_of(color_map(PixelFormat.RGB24, 4).histogram)
+    colors = points_of(color_map(PixelFormat.RGB24, 4).histogram)
     sums, squares = colors.moments
     np.testing.assert_allclose(sums, (colors.columns * colors.weights).sum(axis=1))
     np.testing.assert_allclose(squares, (colors.columns.astype(float) ** 2 * colors.weights).sum(1))
@@ -103,10 +108,10 @@ def inertia(colors: ColorHistogram, centroids):
 def test_search_is_no_worse_than_plain_k_means(pixel_format, k):
     found = color_map(pixel_format, 5, n_clouds=9)
     effort = palette.EFFORTS["balanced"]
-    colors = palette.points_of(found.histogram)
+    colors = points_of(found.histogram)
     rows = np.ascontiguousarray(colors.columns.T)
     start = clustering.start_centroids(rows, colors.weights, k, "var-part", 0)
-    searched = palette.search(colors, [start], effort, 1)
+    searched = palette.search(colors, [start], 0, effort, 1)
     plain = naive.lloyd(rows, colors.weights, start, 60)
     assert searched.shape == (k, pixel_format.channels)
     # Another optimum may be a little worse, but not much.
@@ -117,35 +122,36 @@ def test_search_leaves_a_bad_optimum():
     # Two far pairs of clouds, and both centroids of one pair at the other.
     samples = np.array([0, 10, 200, 210], np.uint8)[:, None].repeat(50, axis=1)[..., None]
     found = histogram.map_colors(samples, PixelFormat.GREY8, 1)
-    colors = palette.points_of(found.histogram)
+    colors = points_of(found.histogram)
     bad = np.array([[5.0], [200.0], [208.0], [210.0]])
-    searched = palette.search(colors, [bad], palette.EFFORTS["balanced"], 1)
+    searched = palette.search(colors, [bad], 0, palette.EFFORTS["balanced"], 1)
     assert inertia(found.histogram, searched) == 0
 
 
 def test_the_best_of_the_starts_is_kept():
     found = color_map(PixelFormat.RGB24, 6)
-    colors = palette.points_of(found.histogram)
+    colors = points_of(found.histogram)
     rows = np.ascontiguousarray(colors.columns.T)
     starts = [
         clustering.start_centroids(rows, colors.weights, 6, "random", seed) for seed in range(4)
     ]
     effort = palette.EFFORTS["fast"]
     alone = [
-        inertia(found.histogram, palette.search(colors, [start], effort, 1)) for start in starts
+        inertia(found.histogram, palette.search(colors, [start], 0, effort, 1)) for start in starts
     ]
-    together = palette.search(colors, starts, effort, 2)
+    together = palette.search(colors, starts, 0, effort, 2)
     assert inertia(found.histogram, together) == pytest.approx(min(alone))
 
 
 def test_settling_to_nothing_ends_on_the_means():
     found = color_map(PixelFormat.RGB24, 7)
-    colors = palette.points_of(found.histogram)
+    colors = points_of(found.histogram)
     rows = np.ascontiguousarray(colors.columns.T)
     start = clustering.start_centroids(rows, colors.weights, 12, "var-part", 0)
     settled = palette.settle(
         colors,
         start,
+        0,
         max_iter=None,
         tol=0.0,
         effort=palette.EFFORTS["fast"],
@@ -160,8 +166,8 @@ def test_settling_to_nothing_ends_on_the_means():
 
 def test_growing_yields_falling_errors_near_those_of_a_search():
     found = color_map(PixelFormat.RGB24, 8, n_clouds=20)
-    colors = palette.points_of(found.histogram)
-    curve = list(palette.grow(found.histogram, found.keys, colors, 40))
+    colors = points_of(found.histogram)
+    curve = list(palette.grow(colors, found.keys, PixelFormat.RGB24, 40))
     ks = [k for k, _ in curve]
     errors = [error for _, error in curve]
     assert ks[:4] == [1, 2, 3, 4]
@@ -170,6 +176,27 @@ def test_growing_yields_falling_errors_near_those_of_a_search():
     assert errors == sorted(errors, reverse=True)
     rows = np.ascontiguousarray(colors.columns.T)
     start = clustering.start_centroids(rows, colors.weights, 40, "var-part", 0)
-    searched = palette.search(colors, [start], palette.EFFORTS["balanced"], 1)
+    searched = palette.search(colors, [start], 0, palette.EFFORTS["balanced"], 1)
     best = inertia(found.histogram, searched) / found.histogram.n_pixels
     assert 0.999 * best < errors[-1] < 1.1 * best
+
+
+def test_fixed_centroids_stay_and_the_others_move_around_them():
+    found = color_map(PixelFormat.RGB24, 9)
+    colors = points_of(found.histogram)
+    rows = np.ascontiguousarray(colors.columns.T)
+    fixed = np.array([[0.0, 0.0, 0.0], [128.0, 128.0, 128.0]])
+    start = clustering.start_centroids(rows, colors.weights, 10, "var-part", 0)
+    effort = palette.EFFORTS["balanced"]
+    searched = palette.search(colors, [np.concatenate([fixed, start])], 2, effort, 1)
+    settled = palette.settle(
+        colors, searched, 2, max_iter=None, tol=0.0, effort=effort, n_threads=1, progress=None
+    ).centroids
+    for centroids in (searched, settled):
+        assert centroids.shape == (12, 3)
+        np.testing.assert_array_equal(centroids[:2], fixed)
+    labels, _ = naive.nearest(rows, settled)
+    for label in range(2, 12):
+        members = labels == label
+        mean = np.average(rows[members], axis=0, weights=colors.weights[members])
+        np.testing.assert_allclose(settled[label], mean, rtol=1e-9)

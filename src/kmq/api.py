@@ -16,6 +16,7 @@ from kmq.model import MAX_COLORS, IndexedImage, PixelFormat, Pixels, Progress
 from kmq.stages import clustering
 from kmq.stages.clustering import Array
 from kmq.stages.container import SIGNATURE
+from kmq.stages.metrics import peak_error
 from kmq.stages.metrics import psnr as psnr_of
 from kmq.stages.pixels import read_pixels
 from kmq.threads import resolve_threads
@@ -248,8 +249,7 @@ class _Target:
         if self.max_error is not None:
             return self.max_error
         assert self.psnr is not None  # noqa: S101  # one of the three is given
-        peak = pixel_format.max_value**2 * pixel_format.channels
-        return float(peak / 10 ** (self.psnr / 10))
+        return float(peak_error(pixel_format) / 10 ** (self.psnr / 10))
 
 
 def _target(

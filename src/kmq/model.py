@@ -115,7 +115,9 @@ class Report:
         colors_out: colours of the palette.
         mse: mean over the pixels of the squared distance to their palette entry, summed over
             the channels (the convention of the quantization literature), in squared sample units.
-        psnr: 10 log10(max_value² · channels / mse) in decibels; infinite for an exact result.
+            With alpha, the mean of that over a black and over a white background.
+        psnr: 10 log10(max_value² · channels / mse) in decibels, alpha not counted as a channel;
+            infinite for an exact result.
         iterations: Lloyd rounds over all distinct colours.
         converged: whether the last round moved no centre by more than the tolerance.
         seed: the seed that was used.

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,7 +14,8 @@ from kmq.model import ColorHistogram, IndexedImage, Pixels, Progress, Report
 from kmq.stages import clustering, histogram, palette
 from kmq.stages.clustering import Array
 from kmq.stages.metrics import psnr
-from kmq.stages.palette import Fit
+from kmq.stages.palette import Fit, Points
+from kmq.stages.spaces import Space
 
 _STARTED_COLORS = 32
 """Colours that are started in all at least: of few, each decides more and costs less."""
@@ -40,7 +41,10 @@ _PLAIN_ROUNDS, _PLAIN_TOLERANCE = 300, 1e-4
 
 @dataclass(frozen=True)
 class KMeansOptions:
-    """How a palette is fitted; `kmq.quantize` describes each."""
+    """How a palette is fitted; `kmq.quantize` describes each.
+
+    `fixed` are (f, channels) samples that must be entries; the others are multiples of `step`.
+    """
 
     effort: str
     seed: int
@@ -50,6 +54,10 @@ class KMeansOptions:
     tol: float | None
     n_threads: int
     progress: Progress | None
+    space: str = "rgb"
+    channel_weights: tuple[float, ...] | None = None
+    fixed: Array | None = None
+    step: int = 1
 
 
 @dataclass(frozen=True)
@@ -61,17 +69,29 @@ class ErrorTarget:
 
 
 def quantize_pixels(
-    pixels: Pixels, colors: int | ErrorTarget, options: KMeansOptions
+    pixels: Pixels,
+    colors: int | ErrorTarget | Array,
+    options: KMeansOptions,
+    importance: Array | None = None,
 ) -> IndexedImage:
-    """Return the picture in at most `colors` colours, or the fewest that reach a target."""
+    """Return the picture in so many colours, the fewest that reach a target, or those given.
+
+    `importance` (height, width) float64 says how much each pixel counts for the palette.
+    """
     seconds: dict[str, float] = {}
     with _timed(seconds, "histogram"):
         color_map = histogram.map_colors(pixels.samples, pixels.pixel_format, options.n_threads)
     with _timed(seconds, "palette"):
+        weights = None
+        if importance is not None:
+            weights = histogram.sum_by_color(color_map.ids, importance, len(color_map.keys))
+        problem = _Problem.of(color_map.histogram, color_map.keys, weights, options)
         if isinstance(colors, ErrorTarget):
-            rounded = _reach(color_map, colors, options)
+            rounded = _reach(problem, colors)
+        elif isinstance(colors, int):
+            rounded = _solve(problem, colors)
         else:
-            rounded = _round(color_map.histogram, _fit(color_map, colors, options), options)
+            rounded = _label(problem, colors, Fit(colors.astype(np.float64), 0, True))
     with _timed(seconds, "indices"):
         n_colors = len(rounded.palette)
         indices = histogram.map_labels(color_map.ids, rounded.labels, n_colors, options.n_threads)
@@ -88,10 +108,71 @@ def quantize_pixels(
     return IndexedImage(rounded.palette, indices, pixels.pixel_format, pixels.metadata, report)
 
 
+def fit_palette(colors: ColorHistogram, k: int, options: KMeansOptions) -> Array:
+    """Return at most `k` colours (k, channels) for a histogram."""
+    keys = histogram.keys_of(colors.colors, options.n_threads)
+    problem = _Problem.of(colors, keys, None, options)
+    return _solve(problem, k).palette
+
+
 def error_curve(pixels: Pixels, max_colors: int, n_threads: int) -> Iterator[tuple[int, float]]:
     """Yield (k, mean squared error per pixel) for growing k, in one incremental pass."""
     color_map = histogram.map_colors(pixels.samples, pixels.pixel_format, n_threads)
-    yield from _grow(color_map, max_colors)
+    yield from _grow(color_map.histogram, color_map.keys, max_colors)
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """What a palette is to be found for.
+
+    Attributes:
+        colors: the distinct colours and how often each is seen.
+        keys: their Morton keys.
+        space: what they are compared in.
+        points: all of them in that space.
+        fitted: those that count for the palette, which may be all.
+        fitted_keys: the keys of these.
+        fixed: (f, channels) samples that must be entries.
+        options: how to fit.
+    """
+
+    colors: ColorHistogram
+    keys: Array
+    space: Space
+    points: Points
+    fitted: Points
+    fitted_keys: Array
+    fixed: Array
+    options: KMeansOptions
+
+    @classmethod
+    def of(
+        cls, colors: ColorHistogram, keys: Array, weights: Array | None, options: KMeansOptions
+    ) -> _Problem:
+        """State the problem; `weights` (m,) say how much colours count, None as often as seen."""
+        space = Space(options.space, colors.pixel_format, options.channel_weights)
+        points = _points(space, colors, colors.counts if weights is None else weights)
+        fitted, fitted_keys = points, keys
+        if weights is not None and not weights.all():
+            some = weights > 0
+            columns = np.ascontiguousarray(points.columns[:, some])
+            fitted, fitted_keys = palette.points_of(columns, weights[some]), keys[some]
+        fixed = np.empty((0, colors.pixel_format.channels), colors.pixel_format.dtype)
+        if options.fixed is not None:
+            fixed = options.fixed
+        return cls(colors, keys, space, points, fitted, fitted_keys, _distinct(fixed), options)
+
+
+def _points(space: Space, colors: ColorHistogram, weights: Array) -> Points:
+    coordinates = colors.colors if space.is_identity else space.forward(colors.colors)
+    columns = np.ascontiguousarray(coordinates.T, dtype=np.float32)
+    return palette.points_of(columns, weights.astype(np.float64))
+
+
+def _distinct(rows: Array) -> Array:
+    """Return the rows without repetitions, each where it first stands."""
+    first = np.unique(rows, axis=0, return_index=True)[1]
+    return rows[np.sort(first)]
 
 
 @dataclass(frozen=True)
@@ -104,35 +185,36 @@ class _Rounded:
     fit: Fit
 
 
-def _grow(color_map: histogram.ColorMap, max_colors: int) -> Iterator[tuple[int, float]]:
+def _grow(colors: ColorHistogram, keys: Array, max_colors: int) -> Iterator[tuple[int, float]]:
     """Yield (k, error) for growing k up to `max_colors`, and 0 once every colour has an entry."""
-    n_colors = len(color_map.histogram.colors)
-    points = palette.points_of(color_map.histogram)
+    n_colors = len(colors.colors)
+    points = _points(Space("rgb", colors.pixel_format), colors, colors.counts)
     limit = min(max_colors, n_colors - 1)
     if limit > 0:
-        yield from palette.grow(color_map.histogram, color_map.keys, points, limit)
+        yield from palette.grow(points, keys, colors.pixel_format, limit)
     if n_colors <= max_colors:
         yield n_colors, 0.0
 
 
-def _reach(color_map: histogram.ColorMap, target: ErrorTarget, options: KMeansOptions) -> _Rounded:
+def _reach(problem: _Problem, target: ErrorTarget) -> _Rounded:
     """Return the smallest palette found to reach the target, or the largest that is allowed.
 
     The curve of `_grow` says where about that is. What a search finds there says by how much the
     curve is off, and a second one settles it, to within a fiftieth of k.
     """
     curve: list[tuple[int, float]] = []
-    for k, error in _grow(color_map, target.max_colors):
+    for k, error in _grow(problem.colors, problem.keys, target.max_colors):
         curve.append((k, error))
         if error <= target.mse * _BEYOND:
             break
     off_by = _CURVE_IS_OFF_BY
-    too_few, enough = 0, min(target.max_colors, len(color_map.histogram.colors))
+    too_few = max(0, len(problem.fixed) - 1)
+    enough = max(too_few + 1, min(target.max_colors, len(problem.colors.colors)))
     best: _Rounded | None = None
     while best is None or enough - too_few > max(1, enough // 50):
         k = _read_off(curve, target.mse * off_by)
         k = min(max(k, too_few + 1), enough if best is None else enough - 1)
-        found = _round(color_map.histogram, _fit(color_map, k, options), options)
+        found = _solve(problem, k)
         off_by = _error_at(curve, k) / max(found.mse, _TINY)
         if found.mse <= target.mse:
             best, enough = found, k
@@ -166,18 +248,33 @@ def _read_off(curve: list[tuple[int, float]], error: float) -> int:
     return low
 
 
-def _fit(color_map: histogram.ColorMap, k: int, options: KMeansOptions) -> Fit:
-    """Return centroids for the distinct colours: those themselves where there are at most `k`."""
-    colors = color_map.histogram
-    if len(colors.colors) <= k:
-        return Fit(colors.colors.astype(np.float64), 0, True)
+def _solve(problem: _Problem, k: int) -> _Rounded:
+    """Return a palette of at most `k` colours."""
+    colors = problem.colors
+    if colors.pixel_format.has_alpha and colors.colors[0, -1] == 0 and len(problem.fixed) + 1 < k:
+        # Transparent pixels are all the same colour, the first, and must stay fully transparent.
+        fixed = _distinct(np.concatenate([problem.fixed, colors.colors[:1]]))
+        problem = replace(problem, fixed=fixed)
+    return _round(problem, _fit(problem, k))
+
+
+def _fit(problem: _Problem, k: int) -> Fit:
+    """Return up to `k` centroids in the problem's space, the fixed ones first."""
+    options, points = problem.options, problem.fitted
+    fixed = problem.space.forward(problem.fixed)
+    free = k - len(fixed)
+    n_points = points.columns.shape[1]
+    if n_points <= free or free == 0:
+        rows = points.columns.T[: max(free, 0)].astype(np.float64)
+        return Fit(np.concatenate([fixed, rows]), 0, True)
     if options.init is None:
-        return _search(color_map, k, options)
+        return _search(problem, fixed, free)
+    init = options.init
     plain = clustering.best_of(
-        colors.colors.astype(np.float32),
-        colors.counts.astype(np.float64),
+        np.ascontiguousarray(points.columns.T),
+        points.weights,
         k,
-        options.init,
+        init if isinstance(init, str) else problem.space.forward(init),
         seeds=range(options.seed, options.seed + options.n_init),
         max_iter=options.max_iter or _PLAIN_ROUNDS,
         tol=_PLAIN_TOLERANCE if options.tol is None else options.tol,
@@ -187,23 +284,32 @@ def _fit(color_map: histogram.ColorMap, k: int, options: KMeansOptions) -> Fit:
     return Fit(plain.centroids, plain.n_iter, plain.converged)
 
 
-def _search(color_map: histogram.ColorMap, k: int, options: KMeansOptions) -> Fit:
-    """Search for centroids on bins of the colours, then settle on all of them."""
+def _search(problem: _Problem, fixed: Array, free: int) -> Fit:
+    """Search for `free` centroids beside the fixed ones on bins, then settle on all colours."""
+    options, points = problem.options, problem.fitted
     effort = palette.EFFORTS[options.effort]
-    colors = palette.points_of(color_map.histogram)
-    bins = palette.bins_of(color_map.histogram, color_map.keys, colors, k, effort)
+    k = len(fixed) + free
+    bins = palette.bins_of(points, problem.fitted_keys, problem.colors.pixel_format, k, effort)
     rows = np.ascontiguousarray(bins.columns.T)
     n_starts = max(effort.starts, _STARTED_COLORS // k)
     starts = [
-        clustering.start_centroids(rows, bins.weights, k, method, options.seed + attempt)
+        np.concatenate(
+            [
+                fixed,
+                clustering.start_centroids(
+                    rows, bins.weights, free, method, options.seed + attempt
+                ),
+            ]
+        )
         for attempt, method in enumerate(["var-part"] + ["k-means++"] * (n_starts - 1))
     ]
-    centroids = palette.search(bins, starts, effort, options.n_threads)
+    centroids = palette.search(bins, starts, len(fixed), effort, options.n_threads)
     if options.progress is not None:
         options.progress("search", 1.0)
     return palette.settle(
-        colors,
+        points,
         centroids,
+        len(fixed),
         max_iter=options.max_iter,
         tol=options.tol,
         effort=effort,
@@ -212,18 +318,69 @@ def _search(color_map: histogram.ColorMap, k: int, options: KMeansOptions) -> Fi
     )
 
 
-def _round(colors: ColorHistogram, fit: Fit, options: KMeansOptions) -> _Rounded:
-    """Round the centroids; keep the entries in use, sorted, and label each colour by them."""
-    pixel_format = colors.pixel_format
-    rounded = np.clip(np.rint(fit.centroids), 0, pixel_format.max_value)
-    entries = np.unique(rounded.astype(pixel_format.dtype), axis=0)
-    labels, distances = palette.assign(colors, entries, options.n_threads)
-    used = np.zeros(len(entries), np.bool_)
-    used[labels] = True
-    if not used.all():
-        labels = (np.cumsum(used) - 1).astype(np.int32)[labels]
-        entries = entries[used]
-    mse = float((distances.astype(np.float64) * colors.counts).sum()) / colors.n_pixels
+def _round(problem: _Problem, fit: Fit) -> _Rounded:
+    """Make samples of the centroids, keep the entries in use and the fixed ones, and sort them."""
+    free = fit.centroids[len(problem.fixed) :]
+    found = problem.space.nearest_samples(free, problem.options.step)
+    if problem.colors.pixel_format.has_alpha:
+        found = _with_opaque(problem, found)
+    entries = np.unique(np.concatenate([problem.fixed, found]), axis=0)
+    rounded = _label(problem, entries, fit)
+    kept = np.zeros(len(entries), np.bool_)
+    kept[rounded.labels] = True
+    if len(problem.fixed):
+        kept |= (entries[:, None] == problem.fixed[None]).all(axis=2).any(axis=1)
+    if kept.all():
+        return rounded
+    labels = (np.cumsum(kept) - 1).astype(np.int32)[rounded.labels]
+    return _Rounded(entries[kept], labels, rounded.mse, fit)
+
+
+def _with_opaque(problem: _Problem, entries: Array) -> Array:
+    """Return the entries with those opaque that mostly stand for opaque colours.
+
+    There is at least one of them if there are opaque colours.
+    """
+    top = problem.colors.pixel_format.max_value
+    solid = problem.colors.colors[:, -1] == top
+    if not solid.any() or not len(entries):
+        return entries
+    beside = np.concatenate([problem.fixed, entries])
+    labels, _ = palette.assign(
+        problem.points, problem.space.forward(beside), problem.options.n_threads
+    )
+    counts, n_fixed = problem.colors.counts, len(problem.fixed)
+    all_of = np.bincount(labels, counts, len(beside))[n_fixed:]
+    solid_of = np.bincount(labels[solid], counts[solid], len(beside))[n_fixed:]
+    opaque = solid_of >= np.maximum(all_of / 2, 1)
+    opaque[np.argmax(solid_of)] = True
+    entries = entries.copy()
+    entries[opaque, -1] = top
+    return entries
+
+
+def _label(problem: _Problem, entries: Array, fit: Fit) -> _Rounded:
+    """Assign each colour to its nearest entry, but opaque ones to opaque entries."""
+    space, options = problem.space, problem.options
+    colors, pixel_format = problem.colors, problem.colors.pixel_format
+    coordinates = space.forward(entries)
+    labels, distances = palette.assign(problem.points, coordinates, options.n_threads)
+    if pixel_format.has_alpha:
+        opaque = np.flatnonzero(entries[:, -1] == pixel_format.max_value)
+        solid = colors.colors[:, -1] == pixel_format.max_value
+        astray = np.flatnonzero(solid & (entries[labels, -1] != pixel_format.max_value))
+        if len(opaque) and len(astray):
+            rows = np.ascontiguousarray(problem.points.columns.T[astray])
+            nearest, apart = np.empty(len(rows), np.int32), np.empty(len(rows), np.float32)
+            clustering.nearest(rows, coordinates[opaque], options.n_threads, nearest, apart)
+            labels[astray], distances[astray] = opaque[nearest], apart
+    if space.name == "rgb" and space.channel_weights is None:
+        errors = distances.astype(np.float64)
+    else:
+        plain = Space("rgb", pixel_format)
+        apart = plain.forward(colors.colors) - plain.forward(entries)[labels]
+        errors = np.square(apart).sum(axis=1)
+    mse = float((errors * colors.counts).sum()) / colors.n_pixels
     return _Rounded(entries, labels, mse, fit)
 
 

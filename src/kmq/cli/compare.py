@@ -107,8 +107,11 @@ def _figures(original: _Picture, other: _Picture) -> list[str]:
     from kmq.stages import metrics
 
     pixel_format = original.pixel_format
-    mse = metrics.mse(original.samples, other.samples)
-    ssim = metrics.ssim(original.samples, other.samples, pixel_format.max_value)
+    has_alpha = pixel_format.has_alpha
+    mse = metrics.mse(original.samples, other.samples, has_alpha=has_alpha)
+    ssim = metrics.ssim(
+        original.samples, other.samples, pixel_format.max_value, has_alpha=has_alpha
+    )
     height, width = original.samples.shape[:2]
     summed = "" if pixel_format.channels == 1 else f", summed over {pixel_format.channels} channels"
     return [

@@ -82,7 +82,12 @@ def _encode(picture: np.ndarray[Any, Any], k: int, path: Path) -> page.Figure:
     encoded = encode(image)
     bits = 8 * len(encoded) / image.indices.size
     psnr = decibels(image.report.psnr if image.report is not None else float("inf"))
-    ssim = metrics.ssim(picture, image.to_array(), image.pixel_format.max_value)
+    ssim = metrics.ssim(
+        picture,
+        image.to_array(),
+        image.pixel_format.max_value,
+        has_alpha=image.pixel_format.has_alpha,
+    )
     _write(path, encoded, f"{colors(image.n_colors)}, {bits:.3f} bits per pixel, {psnr}")
     png = _png_of_image(image)
     facts = [

@@ -266,26 +266,31 @@ def sum_blocks(channels, columns, weights, first, last, low, high, centroids, k,
 
 
 @kernel
-def move(channels, sums, k, momentum, centroids, velocity):
+def move(channels, sums, k, n_fixed, momentum, centroids, velocity):
     """Move each centroid towards the mean of its points, on top of what is left of its last move.
 
-    Return Σ |sum|² / weight: the inertia with the means, taken from Σ weight · |x|².
+    The first `n_fixed` stay. Return by how much Σ weight · |x|² exceeds the inertia with the means
+    (and with the fixed ones as they are).
     """
     explained = 0.0
     for j in range(k):
         weight = sums[j, len(channels)]
         if weight > 0:
             for c in range(len(channels)):
-                mean = sums[j, c] / weight
-                explained += mean * sums[j, c]
-                velocity[j, c] = momentum * velocity[j, c] + (mean - centroids[j, c])
-                centroids[j, c] += velocity[j, c]
+                centroid = centroids[j, c]
+                if j < n_fixed:
+                    explained += centroid * (2 * sums[j, c] - weight * centroid)
+                else:
+                    mean = sums[j, c] / weight
+                    explained += mean * sums[j, c]
+                    velocity[j, c] = momentum * velocity[j, c] + (mean - centroid)
+                    centroids[j, c] = centroid + velocity[j, c]
     return explained
 
 
 @inlined
-def _means(channels, sums, k, out_centroids):
-    for j in range(k):
+def _means(channels, sums, k, n_fixed, out_centroids):
+    for j in range(n_fixed, k):
         weight = sums[j, len(channels)]
         if weight > 0:
             for c in range(len(channels)):
@@ -294,8 +299,8 @@ def _means(channels, sums, k, out_centroids):
 
 @kernel
 def lloyd(
-    channels, columns, weights, low, high, k, max_rounds, patience, total, momentum, buffers, sums,
-    centroids, velocity,
+    channels, columns, weights, low, high, k, n_fixed, max_rounds, patience, total, momentum,
+    buffers, sums, centroids, velocity,
 ):  # fmt: skip
     """Run Lloyd's rounds with momentum until one lowers the inertia by less than `patience` of it,
     at most `max_rounds`; end on plain means. `total` is Σ weight · |x|²."""
@@ -318,13 +323,13 @@ def lloyd(
             buffers,
             sums,
         )
-        explained = move(channels, sums, k, momentum, centroids, velocity)
+        explained = move(channels, sums, k, n_fixed, momentum, centroids, velocity)
         if explained < before:  # overshot: go on without momentum
             _clear(velocity, k)
         elif explained - before <= patience * (total - explained):
             break
         before = explained
-    _means(channels, sums, k, centroids)
+    _means(channels, sums, k, n_fixed, centroids)
 
 
 @kernel
@@ -375,11 +380,13 @@ def measure(
 
 
 @kernel
-def split(channels, columns, weights, labels, k, n_new, squares, sums, axes, halves, gains, out):
+def split(
+    channels, columns, weights, labels, k, n_fixed, n_new, squares, sums, axes, halves, gains, out
+):
     """Cut the clusters that gain most in two, at the mean of the channel of largest variance.
 
-    Write the means of the halves in place of the cluster's centroid in `out` and after the k there
-    are; return how many were cut, at most `n_new`.
+    Write the means of the halves in place of the cluster's centroid in `out` (unless it is one of
+    the first `n_fixed`) and after the k there are; return how many were cut, at most `n_new`.
     """
     d = len(channels)
     for j in range(k):
@@ -407,26 +414,29 @@ def split(channels, columns, weights, labels, k, n_new, squares, sums, axes, hal
         gains[j] = 0.0
         for c in range(d):
             out[k + count, c] = halves[j, c] / halves[j, d]
-            out[j, c] = (sums[j, c] - halves[j, c]) / (sums[j, d] - halves[j, d])
+            if j >= n_fixed:
+                out[j, c] = (sums[j, c] - halves[j, c]) / (sums[j, d] - halves[j, d])
         count += 1
     return count
 
 
 @inlined
-def _drop(channels, k, n_gone, losses, gone, kept, out):
+def _drop(channels, k, n_fixed, n_gone, losses, gone, kept, out):
     """Take out the `n_gone` of k centroids that are missed least, and not the nearest neighbour of
-    one that goes as long as there are others: it is what its points fall back on."""
+    one that goes as long as there are others: it is what its points fall back on. The first
+    `n_fixed` stay."""
     for j in range(k):
-        gone[j] = kept[j] = False
+        gone[j] = False
+        kept[j] = j < n_fixed
     for _ in range(n_gone):
         chosen = -1
         for j in range(k):
             if not (gone[j] or kept[j]) and (chosen < 0 or losses[j] < losses[chosen]):
                 chosen = j
         if chosen < 0:  # all that are left are neighbours of some that go
-            for j in range(k):
+            for j in range(n_fixed, k):
                 kept[j] = False
-            chosen = 0
+            chosen = n_fixed
             while gone[chosen]:
                 chosen += 1
         gone[chosen] = True
@@ -451,18 +461,18 @@ def _drop(channels, k, n_gone, losses, gone, kept, out):
 
 @kernel
 def breathe(
-    channels, columns, weights, low, high, k, breath, start_rounds, rounds, patience, total,
-    momentum, buffers, seconds, labels, losses, squares, sums, axes, halves, gains, gone, kept,
-    velocity, centroids, out_centroids,
+    channels, columns, weights, low, high, k, n_fixed, breath, start_rounds, rounds, patience,
+    total, momentum, buffers, seconds, labels, losses, squares, sums, axes, halves, gains, gone,
+    kept, velocity, centroids, out_centroids,
 ):  # fmt: skip
     """Improve k centroids by breathing k-means (Fritzke 2020) and return the inertia.
 
-    `centroids` (k + breath, d) starts with k in its first rows. Breathe in: cut the clusters that
-    gain most in two. Breathe out: drop as many centroids, those that are missed least. After each,
-    a few rounds of Lloyd's algorithm with momentum. Keep what is better; otherwise halve the
-    breath. Where the paper adds centroids near those with the largest error, cutting takes fewer
-    rounds to settle; halving the breath, from k / 16, takes a third fewer than stepping down from 5
-    for the same quality.
+    `centroids` (k + breath, d) starts with k in its first rows, the first `n_fixed` of which stay
+    as they are. Breathe in: cut the clusters that gain most in two. Breathe out: drop as many
+    centroids, those that are missed least. After each, a few rounds of Lloyd's algorithm with
+    momentum. Keep what is better; otherwise halve the breath. Where the paper adds centroids near
+    those with the largest error, cutting takes fewer rounds to settle; halving the breath, from
+    k / 16, takes a third fewer than stepping down from 5 for the same quality.
     """
     inertia = np.inf
     added = 0
@@ -470,8 +480,8 @@ def breathe(
     rounds_now = start_rounds
     while True:  # one place each for rounds and measure: they are most of what is compiled
         lloyd(
-            channels, columns, weights, low, high, k + added, rounds_now, patience, total,
-            momentum, buffers, sums, centroids, velocity,
+            channels, columns, weights, low, high, k + added, n_fixed, rounds_now, patience,
+            total, momentum, buffers, sums, centroids, velocity,
         )  # fmt: skip
         now = measure(
             channels, columns, weights, low, high, centroids, k + added, buffers, seconds, labels,
@@ -479,7 +489,7 @@ def breathe(
         )  # fmt: skip
         rounds_now = rounds
         if added > 0:
-            _drop(channels, k + added, added, losses, gone, kept, centroids)
+            _drop(channels, k + added, n_fixed, added, losses, gone, kept, centroids)
             added = 0
             continue
         if not restored:
@@ -497,8 +507,8 @@ def breathe(
         if breath == 0:
             break
         added = split(
-            channels, columns, weights, labels, k, breath, squares, sums, axes, halves, gains,
-            centroids,
+            channels, columns, weights, labels, k, n_fixed, breath, squares, sums, axes, halves,
+            gains, centroids,
         )  # fmt: skip
         if added == 0:
             break

@@ -52,6 +52,21 @@ def map_colors(
     return ColorMap(histogram, keys, ids.reshape(samples.shape[:2]))
 
 
+def keys_of(colors: np.ndarray[Any, Any], n_threads: int) -> np.ndarray[Any, Any]:
+    """Return the Morton keys (m,) uint32 or uint64 of (m, channels) colours."""
+    encode, _ = _spread_tables(colors.dtype, colors.shape[1])
+    keys = np.empty(len(colors), encode.dtype)
+    _spread(np.ascontiguousarray(colors).view(np.uint8), encode, keys, n_threads)
+    return keys
+
+
+def sum_by_color(
+    ids: np.ndarray[Any, Any], values: np.ndarray[Any, Any], n_colors: int
+) -> np.ndarray[Any, Any]:
+    """Return the sum (m,) float64 of (height, width) values over the pixels of each colour."""
+    return np.bincount(ids.reshape(-1), weights=values.reshape(-1), minlength=n_colors)
+
+
 def map_labels(
     ids: np.ndarray[Any, Any], labels: np.ndarray[Any, Any], n_colors: int, n_threads: int
 ) -> np.ndarray[Any, Any]:

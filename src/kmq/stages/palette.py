@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from kmq.model import ColorHistogram, Progress
+from kmq.model import PixelFormat, Progress
 from kmq.threads import run_chunks
 
 Array = np.ndarray[Any, Any]
@@ -139,21 +139,22 @@ class Points:
         return float((squares / self.total_weight - (sums / self.total_weight) ** 2).mean())
 
 
-def points_of(histogram: ColorHistogram) -> Points:
-    """Return the distinct colours as points."""
-    return _points(_columns(histogram), histogram.counts.astype(np.float64), _COLOR_BLOCK)
+def points_of(columns: Array, weights: Array) -> Points:
+    """Return colours, in Morton order, as points: columns (d, m) float32, weights (m,) float64."""
+    return _points(columns, weights, _COLOR_BLOCK)
 
 
 def bins_of(
-    histogram: ColorHistogram, keys: Array, colors: Points, k: int, effort: Effort
+    points: Points, keys: Array, pixel_format: PixelFormat, k: int, effort: Effort
 ) -> Points:
-    """Return the means and weights of the coarsest cubes that are enough, or the colours.
+    """Return the means and weights of the coarsest cubes of colours that are enough, or the points.
 
-    Colours come in Morton order, so the cubes of side 2^level are runs of their `keys` (m,).
+    The points are in the order of their colours' Morton keys `keys` (m,), so the cubes of side
+    2^level are runs of them.
     """
     from kmq.kernels.histogram import count_differences, fill_cubes
 
-    channels = histogram.pixel_format.channels
+    channels = pixel_format.channels
     differences = np.zeros(64, np.int64)
     count_differences(keys, differences)
     # How many cubes of side 2^level there are: keys that differ in a bit of that level or above.
@@ -161,16 +162,16 @@ def bins_of(
     enough = min(max(effort.bins, effort.bins_per_color * k), len(keys))
     level = int(np.flatnonzero(cubes >= enough)[-1])
     if level == 0:
-        return colors
-    columns = np.empty((channels, cubes[level]), np.float32)
+        return points
+    columns = np.empty((len(points.columns), cubes[level]), np.float32)
     weights = np.empty(cubes[level])
     shift = keys.dtype.type(level * channels)
-    fill_cubes(keys, shift, colors.columns, colors.weights, columns, weights)
+    fill_cubes(keys, shift, points.columns, points.weights, columns, weights)
     return _points(columns, weights, _BIN_BLOCK)
 
 
 def grow(
-    histogram: ColorHistogram, keys: Array, colors: Points, max_colors: int
+    points: Points, keys: Array, pixel_format: PixelFormat, max_colors: int
 ) -> Iterator[tuple[int, float]]:
     """Yield (k, squared error per pixel) for k = 1, 2, 3 … and on in steps of a quarter.
 
@@ -180,20 +181,28 @@ def grow(
     """
     from kmq.kernels.search import lloyd, measure, split
 
-    k, n_pixels = 1, histogram.n_pixels
-    centroids = (colors.moments[0] / n_pixels)[None]
+    k = 1
+    centroids = (points.moments[0] / points.total_weight)[None]
     while True:
         n_new = min(max(1, k // 4), max_colors - k)
-        bins = bins_of(histogram, keys, colors, k + n_new, _GROWTH)
+        bins = bins_of(points, keys, pixel_format, k + n_new, _GROWTH)
         room = _Workspace(bins, k + n_new)
         grown = np.empty((k + n_new, len(bins.columns)))
         grown[:k] = centroids
         inertia = measure(*bins.arguments, grown, k, *room.measured)
-        yield k, (inertia + colors.squares - bins.squares) / n_pixels
+        yield k, (inertia + points.squares - bins.squares) / points.total_weight
         added = 0
         if n_new > 0:
             added = split(
-                bins.channels, bins.columns, bins.weights, room.labels, k, n_new, *room.cut, grown
+                bins.channels,
+                bins.columns,
+                bins.weights,
+                room.labels,
+                k,
+                0,
+                n_new,
+                *room.cut,
+                grown,
             )
         if added == 0:
             return
@@ -201,6 +210,7 @@ def grow(
         lloyd(
             *bins.arguments,
             k,
+            0,
             _GROWTH.rounds,
             _GROWTH.patience,
             bins.squares,
@@ -213,12 +223,17 @@ def grow(
         centroids = grown[:k]
 
 
-def search(points: Points, starts: list[Array], effort: Effort, n_threads: int) -> Array:
-    """Return the best centroids (k, d) float64 that breathing finds from the `starts` (k, d)."""
+def search(
+    points: Points, starts: list[Array], n_fixed: int, effort: Effort, n_threads: int
+) -> Array:
+    """Return the best centroids (k, d) float64 that breathing finds from the `starts` (k, d).
+
+    The first `n_fixed` of each start stay as they are.
+    """
     results: list[tuple[float, Array]] = [(np.inf, starts[0])] * len(starts)
 
     def work(attempt: int) -> None:
-        results[attempt] = _breathe(points, starts[attempt], effort)
+        results[attempt] = _breathe(points, starts[attempt], n_fixed, effort)
 
     run_chunks(work, len(starts), n_threads)
     return min(results, key=lambda result: result[0])[1]
@@ -227,6 +242,7 @@ def search(points: Points, starts: list[Array], effort: Effort, n_threads: int) 
 def settle(
     points: Points,
     start: Array,
+    n_fixed: int,
     *,
     max_iter: int | None,
     tol: float | None,
@@ -236,26 +252,26 @@ def settle(
 ) -> Fit:
     """Run rounds on all points from `start` (k, d), with momentum as long as there is a use for it.
 
+    The first `n_fixed` centroids stay as they are.
+
     They end after `max_iter`, or once the squared moves of all centroids sum to `tol` × the mean
     variance; None leaves either to `effort`.
     """
     if max_iter is None:
         max_iter = effort.final_rounds if tol is None else _MAX_ROUNDS
     limit = (_TOLERANCE if tol is None else tol) * points.mean_variance
-    return _settle(points, start, max_iter, limit, n_threads, progress)
+    return _settle(points, start, n_fixed, max_iter, limit, n_threads, progress)
 
 
-def assign(histogram: ColorHistogram, palette: Array, n_threads: int) -> tuple[Array, Array]:
-    """Return the nearest entry of `palette` for each colour (int32), and the squared distance.
+def assign(points: Points, centroids: Array, n_threads: int) -> tuple[Array, Array]:
+    """Return the nearest of `centroids` (k, d) float64 for each point (int32), and its distance.
 
-    Ties go to the lowest index.
+    Distances are squared, float32. Ties go to the lowest index.
     """
     from kmq.kernels.search import assign_blocks
 
-    points = _points(_columns(histogram), np.empty(0), _COLOR_BLOCK)
-    labels = np.empty(len(histogram.colors), np.int32)
+    labels = np.empty(points.columns.shape[1], np.int32)
     distances = np.empty(len(labels), np.float32)
-    centroids = palette.astype(np.float64)
     parts = _parts(points)
 
     def work(part: int) -> None:
@@ -276,10 +292,6 @@ def assign(histogram: ColorHistogram, palette: Array, n_threads: int) -> tuple[A
     return labels, distances
 
 
-def _columns(histogram: ColorHistogram) -> Array:
-    return np.ascontiguousarray(histogram.colors.T, dtype=np.float32)
-
-
 def _points(columns: Array, weights: Array, block: int) -> Points:
     from kmq.kernels.search import bound_blocks
 
@@ -289,7 +301,7 @@ def _points(columns: Array, weights: Array, block: int) -> Points:
     return Points(columns, weights, block, low, high)
 
 
-def _breathe(points: Points, start: Array, effort: Effort) -> tuple[float, Array]:
+def _breathe(points: Points, start: Array, n_fixed: int, effort: Effort) -> tuple[float, Array]:
     """Return the inertia and the centroids after breathing from `start`."""
     from kmq.kernels.search import breathe
 
@@ -302,6 +314,7 @@ def _breathe(points: Points, start: Array, effort: Effort) -> tuple[float, Array
     inertia = breathe(
         *points.arguments,
         k,
+        n_fixed,
         breath,
         effort.start_rounds,
         effort.rounds,
@@ -338,6 +351,7 @@ class _Workspace:
 def _settle(
     points: Points,
     start: Array,
+    n_fixed: int,
     max_rounds: int,
     tol: float,
     n_threads: int,
@@ -380,7 +394,7 @@ def _settle(
         for other in sums[1:]:
             sums[0] += other
         before = centroids.copy()
-        now = move(points.channels, sums[0], k, momentum, centroids, velocity)
+        now = move(points.channels, sums[0], k, n_fixed, momentum, centroids, velocity)
         if now < explained:
             momentum = 0.0
         explained = now

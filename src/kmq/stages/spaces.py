@@ -1,0 +1,205 @@
+"""Colours ↔ the coordinates they are clustered in.
+
+In each space the squared distance of two rows of coordinates is the squared error that counts:
+
+- ``rgb``: the samples as they are.
+- ``linear``: proportional to light (IEC 61966-2-1).
+- ``oklab``: Oklab (Ottosson 2020), where equal distances look about equal.
+- ``lab``: CIE L*a*b*, D65.
+
+Coordinates are scaled so that white is about as far from black as in ``rgb``. A colour with alpha
+is what it looks like over black and over white: with t its coordinates without alpha and w those
+of white (black's are 0), the mean of the two squared errors is |Δ(a · (t - w/2))|² + |w/2|² (Δa)²,
+so a · (t - w/2) and a · |w/2| are its coordinates.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from kmq.model import PixelFormat
+
+Array = np.ndarray[Any, Any]
+
+SPACES = ("rgb", "linear", "oklab", "lab")
+
+_TO_LMS = np.array(
+    [
+        [0.4122214708, 0.5363325363, 0.0514459929],
+        [0.2119034982, 0.6806995451, 0.1073969566],
+        [0.0883024619, 0.2817188376, 0.6299787005],
+    ]
+)
+_TO_OKLAB = np.array(
+    [
+        [0.2104542553, 0.7936177850, -0.0040720468],
+        [1.9779984951, -2.4285922050, 0.4505937099],
+        [0.0259040371, 0.7827717662, -0.8086757660],
+    ]
+)
+_TO_XYZ = np.array(  # over the white point D65, so that white is 1, 1, 1
+    [
+        [0.4124564 / 0.95047, 0.3575761 / 0.95047, 0.1804375 / 0.95047],
+        [0.2126729, 0.7151522, 0.0721750],
+        [0.0193339 / 1.08883, 0.1191920 / 1.08883, 0.9503041 / 1.08883],
+    ]
+)
+_LAB_KNEE = 6 / 29
+"""Cube root below which L*a*b* goes on in a straight line."""
+
+
+@dataclass(frozen=True)
+class Space:
+    """One space for the colours of one pixel format.
+
+    Attributes:
+        name: one of SPACES; "rgb" alone is for CMYK.
+        pixel_format: what the colours are.
+        channel_weights: factor of each coordinate's squared error, alpha's last; None is all 1.
+    """
+
+    name: str
+    pixel_format: PixelFormat
+    channel_weights: tuple[float, ...] | None = None
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether coordinates are the samples themselves."""
+        return (
+            self.name == "rgb" and self.channel_weights is None and not self.pixel_format.has_alpha
+        )
+
+    def forward(self, colors: Array) -> Array:
+        """Return the (n, channels) float64 coordinates of (n, channels) colours."""
+        samples: Array = np.asarray(colors, np.float64)
+        if self.is_identity:
+            return samples
+        if self.pixel_format.has_alpha:
+            alpha = samples[:, -1:] / self.pixel_format.max_value
+            half = self._white / 2
+            solid = self._solid(samples[:, :-1]) - half
+            coordinates = np.hstack([alpha * solid, alpha * np.linalg.norm(half)])
+        else:
+            coordinates = self._solid(samples)
+        scaled: Array = coordinates * self._scales
+        return scaled
+
+    def inverse(self, coordinates: Array) -> Array:
+        """Return the (n, channels) float64 samples, within range, of (n, channels) coordinates."""
+        if self.is_identity:
+            samples: Array = np.clip(coordinates, 0, self.pixel_format.max_value)
+            return samples
+        unscaled = coordinates / self._scales
+        if self.pixel_format.has_alpha:
+            half = self._white / 2
+            alpha = np.clip(unscaled[:, -1:] / np.linalg.norm(half), 0, 1)
+            solid = unscaled[:, :-1] / np.maximum(alpha, 1e-9) + half
+            samples = np.hstack([self._samples(solid), alpha * self.pixel_format.max_value])
+            samples[alpha[:, 0] * self.pixel_format.max_value < 0.5] = 0
+        else:
+            samples = self._samples(unscaled)
+        np.clip(samples, 0, self.pixel_format.max_value, out=samples)
+        return samples
+
+    def nearest_samples(self, coordinates: Array, step: int = 1) -> Array:
+        """Return the colours (n, channels), multiples of `step` or white, nearest to coordinates.
+
+        Of the colours around what `inverse` gives, since in most spaces rounding each sample by
+        itself is not the best: 27 are tried of three channels.
+        """
+        top = self.pixel_format.max_value
+        rounded = np.rint(self.inverse(coordinates) / step)
+        if self.is_identity:
+            return self._typed(rounded * step)
+        best = self._typed(rounded * step)
+        least = self._errors(best, coordinates)
+        for offsets in product((-1, 0, 1), repeat=self.pixel_format.channels):
+            candidates = self._typed(np.clip((rounded + offsets) * step, 0, top))
+            errors = self._errors(candidates, coordinates)
+            better = errors < least
+            best[better] = candidates[better]
+            least[better] = errors[better]
+        return best
+
+    def _errors(self, colors: Array, coordinates: Array) -> Array:
+        errors: Array = np.square(self.forward(colors) - coordinates).sum(axis=1)
+        return errors
+
+    def _typed(self, samples: Array) -> Array:
+        """Return samples in range and type; colours of alpha 0 are all 0."""
+        top, dtype = self.pixel_format.max_value, self.pixel_format.dtype
+        typed: Array = np.clip(samples, 0, top).astype(dtype)
+        if self.pixel_format.has_alpha:
+            typed[typed[:, -1] == 0] = 0
+        return typed
+
+    @cached_property
+    def _scales(self) -> Array:
+        if self.channel_weights is None:
+            return np.ones(self.pixel_format.channels)
+        return np.sqrt(np.array(self.channel_weights, np.float64))
+
+    @cached_property
+    def _white(self) -> Array:
+        n_solid = self.pixel_format.channels - self.pixel_format.has_alpha
+        white: Array = self._solid(np.full((1, n_solid), float(self.pixel_format.max_value)))[0]
+        return white
+
+    def _solid(self, samples: Array) -> Array:
+        """Return coordinates of samples without alpha, grey or RGB."""
+        top = self.pixel_format.max_value
+        if self.name == "rgb":
+            return samples
+        light = _decode(samples / top)
+        if self.name == "linear":
+            return light * top
+        if samples.shape[1] == 1:  # grey: lightness alone
+            lightness = np.cbrt(light) if self.name == "oklab" else _lab_root(light) * 1.16 - 0.16
+            return lightness * top
+        if self.name == "oklab":
+            opponent: Array = np.cbrt(light @ _TO_LMS.T) @ _TO_OKLAB.T * top
+            return opponent
+        x, y, z = _lab_root(light @ _TO_XYZ.T).T
+        return np.stack([1.16 * y - 0.16, 5 * (x - y), 2 * (y - z)], axis=1) * top
+
+    def _samples(self, solid: Array) -> Array:
+        """Return what `_solid` made coordinates of."""
+        top = self.pixel_format.max_value
+        if self.name == "rgb":
+            return solid
+        unit = solid / top
+        if self.name == "linear":
+            return _encode(unit) * top
+        if solid.shape[1] == 1:
+            light = unit**3 if self.name == "oklab" else _lab_power((unit + 0.16) / 1.16)
+            return _encode(light) * top
+        if self.name == "oklab":
+            roots = unit @ np.linalg.inv(_TO_OKLAB).T
+            return _encode(roots**3 @ np.linalg.inv(_TO_LMS).T) * top
+        y = (unit[:, 0] + 0.16) / 1.16
+        roots = np.stack([y + unit[:, 1] / 5, y, y - unit[:, 2] / 2], axis=1)
+        return _encode(_lab_power(roots) @ np.linalg.inv(_TO_XYZ).T) * top
+
+
+def _decode(encoded: Array) -> Array:
+    """Return light in 0 … 1 of sRGB samples in 0 … 1."""
+    return np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
+
+
+def _encode(light: Array) -> Array:
+    """Return sRGB samples in 0 … 1 of light, what is out of gamut cut off."""
+    inside = np.clip(light, 0, 1)
+    return np.where(inside <= 0.0031308, inside * 12.92, 1.055 * inside ** (1 / 2.4) - 0.055)
+
+
+def _lab_root(ratio: Array) -> Array:
+    return np.where(ratio > _LAB_KNEE**3, np.cbrt(ratio), ratio / (3 * _LAB_KNEE**2) + 4 / 29)
+
+
+def _lab_power(root: Array) -> Array:
+    return np.where(root > _LAB_KNEE, root**3, 3 * _LAB_KNEE**2 * (root - 4 / 29))
