@@ -158,6 +158,8 @@ BELOW = {
     "doors": {"shared", "kernels", "stages", "pipeline", "doors"},
 }
 EXCEPTIONS = {
+    # Salvage takes the same chunks apart, where they are damaged.
+    ("kmq.stages.salvage", "kmq.stages.container", True),
     # Methods of the image a user holds, which run a stage when they are called.
     ("kmq.model", "kmq.stages.pixels", False),
     # The table of methods names the methods that are large enough for modules of their own.

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable, Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeAlias, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Protocol, TypeAlias, TypedDict, Unpack
 
 from kmq import checks
 from kmq.atomic import replacing
-from kmq.errors import InputError, located
-from kmq.model import MAX_SIDE, MAX_STRIPS, FileInfo, IndexedImage, Limits, PixelFormat
-from kmq.stages import coding, container
+from kmq.errors import FormatError, InputError, LimitError, SalvageWarning, located
+from kmq.model import EFFORTS, MAX_SIDE, MAX_STRIPS, FileInfo, IndexedImage, Limits, PixelFormat
+from kmq.stages import coding, container, salvage
 from kmq.threads import resolve_threads
 
 if TYPE_CHECKING:
@@ -29,6 +30,10 @@ class WritableFile(Protocol):
 
 Source: TypeAlias = "str | os.PathLike[str] | BinaryIO"
 Target: TypeAlias = "str | os.PathLike[str] | WritableFile"
+
+
+_ON_ERROR = ("raise", "salvage")
+_MOST_NAMED = 10  # strips that a warning names
 
 
 class QuantizeOptions(TypedDict, total=False):
@@ -84,6 +89,7 @@ def encode(
 def decode(
     encoded: bytes | bytearray | memoryview,
     *,
+    on_error: Literal["raise", "salvage"] = "raise",
     limits: Limits | None = None,
     n_threads: int | None = None,
 ) -> IndexedImage:
@@ -93,6 +99,11 @@ def decode(
 
     Args:
         encoded: the file; any object with the buffer protocol.
+        on_error: what to do about damage: ``"raise"`` a FormatError, or ``"salvage"`` the rest.
+            Then a strip that is damaged or missing costs its rows, which get index 0 and are
+            listed in the image's `lost`, and a `kmq.SalvageWarning` says what happened. Header
+            and palette must be sound. It takes the memory of the whole picture, however short
+            the file.
         limits: what to accept; None for `kmq.Limits()`.
         n_threads: threads to use; None for ``KMQ_NUM_THREADS`` or all cores.
 
@@ -109,6 +120,8 @@ def decode(
             f"encoded is {type(encoded).__name__}; it must be the bytes of a .kmq file "
             "(kmq.read takes paths and file objects)"
         ) from None
+    if checks.one_of(on_error, "on_error", _ON_ERROR) == "salvage":
+        return _salvaged(stream, limits, threads)
     return _decoded(stream, limits, threads)
 
 
@@ -156,13 +169,19 @@ def write(
 
 
 def read(
-    source: Source, *, limits: Limits | None = None, n_threads: int | None = None
+    source: Source,
+    *,
+    on_error: Literal["raise", "salvage"] = "raise",
+    limits: Limits | None = None,
+    n_threads: int | None = None,
 ) -> IndexedImage:
     """Read the image of a .kmq file.
 
     Args:
         source: a path, or a file object open for binary reading. It is read from where it stands
-            through the end mark of the .kmq file, need not be seekable, and stays open.
+            through the end mark of the .kmq file (to its own end, to salvage), need not be
+            seekable, and stays open.
+        on_error: see `decode`.
         limits: what to accept; None for `kmq.Limits()`.
         n_threads: threads to use; None for ``KMQ_NUM_THREADS`` or all cores.
 
@@ -173,7 +192,10 @@ def read(
         OSError: the file cannot be read.
     """
     limits, threads = _checked_limits(limits), resolve_threads(n_threads)
+    salvaging = checks.one_of(on_error, "on_error", _ON_ERROR) == "salvage"
     with _opened(source) as stream:
+        if salvaging:
+            return _salvaged(stream, limits, threads)
         return _decoded(stream, limits, threads)
 
 
@@ -287,10 +309,9 @@ def _encoded(
     """Return the pieces of a file, front to back."""
     threads = resolve_threads(n_threads)
     if effort is not None:
-        from kmq.pipeline import EFFORTS
-
         checks.one_of(effort, "effort", EFFORTS)
-    strip_method = coding.strip_method(method)
+    if method is not None:
+        coding.strip_method(method)
     if strip_height is not None:
         strip_height = checks.whole_number(strip_height, "strip_height", 1, MAX_SIDE)
     if isinstance(picture, IndexedImage):
@@ -303,13 +324,14 @@ def _encoded(
         image = picture
     else:
         image = quantized(picture, k, effort, n_threads, quantize_options)
+    plan = coding.plan_strips(method, effort or "balanced", image.indices.size, image.n_colors)
     if strip_height is None:
-        rows = coding.even_strip_height(image.height, image.width, strip_method.strip_pixels)
+        rows = coding.even_strip_height(image.height, image.width, plan.strip_pixels)
     else:
         rows = _checked_strip_height(strip_height, image.height)
     header = container.Header(image.pixel_format, image.width, image.height, image.n_colors, rows)
     palette = coding.encode_palette(image.palette)
-    strips = coding.encode_strips(image.indices, image.palette, strip_method, rows, threads)
+    strips = coding.encode_strips(image.indices, image.palette, plan.methods, rows, threads)
     return container.pack_file(header, palette, image.metadata, strips)
 
 
@@ -321,6 +343,52 @@ def _decoded(stream: BinaryIO, limits: Limits, n_threads: int) -> IndexedImage:
         contents.strips, contents.payloads, palette, header.width, n_threads
     )
     return IndexedImage(palette, indices, header.pixel_format, contents.front.metadata)
+
+
+def _salvaged(stream: BinaryIO, limits: Limits, n_threads: int) -> IndexedImage:
+    """Decode the stream's content, or what is left of it; then warn the caller of our caller."""
+    content = container.ChunkReader(stream).take_rest()
+    try:
+        return _decoded(io.BytesIO(content), limits, n_threads)
+    except LimitError:
+        raise
+    except FormatError as error:
+        damage = str(error)
+    left = salvage.salvage_file(io.BytesIO(content), limits)
+    header, palette = left.front.header, _palette(left.front)
+    shape = header.height, header.width
+    indices, faults = coding.salvage_strips(left.strips, left.payloads, palette, shape, n_threads)
+    lost = left.faults | {
+        left.strips[place].row // header.strip_height: str(error) for place, error in faults.items()
+    }
+    message = _lost_message(damage, header, lost, left.notes)
+    warnings.warn(message, SalvageWarning, stacklevel=3)
+    bands = _bands(header.strip_rows(number) for number in sorted(lost))
+    return IndexedImage(palette, indices, header.pixel_format, left.front.metadata, lost=bands)
+
+
+def _bands(strips: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+    """Join strips, given as first row and rows, to bands of first row and row after the last."""
+    bands: list[tuple[int, int]] = []
+    for row, height in strips:
+        if bands and bands[-1][1] == row:
+            row, height = bands[-1][0], row + height - bands[-1][0]
+            bands.pop()
+        bands.append((row, row + height))
+    return tuple(bands)
+
+
+def _lost_message(
+    damage: str, header: container.Header, lost: Mapping[int, str], notes: Sequence[str]
+) -> str:
+    sentences = []
+    for number in sorted(lost)[:_MOST_NAMED]:
+        row, height = header.strip_rows(number)
+        sentences.append(f"strip {number} (rows {row} to {row + height - 1}): {lost[number]}")
+    if len(lost) > _MOST_NAMED:
+        sentences.append(f"{len(lost) - _MOST_NAMED} more strips")
+    sentences += notes
+    return f"the file is damaged: {damage}; lost: {'; '.join(sentences) or 'nothing'}"
 
 
 def _palette(front: container.Front) -> np.ndarray[Any, Any]:

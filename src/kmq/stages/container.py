@@ -7,6 +7,7 @@ is the matter of `coding`; here they are payloads.
 from __future__ import annotations
 
 import os
+import sys
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ _KNOWN_ANCILLARY = "iexdt"
 _DPI_UNITS = 10_000
 _TEXT_PLAIN, _TEXT_DEFLATED = 0, 1
 STRIP_HEAD = 5  # bytes of method and checksum
+CRC_SIZE = 4
 _BLOCK = 1 << 20  # bytes read at a time, so that memory follows the file and not its promises
 _FORMAT_OF_CODE = {pixel_format.code: pixel_format for pixel_format in PixelFormat}
 NEWER = "this file needs a newer kmq"
@@ -146,6 +148,11 @@ def pack_chunk(letter: str, payload: bytes) -> bytes:
         )
     chunk = b"".join([letter.encode("ascii"), pack_varint(len(payload)), payload])
     return chunk + zlib.crc32(chunk).to_bytes(4, "little")
+
+
+def chunk_size(length: int) -> int:
+    """Return the bytes of a whole chunk whose payload has that length."""
+    return 1 + len(pack_varint(length)) + length + CRC_SIZE
 
 
 def pack_varint(number: int) -> bytes:
@@ -302,6 +309,12 @@ def at(chunk: Chunk, message: str, kind: type[FormatError] = FormatError) -> For
     return kind(message, chunk=chunk.letter, offset=chunk.offset)
 
 
+def refuse_newer(chunk: Chunk) -> None:
+    """Raise NewerFormatError for a critical chunk that this kmq does not know."""
+    if chunk.letter.isupper() and chunk.letter not in CRITICAL:
+        raise at(chunk, f"{NEWER}: it has a critical chunk unknown here", NewerFormatError)
+
+
 @dataclass(frozen=True)
 class _Head:
     """Letter and length of a chunk, and the bytes they were read from."""
@@ -345,7 +358,7 @@ class ChunkReader:
         """Take the next chunk, whatever it is."""
         head = self.peek()
         payload = self._take(head.length, head.letter, head.offset)
-        crc = self._take(4, head.letter, head.offset)
+        crc = self._take(CRC_SIZE, head.letter, head.offset)
         chunk = Chunk(head.letter, head.offset, payload)
         if zlib.crc32(payload, zlib.crc32(head.stored)) != int.from_bytes(crc, "little"):
             raise at(chunk, "the chunk is damaged: its CRC does not agree")
@@ -359,8 +372,7 @@ class ChunkReader:
         chunk = self.take()
         if chunk.letter == letter:
             return chunk
-        if chunk.letter.isupper() and chunk.letter not in CRITICAL:
-            raise at(chunk, f"{NEWER}: it has a critical chunk unknown here", NewerFormatError)
+        refuse_newer(chunk)
         raise at(chunk, f"chunk {chunk.letter!r} stands where {letter!r} belongs")
 
     def take_strip(self, skip: bool) -> Chunk:
@@ -369,10 +381,17 @@ class ChunkReader:
         if head.letter != "S" or not skip or head.length < 1:
             return self.take_only("S")
         method = self._take(1, head.letter, head.offset)
-        self.pass_over(head.length - 1 + 4 - 1, head.letter)
+        self.pass_over(head.length - 1 + CRC_SIZE - 1, head.letter)
         self._take(1, head.letter, head.offset)  # shows a file that ends in what was skipped
         self._head = None
         return Chunk(head.letter, head.offset, method)
+
+    def take_rest(self) -> bytes:
+        """Take all bytes up to the end of the stream; `offset` stays."""
+        offset = self.offset
+        rest = self._take_up_to(sys.maxsize)
+        self.offset = offset
+        return rest
 
     def _read_head(self) -> _Head:
         offset = self.offset
