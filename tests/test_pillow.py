@@ -174,6 +174,39 @@ def test_file_that_pillow_cannot_hold_says_so(pixel_format):
         Image.open(io.BytesIO(encoded))
 
 
+@pytest.mark.parametrize("part", [0.3, 0.9])
+def test_truncated_file_opens_and_does_not_load(part):
+    encoded = kmq.encode(indexed_image(PixelFormat.RGB24, 16, 60, 50), strip_height=20)
+    first = kmq.info(io.BytesIO(encoded)).strips[0].offset
+    with Image.open(io.BytesIO(encoded[: first + int(part * (len(encoded) - first))])) as picture:
+        assert picture.size == (50, 60)
+        with pytest.raises(OSError, match="ends"):
+            picture.load()
+
+
+def test_truncated_file_loads_where_pillow_is_told_so(monkeypatch):
+    image = indexed_image(PixelFormat.RGB24, 16, 60, 50, metadata=METADATA)
+    encoded = bytearray(kmq.encode(image, strip_height=20))
+    exif = next(chunk for chunk in kmq.info(io.BytesIO(encoded)).chunks if chunk.letter == "e")
+    monkeypatch.setattr("PIL.ImageFile.LOAD_TRUNCATED_IMAGES", True)
+    with Image.open(io.BytesIO(encoded[:-30])) as picture:
+        with pytest.warns(kmq.SalvageWarning, match="rows 40 to 59"):
+            picture.load()
+        expected = image.indices.copy()
+        expected[40:] = 0
+        assert picture.tobytes() == expected.tobytes()
+        assert picture.info["exif"] == EXIF
+    encoded[exif.offset + 4] ^= 1
+    with Image.open(io.BytesIO(encoded)) as picture:
+        assert "exif" not in picture.info
+        with pytest.warns(kmq.SalvageWarning, match="chunk 'e'"):
+            assert picture.tobytes() == image.indices.tobytes()
+    with Image.open(io.BytesIO(encoded)) as picture, pytest.raises(OSError, match="chunk 'e'"):
+        picture.verify()
+    with pytest.raises(UnidentifiedImageError):
+        Image.open(io.BytesIO(encoded[:14]))
+
+
 @pytest.mark.parametrize("n_bytes", range(1, 40, 3))
 def test_truncated_file_is_an_os_error(n_bytes):
     encoded = saved(palette_picture())

@@ -29,6 +29,7 @@ class WritableFile(Protocol):
 
 
 Source: TypeAlias = "str | os.PathLike[str] | BinaryIO"
+OnError: TypeAlias = Literal["raise", "salvage"]
 Target: TypeAlias = "str | os.PathLike[str] | WritableFile"
 
 
@@ -89,7 +90,7 @@ def encode(
 def decode(
     encoded: bytes | bytearray | memoryview,
     *,
-    on_error: Literal["raise", "salvage"] = "raise",
+    on_error: OnError = "raise",
     limits: Limits | None = None,
     n_threads: int | None = None,
 ) -> IndexedImage:
@@ -171,7 +172,7 @@ def write(
 def read(
     source: Source,
     *,
-    on_error: Literal["raise", "salvage"] = "raise",
+    on_error: OnError = "raise",
     limits: Limits | None = None,
     n_threads: int | None = None,
 ) -> IndexedImage:
@@ -242,7 +243,7 @@ def read_region(
             )
         numbers = range(upper // header.strip_height, -(-lower // header.strip_height))
         strips, payloads = container.take_strips(reader, front, numbers)
-    palette = _palette(front)
+    palette = palette_of(front)
     indices = coding.decode_strips(strips, payloads, palette, header.width, threads)
     top = strips[0].row
     region = indices[upper - top : lower - top, left:right]
@@ -273,7 +274,7 @@ def info(source: Source, *, limits: Limits | None = None) -> FileInfo:
         pixel_format=header.pixel_format,
         height=header.height,
         width=header.width,
-        palette=_palette(contents.front),
+        palette=palette_of(contents.front),
         metadata=contents.front.metadata,
         strip_height=header.strip_height,
         strips=contents.strips,
@@ -338,7 +339,7 @@ def _encoded(
 def _decoded(stream: BinaryIO, limits: Limits, n_threads: int) -> IndexedImage:
     contents = container.unpack_file(stream, limits)
     header = contents.front.header
-    palette = _palette(contents.front)
+    palette = palette_of(contents.front)
     indices = coding.decode_strips(
         contents.strips, contents.payloads, palette, header.width, n_threads
     )
@@ -355,7 +356,7 @@ def _salvaged(stream: BinaryIO, limits: Limits, n_threads: int) -> IndexedImage:
     except FormatError as error:
         damage = str(error)
     left = salvage.salvage_file(io.BytesIO(content), limits)
-    header, palette = left.front.header, _palette(left.front)
+    header, palette = left.front.header, palette_of(left.front)
     shape = header.height, header.width
     indices, faults = coding.salvage_strips(left.strips, left.payloads, palette, shape, n_threads)
     lost = left.faults | {
@@ -391,7 +392,8 @@ def _lost_message(
     return f"the file is damaged: {damage}; lost: {'; '.join(sentences) or 'nothing'}"
 
 
-def _palette(front: container.Front) -> np.ndarray[Any, Any]:
+def palette_of(front: container.Front) -> np.ndarray[Any, Any]:
+    """Return the (k, channels) palette; raise FormatError if it is damaged."""
     header, chunk = front.header, front.palette
     with located(chunk.letter, chunk.offset):
         return coding.decode_palette(chunk.payload, header.n_colors, header.pixel_format)

@@ -15,10 +15,12 @@ not count); other modes are quantized, to 64 colours if no option says how many.
 as they stand: as everywhere in Pillow, saving does not apply the EXIF orientation, and the EXIF
 keeps it.
 
-Errors are those that callers of Pillow expect. Damage in the header makes ``Image.open`` raise
+Errors are those that callers of Pillow expect. Damage before the strips makes ``Image.open`` raise
 UnidentifiedImageError. A file it cannot open for another reason (it needs a newer kmq, or is one of
 the 16-bit formats for which Pillow has no mode), and damage found by ``load`` or ``verify``, raise
-OSError; its ``__cause__`` is kmq's own error.
+OSError; its ``__cause__`` is kmq's own error. With ``ImageFile.LOAD_TRUNCATED_IMAGES`` set, opening
+and loading get over all damage but that of header and palette: lost rows show the first colour of
+the palette, and a `kmq.SalvageWarning` names them.
 """
 
 from __future__ import annotations
@@ -31,7 +33,8 @@ from PIL import Image, ImageFile, ImagePalette
 from kmq import files
 from kmq.errors import FormatError, InputError, LimitError, NewerFormatError
 from kmq.model import MAX_SIDE, IndexedImage, Limits, Metadata
-from kmq.stages.container import SIGNATURE
+from kmq.stages import salvage
+from kmq.stages.container import SIGNATURE, ChunkReader, Front, unpack_front
 from kmq.stages.pixels import (
     indexed_from_pillow,
     pillow_bytes,
@@ -42,6 +45,8 @@ from kmq.stages.pixels import (
 
 if TYPE_CHECKING:
     from PIL.Image import DecoderInput
+
+    from kmq.files import OnError
 
 # Pillow checks the size that it finds in a header itself, against a limit its callers can change.
 _LIMITS = Limits(pixels=MAX_SIDE**2)
@@ -63,23 +68,24 @@ class KmqImageFile(ImageFile.ImageFile):
 
     def _open(self) -> None:
         try:
-            facts = files.info(cast(BinaryIO, self.fp), limits=_LIMITS)
-            self._mode = pillow_mode(facts.pixel_format, facts.n_colors)
+            front = _front(cast(BinaryIO, self.fp))
+            palette = files.palette_of(front)
+            self._mode = pillow_mode(front.header.pixel_format, len(palette))
         except (NewerFormatError, LimitError, InputError) as error:
             raise OSError(str(error)) from error
         except FormatError as error:
             raise SyntaxError(str(error)) from error
-        self._size = facts.width, facts.height
-        self.info.update(pillow_info(facts.metadata, facts.palette, self.mode))
+        self._size = front.header.width, front.header.height
+        self.info.update(pillow_info(front.metadata, palette, self.mode))
         if self.mode == "P":
-            self.palette = ImagePalette.raw("RGB", facts.palette[:, :3].tobytes())
+            self.palette = ImagePalette.raw("RGB", palette[:, :3].tobytes())
         self.tile = [ImageFile._Tile("kmq", (0, 0, *self.size), 0, None)]
 
     def verify(self) -> None:
         """Decode everything, against all checksums, and forget it."""
         fp = cast(BinaryIO, self.fp)
         fp.seek(0)
-        _read(fp)
+        _read(fp, "raise")
         super().verify()
 
 
@@ -87,14 +93,25 @@ class _KmqDecoder(ImageFile.PyDecoder):
     _pulls_fd = True
 
     def decode(self, buffer: DecoderInput) -> tuple[int, int]:
-        content, rawmode = pillow_bytes(_read(cast(BinaryIO, self.fd)), self.mode)
+        on_error: OnError = "salvage" if ImageFile.LOAD_TRUNCATED_IMAGES else "raise"
+        content, rawmode = pillow_bytes(_read(cast(BinaryIO, self.fd), on_error), self.mode)
         self.set_as_raw(content, rawmode)
         return -1, 0
 
 
-def _read(fp: BinaryIO) -> IndexedImage:
+def _front(fp: BinaryIO) -> Front:
     try:
-        return files.read(fp, limits=_LIMITS)
+        return unpack_front(ChunkReader(fp), _LIMITS)
+    except FormatError as error:
+        if isinstance(error, LimitError) or not ImageFile.LOAD_TRUNCATED_IMAGES:
+            raise
+    fp.seek(0)
+    return salvage.salvage_file(fp, _LIMITS).front
+
+
+def _read(fp: BinaryIO, on_error: OnError) -> IndexedImage:
+    try:
+        return files.read(fp, on_error=on_error, limits=_LIMITS)
     except FormatError as error:
         raise OSError(str(error)) from error
 
