@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import argparse
 import time
+import warnings
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kmq.cli import paths
-from kmq.cli.console import Commands, Progress, add_command, colors, each
+from kmq.cli.console import Commands, Progress, add_command, colors, complain, each
+
+if TYPE_CHECKING:
+    from kmq.model import IndexedImage
 
 _EXAMPLES = """\
   kmq decode photo.kmq                  into photo.png (CMYK: photo.tif)
   kmq decode photo.kmq -o photo.tif
   kmq decode pictures/ -o pngs/         every .kmq file of a folder
+  kmq decode map.kmq --box 0,0,800,600  its upper left corner alone
+  kmq decode hurt.kmq --salvage         what is left of a damaged file
 """
 
 
@@ -31,6 +38,18 @@ def add(commands: Commands) -> None:
         "(default: beside the file, .png, or .tif for what PNG cannot hold)",
     )
     parser.add_argument("--force", action="store_true", help="overwrite existing files")
+    parts = parser.add_mutually_exclusive_group()
+    parts.add_argument(
+        "--box",
+        type=_box,
+        metavar="L,U,R,B",
+        help="decode columns L to R - 1 of rows U to B - 1 alone, counted from 0",
+    )
+    parts.add_argument(
+        "--salvage",
+        action="store_true",
+        help="make a picture of a damaged file, lost rows in the first colour of its palette",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -40,24 +59,44 @@ def run(arguments: argparse.Namespace) -> int:
     jobs = paths.plan(
         sources, arguments.output, "", into_folder=paths.names_several(arguments.files)
     )
-    return each(jobs, partial(_decode, arguments.force))
+    return each(jobs, partial(_decode, arguments))
 
 
-def _decode(force: bool, source: Path, target: Path, progress: Progress) -> str:
-    from kmq.files import info, read
+def _box(text: str) -> tuple[int, ...]:
+    """Four whole numbers, as an argparse type."""
+    sides = text.split(",")
+    if len(sides) != 4 or not all(side.isascii() and side.isdigit() for side in sides):
+        raise argparse.ArgumentTypeError(f"{text!r} is no box: four whole numbers, L,U,R,B")
+    return tuple(map(int, sides))
+
+
+def _decode(arguments: argparse.Namespace, source: Path, target: Path, progress: Progress) -> str:
     from kmq.model import PixelFormat
     from kmq.stages.pixels import save_picture
 
     started = time.perf_counter()
     progress("decoding", 0)
+    image = _read(arguments, source)
     if target.name == source.stem or not target.suffix:
-        in_png = info(source).pixel_format is not PixelFormat.CMYK32
+        in_png = image.pixel_format is not PixelFormat.CMYK32
         target = target.with_name(target.name + (".png" if in_png else ".tif"))
-    paths.claim(target, force=force, source=source)
-    image = read(source)
+    paths.claim(target, force=arguments.force, source=source)
     save_picture(image, target)
     seconds = time.perf_counter() - started
     return (
         f"{target}: {image.width} × {image.height} pixels, {image.pixel_format.label}, "
         f"{colors(image.n_colors)}, {seconds:.2f} s"
     )
+
+
+def _read(arguments: argparse.Namespace, source: Path) -> IndexedImage:
+    from kmq.files import read, read_region
+
+    if arguments.box is not None:
+        return read_region(source, arguments.box)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        image = read(source, on_error="salvage" if arguments.salvage else "raise")
+    for warning in caught:
+        complain(f"{source}: {warning.message}")
+    return image
