@@ -107,9 +107,9 @@ def test_an_unknown_palette_method_needs_a_newer_kmq():
         coding.decode_palette(b"\x63\0\0\0", 1, PixelFormat.RGB24)
 
 
-def strips_of(image, strip_height, method=None, n_threads=1):
+def strips_of(image, strip_height, method="deflate", n_threads=1):
     payloads = coding.encode_strips(
-        image.indices, image.palette, coding.strip_method(method), strip_height, n_threads
+        image.indices, image.palette, [coding.strip_method(method)], strip_height, n_threads
     )
     rows = range(0, image.height, strip_height)
     strips = [
@@ -191,7 +191,6 @@ def test_an_unknown_strip_method_needs_a_newer_kmq():
 
 def test_method_names():
     assert coding.strip_method("deflate").code == 0
-    assert coding.strip_method(None) in coding.STRIP_METHODS
     with pytest.raises(InputError, match="'zip'; kmq has deflate, rank, mix"):
         coding.strip_method("zip")
 
@@ -207,3 +206,43 @@ def test_strips_are_even_and_of_about_the_size_asked_for(height, width, rows):
 def test_strips_never_exceed_their_number():
     rows = coding.even_strip_height(10**6, 10**6, 1 << 18)
     assert -(-(10**6) // rows) <= 65_536
+
+
+@pytest.mark.parametrize(
+    ("effort", "n_pixels", "n_colors", "names", "n_strips"),
+    [
+        ("fast", 768 * 512, 64, ["rank", "deflate"], 1),
+        ("fast", 768 * 512, 300, ["deflate"], 2),
+        ("balanced", 768 * 512, 64, ["mix", "rank", "deflate"], 2),
+        ("balanced", 768 * 512, 300, ["mix", "deflate"], 2),
+        ("balanced", 6000 * 4000, 64, ["rank", "deflate"], 23),
+        ("best", 768 * 512, 64, ["mix", "rank", "deflate"], 1),
+        ("best", 6000 * 4000, 64, ["mix", "rank", "deflate"], 11),
+    ],
+)
+def test_effort_plans_the_strips(effort, n_pixels, n_colors, names, n_strips):
+    plan = coding.plan_strips(None, effort, n_pixels, n_colors)
+    assert [method.name for method in plan.methods] == names
+    assert max(1, round(n_pixels / plan.strip_pixels)) == n_strips
+
+
+def test_a_named_method_is_the_plan():
+    plan = coding.plan_strips("rank", "best", 100, 4)
+    assert [method.name for method in plan.methods] == ["rank"]
+
+
+def test_each_strip_takes_the_method_that_suits_it():
+    random = np.random.default_rng(0)
+    noise = random.integers(0, 16, (64, 256), np.uint8)
+    flat = np.zeros((64, 256), np.uint8)
+    palette = np.arange(48, dtype=np.uint8).reshape(16, 3)
+    methods = [coding.strip_method(name) for name in ("mix", "rank", "deflate")]
+    payloads = coding.encode_strips(np.vstack([noise, flat]), palette, methods, 64, 1)
+    alone = [
+        [coding.encode_strips(strip, palette, [method], 64, 1)[0] for method in methods]
+        for strip in (noise, flat)
+    ]
+    for payload, candidates in zip(payloads, alone, strict=True):
+        assert len(payload) <= min(map(len, candidates[:2]))
+        assert payload in candidates
+    assert payloads[1] == min(alone[1], key=len)

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from kmq import checks, pipeline
 from kmq.errors import InputError
-from kmq.model import MAX_COLORS, IndexedImage, PixelFormat, Pixels, Progress
+from kmq.model import EFFORTS, MAX_COLORS, IndexedImage, PixelFormat, Pixels, Progress
 from kmq.stages import clustering
 from kmq.stages.clustering import Array
 from kmq.stages.container import SIGNATURE
@@ -102,7 +102,7 @@ def quantize(
     target = _target(k, psnr, max_error, max_colors, init)
     if max_iter is not None:
         max_iter = checks.whole_number(max_iter, "max_iter", 1, 1_000_000)
-    effort = checks.one_of("balanced" if effort is None else effort, "effort", pipeline.EFFORTS)
+    effort = checks.one_of("balanced" if effort is None else effort, "effort", EFFORTS)
     pixels = _read(picture, pixel_format, n_threads)
     channels = pixels.pixel_format.channels
     if init is not None:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 Progress = Callable[[str, float], None]
 """Called with a stage's name and the fraction of it that is done; may raise to stop the work."""
 
+EFFORTS = ("fast", "balanced", "best")
+"""How much time to take, for a palette and for the coded indices."""
+
 MAX_COLORS = 65_536
 """Most colours a palette holds: what a uint16 index can address."""
 

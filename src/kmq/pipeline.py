@@ -20,9 +20,6 @@ from kmq.stages.spaces import Space
 _STARTED_COLORS = 32
 """Colours that are started in all at least: of few, each decides more and costs less."""
 
-EFFORTS = tuple(palette.EFFORTS)
-"""How long the search for a palette may go on, from the least to the most."""
-
 _CURVE_IS_OFF_BY = 1.04
 """How far the curve that `palette.grow` yields is above what a search finds, before one is made."""
 

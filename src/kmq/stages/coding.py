@@ -210,22 +210,57 @@ STRIP_METHODS = (
     StripMethod(1, "rank", 1 << 20, rank.RankCoder, rank.MOST_COLORS),
     StripMethod(2, "mix", 1 << 21, mix.MixCoder),
 )
-"""What a strip can be coded by; the writer takes the first unless told otherwise."""
+"""What a strip can be coded by."""
+
+_MIX_PIXELS, _SMALL_STRIP = 1 << 20, 1 << 18
+"""Pixels up to which "balanced" has "mix", and of a strip then: 0.4 megapixels are two strips."""
 
 
-def strip_method(name: str | None) -> StripMethod:
-    """Look a method up by its name, None for the writer's choice.
+def strip_method(name: str) -> StripMethod:
+    """Look a method up by its name.
 
     Raises:
         InputError: there is none of that name.
     """
-    if name is None:
-        return STRIP_METHODS[0]
     for method in STRIP_METHODS:
         if method.name == name:
             return method
     names = ", ".join(method.name for method in STRIP_METHODS)
     raise InputError(f"there is no method {name!r}; kmq has {names}")
+
+
+@dataclass(frozen=True)
+class StripPlan:
+    """How the strips of a picture are to be coded.
+
+    Attributes:
+        methods: those to try on each strip, of which the smallest result is kept.
+        strip_pixels: pixels of a strip, about.
+    """
+
+    methods: tuple[StripMethod, ...]
+    strip_pixels: int
+
+
+def plan_strips(name: str | None, effort: str, n_pixels: int, n_colors: int) -> StripPlan:
+    """Choose methods and strips by the name of a method, or by effort if it is None.
+
+    "mix" is the smallest and "rank" ten times as fast, so "balanced" has "mix" for pictures up to
+    a megapixel, in strips small enough for two cores; "best" always, in the largest strips.
+
+    Raises:
+        InputError: there is no method of that name.
+    """
+    if name is not None:
+        method = strip_method(name)
+        return StripPlan((method,), method.strip_pixels)
+    deflate, rank, mix = (strip_method(name) for name in ("deflate", "rank", "mix"))
+    quick = (rank, deflate) if n_colors <= rank.most_colors else (deflate,)
+    if effort == "best":
+        return StripPlan((mix, *quick), mix.strip_pixels)
+    if effort == "balanced" and n_pixels <= _MIX_PIXELS:
+        return StripPlan((mix, *quick), _SMALL_STRIP)
+    return StripPlan(quick, quick[0].strip_pixels)
 
 
 def even_strip_height(height: int, width: int, strip_pixels: int) -> int:
@@ -235,29 +270,51 @@ def even_strip_height(height: int, width: int, strip_pixels: int) -> int:
 
 
 def encode_strips(
-    indices: Array, palette: Array, method: StripMethod, strip_height: int, n_threads: int
+    indices: Array,
+    palette: Array,
+    methods: Sequence[StripMethod],
+    strip_height: int,
+    n_threads: int,
 ) -> list[bytes]:
-    """Return the payload of chunk S for each strip, top to bottom.
+    """Return the payload of chunk S for each strip, top to bottom, by the method that suits it.
 
     Raises:
-        InputError: the palette has more colours than the method is for.
+        InputError: the palette has more colours than a method is for.
     """
-    if len(palette) > method.most_colors:
-        raise InputError(
-            f"palette has {len(palette)} colours; "
-            f"method {method.name!r} is for up to {method.most_colors}"
-        )
-    coder = method.prepare(palette)
+    for method in methods:
+        if len(palette) > method.most_colors:
+            raise InputError(
+                f"palette has {len(palette)} colours; "
+                f"method {method.name!r} is for up to {method.most_colors}"
+            )
+    coders = [(method, method.prepare(palette)) for method in methods]
     n_strips = -(-len(indices) // strip_height)
     payloads = [b""] * n_strips
 
     def encode(number: int) -> None:
         strip = indices[number * strip_height : (number + 1) * strip_height]
-        head = bytes([method.code]) + checksum(strip).to_bytes(4, "little")
-        payloads[number] = head + coder.encode(strip)
+        code, coded = _smallest(coders, strip)
+        payloads[number] = bytes([code]) + checksum(strip).to_bytes(4, "little") + coded
 
     run_chunks(encode, n_strips, n_threads)
     return payloads
+
+
+def _smallest(coders: Sequence[tuple[StripMethod, StripCoder]], strip: Array) -> tuple[int, bytes]:
+    """Return the code of the method whose result is smallest, the first of equals, and the result.
+
+    Deflate is tried after others only where they say that the strip repeats: elsewhere it cannot
+    win, and takes longer than "rank".
+    """
+    best: tuple[int, bytes] | None = None
+    for method, coder in coders:
+        if best is not None and method.name == "deflate" and len(best[1]) > strip.size // 16:
+            continue
+        coded = coder.encode(strip)
+        if best is None or len(coded) < len(best[1]):
+            best = method.code, coded
+    assert best is not None  # noqa: S101  # there is at least one method
+    return best
 
 
 def decode_strips(
