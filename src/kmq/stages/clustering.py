@@ -8,7 +8,7 @@ on the number of threads; sums of whole numbers below 2^53 are exact besides.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,8 +24,22 @@ INITS = ("k-means++", "random", "var-part")
 ALGORITHMS = ("lloyd", "naive")
 """The rounds by the fast kernels, and by plain NumPy, to check the others by."""
 
-_CHUNK = 1 << 14
-"""Points of a chunk at least: about 0.1 ms of work at k = 64."""
+_CHUNK_WORK = 1 << 23
+"""Channels compared in a chunk at least: about 0.1 ms of work."""
+
+_POINT_WORK = 64
+"""What a point costs besides, in channels compared."""
+
+_CHUNK_POINTS = 512
+"""Points of a chunk at least, so that adding its sums to the others costs little."""
+
+_MOST_CHUNKS = 64
+
+_CACHE_LINE = 64
+
+_NO_WEIGHTS = np.empty(0)
+_NO_LABELS = np.empty(0, np.int32)
+_NO_SUMS = np.empty((0, 0))
 
 _GREEDY_COLORS = 1024
 """Most centroids that k-means++ chooses greedily, among several trials each."""
@@ -57,16 +71,7 @@ def nearest(
     points: Array, centroids: Array, n_threads: int, out_labels: Array, out_distances: Array
 ) -> None:
     """Write the label of each point and, unless `out_distances` is empty, its squared distance."""
-    assign, _ = _kernels(points.shape[1])
-    padded = _padded(centroids, points.dtype)
-    size = _chunk_size(len(points), padded.size)
-
-    def work(chunk: int) -> None:
-        part = slice(chunk * size, (chunk + 1) * size)
-        scratch = _scratch(points)
-        assign(points[part], padded, *scratch, out_labels[part], out_distances[part])
-
-    run_chunks(work, -(-len(points) // size), n_threads)
+    _assign(points, _NO_WEIGHTS, centroids, n_threads, out_labels, out_distances, _NO_SUMS)
 
 
 def kmeans(
@@ -86,26 +91,23 @@ def kmeans(
     Centroids that no point is nearest to move to the points farthest from theirs.
     """
     assign_and_sum = _naive_assign_and_sum if algorithm == "naive" else _assign_and_sum
+    counted = weights if (weights != 1).any() else _NO_WEIGHTS
     centroids = start.astype(np.float64)
-    labels = np.empty(len(points), np.int32)
     converged = False
-    inertia = 0.0
     n_iter = 0
     while n_iter < max_iter and not converged:
         n_iter += 1
-        sums, inertia = assign_and_sum(points, weights, centroids, labels, n_threads)
+        sums, _ = assign_and_sum(points, counted, centroids, _NO_LABELS, n_threads)
         moved = _means(sums, centroids)
         empty = np.flatnonzero(sums[:, -1] == 0)
         if len(empty):
             moved = _refill(points, weights, moved, empty, n_threads)
-        shift = float(np.square(moved - centroids).sum())
-        converged = shift <= tol
-        unmoved = shift == 0
+        converged = float(np.square(moved - centroids).sum()) <= tol
         centroids = moved
         if progress is not None:
             progress("k-means", n_iter / max_iter)
-    if not (converged and unmoved):
-        _, inertia = assign_and_sum(points, weights, centroids, labels, n_threads)
+    labels = np.empty(len(points), np.int32)
+    _, inertia = assign_and_sum(points, counted, centroids, labels, n_threads)
     return Clustering(centroids, labels, inertia, n_iter, converged)
 
 
@@ -152,13 +154,15 @@ def accumulate(points: Array, labels: Array, weights: Array, k: int, n_threads: 
     """Return the sums (k, d + 1) of weight · (x, 1) by label; empty weights are all 1."""
     from kmq.kernels.nearest import accumulate as add
 
-    size = _chunk_size(len(points), k * (points.shape[1] + 1))
-    n_chunks = -(-len(points) // size)
-    sums = np.zeros((n_chunks, k, points.shape[1] + 1))
+    d = points.shape[1]
+    n_chunks = _n_chunks(len(points), d, k * (d + 1))
+    size = -(-len(points) // n_chunks)
+    channels = _channels(d)
+    sums = np.zeros((n_chunks, k, d + 1))
 
     def work(chunk: int) -> None:
         part = slice(chunk * size, (chunk + 1) * size)
-        add(points[part], labels[part], weights[part], sums[chunk])
+        add(channels, points[part], labels[part], weights[part], sums[chunk])
 
     run_chunks(work, n_chunks, n_threads)
     return _merged(sums)
@@ -231,36 +235,70 @@ def _split_start(points: Array, weights: Array, k: int) -> Array:
 def _assign_and_sum(
     points: Array, weights: Array, centroids: Array, out_labels: Array, n_threads: int
 ) -> tuple[Array, float]:
-    """Write labels; return the sums (k, d + 1) of weight · (x, 1) by label, and the inertia."""
-    _, assign_and_sum = _kernels(points.shape[1])
-    padded = _padded(centroids, points.dtype)
-    size = _chunk_size(len(points), padded.size)
-    n_chunks = -(-len(points) // size)
-    sums = np.zeros((n_chunks, len(centroids), points.shape[1] + 1))
-    inertias = np.zeros(n_chunks)
+    """Return the sums (k, d + 1) of weight · (x, 1) by label.
+
+    Unless `out_labels` is empty, write labels and return the inertia too.
+    """
+    k, d = centroids.shape
+    sums = np.empty((_n_chunks(len(points), k * d, k * (d + 1)), k, d + 1))
+    inertia = _assign(
+        points, weights, centroids, n_threads, out_labels, np.empty(0, points.dtype), sums
+    )
+    return _merged(sums), inertia
+
+
+def _assign(
+    points: Array,
+    weights: Array,
+    centroids: Array,
+    n_threads: int,
+    out_labels: Array,
+    out_distances: Array,
+    out_sums: Array,
+) -> float:
+    """Run the kernel over chunks of the points, each with its own one of `out_sums`."""
+    from kmq.kernels.nearest import assign
+
+    k, d = centroids.shape
+    n_chunks = _n_chunks(len(points), k * d, k * (d + 1))
+    size = -(-len(points) // n_chunks)
+    groups, channels = _grouped(centroids, points.dtype), _channels(d)
+    inertias = [0.0] * n_chunks
 
     def work(chunk: int) -> None:
         part = slice(chunk * size, (chunk + 1) * size)
-        inertias[chunk] = assign_and_sum(
-            points[part], weights[part], padded, *_scratch(points), out_labels[part], sums[chunk]
+        sums = out_sums[chunk] if len(out_sums) else _NO_SUMS
+        sums.fill(0)
+        inertias[chunk] = assign(
+            channels,
+            points[part],
+            weights[part],
+            groups,
+            *_scratch(points),
+            out_labels[part],
+            out_distances[part],
+            sums,
         )
 
     run_chunks(work, n_chunks, n_threads)
-    return _merged(sums), sum(inertias.tolist())
+    return sum(inertias)
 
 
 def _naive_assign_and_sum(
     points: Array, weights: Array, centroids: Array, out_labels: Array, n_threads: int
 ) -> tuple[Array, float]:
     """Do as `_assign_and_sum` in float64, one centroid after another, on one thread."""
-    least = np.full(len(points), np.inf)
+    least, labels = np.full(len(points), np.inf), np.zeros(len(points), np.int32)
     for label, centroid in enumerate(centroids.astype(points.dtype).astype(np.float64)):
         distances = np.square(points - centroid).sum(axis=1)
         nearer = distances < least
         least[nearer] = distances[nearer]
-        out_labels[nearer] = label
+        labels[nearer] = label
+    if out_labels.size:
+        out_labels[:] = labels
+    weights = weights if weights.size else np.ones(len(points))
     columns = [*(weights * channel for channel in points.T), weights]
-    sums = np.array([np.bincount(out_labels, column, len(centroids)) for column in columns]).T
+    sums = np.array([np.bincount(labels, column, len(centroids)) for column in columns]).T
     return sums, float((weights * least).sum())
 
 
@@ -309,42 +347,42 @@ def _refill(points: Array, weights: Array, centroids: Array, empty: Array, n_thr
     return refilled
 
 
-def _kernels(d: int) -> tuple[Callable[..., None], Callable[..., float]]:
-    from kmq.kernels import nearest as kernels
+def _channels(d: int) -> tuple[int, ...]:
+    """Return d anythings, or none where kernels do not unroll: see `kmq.kernels.nearest`."""
+    from kmq.kernels.nearest import MOST_UNROLLED
 
-    suffix = str(d) if d <= 4 else "many"
-    return getattr(kernels, f"assign_{suffix}"), getattr(kernels, f"assign_and_sum_{suffix}")
+    return (0,) * d if d <= MOST_UNROLLED else ()
 
 
-def _padded(centroids: Array, dtype: np.dtype[Any]) -> Array:
-    """Return centroids as the kernels want them: more rows, infinitely far, to a full group."""
+def _grouped(centroids: Array, dtype: np.dtype[Any]) -> Array:
+    """Return centroids as the kernels want them: (groups, d, GROUP), flat, the last filled up."""
     from kmq.kernels.nearest import GROUP
 
     k, d = centroids.shape
-    padded = np.full((-(-k // GROUP) * GROUP, _kernel_channels(d)), np.inf, dtype)
-    padded[:k] = 0
-    padded[:k, :d] = centroids
-    return padded
-
-
-def _kernel_channels(d: int) -> int:
-    """Return channels with the zeros that fill the last four up, where there are more than four."""
-    return d if d <= 4 else -(-d // 4) * 4
+    padded = np.full((-(-k // GROUP), GROUP, d), np.inf, dtype)
+    padded.reshape(-1, d)[:k] = centroids
+    return padded.transpose(0, 2, 1).ravel()
 
 
 def _scratch(points: Array) -> tuple[Array, Array, Array]:
-    """Return what the kernels need besides: the transposed block, its distances and labels."""
-    from kmq.kernels.nearest import BLOCK
+    """Return what the kernels need besides: a block's tiles, distances and labels."""
+    from kmq.kernels.nearest import block_size
 
-    d = points.shape[1]
-    rows = d if d <= 4 else _kernel_channels(d) + 4
-    return (
-        np.zeros((rows, BLOCK), points.dtype),
-        np.empty(BLOCK, points.dtype),
-        np.empty(BLOCK, np.int32),
-    )
+    d, dtype = points.shape[1], points.dtype
+    size = block_size(d, dtype.itemsize)
+    return _aligned(d * size, dtype), np.empty(size, dtype), np.empty(size, np.int32)
 
 
-def _chunk_size(n_points: int, centroid_numbers: int) -> int:
-    n_chunks = max(1, min(64, n_points // _CHUNK, _SUM_BUDGET // centroid_numbers))
-    return -(-n_points // n_chunks)
+def _aligned(count: int, dtype: np.dtype[Any]) -> Array:
+    """Return zeros that start a line of the cache: vectors across two lines took a fifth longer."""
+    zeros = np.zeros(count + _CACHE_LINE // dtype.itemsize, dtype)
+    skipped = -zeros.ctypes.data % _CACHE_LINE // dtype.itemsize
+    return zeros[skipped : skipped + count]
+
+
+def _n_chunks(n_points: int, compared: int, summed: int) -> int:
+    """Return how many chunks to cut points into: each is compared with so many channels of
+    centroids, and each chunk has so many numbers in its sums."""
+    work = n_points * (compared + _POINT_WORK)
+    enough = min(_MOST_CHUNKS, work // _CHUNK_WORK, n_points // _CHUNK_POINTS)
+    return max(1, min(enough, _SUM_BUDGET // summed))
