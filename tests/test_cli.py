@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 
 import kmq
-from kmq.cli import console, main
+from kmq.cli import console, curve, main
 from kmq.stages import metrics
 
-COMMANDS = ("encode", "decode", "info", "compare", "demo", "warmup")
+COMMANDS = ("encode", "decode", "info", "compare", "curve", "demo", "warmup")
 
 
 def picture(height=20, width=30, seed=0):
@@ -45,7 +45,7 @@ def packed(tmp_path):
         kmq.PixelFormat.RGB24,
     )
     path = tmp_path / "packed.kmq"
-    kmq.write(path, image)
+    kmq.write(path, image, method="deflate")
     return path
 
 
@@ -97,8 +97,15 @@ def test_version(capsys):
         ["encode", "x.png", "--threads", "0"],
         ["encode", "x.png", "--seed", "-1"],
         ["encode", "x.png", "--method", "magic"],
+        ["encode", "x.png", "--effort", "most"],
+        ["encode", "x.png", "--psnr", "high"],
+        ["encode", "x.png", "--psnr", "0"],
+        ["encode", "x.png", "--psnr", "inf"],
+        ["encode", "x.png", "--max-colors", "0"],
         ["info"],
         ["compare", "one.png"],
+        ["curve"],
+        ["curve", "x.png", "--max-colors", "65537"],
     ],
 )
 def test_a_wrong_command_line_exits_with_2(arguments, capsys):
@@ -125,6 +132,36 @@ def test_encode_prints_what_it_did(photo, tmp_path, capsys):
 def test_encode_says_when_nothing_was_lost(photo, capsys):
     assert main(["encode", str(photo), "-k", "600"]) == 0
     assert ", exact, " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options"),
+    [
+        ([], {"k": 64}),
+        (["--psnr", "20"], {"psnr": 20}),
+        (["--psnr", "20", "--effort", "fast"], {"psnr": 20, "effort": "fast"}),
+        (["-k", "40", "--effort", "best"], {"k": 40, "effort": "best"}),
+        (["--max-colors", "7"], {"k": 7}),
+    ],
+)
+def test_encode_hands_on_what_the_picture_shall_be_like(photo, tmp_path, arguments, options):
+    assert main(["encode", str(photo), *arguments]) == 0
+    assert kmq.read(tmp_path / "photo.kmq") == kmq.quantize(photo, **options)
+
+
+def test_encode_says_when_so_many_colours_do_not_reach_the_psnr(photo, tmp_path, capsys):
+    assert main(["encode", str(photo), "--psnr", "40", "--max-colors", "6"]) == 0
+    assert " dB (below the 40 asked for), " in capsys.readouterr().out
+    assert kmq.read(tmp_path / "photo.kmq").n_colors == 6
+    assert main(["encode", str(photo), "--psnr", "10", "--force"]) == 0
+    assert "asked for" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("option", ["--psnr", "--max-colors"])
+def test_encode_options_that_contradict_each_other_are_misuse(photo, tmp_path, option, capsys):
+    assert main(["encode", str(photo), "-k", "8", option, "30"]) == 2
+    assert f"-k and {option} are both given" in capsys.readouterr().err
+    assert names(tmp_path) == ["photo.png"]
 
 
 def test_the_same_seed_gives_the_same_file(photo, tmp_path):
@@ -298,6 +335,38 @@ def test_decode_reports_damage_and_goes_on(packed, tmp_path, capsys):
     assert names(tmp_path / "out") == ["packed.png"]
     assert re.search(r"cut\.kmq: .*offset", captured.err)
     assert re.search(r"flip\.kmq: .*offset", captured.err)
+
+
+def test_decode_takes_a_box(packed, tmp_path, capsys):
+    assert main(["decode", str(packed), "--box", "1,0,4,2"]) == 0
+    assert "packed.png: 3 × 2 pixels" in capsys.readouterr().out
+    with Image.open(tmp_path / "packed.png") as decoded:
+        expected = kmq.read(packed).to_array()[0:2, 1:4]
+        assert np.array_equal(np.asarray(decoded.convert("RGB")), expected)
+    assert main(["decode", str(packed), "--box", "0,0,5,3", "--force"]) == 1
+    assert "4 x 3" in capsys.readouterr().err
+    for box in ("1,2,3", "1,2,3,x", "-1,0,1,1", ""):
+        assert main(["decode", str(packed), f"--box={box}"]) == 2
+        assert f"{box!r} is no box" in capsys.readouterr().err
+
+
+def test_decode_salvages(tmp_path, capsys):
+    image = kmq.quantize(picture(), 5)
+    for name in ("one", "two"):
+        encoded = kmq.encode(image, method="deflate", strip_height=8)
+        (tmp_path / f"{name}.kmq").write_bytes(encoded[:-20])
+    assert main(["decode", str(tmp_path / "one.kmq"), "--box", "0,0,3,3", "--salvage"]) == 2
+    assert main(["decode", str(tmp_path / "one.kmq")]) == 1
+    capsys.readouterr()
+    assert main(["decode", str(tmp_path), "-o", str(tmp_path / "out"), "--salvage"]) == 0
+    captured = capsys.readouterr()
+    assert len(captured.out.splitlines()) == 2
+    for name in ("one", "two"):
+        assert re.search(rf"{name}\.kmq: the file is damaged: .*rows 16 to 19", captured.err)
+        with Image.open(tmp_path / "out" / f"{name}.png") as decoded:
+            shown = np.asarray(decoded.convert("RGB"))
+        assert np.array_equal(shown[:16], image.to_array()[:16])
+        assert (shown[16:] == image.palette[0]).all()
 
 
 def test_decode_needs_force_to_overwrite(packed, tmp_path):
@@ -499,6 +568,102 @@ def test_compare_refuses_what_cannot_be_compared(photo, tmp_path, capsys):
     assert "one size" in capsys.readouterr().err
     assert main(["compare", str(photo), str(grey)]) == 1
     assert "one pixel format" in capsys.readouterr().err
+
+
+# --- curve ---------------------------------------------------------------------------------------
+
+
+def test_curve_prints_a_table_with_the_knee(photo, capsys):
+    assert main(["curve", str(photo), "--max-colors", "50"]) == 0
+    found = kmq.error_curve(photo, 50)
+    head, *rows = capsys.readouterr().out.splitlines()
+    assert head.split() == ["k", "mse", "psnr"]
+    assert [int(row.split()[0]) for row in rows] == found.k.tolist()
+    errors = [float(row.split()[1].replace(",", "")) for row in rows]
+    assert errors == pytest.approx(found.mse.tolist(), rel=1e-4)
+    assert [row.split()[2] for row in rows] == [f"{psnr:.2f}" for psnr in found.psnr]
+    assert [int(row.split()[0]) for row in rows if "knee" in row] == [found.knee]
+
+
+def test_curve_ends_where_the_colours_do(tmp_path, capsys):
+    two = save(tmp_path / "two.png", np.array([[[0, 0, 0], [9, 9, 9]]], np.uint8))
+    assert main(["curve", str(two)]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].split()[:3] == ["2", "0", "exact"]
+
+
+def test_curve_as_json(photo, capsys):
+    assert main(["curve", str(photo), "--max-colors", "600", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    found = kmq.error_curve(photo, 600)
+    assert facts["knee"] == found.knee
+    assert [point["k"] for point in facts["points"]] == found.k.tolist()
+    assert [point["mse"] for point in facts["points"]] == found.mse.tolist()
+    assert [point["psnr"] for point in facts["points"]] == [*found.psnr[:-1].tolist(), None]
+
+
+@pytest.mark.parametrize(
+    ("suffix", "head"), [("png", b"\x89PNG"), ("SVG", b"<?xml"), ("pdf", b"%PDF")]
+)
+def test_curve_is_drawn(photo, tmp_path, suffix, head, capsys):
+    out = tmp_path / "plots" / f"curve.{suffix}"
+    assert main(["curve", str(photo), "--max-colors", "600", "--out", str(out)]) == 0
+    assert capsys.readouterr().err.endswith(f"wrote {out}\n")
+    assert out.read_bytes().startswith(head)
+    assert names(out.parent) == [out.name]
+
+
+def test_the_plot_shows_the_curve(photo):
+    found = kmq.error_curve(photo, 600)
+    figure = curve._draw(found, "$a_photo$.png")
+    upper, lower = figure.axes
+    assert upper.get_title() == "$a_photo$.png"
+    assert lower.get_xscale() == "log"
+    assert np.array_equal(upper.lines[0].get_xydata(), np.c_[found.k, found.psnr][:-1])
+    assert np.array_equal(lower.lines[0].get_xydata(), np.c_[found.k, np.sqrt(found.mse)])
+    assert [line.get_xdata()[0] for line in upper.lines[1:]] == [found.knee, found.knee]
+    (label,) = upper.get_legend().get_texts()
+    assert label.get_text().startswith(f"knee: {found.knee} colours, ")
+
+
+def test_drawing_leaves_matplotlib_as_it_was(photo, tmp_path):
+    # pyplot is what chooses a backend and keeps figures for the whole process.
+    program = (
+        "import sys\n"
+        "from kmq.cli import main\n"
+        f"code = main(['curve', {str(photo)!r}, '--out', {str(tmp_path / 'curve.png')!r}])\n"
+        "sys.exit(code or 'matplotlib.pyplot' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_curve_without_matplotlib_names_the_extra(photo, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setitem(sys.modules, "matplotlib.backends.backend_agg", None)
+    assert main(["curve", str(photo), "--out", str(tmp_path / "curve.png")]) == 1
+    captured = capsys.readouterr()
+    assert captured.err == "kmq: --out needs matplotlib: pip install kmq[plot]\n"
+    assert captured.out == ""
+    assert main(["curve", str(photo)]) == 0
+
+
+def test_curve_needs_force_to_overwrite(photo, tmp_path, capsys):
+    out = tmp_path / "curve.png"
+    out.write_text("mine")
+    assert main(["curve", str(photo), "--out", str(out)]) == 1
+    assert "--force" in capsys.readouterr().err
+    assert out.read_text() == "mine"
+    assert main(["curve", str(photo), "--out", str(out), "--force"]) == 0
+    assert out.read_bytes().startswith(b"\x89PNG")
+    for force in ([], ["--force"]):
+        assert main(["curve", str(photo), "--out", str(photo), *force]) == 1
+        assert "never overwritten" in capsys.readouterr().err
+
+
+def test_curve_refuses_a_suffix_that_is_no_plot(photo, tmp_path, capsys):
+    assert main(["curve", str(photo), "--out", str(tmp_path / "curve.kmq")]) == 1
+    assert "it must be .png, .svg, .pdf" in capsys.readouterr().err
+    assert names(tmp_path) == ["photo.png"]
 
 
 # --- kernels -------------------------------------------------------------------------------------

@@ -12,7 +12,10 @@ import kmq
 
 PACKAGE = Path(kmq.__file__).parent
 GOLDEN = Path(__file__).parent / "golden"
-HEAVY = {"numba", "llvmlite", "PIL", "sklearn", "scipy", "tqdm", "tifffile", "imagecodecs"}
+HEAVY = {
+    *("numba", "llvmlite", "PIL", "sklearn", "scipy", "matplotlib", "tqdm", "tifffile"),
+    "imagecodecs",
+}
 
 
 def loaded_by(script):

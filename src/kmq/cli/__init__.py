@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Sequence
 
 from kmq import __version__
-from kmq.cli import compare, decode, demo, encode, info, warmup
+from kmq.cli import compare, curve, decode, demo, encode, info, warmup
 from kmq.cli.console import (
     CUT_OFF,
     FAILED,
@@ -32,6 +32,7 @@ examples:
   kmq encode photo.png -k 64          write photo.kmq
   kmq decode photo.kmq -o again.png   and back
   kmq compare photo.png photo.kmq     what it cost
+  kmq curve photo.png                 what other numbers of colours would cost
 
 `kmq COMMAND --help` says more. Exit code: 0 all went well, 1 some of the work failed, 2 the
 command line cannot be meant.
@@ -81,6 +82,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"kmq {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for module in (encode, decode, info, compare, demo, warmup):
+    for module in (encode, decode, info, compare, curve, demo, warmup):
         module.add(commands)
     return parser

@@ -71,6 +71,17 @@ def whole_number(lowest: int, highest: int) -> Callable[[str], int]:
     return parse
 
 
+def positive_number(text: str) -> float:
+    """Return a finite number above 0, as an argparse type."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
+    return number
+
+
 def decibels(psnr: float) -> str:
     """Write a PSNR; an infinite one as what it means."""
     return "exact" if math.isinf(psnr) else f"{psnr:.2f} dB"

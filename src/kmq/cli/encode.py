@@ -6,6 +6,7 @@ import argparse
 import time
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kmq.cli import paths
 from kmq.cli.console import (
@@ -16,16 +17,21 @@ from kmq.cli.console import (
     colors,
     decibels,
     each,
+    positive_number,
     whole_number,
 )
 from kmq.cli.warmup import announcing
 from kmq.errors import InputError
-from kmq.model import MAX_COLORS
+from kmq.model import EFFORTS, MAX_COLORS
 from kmq.threads import MAX_THREADS
+
+if TYPE_CHECKING:
+    from kmq.model import Report
 
 _EXAMPLES = """\
   kmq encode photo.png                      64 colours, into photo.kmq
   kmq encode photo.png -k 16 -o small.kmq
+  kmq encode photo.png --psnr 35            as few colours as reach 35 dB
   kmq encode photos/ scans/*.tif -o out/    folders and patterns, into a folder
   kmq encode 'photos/**/*.jpg'              a quoted pattern reaches into folders
 """
@@ -46,9 +52,25 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "-k",
         type=whole_number(1, MAX_COLORS),
-        default=64,
         metavar="COLOURS",
         help=f"most colours of the palette, 1 to {MAX_COLORS} (default: 64)",
+    )
+    parser.add_argument(
+        "--psnr",
+        type=positive_number,
+        metavar="DB",
+        help="take the fewest colours that reach this PSNR in decibels; not with -k",
+    )
+    parser.add_argument(
+        "--max-colors",
+        type=whole_number(1, MAX_COLORS),
+        metavar="N",
+        help="with --psnr, colours at most, even if they do not reach it; alone the same as -k",
+    )
+    parser.add_argument(
+        "--effort",
+        choices=EFFORTS,
+        help="how long to search for good colours and a small file (default: balanced)",
     )
     parser.add_argument(
         "--seed",
@@ -70,6 +92,7 @@ def add(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Encode each picture and print a line about it."""
+    _check_target(arguments)
     _check_method(arguments.method)
     sources = paths.expand(arguments.pictures, paths.PICTURE_SUFFIXES)
     jobs = paths.plan(
@@ -79,9 +102,20 @@ def run(arguments: argparse.Namespace) -> int:
         return each(jobs, partial(_encode, arguments))
 
 
+def _check_target(arguments: argparse.Namespace) -> None:
+    targets = {"--psnr": arguments.psnr, "--max-colors": arguments.max_colors}
+    for option, value in targets.items():
+        if arguments.k is not None and value is not None:
+            raise UsageError(f"-k and {option} are both given; -k alone says how many colours")
+
+
 def _check_method(name: str | None) -> None:
+    if name is None:
+        return
     from kmq.stages.coding import strip_method
 
+    if name is None:
+        return
     try:
         strip_method(name)
     except InputError as error:
@@ -97,15 +131,31 @@ def _encode(arguments: argparse.Namespace, source: Path, target: Path, progress:
     image = quantize(
         source,
         arguments.k,
+        psnr=arguments.psnr,
+        max_colors=arguments.max_colors,
+        effort=arguments.effort,
         seed=arguments.seed,
         n_threads=arguments.threads,
         progress=progress,
     )
-    write(target, image, method=arguments.method, n_threads=arguments.threads)
+    write(
+        target,
+        image,
+        effort=arguments.effort,
+        method=arguments.method,
+        n_threads=arguments.threads,
+    )
     seconds = time.perf_counter() - started
     before, after = source.stat().st_size, target.stat().st_size
-    psnr = decibels(image.report.psnr) if image.report is not None else "exact"
     return (
         f"{target}: {colors(image.n_colors)}, {before:,} → {after:,} bytes, "
-        f"{8 * after / image.indices.size:.3f} bits per pixel, {psnr}, {seconds:.2f} s"
+        f"{8 * after / image.indices.size:.3f} bits per pixel, "
+        f"{_quality(image.report, arguments.psnr)}, {seconds:.2f} s"
     )
+
+
+def _quality(report: Report | None, wanted: float | None) -> str:
+    if report is None:
+        return "exact"
+    missed = wanted is not None and report.psnr < wanted
+    return decibels(report.psnr) + (f" (below the {wanted:g} asked for)" if missed else "")

@@ -1,0 +1,164 @@
+"""``kmq curve``: what each number of colours costs in error, as a table and as a plot."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kmq.atomic import replacing
+from kmq.cli import paths
+from kmq.cli.console import DONE, Commands, add_command, colors, complain, decibels, whole_number
+from kmq.cli.warmup import announcing
+from kmq.errors import InputError, MissingExtraError
+from kmq.model import MAX_COLORS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from kmq.api import ErrorCurve
+
+_EXAMPLES = """\
+  kmq curve photo.png
+  kmq curve photo.png --max-colors 1024 --out curve.png
+  kmq curve photo.png --json | jq .knee
+"""
+
+_SUFFIXES = (".png", ".svg", ".pdf")
+
+_ALL_POWERS = 1024
+"""Colours up to which there is room to write each power of two below the plot."""
+
+_LINE, _ACCENT, _GRID = "#1f4e79", "#c0392b", "#d9d9d9"
+
+
+def add(commands: Commands) -> None:
+    """Add the sub-command."""
+    parser = add_command(
+        commands,
+        "curve",
+        run,
+        summary="show the error of a picture against the number of colours, and the knee",
+        examples=_EXAMPLES,
+    )
+    parser.add_argument("picture", metavar="PICTURE", help="a picture or a .kmq file")
+    parser.add_argument(
+        "--max-colors",
+        type=whole_number(1, MAX_COLORS),
+        default=256,
+        metavar="N",
+        help=f"where the curve ends, 1 to {MAX_COLORS} (default: 256)",
+    )
+    parser.add_argument(
+        "--out",
+        metavar="CURVE.png",
+        help="draw it, too: .png, .svg or .pdf; needs matplotlib (pip install kmq[plot])",
+    )
+    parser.add_argument("--json", action="store_true", help="the figures for programs")
+    parser.add_argument("--force", action="store_true", help="overwrite an existing file")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the curve, and draw it if that was asked for."""
+    from kmq.api import error_curve
+
+    source = Path(arguments.picture)
+    out = None if arguments.out is None else Path(arguments.out)
+    if out is not None:
+        _check_drawable(out)
+        paths.claim(out, force=arguments.force, source=source)
+    with announcing():
+        curve = error_curve(source, arguments.max_colors)
+    if arguments.json:
+        import json
+
+        print(json.dumps(_as_json(curve), indent=2))
+    else:
+        print("\n".join(_lines(curve)))
+    if out is not None:
+        _save(_draw(curve, source.name), out)
+        complain(f"wrote {out}")
+    return DONE
+
+
+def _lines(curve: ErrorCurve) -> Iterator[str]:
+    yield f"{'k':>6}  {'mse':>12}  {'psnr':>9}"
+    for k, mse, psnr in zip(curve.k, curve.mse, curve.psnr, strict=True):
+        mark = "  ← knee" if k == curve.knee else ""
+        yield f"{k:>6}  {mse:>12,.6g}  {decibels(psnr):>9}{mark}"
+
+
+def _as_json(curve: ErrorCurve) -> dict[str, Any]:
+    """Return plain numbers; a PSNR is null where the picture is exact."""
+    return {
+        "knee": curve.knee,
+        "points": [
+            {"k": k, "mse": mse, "psnr": None if math.isinf(psnr) else psnr}
+            for k, mse, psnr in zip(
+                curve.k.tolist(), curve.mse.tolist(), curve.psnr.tolist(), strict=True
+            )
+        ],
+    }
+
+
+def _check_drawable(out: Path) -> None:
+    """Find out what would stop the plot before the work is done."""
+    try:
+        import matplotlib.backends.backend_agg  # noqa: F401  # whether it can be imported
+    except ImportError as error:
+        raise MissingExtraError("--out needs matplotlib: pip install kmq[plot]") from error
+    if out.suffix.lower() not in _SUFFIXES:
+        raise InputError(f"{out} has no suffix of a plot; it must be {', '.join(_SUFFIXES)}")
+
+
+def _draw(curve: ErrorCurve, title: str) -> Figure:
+    """Return PSNR above and root mean squared error below, each against k, with the knee."""
+    import numpy as np
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.5, 6.5), dpi=120, layout="constrained")
+    upper, lower = figure.subplots(2, 1, sharex=True)
+    lossy = np.isfinite(curve.psnr)  # no scale has room for the PSNR of an exact picture
+    _panel(upper, curve, curve.k[lossy], curve.psnr[lossy], "PSNR in dB")
+    _panel(lower, curve, curve.k, np.sqrt(curve.mse), "root mean squared error per pixel")
+    _ticks(lower, int(curve.k[-1]))
+    psnr = decibels(curve.psnr[curve.k == curve.knee][0])
+    legend = upper.legend(
+        [upper.lines[-1]],
+        [f"knee: {colors(curve.knee)}, {psnr}"],
+        loc="lower right",  # where a curve that rises leaves room
+        framealpha=1,
+    )
+    legend.get_frame().set_edgecolor("none")
+    upper.set_title(title, parse_math=False)
+    lower.set_xlabel("colours")
+    return figure
+
+
+def _panel(axes: Axes, curve: ErrorCurve, ks: Any, values: Any, label: str) -> None:
+    axes.plot(ks, values, color=_LINE, linewidth=1.8, marker="o", markersize=3)
+    at_knee = ks == curve.knee
+    axes.axvline(curve.knee, color=_ACCENT, linewidth=1, linestyle="--")
+    axes.plot(ks[at_knee], values[at_knee], color=_ACCENT, marker="o", markersize=8, linestyle="")
+    axes.set_ylabel(label)
+    axes.grid(color=_GRID, linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _ticks(axes: Axes, most: int) -> None:
+    """Scale k by doubling, and write it as it is, as often as there is room for."""
+    powers = [2**power for power in range(0, most.bit_length(), 1 if most <= _ALL_POWERS else 2)]
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(powers, [f"{power:,}" for power in powers])
+    axes.set_xlim(0.9, max(1.1, most * 1.1))
+
+
+def _save(figure: Figure, out: Path) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    with replacing(out) as stream:
+        FigureCanvasAgg(figure).print_figure(stream, format=out.suffix.lower().removeprefix("."))
