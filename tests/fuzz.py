@@ -144,11 +144,11 @@ def joined(chunks, *, with_table=True):
 
 
 class Mutator:
-    """Makes files from seeds, the same ones from the same random numbers."""
+    """Makes files from golden and small ones, the same from the same seed."""
 
-    def __init__(self, rng):
-        self._rng = rng
-        self._files = seeds(rng)
+    def __init__(self, seed):
+        self._rng = random.Random(seed)  # noqa: S311  # nothing secret
+        self._files = seeds(self._rng)
         self._chunks = [split(encoded) for encoded in self._files]
 
     def make(self):
@@ -240,8 +240,7 @@ def keep(encoded, reason):
 
 def try_files(seed, seconds, slate, results):
     """Try files until the time is over; tell how many, how many of them sound, and findings."""
-    rng = random.Random(seed)  # noqa: S311  # nothing secret
-    mutator = Mutator(rng)
+    mutator = Mutator(seed)
     ends = time.monotonic() + seconds
     tried = sound = findings = 0
     while time.monotonic() < ends:

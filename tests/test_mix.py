@@ -1,9 +1,5 @@
 """Method "mix": round trips, the plain decoder's agreement, and whatever bytes a file may hold."""
 
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -224,38 +220,6 @@ def test_an_encoder_without_room_says_so():
         coded = np.full(n_coded + 9, 77, np.uint8)
         assert coder._run(False, coded[:room], indices) == kernels.FULL
         assert (coded[room:] == 77).all()
-
-
-BOUNDS_CHECKED = """
-import numpy as np
-import test_mix
-from kmq.errors import FormatError
-from kmq.stages import mix
-rng = np.random.default_rng(0)
-for n_colors, shape in ((1, (3, 3)), (2, (1, 1)), (5, (1, 30)), (64, (30, 1)), (300, (20, 25))):
-    palette = test_mix.palette_of(n_colors)
-    indices = test_mix.blotches(n_colors, *shape)
-    coded = mix.MixCoder(palette).encode(indices)
-    assert np.array_equal(test_mix.decoded(coded, shape, palette), indices)
-    for _ in range(50):
-        try:
-            test_mix.decoded(rng.bytes(int(rng.integers(0, 400))), shape, palette)
-        except FormatError:
-            pass
-"""
-
-
-def test_nothing_is_read_or_written_out_of_bounds(tmp_path):
-    environment = dict(os.environ, NUMBA_BOUNDSCHECK="1", NUMBA_CACHE_DIR=str(tmp_path))
-    ended = subprocess.run(
-        [sys.executable, "-c", BOUNDS_CHECKED],
-        cwd=os.path.dirname(__file__),
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ended.returncode == 0, ended.stderr
 
 
 # The tree

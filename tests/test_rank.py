@@ -1,9 +1,6 @@
 """Method "rank": round trips, the plain decoder's agreement, and whatever bytes a file may hold."""
 
-import os
 import re
-import subprocess
-import sys
 from importlib.resources import files
 
 import numpy as np
@@ -260,32 +257,3 @@ def test_any_bytes_give_tables_that_hold_or_a_fault(content, second):
     assert (shares >= 1).all()
     assert (shares.sum(axis=1) == 1 << alphabet.scale_bits).all()
     assert sorted(set(leaves.tolist())) == list(range(leaves.max() + 1))
-
-
-def test_kernels_stay_within_their_arrays(tmp_path):
-    """Numba checks each index in a fresh process, on sound strips and on damaged ones."""
-    script = f"""
-import sys
-sys.path.insert(0, {os.path.dirname(__file__)!r})
-import numpy as np
-import test_rank as t
-for n_colors in (1, 2, 19, 256):
-    palette = t.palette_of(n_colors)
-    for picture in t.PICTURES:
-        for shape in ((1, 1), (1, 9), (9, 1), (40, 50)):
-            indices = picture(n_colors, *shape)
-            coded = t.rank.RankCoder(palette).encode(indices)
-            assert np.array_equal(t.decoded(coded, shape, palette), indices)
-rng = np.random.default_rng(0)
-for _ in range(3000):
-    coded = bytearray(t.CODED)
-    for at in rng.integers(0, len(coded), rng.integers(1, 4)):
-        coded[at] = rng.integers(256)
-    t.judged(coded, t.SHAPE, t.PALETTE)
-print("checked")
-"""
-    environment = os.environ | {"NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(tmp_path)}
-    done = subprocess.run(
-        [sys.executable, "-c", script], env=environment, capture_output=True, text=True
-    )
-    assert done.stdout == "checked\n", done.stderr
