@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -19,6 +20,7 @@ from kmq.stages.container import SIGNATURE
 from kmq.stages.metrics import peak_error
 from kmq.stages.metrics import psnr as psnr_of
 from kmq.stages.pixels import read_pixels
+from kmq.stages.spaces import SPACES
 from kmq.threads import resolve_threads
 
 if TYPE_CHECKING:
@@ -35,6 +37,13 @@ def quantize(
     max_error: float | None = None,
     max_colors: int | None = None,
     effort: str | None = None,
+    space: str = "rgb",
+    channel_weights: Sequence[float] | None = None,
+    importance: ArrayLike | None = None,
+    mask: ArrayLike | None = None,
+    fixed: ArrayLike | None = None,
+    palette: ArrayLike | None = None,
+    posterize: int | None = None,
     pixel_format: str | PixelFormat | None = None,
     seed: int = 0,
     init: str | ArrayLike | None = None,
@@ -46,8 +55,10 @@ def quantize(
 ) -> IndexedImage:
     """Reduce a picture to a few colours by k-means on its pixels.
 
-    The squared error in the picture's own samples is what is minimised. A picture with at most `k`
-    distinct colours comes back exactly, with just those colours.
+    The squared error in the picture's own samples is what is minimised, unless `space` says
+    otherwise. A picture with at most `k` distinct colours comes back exactly, with just those
+    colours. Colours with alpha are compared as they look over black and over white; opaque pixels
+    stay opaque, and fully transparent ones (of whatever hidden colour) fully transparent.
 
     Unless a start is given, the palette is searched for on coarse bins of the colours: a start by
     variance-based splitting (Su & Dy 2007), then breathing k-means (Fritzke 2020), then rounds on
@@ -65,6 +76,17 @@ def quantize(
         max_colors: colours at most, with `psnr` or `max_error`: the best there is with so many if
             they do not reach it. None raises InputError if 65,536 do not.
         effort: how long to search: "fast", "balanced" (the default) or "best". Not with `init`.
+        space: where distances are measured: "rgb", the samples as they are; "linear", light;
+            "oklab" (Ottosson 2020) or "lab" (CIE L*a*b*), what the eye sees, on the assumption
+            that samples are sRGB. CMYK has "rgb" alone.
+        channel_weights: how much each channel's squared error counts, alpha's last, above 0.
+        importance: (h, w), at least 0: how much each pixel counts for the palette; 1 is usual.
+        mask: (h, w) bool: pixels that do not count for the palette are False.
+        fixed: (f, channels) colours that must be in the palette, exactly; the rest is free.
+        palette: (n, channels) colours to map to; the palette is kept as given, its order and
+            unused entries included. Not with anything that asks for another.
+        posterize: bits a channel of the palette may have, 1 to the picture's own depth: entries
+            are multiples of what is left, or white.
         pixel_format: what the pixels are, where the array alone does not tell.
         seed: 0 to 2^32 - n_init, for the random starts; the same picture, options and seed give
             the same bytes.
@@ -99,14 +121,22 @@ def quantize(
         init = "k-means++"
     if init is not None and effort is not None:
         raise InputError("effort and init are both given; a given start is not searched from")
+    _refuse_beside_palette(
+        palette,
+        {"k": k, "psnr": psnr, "max_error": max_error, "max_colors": max_colors, "init": init,
+         "effort": effort, "importance": importance, "mask": mask, "fixed": fixed,
+         "posterize": posterize},
+    )  # fmt: skip
     target = _target(k, psnr, max_error, max_colors, init)
     if max_iter is not None:
         max_iter = checks.whole_number(max_iter, "max_iter", 1, 1_000_000)
     effort = checks.one_of("balanced" if effort is None else effort, "effort", EFFORTS)
     pixels = _read(picture, pixel_format, n_threads)
-    channels = pixels.pixel_format.channels
+    pixel_format = pixels.pixel_format
     if init is not None:
-        init = checks.init_method(init, clustering.INITS, target.k or 0, channels)
+        init = checks.init_method(init, clustering.INITS, target.k or 0, pixel_format.channels)
+        if fixed is not None:
+            raise InputError("init and fixed are both given; fixed colours need a search")
     options = pipeline.KMeansOptions(
         effort=effort,
         seed=checks.whole_number(seed, "seed", 0, checks.MAX_SEED + 1 - n_init),
@@ -116,12 +146,24 @@ def quantize(
         tol=None if tol is None else checks.tolerance(tol),
         n_threads=n_threads,
         progress=progress,
+        space=_checked_space(space, pixel_format),
+        channel_weights=_checked_channel_weights(channel_weights, pixel_format),
+        fixed=None if fixed is None else _colors(fixed, "fixed", pixel_format),
+        step=_step(posterize, pixel_format),
     )
+    if palette is not None:
+        entries = _colors(palette, "palette", pixel_format)
+        return pipeline.quantize_pixels(pixels, entries, options)
+    counting = _importance(importance, mask, pixels)
+    n_fixed = 0 if options.fixed is None else len(np.unique(options.fixed, axis=0))
+    most = target.k if target.k is not None else max_colors
+    if most is not None and n_fixed > most:
+        raise InputError(f"fixed has {n_fixed} colours; the palette is to have at most {most}")
     if target.k is not None:
-        return pipeline.quantize_pixels(pixels, target.k, options)
-    mse = target.mse(pixels.pixel_format)
+        return pipeline.quantize_pixels(pixels, target.k, options, counting)
+    mse = target.mse(pixel_format)
     goal = pipeline.ErrorTarget(mse, MAX_COLORS if max_colors is None else max_colors)
-    image = pipeline.quantize_pixels(pixels, goal, options)
+    image = pipeline.quantize_pixels(pixels, goal, options, counting)
     if max_colors is None and image.report is not None and image.report.mse > mse:
         raise InputError(
             f"{MAX_COLORS} colours reach an error of {image.report.mse:.4g} and a PSNR of "
@@ -280,6 +322,95 @@ def _target(
     if not 0 <= value < math.inf:
         raise InputError(f"{given[0]} is {value}; it must be a finite number, at least 0")
     return _Target(psnr=psnr, max_error=max_error)
+
+
+def _refuse_beside_palette(palette: ArrayLike | None, others: dict[str, object]) -> None:
+    given = [name for name, value in others.items() if value is not None]
+    if palette is not None and given:
+        raise InputError(
+            f"palette is given with {', '.join(given)}; a given palette is only mapped to"
+        )
+
+
+def _checked_space(space: str, pixel_format: PixelFormat) -> str:
+    checks.one_of(space, "space", SPACES)
+    if pixel_format is PixelFormat.CMYK32 and space != "rgb":
+        raise InputError(f"space is {space!r}; CMYK pictures have 'rgb' alone")
+    return space
+
+
+def _checked_channel_weights(
+    weights: Sequence[float] | None, pixel_format: PixelFormat
+) -> tuple[float, ...] | None:
+    if weights is None:
+        return None
+    factors = np.asarray(weights)
+    if factors.dtype.kind not in "iuf":
+        raise TypeError(f"channel_weights have dtype {factors.dtype}; they must be numbers")
+    if factors.shape != (pixel_format.channels,):
+        raise InputError(
+            f"channel_weights have shape {factors.shape}; pixel format {pixel_format.label} "
+            f"needs ({pixel_format.channels},)"
+        )
+    if not (np.isfinite(factors).all() and factors.min() > 0):
+        raise InputError("channel_weights have a value that is not above 0 and finite")
+    return tuple(factors.tolist())
+
+
+def _colors(colors: ArrayLike, name: str, pixel_format: PixelFormat) -> Array:
+    """Return colours as (n, channels) samples of the picture's type."""
+    given = np.asarray(colors)
+    if given.dtype.kind not in "iub":
+        raise TypeError(f"{name} has dtype {given.dtype}; colours are whole numbers")
+    if given.ndim != 2 or given.shape[1] != pixel_format.channels or not len(given):
+        raise InputError(
+            f"{name} has shape {given.shape}; pixel format {pixel_format.label} "
+            f"needs (colours, {pixel_format.channels})"
+        )
+    if len(given) > MAX_COLORS:
+        raise InputError(f"{name} has {len(given)} colours; it holds 1 to {MAX_COLORS}")
+    if given.min() < 0 or given.max() > pixel_format.max_value:
+        raise InputError(
+            f"{name} goes from {given.min()} to {given.max()}; pixel format "
+            f"{pixel_format.label} goes from 0 to {pixel_format.max_value}"
+        )
+    return np.ascontiguousarray(given, dtype=pixel_format.dtype)
+
+
+def _step(posterize: int | None, pixel_format: PixelFormat) -> int:
+    if posterize is None:
+        return 1
+    bits = checks.whole_number(posterize, "posterize", 1, pixel_format.depth)
+    return 1 << (pixel_format.depth - bits)
+
+
+def _importance(
+    importance: ArrayLike | None, mask: ArrayLike | None, pixels: Pixels
+) -> Array | None:
+    """Return how much each pixel counts, (height, width) float64, or None if all count 1."""
+    if importance is None and mask is None:
+        return None
+    shape = pixels.samples.shape[:2]
+    counting = np.ones(shape)
+    if importance is not None:
+        given = np.asarray(importance)
+        if given.dtype.kind not in "biuf":
+            raise TypeError(f"importance has dtype {given.dtype}; it must be numbers")
+        if given.shape != shape:
+            raise InputError(f"importance has shape {given.shape}; the picture has {shape}")
+        if not (np.isfinite(given).all() and given.min() >= 0):
+            raise InputError("importance has a value that is negative or not finite")
+        counting = given.astype(np.float64)
+    if mask is not None:
+        kept = np.asarray(mask)
+        if kept.dtype != np.bool_:
+            raise TypeError(f"mask has dtype {kept.dtype}; it must be bool")
+        if kept.shape != shape:
+            raise InputError(f"mask has shape {kept.shape}; the picture has {shape}")
+        counting = counting * kept
+    if not counting.any():
+        raise InputError("importance and mask leave no pixel that counts")
+    return counting
 
 
 def _read(

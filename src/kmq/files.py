@@ -43,6 +43,13 @@ class QuantizeOptions(TypedDict, total=False):
     psnr: float | None
     max_error: float | None
     max_colors: int | None
+    space: str
+    channel_weights: Sequence[float] | None
+    importance: ArrayLike | None
+    mask: ArrayLike | None
+    fixed: ArrayLike | None
+    palette: ArrayLike | None
+    posterize: int | None
     pixel_format: str | PixelFormat | None
     seed: int
     init: str | ArrayLike | None
@@ -293,7 +300,7 @@ def quantized(
     """Quantize a picture that is to be encoded with this effort; a given start takes none."""
     from kmq.api import quantize
 
-    if options.get("init") is not None:
+    if options.get("init") is not None or options.get("palette") is not None:
         effort = None
     return quantize(picture, k, effort=effort, n_threads=n_threads, **options)
 

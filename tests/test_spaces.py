@@ -1,0 +1,108 @@
+"""Coordinates that colours are clustered in."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+from skimage.color import rgb2lab
+
+import naive
+from kmq.model import PixelFormat
+from kmq.stages.spaces import SPACES, Space
+
+
+def noise(pixel_format, n=400, seed=0):
+    random = np.random.default_rng(seed)
+    colors = random.integers(0, pixel_format.max_value + 1, (n, pixel_format.channels))
+    colors[0], colors[1] = 0, pixel_format.max_value
+    if pixel_format.has_alpha:
+        colors[colors[:, -1] == 0] = 0
+    return colors.astype(pixel_format.dtype)
+
+
+@pytest.mark.parametrize("name", SPACES)
+@pytest.mark.parametrize("pixel_format", PixelFormat)
+def test_there_and_back(name, pixel_format):
+    if pixel_format is PixelFormat.CMYK32 and name != "rgb":
+        return
+    space = Space(name, pixel_format)
+    colors = noise(pixel_format)
+    assert np.array_equal(space.nearest_samples(space.forward(colors)), colors)
+    weighted = Space(name, pixel_format, tuple(range(1, pixel_format.channels + 1)))
+    assert np.array_equal(weighted.nearest_samples(weighted.forward(colors)), colors)
+
+
+def test_rgb_is_the_samples():
+    space = Space("rgb", PixelFormat.RGB24)
+    assert space.is_identity
+    assert np.array_equal(space.forward(noise(PixelFormat.RGB24)), noise(PixelFormat.RGB24))
+
+
+def test_linear_is_light():
+    space = Space("linear", PixelFormat.RGB24)
+    light = space.forward(np.array([[0, 188, 255]], np.uint8)) / 255
+    np.testing.assert_allclose(light, [[0, 0.5028865, 1]], atol=1e-6)
+
+
+def test_oklab_is_that_of_its_author():
+    space = Space("oklab", PixelFormat.RGB24)
+    colors = np.array([[255, 255, 255], [255, 0, 0], [0, 255, 0], [0, 0, 255]], np.uint8)
+    known = [
+        [1, 0, 0],
+        [0.627955, 0.224863, 0.125846],
+        [0.866440, -0.233888, 0.179498],
+        [0.452014, -0.032457, -0.311528],
+    ]
+    np.testing.assert_allclose(space.forward(colors) / 255, known, atol=2e-5)
+
+
+def test_lab_is_that_of_scikit_image():
+    colors = noise(PixelFormat.RGB24)
+    own = Space("lab", PixelFormat.RGB24).forward(colors) * 100 / 255
+    np.testing.assert_allclose(own, rgb2lab(colors[None])[0], atol=0.02)
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_16_bits_and_grey_are_the_same_colours(name):
+    colors = noise(PixelFormat.RGB24)
+    narrow = Space(name, PixelFormat.RGB24).forward(colors) / 255
+    wide = Space(name, PixelFormat.RGB48).forward(colors.astype(np.uint16) * 257) / 65535
+    np.testing.assert_allclose(wide, narrow, atol=1e-9)
+    grey = noise(PixelFormat.GREY8)
+    lightness = Space(name, PixelFormat.GREY8).forward(grey)
+    as_rgb = Space(name, PixelFormat.RGB24).forward(grey.repeat(3, axis=1))
+    np.testing.assert_allclose(lightness[:, 0], as_rgb[:, 0], atol=0.03)
+
+
+@pytest.mark.parametrize(
+    "pixel_format",
+    [PixelFormat.GREY8_ALPHA, PixelFormat.GREY16_ALPHA, PixelFormat.RGBA32, PixelFormat.RGBA64],
+)
+def test_alpha_is_what_is_seen_over_black_and_white(pixel_format):
+    colors, others = noise(pixel_format, seed=1), noise(pixel_format, seed=2)
+    space = Space("rgb", pixel_format)
+    own = np.square(space.forward(colors) - space.forward(others)).sum(axis=1)
+    seen = np.square(naive.as_seen(colors) - naive.as_seen(others)).sum(axis=1)
+    np.testing.assert_allclose(own, seen, rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["oklab", "lab", "linear"])
+def test_rounding_takes_the_nearest_colour_around(name):
+    space = Space(name, PixelFormat.RGB24)
+    random = np.random.default_rng(3)
+    coordinates = space.forward(random.uniform(3, 250, (20, 3)))
+    rounded = space.nearest_samples(coordinates)
+    plain = np.rint(space.inverse(coordinates))
+    for point, middle, found in zip(coordinates, plain, rounded, strict=True):
+        around = middle + np.array(list(product((-1, 0, 1), repeat=3)))
+        errors = np.square(space.forward(around) - point).sum(axis=1)
+        own = np.square(space.forward(found[None]) - point).sum()
+        assert own == pytest.approx(errors.min())
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_posterized_samples_are_multiples_or_white(name):
+    space = Space(name, PixelFormat.RGB24)
+    rounded = space.nearest_samples(space.forward(noise(PixelFormat.RGB24)), 16)
+    assert np.all((rounded % 16 == 0) | (rounded == 255))
+    assert 255 in rounded

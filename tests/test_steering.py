@@ -1,0 +1,160 @@
+"""What a caller can ask of a palette: spaces, weights, fixed and given colours, histograms."""
+
+import numpy as np
+import pytest
+from skimage import data
+
+import kmq
+import naive
+from kmq.errors import InputError
+
+
+def photo(step=8):
+    return np.ascontiguousarray(data.astronaut()[::step, ::step])
+
+
+def test_lab_is_nearer_to_the_eye_and_rgb_in_samples():
+    from skimage.color import deltaE_ciede2000, rgb2lab
+
+    picture = photo()
+    seen, measured = {}, {}
+    for space in ("rgb", "linear", "oklab", "lab"):
+        image = kmq.quantize(picture, 32, space=space)
+        assert image.n_colors == 32
+        shown = image.to_array()
+        assert image.report.mse == pytest.approx(naive.mse(picture, shown))
+        measured[space] = image.report.mse
+        seen[space] = deltaE_ciede2000(rgb2lab(picture), rgb2lab(shown)).mean()
+    assert min(measured, key=measured.get) == "rgb"
+    assert seen["lab"] < min(seen["rgb"], seen["oklab"]) < seen["linear"]
+
+
+@pytest.mark.parametrize("space", ["linear", "oklab", "lab"])
+def test_grey_and_16_bits_take_part_in_spaces(space):
+    grey = photo()[..., 0]
+    assert kmq.quantize(grey, 9, space=space).n_colors == 9
+    deep = grey.astype(np.uint16) * 257 + np.arange(grey.size, dtype=np.uint16).reshape(grey.shape)
+    image = kmq.quantize(deep, 200, space=space)
+    assert image.palette.dtype == np.uint16
+    assert image.report.mse < 257**2
+
+
+def test_a_channel_that_counts_more_is_kept_better():
+    picture = photo()
+    plain = kmq.quantize(picture, 12).to_array().astype(int)
+    weighted = kmq.quantize(picture, 12, channel_weights=(1, 1, 20)).to_array().astype(int)
+    blue = [np.square(shown[..., 2] - picture[..., 2]).mean() for shown in (plain, weighted)]
+    assert blue[1] < blue[0] / 2
+
+
+def test_fixed_colours_are_entries_and_map_to_themselves():
+    picture = photo().copy()
+    picture[:4, :4] = (1, 255, 2)
+    fixed = [(1, 255, 2), (0, 0, 0), (77, 77, 200)]
+    image = kmq.quantize(picture, 10, fixed=fixed)
+    entries = set(map(tuple, image.palette.tolist()))
+    assert entries >= set(fixed)
+    assert image.n_colors == 10
+    assert np.array_equal(image.to_array()[:4, :4], picture[:4, :4])
+
+
+def test_fixed_colours_alone():
+    picture = photo()
+    image = kmq.quantize(picture, 2, fixed=[(255, 255, 255), (0, 0, 0)])
+    assert image.palette.tolist() == [[0, 0, 0], [255, 255, 255]]
+    labels, _ = naive.nearest(picture.reshape(-1, 3), image.palette)
+    assert np.array_equal(image.indices.ravel(), labels)
+
+
+def test_a_given_palette_is_kept_and_mapped_to():
+    palette = np.array([[200, 0, 0], [0, 0, 0], [255, 255, 255], [1, 2, 3]], np.uint8)
+    picture = photo()
+    image = kmq.quantize(picture, palette=palette)
+    assert np.array_equal(image.palette, palette)
+    labels, _ = naive.nearest(picture.reshape(-1, 3), palette)
+    assert np.array_equal(image.indices.ravel(), labels)
+    assert image.report.mse == pytest.approx(naive.mse(picture, image.to_array()))
+
+
+def test_masked_pixels_do_not_count_but_are_mapped():
+    picture = photo()
+    mask = np.zeros(picture.shape[:2], bool)
+    mask[20:40, 10:50] = True
+    image = kmq.quantize(picture, 8, mask=mask)
+    inside = kmq.quantize(np.ascontiguousarray(picture[20:40, 10:50]), 8)
+    assert np.array_equal(image.palette, inside.palette)
+    assert np.array_equal(image.indices[20:40, 10:50], inside.indices)
+    labels, _ = naive.nearest(picture.reshape(-1, 3), image.palette)
+    assert np.array_equal(image.indices.ravel(), labels)
+
+
+def test_importance_is_as_good_as_repetition():
+    picture = photo()
+    importance = np.ones(picture.shape[:2])
+    importance[:10] = 3
+    image = kmq.quantize(picture, 8, importance=importance)
+    repeated = kmq.quantize(np.concatenate([picture, picture[:10], picture[:10]]), 8)
+    assert np.array_equal(image.palette, repeated.palette)
+
+
+@pytest.mark.parametrize(("bits", "step"), [(1, 128), (4, 16), (7, 2), (8, 1)])
+def test_posterized_palettes_have_few_levels(bits, step):
+    palette = kmq.quantize(photo(), 30, posterize=bits).palette
+    assert np.all((palette % step == 0) | (palette == 255))
+
+
+def test_opaque_stays_opaque_and_transparent_transparent():
+    random = np.random.default_rng(0)
+    picture = random.integers(0, 256, (40, 50, 4)).astype(np.uint8)
+    picture[:20, :, 3] = 255
+    picture[30:, :, 3] = 0
+    for k in (2, 3, 5, 40):
+        image = kmq.quantize(picture, k)
+        shown = image.to_array()
+        assert np.all(shown[:20, :, 3] == 255)
+        assert np.all(shown[30:] == 0)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "sentence"),
+    [
+        ({"space": "xyz"}, InputError, "space is 'xyz'"),
+        ({"channel_weights": [1, 2]}, InputError, r"needs \(3,\)"),
+        ({"channel_weights": [1, 2, 0]}, InputError, "not above 0"),
+        ({"channel_weights": "abc"}, TypeError, "channel_weights"),
+        ({"importance": np.ones((3, 3))}, InputError, r"importance has shape \(3, 3\)"),
+        ({"importance": np.full((64, 64), -1.0)}, InputError, "negative"),
+        ({"importance": np.full((64, 64), np.nan)}, InputError, "not finite"),
+        ({"importance": np.zeros((64, 64))}, InputError, "no pixel that counts"),
+        ({"mask": np.ones((64, 64))}, TypeError, "mask has dtype float64"),
+        ({"mask": np.zeros((64, 64), bool)}, InputError, "no pixel that counts"),
+        ({"fixed": [[1, 2]]}, InputError, r"fixed has shape \(1, 2\)"),
+        ({"fixed": [[1, 2, 256]]}, InputError, "0 to 255"),
+        ({"fixed": [[0.5, 1, 2]]}, TypeError, "whole numbers"),
+        ({"fixed": np.arange(9).reshape(3, 3), "k": 2}, InputError, "fixed has 3 colours"),
+        ({"fixed": [[1, 2, 3]], "init": "random"}, InputError, "fixed"),
+        ({"palette": [[1, 2, 3]], "k": 3}, InputError, "palette is given with k"),
+        ({"palette": [[1, 2, 3]], "psnr": 30}, InputError, "palette is given with psnr"),
+        ({"palette": np.empty((0, 3), int)}, InputError, "palette has shape"),
+        ({"posterize": 0}, InputError, "posterize is 0"),
+        ({"posterize": 9}, InputError, "posterize is 9"),
+    ],
+)
+def test_what_cannot_be_used_is_refused(options, error, sentence):
+    with pytest.raises(error, match=sentence):
+        kmq.quantize(photo(), **options)
+
+
+def test_cmyk_has_no_other_space():
+    picture = np.zeros((4, 4, 4), np.uint8)
+    with pytest.raises(InputError, match="CMYK"):
+        kmq.quantize(picture, pixel_format="CMYK", space="lab")
+
+
+def test_files_take_the_same_options():
+    picture = photo()
+    palette = [[0, 0, 0], [255, 255, 255], [128, 90, 60]]
+    assert kmq.decode(kmq.encode(picture, palette=palette)).palette.tolist() == palette
+    decoded = kmq.decode(kmq.encode(picture, 8, space="lab", fixed=[[1, 2, 3]], effort="fast"))
+    same = kmq.quantize(picture, 8, space="lab", fixed=[[1, 2, 3]], effort="fast")
+    assert np.array_equal(decoded.to_array(), same.to_array())
