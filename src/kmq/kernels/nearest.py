@@ -59,15 +59,24 @@ def block_size(d: int, itemsize: int) -> int:
 def _transpose(channels, d, rows, out_tiles):
     """Write points, flat and row by row, as tiles (d, lanes)."""
     lanes = lane_count(out_tiles)
+    strip = len(channels) if len(channels) else MOST_UNROLLED
+    in_strips = d // strip * strip
     for start in range(0, rows.size // d, lanes):
         size = min(lanes, rows.size // d - start)
         part = rows[start * d : (start + size) * d]
         tile = out_tiles[start * d : (start + lanes) * d]
-        for i in range(size):
-            for c in range(len(channels) if len(channels) else d):
-                # Unsigned: a signed sum could be negative, which costs a check and the vectors.
-                at = np.uint64(i) * np.uint64(d) + np.uint64(c)
-                tile[np.uint64(c) * np.uint64(lanes) + np.uint64(i)] = part[at]
+        # Unsigned: a signed sum could be negative, which costs a check and the vectors.
+        for first in range(0, in_strips, strip):
+            columns = tile[first * lanes : (first + strip) * lanes]
+            for i in range(size):
+                at = np.uint64(i) * np.uint64(d) + np.uint64(first)
+                for c in range(strip):
+                    to = np.uint64(c) * np.uint64(lanes) + np.uint64(i)
+                    columns[to] = part[at + np.uint64(c)]
+        for c in range(in_strips, d):
+            column = tile[c * lanes : (c + 1) * lanes]
+            for i in range(size):
+                column[i] = part[np.uint64(i) * np.uint64(d) + np.uint64(c)]
 
 
 @inlined
