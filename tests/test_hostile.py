@@ -203,7 +203,7 @@ def test_the_judge_notices_what_is_wrong(monkeypatch):
         fuzz.judge(encoded, thoroughly=True)
 
 
-@pytest.mark.parametrize("path", sorted(fuzz.CRASHERS.glob("*.kmq")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(fuzz.CRASHERS.glob("*")), ids=lambda path: path.name)
 def test_what_was_once_misjudged_is_judged_rightly(path):
     fuzz.judge(path.read_bytes(), thoroughly=True)
 
