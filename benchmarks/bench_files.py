@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 import kmq
+import pictures
 from contenders import LOSSY
 from kmq.stages import metrics
 
@@ -43,6 +44,24 @@ def bench_png(benchmark, tmp_path, photo, k, work):
     benchmark.extra_info.update(table="files", contender="PNG", picture=photo.name, k=k, work=work)
     benchmark.extra_info.update(bytes=path.stat().st_size)
     benchmark.pedantic(calls[work], rounds=3, iterations=1)
+
+
+@pytest.mark.parametrize("method", ["deflate", "rank", "mix"])
+@pytest.mark.parametrize("part", ["box", "whole"])
+def bench_region(benchmark, tmp_path, method, part):
+    """A box of 512 x 512 pixels in the middle, or all, of 24 megapixels in 64 colours."""
+    image = kmq.quantize(pictures.photos(full=False)[0].load(), 64)
+    repeats = -(-4000 // image.height), -(-6000 // image.width)
+    indices = np.tile(image.indices, repeats)[:4000, :6000]
+    path = tmp_path / "picture.kmq"
+    kmq.write(path, kmq.IndexedImage(image.palette, indices, image.pixel_format), method=method)
+    calls = {
+        "box": lambda: kmq.read_region(path, (2744, 1744, 3256, 2256)),
+        "whole": lambda: kmq.read(path),
+    }
+    kmq.read_region(path, (0, 0, 1, 1))
+    benchmark.extra_info.update(table="region", contender="kmq", method=method, part=part)
+    benchmark.pedantic(calls[part], rounds=3, iterations=1)
 
 
 @pytest.mark.parametrize("k", PALETTE_SIZES)

@@ -5,7 +5,6 @@ Peers are imported by the functions that run them; one that is not installed is 
 
 from __future__ import annotations
 
-import inspect
 import io
 import zlib
 from collections.abc import Callable
@@ -16,6 +15,8 @@ from typing import Any
 import numpy as np
 
 import kmq
+from kmq.model import EFFORTS
+from kmq.stages.coding import STRIP_METHODS
 
 Array = np.ndarray[Any, Any]
 
@@ -29,12 +30,14 @@ class Contender:
         package: what must be importable for it.
         run: what it does; the list that holds it says with what.
         rounds: how often it is measured; once is enough for what takes seconds.
+        for_large: whether it is done with 24 megapixels in seconds.
     """
 
     name: str
     package: str
     run: Callable[..., Any]
     rounds: int = 7
+    for_large: bool = False
 
     def __str__(self) -> str:
         return self.name
@@ -132,27 +135,19 @@ def _rounded(centres: Array) -> Array:
     return np.clip(np.rint(centres), 0, 255).astype(np.uint8)
 
 
-def efforts() -> list[str]:
-    """Return the names of kmq's efforts, the default first."""
-    default = inspect.signature(kmq.quantize).parameters.get("effort")
-    if default is None:
-        return []
-    return sorted(("fast", "balanced", "best"), key=lambda effort: effort != default.default)
-
-
 QUANTIZERS = [
     *[
-        Contender(f"kmq {effort}", "kmq", partial(_kmq_quantize, effort=effort))
-        for effort in efforts()
+        Contender(f"kmq {effort}", "kmq", partial(_kmq_quantize, effort=effort), for_large=True)
+        for effort in EFFORTS
     ],
-    *([] if efforts() else [Contender("kmq", "kmq", _kmq_quantize)]),
     Contender("scikit-learn KMeans", "sklearn", _scikit_learn, rounds=1),
     Contender("scikit-learn MiniBatchKMeans", "sklearn", _scikit_learn_batches, rounds=1),
     Contender("OpenCV kmeans", "cv2", _opencv, rounds=1),
     Contender("faiss Kmeans", "faiss", _faiss, rounds=1),
+    Contender("Pillow median cut", "PIL", partial(_pillow, "MEDIANCUT", 0), for_large=True),
     Contender("Pillow median cut, kmeans=1", "PIL", partial(_pillow, "MEDIANCUT", 1), rounds=1),
-    Contender("Pillow octree", "PIL", partial(_pillow, "FASTOCTREE", 0)),
-    Contender("libimagequant", "imagequant", _libimagequant, rounds=3),
+    Contender("Pillow octree", "PIL", partial(_pillow, "FASTOCTREE", 0), for_large=True),
+    Contender("libimagequant", "imagequant", _libimagequant, rounds=3, for_large=True),
 ]
 """k-means with rounded centres, and what people use to make palettes; no dithering."""
 
@@ -365,20 +360,13 @@ def _saved(picture: Any, file_type: str, **options: Any) -> bytes:
     return stream.getvalue()
 
 
-def _kmq_codecs() -> list[Codec]:
-    from kmq.stages.coding import STRIP_METHODS
+_EFFORT_OPTIONS = {f"kmq {effort}": {"effort": effort} for effort in EFFORTS}
+_METHOD_OPTIONS = {f"kmq, {method.name}": {"method": method.name} for method in STRIP_METHODS}
 
-    choices: dict[str, dict[str, str]] = {"kmq": {}}
-    if "effort" in inspect.signature(kmq.encode).parameters:
-        choices = {f"kmq {effort}": {"effort": effort} for effort in efforts()}
-    choices |= {f"kmq, {method.name}": {"method": method.name} for method in STRIP_METHODS}
-    return [
-        Codec(name, "kmq", partial(_kmq_encode, **options), _kmq_decode, takes_threads=True)
-        for name, options in choices.items()
-    ]
-
-
-KMQ_CODECS = _kmq_codecs()
+KMQ_CODECS = [
+    Codec(name, "kmq", partial(_kmq_encode, **options), _kmq_decode, takes_threads=True)
+    for name, options in (_EFFORT_OPTIONS | _METHOD_OPTIONS).items()
+]
 """kmq as it chooses by itself, then each of its methods."""
 
 SMALLEST_PEERS = [

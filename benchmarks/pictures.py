@@ -56,7 +56,7 @@ def large() -> list[Picture]:
 
 
 def from_corpus(folder: str, names: Iterable[str] | None = None) -> list[Picture]:
-    """Return the pictures of a folder of the corpus, those with the given names if any are."""
+    """Return the pictures of a folder of the corpus by name, those with `names` if given."""
     corpus = corpus_folder()
     if corpus is None:
         return []

@@ -1,0 +1,321 @@
+"""Measure, and write the figures into the README and the plots into docs/.
+
+    python benchmarks/tables.py              about ten minutes
+    python benchmarks/tables.py --sample 1   all photographs where a mean is shown
+    python benchmarks/tables.py --only quality sizes
+    python benchmarks/tables.py --only       nothing measured, only written again
+
+What is measured is kept in benchmarks/results.json; tables stand between the lines
+``<!-- table:NAME -->`` and ``<!-- /table -->`` of the README.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import records
+from pictures import FOLDER, PROJECT
+from records import Record, mean
+
+README = PROJECT / "README.md"
+PEER_CACHE = PROJECT / ".benchmarks" / "peers.json"
+PALETTE_SIZES = (16, 64, 256)
+
+_TABLE = re.compile(r"(<!-- table:(\w+) -->\n)(.*?)(<!-- /table -->)", re.DOTALL)
+
+
+# --- measuring -----------------------------------------------------------------------------------
+
+
+def _benchmarks(arguments: argparse.Namespace) -> Iterator[Record]:
+    with tempfile.TemporaryDirectory() as folder:
+        kept = Path(folder) / "benchmarks.json"
+        command = [sys.executable, "-m", "pytest", str(FOLDER), "--benchmark-only", "-q"]
+        command += [f"--benchmark-json={kept}", "--benchmark-columns=median"]
+        subprocess.run(command + ["--full"] * arguments.full, check=True, cwd=PROJECT)
+        yield from records.load(kept)
+
+
+def _quality(arguments: argparse.Namespace) -> list[Record]:
+    import quality
+
+    return quality.measure(arguments.sample)
+
+
+def _sizes(arguments: argparse.Namespace) -> Iterator[Record]:
+    import sizes
+
+    with sizes.kept(PEER_CACHE) as cache:
+        yield from sizes.measure(arguments.sample, cache)
+
+
+def _scaling(arguments: argparse.Namespace) -> Iterator[Record]:
+    import scaling
+
+    yield from scaling.measure(scaling.MEGAPIXELS[-1])
+
+
+STEPS: dict[str, Callable[[argparse.Namespace], Iterable[Record]]] = {
+    "benchmarks": _benchmarks,
+    "quality": _quality,
+    "sizes": _sizes,
+    "scaling": _scaling,
+}
+
+
+# --- tables --------------------------------------------------------------------------------------
+
+
+def markdown(head: list[str], rows: Iterable[list[str]]) -> str:
+    """Return a table whose first column is text and whose others are figures."""
+    lines = [head, ["---"] + ["---:"] * (len(head) - 1), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def grouped(found: Iterable[Record], *names: str) -> dict[tuple, list[Record]]:
+    """Return records by what they say under those names, in the order of first occurrence."""
+    groups: dict[tuple, list[Record]] = {}
+    for record in found:
+        groups.setdefault(tuple(record.get(name) for name in names), []).append(record)
+    return groups
+
+
+def figure(value: float) -> str:
+    """Return a number to three significant digits, without an exponent."""
+    if value >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def _machine_table(found: list[Record]) -> str:
+    [machine] = [record for record in found if record["table"] == "machine"]
+    peers = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    return (
+        f"{machine['cpu']}, {machine['cores']} cores, {machine['system']}, "
+        f"Python {machine['python']}, {peers}.\n"
+    )
+
+
+def _quantize_table(found: list[Record]) -> str:
+    cells = grouped((r for r in found if r["table"] == "quantize"), "contender", "k")
+    large = grouped((r for r in found if r["table"] == "large"), "contender")
+    head = ["ms / MSE", *(f"k = {k}" for k in PALETTE_SIZES), "24 megapixels, k = 256"]
+    rows = []
+    for name in _ordered(cells):
+        row = [name] + [_time_and_error(cells.get((name, k))) for k in PALETTE_SIZES]
+        rows.append([*row, _time_and_error(large.get((name,)))])
+    return markdown(head, rows)
+
+
+def _time_and_error(group: list[Record] | None) -> str:
+    if not group:
+        return "–"
+    seconds, error = mean(r["seconds"] for r in group), mean(r["mse"] for r in group)
+    return f"{figure(1000 * seconds)} / {figure(error)}"
+
+
+def _quality_table(found: list[Record]) -> str:
+    from quality import ROUNDING
+
+    group = [record for record in found if record["table"] == "quality"]
+    cells = grouped(group, "contender", "k")
+    ks = sorted({record["k"] for record in group})
+    of = len({record["picture"] for record in group})
+    head = [f"mean of {of} photographs", *(f"k = {k}" for k in ks)]
+    rows = [
+        [name] + [figure(mean(r["mse"] for r in cells[name, k]) - ROUNDING) for k in ks]
+        for name in _ordered(cells)
+    ]
+    some = next(iter(_ordered(cells)))
+    for label, column in (("mean of ten", "mean_of_10"), ("best of ten", "best_of_10")):
+        values = [figure(mean(r[column] for r in cells[some, k])) for k in ks]
+        rows.append([f"k-means++, {label}", *values])
+    return markdown(head, rows) + (
+        "\nCentres of the baseline are not rounded; 0.25, what rounding to whole numbers adds, is taken"
+        " off ours.\n"
+    )
+
+
+def _sizes_table(found: list[Record]) -> str:
+    from sizes import ratios
+
+    group = [record for record in found if record["table"] == "sizes"]
+    by_place = ratios(group)
+    of = {
+        folder: len({r["picture"] for r in group if r["folder"] == folder})
+        for folder, _ in by_place
+    }
+    head = ["mean (largest) ratio"]
+    head += [f"{of[folder]} {folder}, k = {k}" for folder, k in by_place]
+    names = [name for name in next(iter(by_place.values())) if "," not in name or "kmq" not in name]
+    rows = [
+        [name]
+        + [f"{codecs[name].mean:.2f} ({codecs[name].worst:.2f})" for codecs in by_place.values()]
+        for name in names
+    ]
+    return markdown(head, rows)
+
+
+def coder_figures(found: list[Record], k: int) -> dict[tuple[str, str], dict[str, float]]:
+    """Return by kind of picture and codec: bits per pixel, and megapixels a second both ways.
+
+    The speeds are called by direction and number of threads, as in "decode 2".
+    """
+    figures: dict[tuple[str, str], dict[str, float]] = {}
+    chosen = (r for r in found if r["table"] == "coder" and r["k"] == k)
+    for (kind, name, direction, threads), group in grouped(
+        chosen, "kind", "contender", "direction", "threads"
+    ).items():
+        entry = figures.setdefault((kind, name), {})
+        speeds = (record["pixels"] / record["seconds"] for record in group)
+        entry[f"{direction} {threads}"] = mean(speeds) / 1e6
+        if "bytes" in group[0]:
+            entry["bits"] = mean(8 * r["bytes"] / r["pixels"] for r in group)
+    return figures
+
+
+def _coder_table(found: list[Record]) -> str:
+    kinds = ("photo", "graphic", "dithered")
+    speeds = {
+        f"{direction} {threads}": f"{direction}, {threads} thread{'s' * (threads > 1)}"
+        for direction in ("encode", "decode")
+        for threads in (1, 2)
+    }
+    figures = coder_figures(found, 64)
+    bits = {
+        (kind, k): {name: entry["bits"] for (of, name), entry in at_k.items() if of == kind}
+        for k in PALETTE_SIZES
+        for at_k in [coder_figures(found, k)]
+        for kind in kinds
+    }
+    head = [""] + [f"{kind}, k = {k}" for kind in kinds for k in PALETTE_SIZES]
+    rows = []
+    for name in _ordered((name, kind) for kind, name in figures):
+        row = [bits[kind, k].get(name) for kind in kinds for k in PALETTE_SIZES]
+        rows.append([name] + ["–" if value is None else f"{value:.3f}" for value in row])
+    table = "Bits a pixel:\n\n" + markdown(head, rows)
+    rows = []
+    for name in _ordered((name, kind) for kind, name in figures):
+        row = [figures["photo", name].get(speed) for speed in speeds]
+        rows.append([name] + ["–" if value is None else figure(value) for value in row])
+    return f"{table}\nMegapixels a second, photograph, k = 64:\n\n" + markdown(
+        ["", *speeds.values()], rows
+    )
+
+
+def _lossy_table(found: list[Record]) -> str:
+    group = [record for record in found if record["table"] == "lossy"]
+    names = list(_ordered(grouped(group, "contender")))
+    head = ["bits a pixel", "PSNR", ".kmq, balanced", *names]
+    rows = []
+    for (k,), at_k in grouped(sorted(group, key=lambda r: r["k"]), "k").items():
+        row = [f"{k} colours", f"{mean(r['kmq_psnr'] for r in at_k):.1f} dB"]
+        row.append(figure(mean(8 * r["kmq_bytes"] / r["pixels"] for r in at_k)))
+        for name in names:
+            ours = [r for r in at_k if r["contender"] == name]
+            row.append(figure(mean(8 * r["bytes"] / r["pixels"] for r in ours)))
+        rows.append(row)
+    return markdown(head, rows)
+
+
+def _lloyd_table(found: list[Record]) -> str:
+    group = [record for record in found if record["table"] == "lloyd"]
+    cells = grouped(group, "contender", "d", "n", "k")
+    sizes = sorted({(r["d"], r["n"], r["k"]) for r in group})
+    names = list(_ordered(cells))
+    head = ["points × channels, k", *names]
+    rows = []
+    for d, n, k in sizes:
+        row = [f"{n:,} × {d}, {k}"]
+        for name in names:
+            measured = cells.get((name, d, n, k))
+            row.append(
+                figure(1000 * mean(r["seconds"] / r["rounds"] for r in measured))
+                if measured
+                else "–"
+            )
+        rows.append(row)
+    return markdown(head, rows)
+
+
+def _startup_table(found: list[Record]) -> str:
+    cells = grouped((r for r in found if r["table"] == "startup"), "process")
+    rows = [
+        [f"`{name}`", figure(1000 * mean(r["seconds"] for r in group))]
+        for (name,), group in cells.items()
+    ]
+    return markdown(["process", "ms"], rows)
+
+
+def _ordered(keys: Iterable[tuple]) -> dict[str, None]:
+    """Return the names that keys begin with, as contenders are listed, ours first."""
+    from contenders import CODECS, LLOYDS, LOSSY, QUANTIZERS
+
+    present = dict.fromkeys(key[0] for key in keys)
+    listed = [entry.name for entry in (*QUANTIZERS, *CODECS, *LLOYDS, *LOSSY)]
+    return {name: None for name in dict.fromkeys(listed) if name in present}
+
+
+TABLES: dict[str, Callable[[list[Record]], str]] = {
+    "machine": _machine_table,
+    "quantize": _quantize_table,
+    "quality": _quality_table,
+    "sizes": _sizes_table,
+    "coder": _coder_table,
+    "lossy": _lossy_table,
+    "lloyd": _lloyd_table,
+    "startup": _startup_table,
+}
+
+
+def rendered(readme: str, found: list[Record]) -> str:
+    """Return the README with its tables made of these records; what was not measured stays."""
+
+    def table(match: re.Match[str]) -> str:
+        opening, name, before, closing = match.groups()
+        measured = any(record["table"] == name for record in found)
+        return opening + (TABLES[name](found) if measured else before) + closing
+
+    return _TABLE.sub(table, readme)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--sample", metavar="N", type=int, default=5, help="every Nth photograph (default: 5)"
+    )
+    parser.add_argument(
+        "--full", action="store_true", help="time all pictures of the corpus (hours)"
+    )
+    parser.add_argument(
+        "--only", nargs="*", choices=list(STEPS), help="measure just this, and keep the rest"
+    )
+    arguments = parser.parse_args()
+    steps = list(STEPS) if arguments.only is None else arguments.only
+    kept = records.load(records.RESULTS) if records.RESULTS.exists() else []
+    for step in steps:
+        print(f"measuring: {step}", flush=True)
+        found = [*STEPS[step](arguments), records.machine()]
+        tables = {record["table"] for record in found}
+        kept = [record for record in kept if record["table"] not in tables] + found
+        records.save(records.RESULTS, kept)
+    write(records.load(records.RESULTS))
+
+
+def write(found: list[Record]) -> None:
+    """Write the tables and plots."""
+    import plots
+
+    README.write_text(rendered(README.read_text(), found))
+    for path in plots.write(found, PROJECT / "docs"):
+        print(f"wrote {path.relative_to(PROJECT)}")
+
+
+if __name__ == "__main__":
+    main()
