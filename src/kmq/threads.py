@@ -46,9 +46,10 @@ def available_cores() -> int:
 def resolve_threads(n_threads: int | None) -> int:
     """Return how many threads a call may use.
 
-    In this order: the argument; the environment's ``KMQ_NUM_THREADS``; 1 inside a worker of a
-    process pool, where the pool already uses the cores; ``OMP_NUM_THREADS`` (which joblib sets in
-    its workers) if it is below the number of cores; the number of cores.
+    In this order: the argument; the environment's ``KMQ_NUM_THREADS``; 1 in a daemonic process, as
+    workers of `multiprocessing.Pool` are; ``OMP_NUM_THREADS`` (which joblib sets in its workers)
+    if it is below the number of cores; 1 in any other process that multiprocessing started, as
+    `ProcessPoolExecutor` does, since its siblings already use the cores; the number of cores.
 
     Raises:
         TypeError: the argument is no integer.
@@ -63,7 +64,9 @@ def resolve_threads(n_threads: int | None) -> int:
         return 1
     openmp = os.environ.get("OMP_NUM_THREADS", "")
     cores = available_cores()
-    return max(1, min(cores, int(openmp), MAX_THREADS)) if openmp.isdecimal() else cores
+    if openmp.isdecimal():
+        return max(1, min(cores, int(openmp), MAX_THREADS))
+    return 1 if process is not None and process.parent_process() is not None else cores
 
 
 def _from_environment(text: str) -> int:
