@@ -45,6 +45,7 @@ def main():
             f"-artifact_prefix={fuzz.CRASHERS}/",
             "-max_len=4096",
             "-timeout=120",
+            "-report_slow_units=60",  # the first ones wait for compilation
             *options.libfuzzer,
             corpus,
             str(fuzz.GOLDEN),
