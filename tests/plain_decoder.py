@@ -9,6 +9,7 @@ import zlib
 
 import plain_mix
 import plain_rank
+import plain_tree
 
 # code: (channels, bytes of a sample, largest sample)
 PIXEL_FORMATS = {
@@ -139,11 +140,13 @@ def decode_header(payload):
 def decode_palette(payload, header):
     channels, sample_size, largest = PIXEL_FORMATS[header["pixel_format"]]
     n_colors = header["n_colors"]
-    demand(payload and payload[0] in (0, 1), "palette method")
+    demand(payload and payload[0] in (0, 1, 2), "palette method")
     if payload[0] == 0:
         entries = plain_entries(payload[1:], n_colors, channels, sample_size)
-    else:
+    elif payload[0] == 1:
         entries = summed_entries(inflate(payload[1:]), n_colors, channels, sample_size)
+    else:
+        entries = plain_tree.decode_entries(payload[1:], n_colors, channels, sample_size)
     demand(all(sample <= largest for entry in entries for sample in entry), "sample")
     return entries
 

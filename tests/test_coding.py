@@ -9,7 +9,7 @@ from images import grey_image, indexed_image
 from kmq.deflate import deflate
 from kmq.errors import FormatError, InputError, NewerFormatError
 from kmq.model import PixelFormat, StripInfo
-from kmq.stages import coding
+from kmq.stages import coding, palette_tree
 
 
 def naive_bits(indices, n_bits):
@@ -56,7 +56,7 @@ def test_index_bits(n_colors, n_bits):
 @pytest.mark.parametrize("code", coding.PALETTE_METHODS)
 @pytest.mark.parametrize("n_colors", [1, 2, 300])
 def test_each_palette_method_gives_the_palette_back(pixel_format, code, n_colors):
-    palette = indexed_image(pixel_format, n_colors, 1, 1).palette
+    palette = palette_tree.ascending(indexed_image(pixel_format, n_colors, 1, 1).palette)
     payload = bytes([code]) + coding.PALETTE_METHODS[code].encode(palette)
     decoded = coding.decode_palette(payload, n_colors, pixel_format)
     assert decoded.dtype == pixel_format.dtype

@@ -168,6 +168,7 @@ EXCEPTIONS = {
     # The table of methods names the methods that are large enough for modules of their own.
     ("kmq.stages.coding", "kmq.stages.rank", True),
     ("kmq.stages.coding", "kmq.stages.mix", True),
+    ("kmq.stages.coding", "kmq.stages.palette_tree", True),
 }
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from kmq.model import ColorHistogram, IndexedImage, Pixels, Progress, Report
-from kmq.stages import clustering, histogram, palette
+from kmq.stages import clustering, histogram, palette, palette_tree
 from kmq.stages.clustering import Array
 from kmq.stages.metrics import psnr
 from kmq.stages.palette import Fit, Points
@@ -322,6 +322,7 @@ def _round(problem: _Problem, fit: Fit) -> _Rounded:
     if problem.colors.pixel_format.has_alpha:
         found = _with_opaque(problem, found)
     entries = np.unique(np.concatenate([problem.fixed, found]), axis=0)
+    entries = palette_tree.ascending(entries)  # the order that codes best
     rounded = _label(problem, entries, fit)
     kept = np.zeros(len(entries), np.bool_)
     kept[rounded.labels] = True

@@ -7,6 +7,7 @@ script only ever adds, and stops if a file and the manifest do not fit together.
 import hashlib
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 GOLDEN = Path(__file__).parent
@@ -16,6 +17,7 @@ sys.path.insert(0, str(GOLDEN.parent))
 import kmq.files  # noqa: E402
 from images import FULL_METADATA, indexed_image  # noqa: E402
 from kmq.model import Metadata, PixelFormat  # noqa: E402
+from kmq.stages import palette_tree  # noqa: E402
 from kmq.stages.coding import STRIP_METHODS  # noqa: E402
 
 SIZES = [  # colours, height, width, strip height
@@ -40,6 +42,11 @@ def recipes():
                 metadata = FULL_METADATA if n_colors == 7 else Metadata()
                 image = indexed_image(pixel_format, n_colors, height, width, metadata=metadata)
                 yield name, image, method.name, strip_height
+    for pixel_format in PixelFormat:
+        for n_colors in (16, 61, 300):
+            image = indexed_image(pixel_format, n_colors, 9, 11)
+            ordered = replace(image, palette=palette_tree.ascending(image.palette))
+            yield f"tree-{pixel_format.label}-{n_colors}-11x9", ordered, "deflate", 9
 
 
 def hash_of(array):

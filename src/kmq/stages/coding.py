@@ -16,7 +16,7 @@ import numpy as np
 from kmq.deflate import MOST_EXPANSION, deflate, inflate_exactly
 from kmq.errors import FormatError, InputError, NewerFormatError, located
 from kmq.model import MAX_COLORS, MAX_STRIPS, PixelFormat, StripInfo, index_dtype
-from kmq.stages import mix, rank
+from kmq.stages import mix, palette_tree, rank
 from kmq.threads import run_chunks
 
 Array = np.ndarray[Any, Any]
@@ -34,18 +34,18 @@ class PaletteMethod:
     """One way to code a palette.
 
     Attributes:
-        encode: (k, channels) uint8 or uint16 → bytes.
+        encode: (k, channels) uint8 or uint16 → bytes, or None for a palette it is not for.
         decode: bytes, k, pixel format → (k, channels); raises FormatError.
     """
 
-    encode: Callable[[Array], bytes]
+    encode: Callable[[Array], bytes | None]
     decode: Callable[[bytes, int, PixelFormat], Array]
 
 
 def encode_palette(palette: Array) -> bytes:
     """Return the payload of chunk P: whichever method is shortest, the lowest of equals."""
-    payloads = [bytes([code]) + method.encode(palette) for code, method in PALETTE_METHODS.items()]
-    return min(payloads, key=len)
+    coded = ((code, method.encode(palette)) for code, method in PALETTE_METHODS.items())
+    return min((bytes([code]) + entries for code, entries in coded if entries is not None), key=len)
 
 
 def decode_palette(payload: bytes, n_colors: int, pixel_format: PixelFormat) -> Array:
@@ -98,9 +98,14 @@ def _decode_differences(coded: bytes, n_colors: int, pixel_format: PixelFormat) 
     return np.ascontiguousarray(np.cumsum(rows, axis=1, dtype=dtype).T)  # wraps, as it should
 
 
+def _decode_tree(coded: bytes, n_colors: int, pixel_format: PixelFormat) -> Array:
+    return palette_tree.decode(coded, n_colors, pixel_format.channels, pixel_format.dtype)
+
+
 PALETTE_METHODS = {
     0: PaletteMethod(_encode_plain, _decode_plain),
     1: PaletteMethod(_encode_differences, _decode_differences),
+    2: PaletteMethod(palette_tree.encode, _decode_tree),
 }
 """Code in the first byte of chunk P → method."""
 
