@@ -9,7 +9,6 @@ from contenders import QUANTIZERS
 from kmq.stages import metrics
 from pictures import large
 
-
 LARGE = [contender for contender in QUANTIZERS if contender.for_large]
 
 

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 import records
@@ -33,11 +34,11 @@ _TABLE = re.compile(r"(<!-- table:(\w+) -->\n)(.*?)(<!-- /table -->)", re.DOTALL
 # --- measuring -----------------------------------------------------------------------------------
 
 
-def _benchmarks(arguments: argparse.Namespace) -> Iterator[Record]:
+def _benchmark(name: str, arguments: argparse.Namespace) -> Iterator[Record]:
     with tempfile.TemporaryDirectory() as folder:
         kept = Path(folder) / "benchmarks.json"
-        command = [sys.executable, "-m", "pytest", str(FOLDER), "--benchmark-only", "-q"]
-        command += [f"--benchmark-json={kept}", "--benchmark-columns=median"]
+        command = [sys.executable, "-m", "pytest", str(FOLDER / f"bench_{name}.py"), "-q"]
+        command += ["--benchmark-only", f"--benchmark-json={kept}", "--benchmark-columns=median"]
         subprocess.run(command + ["--full"] * arguments.full, check=True, cwd=PROJECT)
         yield from records.load(kept)
 
@@ -62,7 +63,10 @@ def _scaling(arguments: argparse.Namespace) -> Iterator[Record]:
 
 
 STEPS: dict[str, Callable[[argparse.Namespace], Iterable[Record]]] = {
-    "benchmarks": _benchmarks,
+    **{
+        name: partial(_benchmark, name)
+        for name in ("quantize", "coder", "files", "histogram", "nearest", "import")
+    },
     "quality": _quality,
     "sizes": _sizes,
     "scaling": _scaling,
@@ -137,8 +141,8 @@ def _quality_table(found: list[Record]) -> str:
         values = [figure(mean(r[column] for r in cells[some, k])) for k in ks]
         rows.append([f"k-means++, {label}", *values])
     return markdown(head, rows) + (
-        "\nCentres of the baseline are not rounded; 0.25, what rounding to whole numbers adds, is taken"
-        " off ours.\n"
+        "\nCentres of the baseline are not rounded; 0.25, what rounding to whole numbers adds, "
+        "is taken off ours.\n"
     )
 
 
@@ -296,7 +300,13 @@ def main() -> None:
     parser.add_argument(
         "--only", nargs="*", choices=list(STEPS), help="measure just this, and keep the rest"
     )
+    parser.add_argument(
+        "--check", action="store_true", help="only say whether the README shows what was measured"
+    )
     arguments = parser.parse_args()
+    if arguments.check:
+        readme = README.read_text()
+        sys.exit(readme != rendered(readme, records.load(records.RESULTS)))
     steps = list(STEPS) if arguments.only is None else arguments.only
     kept = records.load(records.RESULTS) if records.RESULTS.exists() else []
     for step in steps:
