@@ -56,6 +56,21 @@ def _sizes(arguments: argparse.Namespace) -> Iterator[Record]:
         yield from sizes.measure(arguments.sample, cache)
 
 
+def _icons(arguments: argparse.Namespace) -> Iterator[Record]:
+    import small_files
+
+    for kind, side, k, sizes in small_files.measure(full=arguments.full):
+        for name, size in sizes.items():
+            yield {
+                "table": "icons",
+                "kind": kind,
+                "side": side,
+                "k": k,
+                "contender": name,
+                "bytes": size,
+            }
+
+
 def _scaling(arguments: argparse.Namespace) -> Iterator[Record]:
     import scaling
 
@@ -69,6 +84,7 @@ STEPS: dict[str, Callable[[argparse.Namespace], Iterable[Record]]] = {
     },
     "quality": _quality,
     "sizes": _sizes,
+    "icons": _icons,
     "scaling": _scaling,
 }
 
@@ -162,6 +178,18 @@ def _sizes_table(found: list[Record]) -> str:
         [name]
         + [f"{codecs[name].mean:.2f} ({codecs[name].worst:.2f})" for codecs in by_place.values()]
         for name in names
+    ]
+    return markdown(head, rows)
+
+
+def _icons_table(found: list[Record]) -> str:
+    cells = grouped((r for r in found if r["table"] == "icons"), "contender", "side", "k")
+    places = sorted({(side, k) for _, side, k in cells})
+    head = ["mean bytes", *(f"{side} × {side}, k = {k}" for side, k in places)]
+    rows = [
+        [name, *(f"{mean(r['bytes'] for r in cells[name, side, k]):.0f}" for side, k in places)]
+        for name in _ordered(cells)
+        if not name.startswith("kmq, ")
     ]
     return markdown(head, rows)
 
@@ -271,6 +299,7 @@ TABLES: dict[str, Callable[[list[Record]], str]] = {
     "quantize": _quantize_table,
     "quality": _quality_table,
     "sizes": _sizes_table,
+    "icons": _icons_table,
     "coder": _coder_table,
     "lossy": _lossy_table,
     "lloyd": _lloyd_table,
