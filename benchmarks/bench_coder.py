@@ -16,12 +16,12 @@ _files = {}
 def pytest_generate_tests(metafunc):
     """Measure on a photograph, a graphic and a dithered photograph, or on all pictures."""
     full = metafunc.config.getoption("--full")
-    some = slice(None) if full else slice(1)
-    sources = [("photo", photo) for photo in photos(full=full)[some]]
-    sources += [("graphic", graphic) for graphic in graphics(full=full)[some]]
-    sources += [("dithered", photo) for photo in photos(full=False)[some]]
-    metafunc.parametrize(("kind", "source"), sources, ids=str)
-    metafunc.parametrize("k", [4, 16, 64, 256] if full else [16, 64, 256])
+    some, ks = (slice(None), [4, 16, 64, 256]) if full else (slice(1), [16, 64, 256])
+    cases = [("photo", photo, k) for photo in photos(full=full)[some] for k in ks]
+    cases += [("graphic", graphic, k) for graphic in graphics(full=full)[some] for k in ks]
+    dithered = photos(full=False)[some]
+    cases += [("dithered", photo, k) for photo in dithered for k in (ks if full else [64])]
+    metafunc.parametrize(("kind", "source", "k"), cases, ids=str)
     metafunc.parametrize(
         ("codec", "threads"),
         [(codec, n) for codec in CODECS for n in ([1, 2] if codec.takes_threads else [1])],

@@ -403,8 +403,8 @@ def _lossy(file_type: str, pixels: Array, quality: int, **options: Any) -> bytes
 
 
 LOSSY = [
-    Contender("JPEG", "PIL", partial(_lossy, "JPEG", optimize=True, progressive=True)),
-    Contender("WebP", "PIL", partial(_lossy, "WEBP", method=6)),
-    Contender("AVIF", "PIL", partial(_lossy, "AVIF", speed=6)),
+    Contender("JPEG", "PIL", partial(_lossy, "JPEG", optimize=True, progressive=True), rounds=2),
+    Contender("WebP", "PIL", partial(_lossy, "WEBP", method=6), rounds=2),
+    Contender("AVIF", "PIL", partial(_lossy, "AVIF", speed=6), rounds=2),
 ]
 """What photographs at small sizes belong to."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import kmq
 from contenders import CODECS, KMQ_CODECS
@@ -35,7 +35,6 @@ def measure(*, full: bool) -> Iterator[tuple[str, int, int, dict[str, int]]]:
             for k in PALETTE_SIZES:
                 image = kmq.quantize(icon, k)
                 sizes = {codec.name: len(codec.encode(image, 1)) for codec in KMQ_CODECS + peers}
-                sizes["kmq, smallest"] = min(sizes[codec.name] for codec in KMQ_CODECS)
                 yield kind, side, k, sizes
 
 
@@ -150,20 +149,20 @@ _DRAWN = (_envelope, _clock, _sunset, _flag, *_TRANSPARENT)
 def report(found: list[tuple[str, int, int, dict[str, int]]]) -> None:
     """Print mean bytes of a file: by side and k over all icons, then by kind and side."""
     names = list(found[0][3])
-    print(f"{'':<16}{'side':>5}{'k':>5}  " + "".join(f"{name[-12:]:>14}" for name in names))
+    print(f"{'':<15}{'side':>4}{'k':>4}" + "".join(f"{name[:13]:>14}" for name in names))
     for side in SIDES:
         for k in PALETTE_SIZES:
             rows = [sizes for _, *place, sizes in found if place == [side, k]]
-            print(_line("all", side, k, names, rows))
+            print(_line("all", side, str(k), names, rows))
     for kind in dict.fromkeys(kind for kind, *_ in found):
         for side in SIDES:
             rows = [sizes for other, at, _, sizes in found if (other, at) == (kind, side)]
             print(_line(kind, side, "", names, rows))
 
 
-def _line(kind: str, side: int, k: Any, names: list[str], rows: list[dict[str, int]]) -> str:
+def _line(kind: str, side: int, k: str, names: list[str], rows: list[dict[str, int]]) -> str:
     means = [sum(sizes[name] for sizes in rows) / len(rows) for name in names]
-    return f"{kind:<16}{side:>5}{k:>5}  " + "".join(f"{mean:>14.1f}" for mean in means)
+    return f"{kind:<15}{side:>4}{k:>4}" + "".join(f"{mean:>14.1f}" for mean in means)
 
 
 def main() -> None:

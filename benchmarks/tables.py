@@ -222,14 +222,15 @@ def _coder_table(found: list[Record]) -> str:
     figures = coder_figures(found, 64)
     bits = {
         (kind, k): {name: entry["bits"] for (of, name), entry in at_k.items() if of == kind}
+        for kind in kinds
         for k in PALETTE_SIZES
         for at_k in [coder_figures(found, k)]
-        for kind in kinds
     }
-    head = [""] + [f"{kind}, k = {k}" for kind in kinds for k in PALETTE_SIZES]
+    places = [place for place, at_place in bits.items() if at_place]
+    head = ["", *(f"{kind}, k = {k}" for kind, k in places)]
     rows = []
     for name in _ordered((name, kind) for kind, name in figures):
-        row = [bits[kind, k].get(name) for kind in kinds for k in PALETTE_SIZES]
+        row = [bits[place].get(name) for place in places]
         rows.append([name] + ["–" if value is None else f"{value:.3f}" for value in row])
     table = "Bits a pixel:\n\n" + markdown(head, rows)
     rows = []
