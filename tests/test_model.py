@@ -9,11 +9,13 @@ from images import FULL_METADATA, indexed_image
 from kmq.errors import FormatError, InputError, LimitError, NewerFormatError
 from kmq.model import (
     MAX_COLORS,
+    ChunkInfo,
     FileInfo,
     IndexedImage,
     Metadata,
     PixelFormat,
     Report,
+    StripInfo,
     index_dtype,
 )
 
@@ -221,6 +223,23 @@ def test_file_info_sums_as_the_paper_does(pixel_format):
     assert info.n_colors == 7
     assert info.memory == 12_000 * PAPER_BYTES_PER_PIXEL[pixel_format.label]
     assert info.bits_per_pixel == 2.0
+
+
+def test_parts_of_a_file_add_up():
+    letters = [("H", 6), ("P", 13), ("d", 5), ("i", 40), ("T", 2), ("S", 30), ("S", 20), ("E", 0)]
+    info = FileInfo(
+        version=1,
+        pixel_format=PixelFormat.GREY8,
+        height=2,
+        width=9,
+        palette=np.zeros((12, 1), np.uint8),
+        metadata=Metadata(),
+        strip_height=1,
+        strips=(StripInfo(0, 1, 112, 30, 0), StripInfo(1, 1, 148, 20, 0)),
+        chunks=tuple(ChunkInfo(letter, 0, length) for letter, length in letters),
+        file_size=200,
+    )
+    assert info.parts == {"palette": 13, "strips": 50, "metadata": 45, "frame": 92}
 
 
 @pytest.mark.parametrize("kind", [FormatError, NewerFormatError, LimitError])

@@ -366,6 +366,19 @@ class FileInfo:
         """Bits of the whole file per pixel."""
         return 8 * self.file_size / (self.height * self.width)
 
+    @property
+    def parts(self) -> dict[str, int]:
+        """Where the bytes are: palette, strips, metadata and the rest, which is their frame.
+
+        They add up to the whole file. The frame is signature, header, table of strips, and letters,
+        lengths and checksums of all chunks.
+        """
+        palette = sum(chunk.length for chunk in self.chunks if chunk.letter == "P")
+        strips = sum(strip.length for strip in self.strips)
+        metadata = sum(chunk.length for chunk in self.chunks if chunk.letter.islower())
+        frame = self.file_size - palette - strips - metadata
+        return {"palette": palette, "strips": strips, "metadata": metadata, "frame": frame}
+
 
 def index_dtype(n_colors: int) -> np.dtype[Any]:
     """Type of indices into a palette of that many colours: uint8 up to 256, uint16 above."""

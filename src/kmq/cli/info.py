@@ -65,6 +65,8 @@ def as_json(facts: FileInfo) -> dict[str, Any]:
         "file_size": facts.file_size,
         "bits_per_pixel": facts.bits_per_pixel,
         "memory": facts.memory,
+        "parts": facts.parts,
+        "ordered_palette_bytes": _ordered_size(facts),
         "palette": facts.palette.tolist(),
         "strip_height": facts.strip_height,
         "strips": [
@@ -101,6 +103,7 @@ def _lines(name: str, facts: FileInfo) -> Iterator[str]:
         f"{colors(facts.n_colors)}, format version {facts.version}"
     )
     yield _row("file", f"{facts.file_size:,} bytes, {facts.bits_per_pixel:.3f} bits per pixel")
+    yield from _part_lines(facts)
     yield _row("memory", _memory_sum(facts))
     yield from _metadata_lines(facts.metadata)
     yield _row("strips", f"{len(facts.strips):,} of up to {facts.strip_height:,} rows")
@@ -119,6 +122,24 @@ def _lines(name: str, facts: FileInfo) -> Iterator[str]:
     yield from _shortened(chunks)
     yield _row("palette", colors(facts.n_colors))
     yield from _palette_lines(facts)
+
+
+def _part_lines(facts: FileInfo) -> Iterator[str]:
+    """Say where the bytes are, and how many of the palette's are due to its order."""
+    ordered = _ordered_size(facts)
+    for part, size in facts.parts.items():
+        line = f"{part:<9}{size:>13,} {size / facts.file_size:6.1%}"
+        if part == "palette" and ordered < size:
+            line += f"  {ordered:,} if in the order that kmq.quantize gives it"
+        yield _row("", line)
+
+
+def _ordered_size(facts: FileInfo) -> int:
+    """Return the bytes that the palette would take in the order that codes best."""
+    from kmq.stages.coding import encode_palette
+    from kmq.stages.palette_tree import ascending
+
+    return len(encode_palette(ascending(facts.palette)))
 
 
 def _method_names() -> dict[int, str]:
