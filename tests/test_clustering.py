@@ -37,7 +37,7 @@ def assert_labels_belong_to_centroids(fit, points, weights):
     assert fit.inertia == pytest.approx(naive.inertia(points, centroids, weights), rel=1e-5)
 
 
-@pytest.mark.parametrize("d", [1, 2, 3, 4, 7])
+@pytest.mark.parametrize("d", [1, 2, 3, 4, 7, 9, 20])
 @pytest.mark.parametrize("max_iter", [1, 2, 300])
 def test_rounds_are_those_of_lloyd(d, max_iter):
     points = cloud(400, d)
@@ -121,6 +121,29 @@ def test_empty_clusters_are_filled_with_different_points():
     fit = kmeans(points, np.zeros((3, 1)))
     assert sorted(fit.centroids.ravel()) == [0, 7, 9]
     assert fit.inertia == 0
+
+
+def test_empty_clusters_look_past_many_equal_points():
+    points = np.repeat([[0.0], [100.0], [90.0], [50.0]], [5000, 3000, 3000, 1], axis=0)
+    fit = kmeans(points, [[0.0], [-1e9], [-1e9], [-1e9]], max_iter=1)
+    # The one cluster with points moves to their mean, about 52, farthest from which are 0s.
+    assert fit.centroids[1:].ravel().tolist() == [0, 100, 90]
+
+
+def test_weights_of_one_change_nothing():
+    points = cloud(3000, 3)
+    plain, doubled = (kmeans(points, points[:9], weights=np.full(3000, w)) for w in (1.0, 2.0))
+    assert np.array_equal(plain.centroids, doubled.centroids)
+    assert np.array_equal(plain.labels, doubled.labels)
+    assert doubled.inertia == 2 * plain.inertia
+
+
+@pytest.mark.parametrize("d", [3, 20])
+def test_float32_points_give_the_centroids_of_float64(d):
+    points = cloud(5000, d, dtype=np.float32)
+    narrow = kmeans(points, points[:30], max_iter=10)
+    wide = kmeans(points.astype(np.float64), points[:30], max_iter=10)
+    assert narrow.inertia == pytest.approx(wide.inertia, rel=1e-6)
 
 
 @pytest.mark.parametrize("n_distinct", [1, 2, 5])

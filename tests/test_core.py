@@ -162,6 +162,32 @@ def test_accumulate_takes_any_layout(layout):
     assert np.array_equal(other_counts, counts)
 
 
+def test_accumulate_fills_the_buffers_it_is_given():
+    points, labels = cloud(60, 3), np.arange(60) % 4
+    out = np.full((4, 3), np.nan), np.full(4, np.nan)
+    sums, counts = kmq.accumulate(points, labels, 4, out=out)
+    assert sums is out[0]
+    assert counts is out[1]
+    true_sums, true_counts = naive.accumulate(points, labels, 4, np.ones(60))
+    np.testing.assert_allclose(sums, true_sums, rtol=1e-12)
+    assert np.array_equal(counts, true_counts)
+
+
+@pytest.mark.parametrize(
+    ("out", "error", "sentence"),
+    [
+        (np.zeros((4, 4)), TypeError, "out is no pair; it must be a tuple"),
+        ((np.zeros((4, 3)),), TypeError, "out is no pair; it must be a tuple"),
+        (([], np.zeros(4)), TypeError, "sums is list; it must be a NumPy array"),
+        ((np.zeros((3, 4)), np.zeros(4)), InputError, r"sums has shape \(3, 4\) .* \(4, 3\) array"),
+        ((np.zeros((4, 3)), np.zeros(4, int)), InputError, "counts has .* array of float64"),
+    ],
+)
+def test_accumulate_refuses_other_buffers(out, error, sentence):
+    with pytest.raises(error, match=sentence):
+        kmq.accumulate(np.zeros((9, 3)), np.zeros(9, int), 4, out=out)
+
+
 @pytest.mark.parametrize("label", [-1, 3, 2**32])
 def test_accumulate_refuses_labels_out_of_range(label):
     labels = [0, label, 1]

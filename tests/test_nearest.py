@@ -9,7 +9,8 @@ import naive
 from kmq.stages import clustering
 
 FLOATS = [np.float32, np.float64]
-BLOCK_EDGES = [511, 512, 513, 1025]
+EDGES = [63, 64, 65, 127, 129, 511, 512, 513, 1025]
+"""Numbers of points about the ends of tiles and blocks."""
 
 
 def nearest(points, centroids, n_threads=1):
@@ -27,7 +28,7 @@ def whole_rows(random, n, d, dtype, largest=3):
 @pytest.mark.parametrize("dtype", FLOATS)
 @settings(max_examples=60, deadline=None)
 @given(
-    n=st.integers(1, 60) | st.sampled_from(BLOCK_EDGES),
+    n=st.integers(1, 60) | st.sampled_from(EDGES),
     d=st.integers(1, 40) | st.integers(1, 5),
     k=st.integers(1, 40),
     largest=st.sampled_from([0, 1, 3, 255]),
@@ -44,7 +45,7 @@ def test_ties_go_to_the_lowest_index(dtype, n, d, k, largest, seed):
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
-@pytest.mark.parametrize("d", [1, 2, 3, 4, 5, 8, 9])
+@pytest.mark.parametrize("d", [1, 2, 3, 4, 5, 8, 9, 17])
 def test_distances_have_the_bits_of_fused_multiply_adds(dtype, d):
     random = np.random.default_rng(d)
     points = random.normal(0, 100, (20, d)).astype(dtype)
@@ -101,6 +102,21 @@ def test_sums_by_label(n, d, k, weighted, dtype, seed):
     true_sums, true_counts = naive.accumulate(points, labels, k, weights if weighted else [1] * n)
     assert np.array_equal(sums[:, :-1], true_sums)
     assert np.array_equal(sums[:, -1], true_counts)
+
+
+@pytest.mark.parametrize("d", [1, 2, 3, 4, 8, 9, 16])
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_sums_of_the_last_points_and_of_every_label(dtype, d):
+    # Rows of sums are added as vectors: none may spill into the next, nor reach past the last.
+    random = np.random.default_rng(d)
+    for n in (1, 5, 64):
+        points = whole_rows(random, n, d, dtype, 1000)
+        labels = np.arange(n, dtype=np.int32)
+        for weights in (np.empty(0), np.full(n, 3.0)):
+            sums = clustering.accumulate(points, labels, weights, n, 1)
+            factor = weights[:, None] if weights.size else 1
+            assert np.array_equal(sums[:, :-1], points * factor)
+            assert np.array_equal(sums[:, -1:], np.ones((n, 1)) * factor)
 
 
 @pytest.mark.parametrize("n_threads", [2, 3, 8])

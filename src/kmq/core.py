@@ -125,10 +125,10 @@ def assign(
             f"centroids have {centers.shape[1]} channels and points {rows.shape[1]}; "
             "they must have the same"
         )
-    labels = _buffer(out, "out", len(rows), np.dtype(np.int32))
+    labels = _buffer(out, "out", (len(rows),), np.dtype(np.int32))
     distances = np.empty(0, rows.dtype)
     if out_distances is not None:
-        distances = _buffer(out_distances, "out_distances", len(rows), rows.dtype)
+        distances = _buffer(out_distances, "out_distances", (len(rows),), rows.dtype)
     clustering.nearest(rows, centers, resolve_threads(n_threads), labels, distances)
     return labels
 
@@ -139,6 +139,7 @@ def accumulate(
     k: int,
     weights: ArrayLike | None = None,
     *,
+    out: tuple[Array, Array] | None = None,
     n_threads: int | None = None,
 ) -> tuple[Array, Array]:
     """Return the sums of the points of each label and how many (or how much weight) there are.
@@ -148,6 +149,8 @@ def accumulate(
         labels: (n,) integers, 0 to k - 1.
         k: number of labels, 1 to 65,536.
         weights: (n,) at least 0; None counts each point once.
+        out: sums (k, d) and counts (k,), float64, C order, written and returned; None allocates
+            them.
         n_threads: see `kmeans`.
 
     Returns:
@@ -162,8 +165,12 @@ def accumulate(
     k = checks.whole_number(k, "k", 1, MAX_COLORS)
     point_labels = _checked_labels(labels, len(rows), k)
     point_weights = checks.point_weights(weights, len(rows))
-    sums = clustering.accumulate(rows, point_labels, point_weights, k, resolve_threads(n_threads))
-    return sums[:, :-1], sums[:, -1]
+    out_sums, out_counts = (None, None) if out is None else _pair(out)
+    sums = _buffer(out_sums, "sums", (k, rows.shape[1]), np.dtype(np.float64))
+    counts = _buffer(out_counts, "counts", (k,), np.dtype(np.float64))
+    both = clustering.accumulate(rows, point_labels, point_weights, k, resolve_threads(n_threads))
+    sums[:], counts[:] = both[:, :-1], both[:, -1]
+    return sums, counts
 
 
 def _checked_labels(labels: ArrayLike, n_points: int, k: int) -> Array:
@@ -179,14 +186,20 @@ def _checked_labels(labels: ArrayLike, n_points: int, k: int) -> Array:
     return np.ascontiguousarray(array, dtype=np.int32)
 
 
-def _buffer(out: Any, name: str, size: int, dtype: np.dtype[Any]) -> Array:
+def _pair(out: Any) -> tuple[Any, Any]:
+    if not isinstance(out, tuple) or len(out) != 2:
+        raise TypeError("out is no pair; it must be a tuple of two arrays, sums and counts")
+    return out
+
+
+def _buffer(out: Any, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     if out is None:
-        return np.empty(size, dtype)
+        return np.empty(shape, dtype)
     if not isinstance(out, np.ndarray):
         raise TypeError(f"{name} is {type(out).__name__}; it must be a NumPy array")
-    if out.shape != (size,) or out.dtype != dtype or not out.flags.carray:
+    if out.shape != shape or out.dtype != dtype or not out.flags.carray:
         raise InputError(
             f"{name} has shape {out.shape} and dtype {out.dtype}; it must be a writable C-ordered "
-            f"({size},) array of {dtype}"
+            f"{shape} array of {dtype}"
         )
     return out

@@ -8,7 +8,7 @@ on the number of threads; sums of whole numbers below 2^53 are exact besides.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +36,9 @@ _CHUNK_POINTS = 512
 _MOST_CHUNKS = 64
 
 _CACHE_LINE = 64
+
+_SORTED_ERRORS = 1024
+"""Points sorted by error at first, to refill empty clusters from."""
 
 _NO_WEIGHTS = np.empty(0)
 _NO_LABELS = np.empty(0, np.int32)
@@ -331,13 +334,10 @@ def _refill(points: Array, weights: Array, centroids: Array, empty: Array, n_thr
     """
     distances = np.empty(len(points), points.dtype)
     nearest(points, centroids, n_threads, np.empty(len(points), np.int32), distances)
-    errors = distances * weights
-    candidates = np.argsort(-errors, kind="stable")
-    candidates = candidates[errors[candidates] > 0]
     refilled = centroids.copy()
     taken: set[tuple[float, ...]] = set()
     places = iter(empty)
-    for index in candidates:
+    for index in _farthest_first(distances * weights):
         if len(taken) == len(empty):
             break
         point = tuple(points[index].tolist())
@@ -345,6 +345,21 @@ def _refill(points: Array, weights: Array, centroids: Array, empty: Array, n_thr
             taken.add(point)
             refilled[next(places)] = point
     return refilled
+
+
+def _farthest_first(errors: Array) -> Iterator[int]:
+    """Yield the indices of errors above 0, the largest first, ties to the lowest index.
+
+    They are sorted a part at a time, because few are ever asked for.
+    """
+    n, count, done = len(errors), 0, 0
+    while count < n:
+        count = min(n, max(_SORTED_ERRORS, 32 * count))
+        floor = np.partition(errors, n - count)[n - count]
+        top = np.flatnonzero((errors >= floor) & (errors > 0))
+        top = top[np.argsort(-errors[top], kind="stable")]
+        yield from top[done:]
+        done = len(top)
 
 
 def _channels(d: int) -> tuple[int, ...]:

@@ -1,0 +1,69 @@
+"""What the project says of itself, against what it is."""
+
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import kmq
+
+PROJECT = Path(__file__).parent.parent
+README = (PROJECT / "README.md").read_text(encoding="utf-8")
+
+
+def test_version_is_the_same_in_both_places():
+    metadata = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert metadata["project"]["version"] == kmq.__version__
+
+
+def test_checks_of_a_clone_run_the_readmes_test_command():
+    commands = [line for line in README.splitlines() if line.endswith("-m pytest")]
+    assert len(commands) == 1
+    lines = (PROJECT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
+    assert lines[-1] == commands[0]
+
+
+def test_checks_of_a_clone_are_an_executable_bash_script():
+    script = PROJECT / ".ci" / "run"
+    assert script.read_text(encoding="utf-8").startswith("#!/usr/bin/env bash\n")
+    assert os.access(script, os.X_OK)
+
+
+def test_table_markers_pair_up_and_name_no_table_twice():
+    markers = re.findall(r"^<!-- (/?)table(?::(\w+))? -->$", README, re.MULTILINE)
+    assert len(markers) == len(re.findall(r"<!--", README)) > 0
+    opening, closing = markers[::2], markers[1::2]
+    assert all(slash == "" and name for slash, name in opening)
+    assert closing == [("/", "")] * len(opening)
+    names = [name for _, name in opening]
+    assert len(set(names)) == len(names)
+
+
+def test_tables_show_what_was_measured():
+    subprocess.run([sys.executable, "benchmarks/tables.py", "--check"], cwd=PROJECT, check=True)
+
+
+@pytest.mark.parametrize("document", ["README.md", "CHANGELOG.md", "docs/CODER.md"])
+def test_links_within_the_project_lead_somewhere(document):
+    path = PROJECT / document
+    targets = re.findall(r"\]\(([^)#]+)", path.read_text(encoding="utf-8"))
+    local = [target for target in targets if "://" not in target]
+    assert [target for target in local if not (path.parent / target).exists()] == []
+
+
+def test_benchmarks_are_collected_without_the_corpus(tmp_path):
+    listing = subprocess.run(
+        [sys.executable, "-m", "pytest", "benchmarks", "--collect-only", "-q"],
+        cwd=PROJECT,
+        env=os.environ | {"KMQ_CORPUS": str(tmp_path / "nowhere")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert listing.returncode == 0, listing.stdout + listing.stderr
+    for name in ("quantize", "coder", "files", "histogram", "nearest", "import"):
+        assert f"benchmarks/bench_{name}.py::" in listing.stdout
