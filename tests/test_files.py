@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import kmq
 import kmq.files
 import plain_decoder
 from images import FULL_METADATA, indexed_image, same
@@ -102,6 +103,27 @@ def test_an_icon_costs_few_bytes_beside_its_pixels():
     encoded = kmq.files.encode(image)
     coded = kmq.files.info(io.BytesIO(encoded)).strips[0].length - 5
     assert len(encoded) - coded < 100
+
+
+def icon(side, k):
+    """A shaded ball on a flat ground."""
+    rows, columns = (np.mgrid[:side, :side] + 0.5) / side - 0.5
+    inside = np.hypot(rows, columns) < 0.4
+    light = np.clip(1 - 2 * np.hypot(rows + 0.15, columns + 0.15), 0, 1)[:, :, None]
+    ball = np.array([40, 60, 130]) + light * [200, 160, 110]
+    return kmq.quantize(np.where(inside[:, :, None], ball, 250).astype(np.uint8), k)
+
+
+@pytest.mark.parametrize("side", [16, 32, 64])
+@pytest.mark.parametrize("k", [16, 64])
+def test_icons_are_smaller_than_those_of_others(side, k):
+    image = icon(side, k)
+    ours = len(kmq.files.encode(image))
+    png, webp = io.BytesIO(), io.BytesIO()
+    image.to_pillow().save(png, "PNG", optimize=True)
+    image.to_pillow().convert("RGB").save(webp, "WEBP", lossless=True, quality=100, method=6)
+    assert ours < len(png.getvalue())
+    assert ours < len(webp.getvalue())
 
 
 def test_eight_threads_at_once():
