@@ -338,14 +338,18 @@ def main() -> None:
         readme = README.read_text()
         sys.exit(readme != rendered(readme, records.load(records.RESULTS)))
     steps = list(STEPS) if arguments.only is None else arguments.only
-    kept = records.load(records.RESULTS) if records.RESULTS.exists() else []
     for step in steps:
         print(f"measuring: {step}", flush=True)
-        found = [*STEPS[step](arguments), records.machine()]
-        tables = {record["table"] for record in found}
-        kept = [record for record in kept if record["table"] not in tables] + found
-        records.save(records.RESULTS, kept)
+        keep([*STEPS[step](arguments), records.machine()])
     write(records.load(records.RESULTS))
+
+
+def keep(found: list[Record]) -> None:
+    """Put records in the place of those of the same tables."""
+    tables = {record["table"] for record in found}
+    kept = records.load(records.RESULTS) if records.RESULTS.exists() else []
+    others = [record for record in kept if record["table"] not in tables]
+    records.save(records.RESULTS, others + found)
 
 
 def write(found: list[Record]) -> None:
