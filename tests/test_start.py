@@ -61,6 +61,12 @@ def test_heavy_points_are_chosen_first(init):
     assert {float(start(points, 1, init, seed, weights)[0, 0]) for seed in range(20)} == {31}
 
 
+def test_random_start_bears_weights_whose_share_vanishes():
+    weights = [1e10, 1e-320, 1]
+    centroids = start(np.arange(3.0)[:, None], 3, "random", weights=weights)
+    assert set(centroids.ravel()) == {0, 2}
+
+
 def test_random_start_draws_every_point():
     points = np.arange(5.0)[:, None]
     drawn = {float(start(points, 1, "random", seed)[0, 0]) for seed in range(60)}

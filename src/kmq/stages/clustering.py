@@ -191,8 +191,9 @@ def mean_variance(points: Array, weights: Array) -> float:
 def _random_start(points: Array, weights: Array, k: int, seed: int) -> Array:
     """Choose k points, each next one with probability in proportion to its weight."""
     random = np.random.RandomState(seed)
-    heavy = int(np.count_nonzero(weights))
-    chosen = random.choice(len(points), min(k, heavy), replace=False, p=weights / weights.sum())
+    shares = weights / weights.sum()
+    heavy = int(np.count_nonzero(shares))
+    chosen = random.choice(len(points), min(k, heavy), replace=False, p=shares)
     return points[np.resize(chosen, k)].astype(np.float64)
 
 
