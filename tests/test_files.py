@@ -49,12 +49,12 @@ metadata_strategy = st.builds(
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("pixel_format", PixelFormat)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
-    n_colors=st.sampled_from([1, 2, 3, 16, 17, 64, 255, 256, 257, 1000]),
-    height=st.integers(1, 20),
-    width=st.integers(1, 20),
-    strip_height=st.integers(1, 25),
+    n_colors=st.sampled_from([1, 2, 3, 16, 17, 64, 255, 256, 257, 600]),
+    height=st.integers(1, 14),
+    width=st.integers(1, 14),
+    strip_height=st.integers(1, 17),
     metadata=metadata_strategy,
 )
 def test_what_is_encoded_comes_back(
@@ -72,7 +72,7 @@ def test_what_is_encoded_comes_back(
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize(
-    ("n_colors", "shape"), [(65_536, (40, 30)), (64, (1, 3000)), (2, (3000, 1))]
+    ("n_colors", "shape"), [(65_536, (12, 10)), (64, (1, 1500)), (2, (3000, 1))]
 )
 def test_the_ends_of_the_ranges_come_back(method, n_colors, shape):
     image = indexed_image(PixelFormat.RGBA64, min(n_colors, MOST_COLORS[method]), *shape)
@@ -254,7 +254,8 @@ def test_too_many_strips_are_refused():
     )
     with pytest.raises(InputError, match="more than 65536 strips"):
         kmq.files.encode(tall, strip_height=1)
-    assert kmq.files.decode(kmq.files.encode(tall, strip_height=2)) == tall
+    encoded = kmq.files.encode(tall, strip_height=2, method="deflate")
+    assert kmq.files.decode(encoded) == tall
 
 
 def test_a_strip_may_be_higher_than_the_picture():
