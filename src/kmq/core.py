@@ -106,6 +106,9 @@ def assign(
 ) -> Array:
     """Return the index of the nearest centroid of each point; ties go to the lowest index.
 
+    Distances are Σ (x - c)² itself, rounded to the type of the points channel by channel, with no
+    expansion into products: near ties come out the same on every machine.
+
     Args:
         points: (n, d) bool, integer, float32 or float64; see `kmeans`.
         centroids: (k, d) likewise; computed in the type of the points.
@@ -117,6 +120,8 @@ def assign(
     Raises:
         TypeError: an argument of the wrong type.
         InputError: a value not finite, or a shape that does not fit.
+
+    Cost: O(n · k · d); with `out`, and points as they are computed in, no memory that grows with n.
     """
     rows = checks.float_rows(points, "points")
     centers = checks.float_rows(centroids, "centroids", rows.dtype)
