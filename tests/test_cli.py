@@ -730,19 +730,41 @@ def test_no_cache_folder_is_no_obstacle(photo, tmp_path):
 def test_warmup_leaves_no_kernel_uncompiled():
     program = """
 import importlib, pkgutil, sys
+import numpy
 from numba.core.dispatcher import Dispatcher
+import kmq
 import kmq.kernels
 from kmq.cli import main
 
-code = main(["warmup"])
-idle = []
-for module in pkgutil.iter_modules(kmq.kernels.__path__):
-    for name, value in vars(importlib.import_module(f"kmq.kernels.{module.name}")).items():
-        for kernel in value.values() if isinstance(value, dict) else [value]:
-            public = isinstance(kernel, Dispatcher) and not name.startswith("_")
-            if public and not kernel.signatures:
-                idle.append(f"{module.name}.{name}")
-sys.exit(f"never compiled: {idle}" if idle else code)
+
+def compiled():
+    found = {}
+    for module in pkgutil.iter_modules(kmq.kernels.__path__):
+        for name, value in vars(importlib.import_module(f"kmq.kernels.{module.name}")).items():
+            for kernel in value.values() if isinstance(value, dict) else [value]:
+                if isinstance(kernel, Dispatcher) and not name.startswith("_"):
+                    found[f"{module.name}.{kernel.__name__}"] = len(kernel.signatures)
+    return found
+
+
+if code := main(["warmup"]):
+    sys.exit(code)
+before = compiled()
+if idle := [name for name, signatures in before.items() if not signatures]:
+    sys.exit(f"never compiled: {idle}")
+for pixel_format in kmq.PixelFormat:
+    shape = 65, 75, pixel_format.channels
+    picture = numpy.random.default_rng(1).integers(0, pixel_format.max_value + 1, shape)
+    if pixel_format.depth == 1:
+        picture = picture[:, :, 0] > 0
+    else:
+        picture = picture.astype(pixel_format.dtype)
+    options = {"pixel_format": pixel_format, "effort": "fast"}
+    image = kmq.quantize(picture, psnr=12, **options)
+    kmq.decode(kmq.encode(image, effort="best"))
+    kmq.decode(kmq.encode(picture, 40, **options))
+if after := [name for name, signatures in compiled().items() if signatures > before[name]]:
+    sys.exit(f"compiled after all: {after}")
 """
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, encoding="utf-8"

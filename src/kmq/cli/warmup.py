@@ -75,15 +75,16 @@ def announcing() -> Iterator[None]:
 
 def _trials() -> Iterator[tuple[str, Callable[[], None]]]:
     """Yield what to run, with a title."""
+    from kmq.kernels.nearest import MOST_UNROLLED
     from kmq.model import PixelFormat
 
     for pixel_format in PixelFormat:
         title = f"quantize, encode and decode {pixel_format.label}"
         yield title, partial(_try_pictures, pixel_format)
     for dtype in ("float32", "float64"):
-        for channels in (1, 2, 3, 4, 5):
+        for channels in range(1, MOST_UNROLLED + 2):
             title = f"kmeans, assign and accumulate {dtype}, {channels} channels"
-            if channels == 5:
+            if channels > MOST_UNROLLED:
                 title += " or more"
             yield title, partial(_try_points, dtype, channels)
 
@@ -92,7 +93,7 @@ def _try_pictures(pixel_format: PixelFormat) -> None:
     """Take few and many colours: indices are uint8 or uint16."""
     import numpy as np
 
-    from kmq import decode, encode, quantize
+    from kmq import decode, encode, error_curve, quantize
     from kmq.stages.coding import STRIP_METHODS
 
     samples = np.random.default_rng(0).integers(
@@ -103,11 +104,13 @@ def _try_pictures(pixel_format: PixelFormat) -> None:
     else:
         picture = samples.astype(pixel_format.dtype)
     for k in (1, 4, 300):
-        for init in ("k-means++", "var-part"):
-            image = quantize(picture, k, pixel_format=pixel_format, init=init)
-            for method in STRIP_METHODS:
-                if image.n_colors <= method.most_colors:
-                    decode(encode(image, method=method.name))
+        image = quantize(picture, k, pixel_format=pixel_format)
+        for method in STRIP_METHODS:
+            if image.n_colors <= method.most_colors:
+                decode(encode(image, method=method.name))
+    for init in ("k-means++", "var-part"):
+        quantize(picture, 4, pixel_format=pixel_format, init=init)
+    error_curve(picture, 4, pixel_format=pixel_format)
 
 
 def _try_points(dtype: str, channels: int) -> None:
