@@ -166,14 +166,18 @@ def _sizes_table(found: list[Record]) -> str:
     from sizes import ratios
 
     group = [record for record in found if record["table"] == "sizes"]
-    by_place = ratios(group)
+    unsorted = ratios(group)
+    by_place = {
+        place: unsorted[place] for place in sorted(unsorted, key=lambda at: (at[0] != "photos", at))
+    }
     of = {
         folder: len({r["picture"] for r in group if r["folder"] == folder})
         for folder, _ in by_place
     }
     head = ["mean (largest) ratio"]
     head += [f"{of[folder]} {folder}, k = {k}" for folder, k in by_place]
-    names = [name for name in next(iter(by_place.values())) if "," not in name or "kmq" not in name]
+    present = _ordered((name,) for name in next(iter(by_place.values())))
+    names = [name for name in present if not name.startswith("kmq, ")]
     rows = [
         [name]
         + [f"{codecs[name].mean:.2f} ({codecs[name].worst:.2f})" for codecs in by_place.values()]
