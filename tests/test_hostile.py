@@ -180,6 +180,11 @@ def test_palettes_that_are_no_such_palette_are_refused(palette):
     refused(promise(5, 5, 65_536, bytes(50), palette=palette), r"\d", memory=1_500_000)
 
 
+def test_a_tree_of_colours_with_bytes_left_over_is_refused():
+    for palette in (b"\2" + bytes(5000), b"\2" + b"\xff" * 5000):
+        refused(promise(5, 5, 300, bytes(50), palette=palette), "bytes follow the last entry")
+
+
 # Whatever bytes there are
 
 
