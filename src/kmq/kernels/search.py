@@ -177,30 +177,33 @@ def _nearest(channels, columns, start, size, rows, count, n_nearest, distances, 
             labels[i] = label
 
 
+@inlined
+def _label(channels, columns, block, low, high, k, n_nearest, buffers, seconds):
+    """Label the points of a block by rows of the centroids that were chosen for it.
+
+    Leave distances, labels and the rows' centroid numbers in `buffers`, and with two `n_nearest`
+    the distances to the second nearest in `seconds`; return where the block starts and its size.
+    """
+    centroid_columns, near, far, rows, ids, distances, labels = buffers
+    start = block * labels.size
+    size = min(labels.size, columns.shape[1] - start)
+    count = _choose(
+        channels, centroid_columns, k, low[block], high[block], n_nearest, near, far, rows, ids
+    )
+    _nearest(channels, columns, start, size, rows, count, n_nearest, distances, seconds, labels)
+    return start, size
+
+
 @kernel
 def assign_blocks(
     channels, columns, first, last, low, high, centroids, k, buffers, out_labels, out_distances
 ):
     """Write the label, and unless `out_distances` is empty the distance, of each point of the
     blocks first … last - 1."""
-    centroid_columns, near, far, rows, ids, distances, labels = buffers
+    centroid_columns, _, _, _, ids, distances, labels = buffers
     _as_columns(channels, centroids, k, centroid_columns)
     for block in range(first, last):
-        start = block * labels.size
-        size = min(labels.size, columns.shape[1] - start)
-        count = _choose(
-            channels,
-            centroid_columns,
-            k,
-            low[block],
-            high[block],
-            (0,),
-            near,
-            far,
-            rows,
-            ids,
-        )
-        _nearest(channels, columns, start, size, rows, count, (0,), distances, distances, labels)
+        start, size = _label(channels, columns, block, low, high, k, (0,), buffers, distances)
         block_labels = out_labels[start : start + size]
         for i in range(size):
             block_labels[i] = ids[labels[i]]
@@ -219,24 +222,10 @@ def sum_blocks(channels, columns, weights, first, last, low, high, centroids, k,
     """
     d = len(channels)
     y, z, w = min(1, d - 1), min(2, d - 1), min(3, d - 1)
-    centroid_columns, near, far, rows, ids, distances, labels = buffers
+    centroid_columns, _, _, _, ids, distances, labels = buffers
     _as_columns(channels, centroids, k, centroid_columns)
     for block in range(first, last):
-        start = block * labels.size
-        size = min(labels.size, columns.shape[1] - start)
-        count = _choose(
-            channels,
-            centroid_columns,
-            k,
-            low[block],
-            high[block],
-            (0,),
-            near,
-            far,
-            rows,
-            ids,
-        )
-        _nearest(channels, columns, start, size, rows, count, (0,), distances, distances, labels)
+        start, size = _label(channels, columns, block, low, high, k, (0,), buffers, distances)
         xs, ys = columns[0, start : start + size], columns[y, start : start + size]
         zs, ws = columns[z, start : start + size], columns[w, start : start + size]
         block_weights = weights[start : start + size]
@@ -341,7 +330,7 @@ def measure(
     points went to the second nearest; its squares along each channel; its sums. Return the
     inertia."""
     d = len(channels)
-    centroid_columns, near, far, rows, ids, distances, labels = buffers
+    centroid_columns, _, _, _, ids, distances, labels = buffers
     _as_columns(channels, centroids, k, centroid_columns)
     for j in range(k):
         out_losses[j] = 0.0
@@ -349,21 +338,7 @@ def measure(
     _clear(out_sums, k)
     inertia = 0.0
     for block in range(low.shape[0]):
-        start = block * labels.size
-        size = min(labels.size, columns.shape[1] - start)
-        count = _choose(
-            channels,
-            centroid_columns,
-            k,
-            low[block],
-            high[block],
-            (0, 0),
-            near,
-            far,
-            rows,
-            ids,
-        )
-        _nearest(channels, columns, start, size, rows, count, (0, 0), distances, seconds, labels)
+        start, size = _label(channels, columns, block, low, high, k, (0, 0), buffers, seconds)
         for i in range(size):
             label = ids[labels[i]]
             weight = weights[start + i]
