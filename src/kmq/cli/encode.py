@@ -6,7 +6,7 @@ import argparse
 import time
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kmq.cli import paths
 from kmq.cli.console import (
@@ -49,6 +49,11 @@ def add(commands: Commands) -> None:
         metavar="OUT",
         help="file, or folder for several pictures (default: beside the picture, suffix .kmq)",
     )
+    add_encoding_options(parser)
+
+
+def add_encoding_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say what a .kmq file is to be like, and ``--force``."""
     parser.add_argument(
         "-k",
         type=whole_number(1, MAX_COLORS),
@@ -92,14 +97,19 @@ def add(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Encode each picture and print a line about it."""
-    _check_target(arguments)
-    _check_method(arguments.method)
+    check_encoding_options(arguments)
     sources = paths.expand(arguments.pictures, paths.PICTURE_SUFFIXES)
     jobs = paths.plan(
         sources, arguments.output, ".kmq", into_folder=paths.names_several(arguments.pictures)
     )
     with announcing():
         return each(jobs, partial(_encode, arguments))
+
+
+def check_encoding_options(arguments: argparse.Namespace) -> None:
+    """Raise UsageError if the options of `add_encoding_options` cannot be meant."""
+    _check_target(arguments)
+    _check_method(arguments.method)
 
 
 def _check_target(arguments: argparse.Namespace) -> None:
@@ -114,8 +124,6 @@ def _check_method(name: str | None) -> None:
         return
     from kmq.stages.coding import strip_method
 
-    if name is None:
-        return
     try:
         strip_method(name)
     except InputError as error:
@@ -133,10 +141,8 @@ def _encode(arguments: argparse.Namespace, source: Path, target: Path, progress:
         arguments.k,
         psnr=arguments.psnr,
         max_colors=arguments.max_colors,
-        effort=arguments.effort,
-        seed=arguments.seed,
-        n_threads=arguments.threads,
         progress=progress,
+        **quantize_options(arguments),
     )
     write(
         target,
@@ -152,6 +158,15 @@ def _encode(arguments: argparse.Namespace, source: Path, target: Path, progress:
         f"{8 * after / image.indices.size:.3f} bits per pixel, "
         f"{_quality(image.report, arguments.psnr)}, {seconds:.2f} s"
     )
+
+
+def quantize_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return what the options say to `kmq.quantize`, but for the number of colours."""
+    return {
+        "effort": arguments.effort,
+        "seed": arguments.seed,
+        "n_threads": arguments.threads,
+    }
 
 
 def _quality(report: Report | None, wanted: float | None) -> str:
