@@ -286,7 +286,7 @@ def _search(problem: _Problem, fixed: Array, free: int) -> Fit:
     options, points = problem.options, problem.fitted
     effort = palette.EFFORTS[options.effort]
     k = len(fixed) + free
-    bins = palette.bins_of(points, problem.fitted_keys, problem.colors.pixel_format, k, effort)
+    bins = palette.bins_of(points, problem.fitted_keys, effort.enough_bins(k))
     rows = np.ascontiguousarray(bins.columns.T)
     n_starts = max(effort.starts, _STARTED_COLORS // k)
     starts = [

@@ -137,26 +137,26 @@ def count_differences(keys, out_counts):
 
 
 @kernel
-def fill_cubes(keys, shift, columns, weights, out_columns, out_weights):
-    """Write the weight and the weighted mean (float32) of the points in each cube.
+def fill_boxes(keys, shift, columns, weights, out_columns, out_weights):
+    """Write the weight and the weighted mean (float32) of the points in each box.
 
-    The points of a cube are a run of keys that are equal without their last `shift` bits.
+    The points of a box are a run of keys that are equal without their last `shift` bits.
     """
     start = 0
-    cube = 0
+    box = 0
     for stop in range(1, keys.size + 1):
         if stop < keys.size and keys[stop] >> shift == keys[stop - 1] >> shift:
             continue
         total = 0.0
         for i in range(start, stop):
             total += weights[i]
-        out_weights[cube] = total
+        out_weights[box] = total
         for c in range(columns.shape[0]):
             mean = 0.0
             for i in range(start, stop):
                 mean += weights[i] * columns[c, i]
-            out_columns[c, cube] = mean / total
-        cube += 1
+            out_columns[c, box] = mean / total
+        box += 1
         start = stop
 
 

@@ -57,9 +57,13 @@ class Effort:
     patience: float
     final_rounds: int
 
+    def enough_bins(self, k: int) -> int:
+        """Return the fewest bins to search for k colours on."""
+        return max(self.bins, self.bins_per_color * k)
+
 
 EFFORTS = {
-    "fast": Effort(3072, 8, 1, 16, 20, 3, 2e-3, 5),
+    "fast": Effort(3072, 16, 1, 16, 20, 3, 2e-3, 5),
     "balanced": Effort(4096, 16, 1, 16, 60, 5, 1e-3, 10),
     "best": Effort(16384, 64, 8, 8, 60, 10, 3e-4, 200),
 }
@@ -144,29 +148,26 @@ def points_of(columns: Array, weights: Array) -> Points:
     return _points(columns, weights, _COLOR_BLOCK)
 
 
-def bins_of(
-    points: Points, keys: Array, pixel_format: PixelFormat, k: int, effort: Effort
-) -> Points:
-    """Return the means and weights of the coarsest cubes of colours that are enough, or the points.
+def bins_of(points: Points, keys: Array, enough: int) -> Points:
+    """Return the means and weights of the coarsest boxes of colours that are enough.
 
-    The points are in the order of their colours' Morton keys `keys` (m,), so the cubes of side
-    2^level are runs of them.
+    The points are in the order of their Morton keys `keys` (m,), so a box, all colours whose keys
+    agree but for so many bits, is a run of them. Boxes are cubes, or two or more of them side by
+    side. If there are no more than `enough` points, they are returned as they are.
     """
-    from kmq.kernels.histogram import count_differences, fill_cubes
+    from kmq.kernels.histogram import count_differences, fill_boxes
 
-    channels = pixel_format.channels
     differences = np.zeros(64, np.int64)
     count_differences(keys, differences)
-    # How many cubes of side 2^level there are: keys that differ in a bit of that level or above.
-    cubes = 1 + differences[::-1].cumsum()[::-1][::channels]
-    enough = min(max(effort.bins, effort.bins_per_color * k), len(keys))
-    level = int(np.flatnonzero(cubes >= enough)[-1])
-    if level == 0:
+    # How many boxes there are when so many bits are left out: keys that differ in another.
+    n_boxes = 1 + differences[::-1].cumsum()[::-1]
+    n_bits = int(np.flatnonzero(n_boxes >= min(enough, len(keys)))[-1])
+    if n_bits == 0:
         return points
-    columns = np.empty((len(points.columns), cubes[level]), np.float32)
-    weights = np.empty(cubes[level])
-    shift = keys.dtype.type(level * channels)
-    fill_cubes(keys, shift, points.columns, points.weights, columns, weights)
+    columns = np.empty((len(points.columns), n_boxes[n_bits]), np.float32)
+    weights = np.empty(n_boxes[n_bits])
+    shift = keys.dtype.type(n_bits)
+    fill_boxes(keys, shift, points.columns, points.weights, columns, weights)
     return _points(columns, weights, _BIN_BLOCK)
 
 
@@ -185,7 +186,7 @@ def grow(
     centroids = (points.moments[0] / points.total_weight)[None]
     while True:
         n_new = min(max(1, k // 4), max_colors - k)
-        bins = bins_of(points, keys, pixel_format, k + n_new, _GROWTH)
+        bins = bins_of(points, keys, _GROWTH.enough_bins(k + n_new))
         room = _Workspace(bins, k + n_new)
         grown = np.empty((k + n_new, len(bins.columns)))
         grown[:k] = centroids
