@@ -8,6 +8,7 @@ random start at all.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -45,7 +46,7 @@ class Effort:
         start_rounds: rounds on the bins from the start, at most.
         rounds: rounds on the bins after each change, at most.
         patience: share of the inertia that a round on the bins must gain for another to follow.
-        final_rounds: rounds on all colours at most, unless the caller says so.
+        final_rounds: rounds on all colours for 256 centroids, unless the caller says so.
     """
 
     bins: int
@@ -60,6 +61,11 @@ class Effort:
     def enough_bins(self, k: int) -> int:
         """Return the fewest bins to search for k colours on."""
         return max(self.bins, self.bins_per_color * k)
+
+    def enough_rounds(self, k: int) -> int:
+        """Return the most rounds on all colours: half as many for a quarter of the centroids, which
+        are as near to rest after those."""
+        return math.ceil(self.final_rounds * min(1, math.sqrt(k / 256)))
 
 
 EFFORTS = {
@@ -259,7 +265,7 @@ def settle(
     variance; None leaves either to `effort`.
     """
     if max_iter is None:
-        max_iter = effort.final_rounds if tol is None else _MAX_ROUNDS
+        max_iter = effort.enough_rounds(len(start)) if tol is None else _MAX_ROUNDS
     limit = (_TOLERANCE if tol is None else tol) * points.mean_variance
     return _settle(points, start, n_fixed, max_iter, limit, n_threads, progress)
 
