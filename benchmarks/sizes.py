@@ -19,7 +19,7 @@ from pathlib import Path
 
 import kmq
 import records
-from contenders import KMQ_CODECS, SMALLEST_PEERS, Codec
+from contenders import KMQ_CODECS, SLOWEST_PEER, SMALLEST_PEERS, Codec
 from pictures import corpus_folder, from_corpus
 from records import Record, mean
 
@@ -33,7 +33,7 @@ def measure(step: int, cache: dict[str, int]) -> Iterator[Record]:
     """
     if corpus_folder() is None:
         raise SystemExit("the corpus is not there; $KMQ_CORPUS names it")
-    peers = [codec for codec in SMALLEST_PEERS if _installed(codec)]
+    peers = [codec for codec in (*SMALLEST_PEERS, SLOWEST_PEER) if _installed(codec)]
     for folder, every in (("photos", step), ("graphics", 1)):
         for picture in from_corpus(folder)[::every]:
             for k in PALETTE_SIZES:
@@ -49,7 +49,8 @@ def measure(step: int, cache: dict[str, int]) -> Iterator[Record]:
                     key = _key(codec, image)
                     if key not in cache:
                         cache[key] = len(codec.encode(image, 2))
-                    yield facts | {"contender": codec.name, "peer": True, "bytes": cache[key]}
+                    entry = facts | {"contender": codec.name, "bytes": cache[key]}
+                    yield entry | {"peer": True} if codec in SMALLEST_PEERS else entry
 
 
 @dataclass(frozen=True)
@@ -65,8 +66,7 @@ def ratios(found: Iterable[Record]) -> dict[tuple[str, int], dict[str, Ratios]]:
     """Return the ratios of each codec by folder and k."""
     pictures: dict[tuple[str, int, str], list[Record]] = {}
     for record in found:
-        place = record["folder"], record["k"], record["picture"]
-        pictures.setdefault(place, []).append(record)
+        pictures.setdefault(_place(record), []).append(record)
     places: dict[tuple[str, int], dict[str, list[tuple[float, str]]]] = {}
     for (folder, k, picture), group in pictures.items():
         smallest = min((entry["bytes"] for entry in group if "peer" in entry), default=None)
@@ -94,6 +94,22 @@ def report(found: list[Record]) -> None:
                 f"{folder:<10}{k:>4}  {name:<28}{ratio.mean:>8.4f}{ratio.worst:>8.4f} "
                 f"{ratio.worst_picture}"
             )
+    print(f"\nkmq best over {SLOWEST_PEER.name}, largest of all pictures:")
+    best = {
+        _place(record): record["bytes"] for record in found if record["contender"] == "kmq best"
+    }
+    slowest = [record for record in found if record["contender"] == SLOWEST_PEER.name]
+    for k in PALETTE_SIZES if slowest else ():
+        largest, picture = max(
+            (best[_place(record)] / record["bytes"], record["picture"])
+            for record in slowest
+            if record["k"] == k
+        )
+        print(f"k = {k:>3}: {largest:.4f} {picture}")
+
+
+def _place(record: Record) -> tuple[str, int, str]:
+    return record["folder"], record["k"], record["picture"]
 
 
 @contextmanager

@@ -213,11 +213,13 @@ def test_strips_never_exceed_their_number():
     [
         ("fast", 768 * 512, 64, ["rank", "deflate"], 1),
         ("fast", 768 * 512, 300, ["deflate"], 2),
-        ("balanced", 768 * 512, 64, ["mix", "rank", "deflate"], 2),
+        ("balanced", 200 * 300, 64, ["mix", "rank", "deflate"], 1),
+        ("balanced", 768 * 512, 64, ["mix", "deflate"], 2),
         ("balanced", 768 * 512, 300, ["mix", "deflate"], 2),
+        ("balanced", 1920 * 1080, 64, ["mix", "deflate"], 8),
         ("balanced", 6000 * 4000, 64, ["rank", "deflate"], 23),
-        ("best", 768 * 512, 64, ["mix", "rank", "deflate"], 1),
-        ("best", 6000 * 4000, 64, ["mix", "rank", "deflate"], 11),
+        ("best", 768 * 512, 64, ["mix", "deflate"], 1),
+        ("best", 6000 * 4000, 64, ["mix", "deflate"], 11),
     ],
 )
 def test_effort_plans_the_strips(effort, n_pixels, n_colors, names, n_strips):

@@ -217,8 +217,11 @@ STRIP_METHODS = (
 )
 """What a strip can be coded by."""
 
-_MIX_PIXELS, _SMALL_STRIP = 1 << 20, 1 << 18
+_MIX_PIXELS, _SMALL_STRIP = 1 << 21, 1 << 18
 """Pixels up to which "balanced" has "mix", and of a strip then: 0.4 megapixels are two strips."""
+
+_FEW_PIXELS = 1 << 16
+"""Pixels up to which "rank" may be smaller than "mix", which has to learn: by up to 9 %."""
 
 
 def strip_method(name: str) -> StripMethod:
@@ -251,7 +254,7 @@ def plan_strips(name: str | None, effort: str, n_pixels: int, n_colors: int) -> 
     """Choose methods and strips by the name of a method, or by effort if it is None.
 
     "mix" is the smallest and "rank" ten times as fast, so "balanced" has "mix" for pictures up to
-    a megapixel, in strips small enough for two cores; "best" always, in the largest strips.
+    two megapixels, in strips small enough for two cores; "best" always, in the largest strips.
 
     Raises:
         InputError: there is no method of that name.
@@ -261,11 +264,10 @@ def plan_strips(name: str | None, effort: str, n_pixels: int, n_colors: int) -> 
         return StripPlan((method,), method.strip_pixels)
     deflate, rank, mix = (strip_method(name) for name in ("deflate", "rank", "mix"))
     quick = (rank, deflate) if n_colors <= rank.most_colors else (deflate,)
-    if effort == "best":
-        return StripPlan((mix, *quick), mix.strip_pixels)
-    if effort == "balanced" and n_pixels <= _MIX_PIXELS:
-        return StripPlan((mix, *quick), _SMALL_STRIP)
-    return StripPlan(quick, quick[0].strip_pixels)
+    if effort == "fast" or (effort == "balanced" and n_pixels > _MIX_PIXELS):
+        return StripPlan(quick, quick[0].strip_pixels)
+    small = (mix, *quick) if n_pixels <= _FEW_PIXELS else (mix, deflate)
+    return StripPlan(small, mix.strip_pixels if effort == "best" else _SMALL_STRIP)
 
 
 def even_strip_height(height: int, width: int, strip_pixels: int) -> int:
