@@ -676,18 +676,76 @@ def test_missing_extra_is_named(tmp_path, monkeypatch, name, library):
 
 
 @pytest.mark.parametrize("name", ["frames.gif", "frames.png", "frames.webp", "frames.tif"])
-def test_file_with_frames_is_refused(tmp_path, name):
-    frames = [Image.new("RGB", (8, 8), color) for color in ("red", "blue")]
-    frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:])
-    with pytest.raises(InputError, match=r"frames\..*the file has 2 frames"):
+def test_pages_of_a_file_are_taken_by_number_alone(tmp_path, name):
+    colors = [(255, 0, 0), (0, 0, 255), (0, 255, 0)]
+    frames = [Image.new("RGB", (8, 8), color) for color in colors]
+    options = {"lossless": True} if name.endswith("webp") else {}
+    frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:], **options)
+    with pytest.raises(InputError, match=r"frames\..*has 3 pages .*page 1 to 3"):
         read_pixels(tmp_path / name)
+    for page, color in enumerate(colors, 1):
+        shown = read_pixels(tmp_path / name, page=page).samples
+        assert shown.shape[:2] == (8, 8)
+        assert np.all(shown[:, :, :3] == color)
+    with pytest.raises(InputError, match="page is 4; the file has 3, counted from 1"):
+        read_pixels(tmp_path / name, page=4)
 
 
-def test_deep_tiff_with_pages_is_refused(tmp_path):
-    pages = np.stack([noise(PixelFormat.RGB48)] * 2)
-    tifffile.imwrite(tmp_path / "pages.tif", pages, **tiff_options(PixelFormat.RGB48))
-    with pytest.raises(InputError, match="the file has 2 frames"):
-        read_pixels(tmp_path / "pages.tif")
+def test_pages_of_a_deep_tiff_are_taken_by_number_alone(tmp_path):
+    pages = [noise(PixelFormat.RGB48, seed=seed) for seed in range(2)]
+    path = tmp_path / "pages.tif"
+    tifffile.imwrite(path, np.stack(pages), **tiff_options(PixelFormat.RGB48))
+    with pytest.raises(InputError, match="has 2 pages or frames"):
+        read_pixels(path)
+    for page, samples in enumerate(pages, 1):
+        assert_pixels(read_pixels(path, page=page), PixelFormat.RGB48, samples)
+    with pytest.raises(InputError, match="page is 3; the file has 2"):
+        read_pixels(path, page=3)
+
+
+def test_pages_of_a_tiff_may_differ_in_depth(tmp_path):
+    deep, shallow = noise(PixelFormat.RGB48), noise(PixelFormat.RGB24)
+    path = tmp_path / "mixed.tif"
+    tifffile.imwrite(path, shallow, photometric="rgb")
+    tifffile.imwrite(path, deep, photometric="rgb", append=True)
+    assert_pixels(read_pixels(path, page=1), PixelFormat.RGB24, shallow)
+    assert_pixels(read_pixels(path, page=2), PixelFormat.RGB48, deep)
+
+
+def test_the_one_page_of_a_file_may_be_named(tmp_path):
+    samples = noise(PixelFormat.RGB24)
+    Image.fromarray(samples).save(tmp_path / "one.png")
+    assert_pixels(read_pixels(tmp_path / "one.png", page=1), PixelFormat.RGB24, samples)
+    with pytest.raises(InputError, match="page is 2; the file has 1"):
+        read_pixels(tmp_path / "one.png", page=2)
+
+
+def test_animated_png_of_16_bits_is_refused(tmp_path):
+    frames = [Image.new("RGB", (8, 8), color) for color in ("red", "blue")]
+    path = tmp_path / "deep.png"
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+    content = bytearray(path.read_bytes())
+    content[24] = 16  # the depth in IHDR, whose checksum follows
+    content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="animated PNG of 16 bits"):
+        read_pixels(path, page=1)
+
+
+@pytest.mark.parametrize(
+    ("page", "error", "sentence"),
+    [(0, InputError, "page is 0"), (-1, InputError, "page is -1"), (1.0, TypeError, "page is fl")],
+)
+def test_a_page_is_a_number_from_1(tmp_path, page, error, sentence):
+    Image.new("L", (3, 3)).save(tmp_path / "one.png")
+    with pytest.raises(error, match=sentence):
+        read_pixels(tmp_path / "one.png", page=page)
+
+
+def test_only_files_have_pages():
+    for picture in (np.zeros((3, 3), np.uint8), Image.new("L", (3, 3))):
+        with pytest.raises(InputError, match="pages are those of a file"):
+            read_pixels(picture, page=1)
 
 
 def test_photo_of_a_phone_with_a_second_image_is_read(tmp_path):

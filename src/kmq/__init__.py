@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from kmq.api import ErrorCurve, choose_k, error_curve, quantize
+    from kmq.api import ErrorCurve, choose_k, error_curve, fit_palette, quantize
     from kmq.core import KMeansResult, accumulate, assign, kmeans
     from kmq.errors import (
         FormatError,
@@ -27,12 +27,20 @@ if TYPE_CHECKING:
     )
     from kmq.estimator import KMeans
     from kmq.files import decode, encode, info, read, read_region, write
-    from kmq.model import FileInfo, IndexedImage, Limits, Metadata, PixelFormat, Report
+    from kmq.model import (
+        ColorHistogram,
+        FileInfo,
+        IndexedImage,
+        Limits,
+        Metadata,
+        PixelFormat,
+        Report,
+    )
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "kmq.api": ("ErrorCurve", "choose_k", "error_curve", "quantize"),
+    "kmq.api": ("ErrorCurve", "choose_k", "error_curve", "fit_palette", "quantize"),
     "kmq.core": ("KMeansResult", "accumulate", "assign", "kmeans"),
     "kmq.errors": (
         "FormatError",
@@ -45,11 +53,20 @@ _HOMES = {
     ),
     "kmq.estimator": ("KMeans",),
     "kmq.files": ("decode", "encode", "info", "read", "read_region", "write"),
-    "kmq.model": ("FileInfo", "IndexedImage", "Limits", "Metadata", "PixelFormat", "Report"),
+    "kmq.model": (
+        "ColorHistogram",
+        "FileInfo",
+        "IndexedImage",
+        "Limits",
+        "Metadata",
+        "PixelFormat",
+        "Report",
+    ),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "ColorHistogram",
     "ErrorCurve",
     "FileInfo",
     "FormatError",
@@ -72,6 +89,7 @@ __all__ = [
     "decode",
     "encode",
     "error_curve",
+    "fit_palette",
     "info",
     "kmeans",
     "quantize",

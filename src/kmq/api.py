@@ -1,4 +1,4 @@
-"""The doors of the main job: `quantize`, `choose_k`, `error_curve`."""
+"""The doors of the main job: `quantize`, `choose_k`, `fit_palette`, `error_curve`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,15 @@ from numpy.typing import ArrayLike
 
 from kmq import checks, pipeline
 from kmq.errors import InputError
-from kmq.model import EFFORTS, MAX_COLORS, IndexedImage, PixelFormat, Pixels, Progress
+from kmq.model import (
+    EFFORTS,
+    MAX_COLORS,
+    ColorHistogram,
+    IndexedImage,
+    PixelFormat,
+    Pixels,
+    Progress,
+)
 from kmq.stages import clustering
 from kmq.stages.clustering import Array
 from kmq.stages.container import SIGNATURE
@@ -45,6 +53,7 @@ def quantize(
     palette: ArrayLike | None = None,
     posterize: int | None = None,
     pixel_format: str | PixelFormat | None = None,
+    page: int | None = None,
     seed: int = 0,
     init: str | ArrayLike | None = None,
     n_init: int = 1,
@@ -88,6 +97,8 @@ def quantize(
         posterize: bits a channel of the palette may have, 1 to the picture's own depth: entries
             are multiples of what is left, or white.
         pixel_format: what the pixels are, where the array alone does not tell.
+        page: which picture of a file with several pages or frames, counted from 1; such a file
+            is refused without it.
         seed: 0 to 2^32 - n_init, for the random starts; the same picture, options and seed give
             the same bytes.
         init: None searches; "k-means++" (greedy), "random", "var-part" (needs no seed) or an array
@@ -131,7 +142,7 @@ def quantize(
     if max_iter is not None:
         max_iter = checks.whole_number(max_iter, "max_iter", 1, 1_000_000)
     effort = checks.one_of("balanced" if effort is None else effort, "effort", EFFORTS)
-    pixels = _read(picture, pixel_format, n_threads)
+    pixels = read_picture(picture, pixel_format, page, n_threads)
     pixel_format = pixels.pixel_format
     if init is not None:
         init = checks.init_method(init, clustering.INITS, target.k or 0, pixel_format.channels)
@@ -155,10 +166,7 @@ def quantize(
         entries = _colors(palette, "palette", pixel_format)
         return pipeline.quantize_pixels(pixels, entries, options)
     counting = _importance(importance, mask, pixels)
-    n_fixed = 0 if options.fixed is None else len(np.unique(options.fixed, axis=0))
-    most = target.k if target.k is not None else max_colors
-    if most is not None and n_fixed > most:
-        raise InputError(f"fixed has {n_fixed} colours; the palette is to have at most {most}")
+    _check_room(options.fixed, target.k if target.k is not None else max_colors)
     if target.k is not None:
         return pipeline.quantize_pixels(pixels, target.k, options, counting)
     mse = target.mse(pixel_format)
@@ -180,6 +188,7 @@ def choose_k(
     max_colors: int = MAX_COLORS,
     effort: str | None = None,
     pixel_format: str | PixelFormat | None = None,
+    page: int | None = None,
     n_threads: int | None = None,
 ) -> int:
     """Return the fewest colours with which `quantize` reaches a PSNR or an error.
@@ -194,6 +203,7 @@ def choose_k(
         max_colors: colours at most, 1 to 65,536.
         effort: see `quantize`.
         pixel_format: see `quantize`.
+        page: see `quantize`.
         n_threads: see `quantize`.
 
     Raises:
@@ -212,6 +222,7 @@ def choose_k(
         max_colors=max_colors,
         effort=effort,
         pixel_format=pixel_format,
+        page=page,
         n_threads=n_threads,
     )
     report = image.report
@@ -221,6 +232,68 @@ def choose_k(
             f"{report.psnr:.2f} dB in this picture, not what was asked for"
         )
     return image.n_colors
+
+
+def fit_palette(
+    histogram: ColorHistogram,
+    k: int = 64,
+    *,
+    effort: str = "balanced",
+    space: str = "rgb",
+    channel_weights: Sequence[float] | None = None,
+    fixed: ArrayLike | None = None,
+    posterize: int | None = None,
+    seed: int = 0,
+    n_threads: int | None = None,
+    progress: Progress | None = None,
+) -> Array:
+    """Find one palette for all the pictures of a histogram.
+
+    It is what `quantize` finds for a picture with this histogram. `quantize` with `palette` maps
+    pictures to it.
+
+    Args:
+        histogram: see `kmq.ColorHistogram`.
+        k: colours of the palette, 1 to 65,536.
+        effort: see `quantize`, also for the other arguments.
+        space: see `quantize`.
+        channel_weights: see `quantize`.
+        fixed: see `quantize`.
+        posterize: see `quantize`.
+        seed: see `quantize`.
+        n_threads: see `quantize`.
+        progress: see `quantize`.
+
+    Returns:
+        (at most k, channels) uint8 or uint16, sorted, every entry used by some colour or fixed.
+
+    Raises:
+        InputError: an argument that cannot be used.
+        TypeError: an argument of the wrong type.
+
+    Cost: as `quantize` without its O(pixels); memory of 50 bytes a distinct colour.
+    """
+    if not isinstance(histogram, ColorHistogram):
+        raise TypeError(f"histogram is {type(histogram).__name__}; it must be a kmq.ColorHistogram")
+    k = checks.whole_number(k, "k", 1, MAX_COLORS)
+    threads = resolve_threads(n_threads)
+    pixel_format = histogram.pixel_format
+    options = pipeline.KMeansOptions(
+        effort=checks.one_of(effort, "effort", EFFORTS),
+        seed=checks.whole_number(seed, "seed", 0, checks.MAX_SEED),
+        init=None,
+        n_init=1,
+        max_iter=None,
+        tol=None,
+        n_threads=threads,
+        progress=progress,
+        space=_checked_space(space, pixel_format),
+        channel_weights=_checked_channel_weights(channel_weights, pixel_format),
+        fixed=None if fixed is None else _colors(fixed, "fixed", pixel_format),
+        step=_step(posterize, pixel_format),
+    )
+    _check_room(options.fixed, k)
+    return pipeline.fit_palette(histogram, k, options)
 
 
 @dataclass(frozen=True, eq=False)
@@ -246,6 +319,7 @@ def error_curve(
     max_colors: int = 256,
     *,
     pixel_format: str | PixelFormat | None = None,
+    page: int | None = None,
     n_threads: int | None = None,
 ) -> ErrorCurve:
     """Return the error for k = 1, 2, 3 … and on in steps of a quarter, in one incremental pass.
@@ -257,6 +331,7 @@ def error_curve(
         picture: see `quantize`.
         max_colors: where the curve ends, 1 to 65,536; sooner if the picture has fewer colours.
         pixel_format: see `quantize`.
+        page: see `quantize`.
         n_threads: see `quantize`.
 
     Raises:
@@ -265,7 +340,7 @@ def error_curve(
     """
     max_colors = checks.whole_number(max_colors, "max_colors", 1, MAX_COLORS)
     threads = resolve_threads(n_threads)
-    pixels = _read(picture, pixel_format, threads)
+    pixels = read_picture(picture, pixel_format, page, threads)
     curve = list(pipeline.error_curve(pixels, max_colors, threads))
     ks, errors = np.array([k for k, _ in curve]), np.array([error for _, error in curve])
     decibels = np.array([psnr_of(error, pixels.pixel_format) for error in errors])
@@ -377,6 +452,13 @@ def _colors(colors: ArrayLike, name: str, pixel_format: PixelFormat) -> Array:
     return np.ascontiguousarray(given, dtype=pixel_format.dtype)
 
 
+def _check_room(fixed: Array | None, most: int | None) -> None:
+    """Raise InputError if the fixed colours are more than the palette is to have."""
+    n_fixed = 0 if fixed is None else len(np.unique(fixed, axis=0))
+    if most is not None and n_fixed > most:
+        raise InputError(f"fixed has {n_fixed} colours; the palette is to have at most {most}")
+
+
 def _step(posterize: int | None, pixel_format: PixelFormat) -> int:
     if posterize is None:
         return 1
@@ -413,9 +495,10 @@ def _importance(
     return counting
 
 
-def _read(
+def read_picture(
     picture: Picture,
     pixel_format: str | PixelFormat | None,
+    page: int | None,
     n_threads: int,
 ) -> Pixels:
     """Return the picture's pixels; `.kmq` files are read by kmq, everything else by the stage."""
@@ -427,7 +510,9 @@ def _read(
 
             picture = read(picture, n_threads=n_threads)
     if not isinstance(picture, IndexedImage):
-        return read_pixels(picture, pixel_format)
+        return read_pixels(picture, pixel_format, page)
+    if page not in (None, 1):
+        raise InputError(f"page is {page}; the picture is the only one")
     if pixel_format is not None:
         raise InputError("pixel_format is given with a picture that states its own")
     return Pixels(picture.palette[picture.indices], picture.pixel_format, picture.metadata)

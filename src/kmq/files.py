@@ -51,6 +51,7 @@ class QuantizeOptions(TypedDict, total=False):
     palette: ArrayLike | None
     posterize: int | None
     pixel_format: str | PixelFormat | None
+    page: int | None
     seed: int
     init: str | ArrayLike | None
     n_init: int

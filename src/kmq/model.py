@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,9 @@ EFFORTS = ("fast", "balanced", "best")
 
 MAX_COLORS = 65_536
 """Most colours a palette holds: what a uint16 index can address."""
+
+MAX_HISTOGRAM_COLORS = 2**26
+"""Most colours of a histogram: 1 GiB at the most bytes a colour takes."""
 
 MAX_SIDE = 2**31 - 1
 """Longest side of a picture in pixels: what signed 32-bit programs can address."""
@@ -263,7 +267,13 @@ class Pixels:
 class ColorHistogram:
     """The distinct colours of one or more pictures and how often each occurs.
 
-    The one statistic k-means on pictures needs.
+    It is all that k-means needs to know of pictures, however many: histograms add up, in any order
+    and grouping to the same sum, and `kmq.fit_palette` finds one palette for all of them. A colour
+    takes 9 to 16 bytes; pictures of 24-bit RGB have 2^24 at most, and a sum holds up to 2^26.
+
+    >>> histogram = kmq.ColorHistogram.from_pictures(paths)
+    >>> palette = kmq.fit_palette(histogram, 64)
+    >>> image = kmq.quantize(paths[0], palette=palette)
 
     Attributes:
         colors: (m, channels) uint8 or uint16, distinct, ordered by interleaved bits (Morton order).
@@ -275,10 +285,156 @@ class ColorHistogram:
     counts: np.ndarray[Any, Any]
     pixel_format: PixelFormat
 
+    def __post_init__(self) -> None:
+        """Check types, shapes and ranges; the order is checked by what relies on it."""
+        _check_colors(self.colors, "colors", self.pixel_format, MAX_HISTOGRAM_COLORS)
+        counts = self.counts
+        if not isinstance(counts, np.ndarray) or counts.dtype != np.int64:
+            raise TypeError("counts are no int64 array")
+        if counts.shape != (len(self.colors),) or counts.min() < 1:
+            raise InputError(
+                f"counts have shape {counts.shape}; there must be one above 0 for each of the "
+                f"{len(self.colors)} colours"
+            )
+
+    @property
+    def n_colors(self) -> int:
+        """Distinct colours."""
+        return len(self.colors)
+
     @property
     def n_pixels(self) -> int:
         """Pixels counted."""
         return int(self.counts.sum())
+
+    @classmethod
+    def from_picture(
+        cls,
+        picture: Any,
+        *,
+        pixel_format: str | PixelFormat | None = None,
+        page: int | None = None,
+        n_threads: int | None = None,
+    ) -> ColorHistogram:
+        """Count the colours of a picture.
+
+        Args:
+            picture: anything `kmq.quantize` takes, which describes the other arguments, too.
+            pixel_format: what the pixels are, where the array alone does not tell.
+            page: which picture of a file with several.
+            n_threads: never changes the result.
+
+        Raises:
+            InputError: the picture cannot be used.
+            TypeError: an argument of the wrong type.
+            OSError: the path cannot be read.
+        """
+        from kmq import histograms
+
+        return histograms.of_picture(picture, pixel_format, page, n_threads)
+
+    @classmethod
+    def from_pictures(
+        cls,
+        pictures: Iterable[Any],
+        *,
+        pixel_format: str | PixelFormat | None = None,
+        page: int | None = None,
+        n_threads: int | None = None,
+        progress: Progress | None = None,
+    ) -> ColorHistogram:
+        """Count the colours of pictures one after the other, holding one of them at a time.
+
+        Pictures of other pixel formats than the first are taken where nothing is lost: grey ones
+        count as RGB, opaque ones as RGBA, those of 8 bits as 16 bits, of whatever is needed.
+
+        Args:
+            pictures: as for `from_picture`, or histograms; best one by one from a generator, or
+                paths.
+            pixel_format: see `from_picture`.
+            page: see `from_picture`.
+            n_threads: see `from_picture`.
+            progress: called as progress("histogram", fraction) after each, if `pictures` has a
+                length; an exception it raises stops the work and is passed on.
+
+        Raises:
+            InputError: there are no pictures, or one cannot be used.
+            TypeError: an argument of the wrong type.
+            OSError: a path cannot be read.
+
+        Cost: that of reading and of O(pixels) counting; memory of one picture, and of up to twice
+        the largest sum.
+        """
+        from kmq import histograms
+
+        return histograms.of_pictures(pictures, pixel_format, page, n_threads, progress)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> ColorHistogram:
+        """Read a histogram that `save` has written.
+
+        Raises:
+            FormatError: the file is damaged, needs a newer kmq (NewerFormatError), or has more
+                colours than a histogram holds (LimitError).
+            OSError: the file cannot be read.
+        """
+        from kmq import histograms
+
+        return histograms.load(path)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the histogram to a file, which appears whole or not at all.
+
+        It takes 1 to 3 bytes a colour. docs/palettes.md describes the file, whose suffix is
+        ``.kmqhist`` by custom.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        from kmq import histograms
+
+        histograms.save(self, path)
+
+    def to_format(self, pixel_format: str | PixelFormat) -> ColorHistogram:
+        """Return the histogram of the same pictures in another pixel format.
+
+        Raises:
+            InputError: it cannot hold the colours unchanged: 16 bits do not fit 8, colours no grey.
+        """
+        from kmq import histograms
+
+        return histograms.converted(self, pixel_format)
+
+    def __add__(self, other: ColorHistogram) -> ColorHistogram:
+        """Return the histogram of the pictures of both; they must be of one pixel format."""
+        if not isinstance(other, ColorHistogram):
+            return NotImplemented
+        from kmq import histograms
+
+        return histograms.added(self, other)
+
+    def __radd__(self, other: int) -> ColorHistogram:
+        """Let `sum` begin at 0."""
+        return self if other == 0 and isinstance(other, int) else NotImplemented
+
+    def __eq__(self, other: object) -> bool:
+        """Same pixel format, colours and counts."""
+        if not isinstance(other, ColorHistogram):
+            return NotImplemented
+        return (
+            self.pixel_format is other.pixel_format
+            and np.array_equal(self.colors, other.colors)
+            and np.array_equal(self.counts, other.counts)
+        )
+
+    __hash__ = None  # type: ignore[assignment]  # holds arrays
+
+    def __repr__(self) -> str:
+        """One line: pixel format, colours, pixels."""
+        return (
+            f"<kmq.ColorHistogram {self.pixel_format.label}, {self.n_colors} colours, "
+            f"{self.n_pixels} pixels>"
+        )
 
 
 @dataclass(frozen=True)
@@ -386,26 +542,30 @@ def index_dtype(n_colors: int) -> np.dtype[Any]:
 
 
 def _checked_palette(palette: Any, pixel_format: PixelFormat) -> np.ndarray[Any, Any]:
-    if not isinstance(palette, np.ndarray):
-        raise TypeError(f"palette is {type(palette).__name__}; it must be a NumPy array")
-    if palette.dtype != pixel_format.dtype:
+    _check_colors(palette, "palette", pixel_format, MAX_COLORS)
+    return _read_only(palette, palette.dtype)
+
+
+def _check_colors(colors: Any, name: str, pixel_format: PixelFormat, most: int) -> None:
+    if not isinstance(colors, np.ndarray):
+        raise TypeError(f"{name} is {type(colors).__name__}; it must be a NumPy array")
+    if colors.dtype != pixel_format.dtype:
         raise InputError(
-            f"palette is {palette.dtype}; pixel format {pixel_format.label} "
+            f"{name} is {colors.dtype}; pixel format {pixel_format.label} "
             f"has {pixel_format.dtype} samples"
         )
-    if palette.ndim != 2 or palette.shape[1] != pixel_format.channels:
+    if colors.ndim != 2 or colors.shape[1] != pixel_format.channels:
         raise InputError(
-            f"palette has shape {palette.shape}; pixel format {pixel_format.label} "
+            f"{name} has shape {colors.shape}; pixel format {pixel_format.label} "
             f"needs (colours, {pixel_format.channels})"
         )
-    if not 1 <= len(palette) <= MAX_COLORS:
-        raise InputError(f"palette has {len(palette)} colours; it holds 1 to {MAX_COLORS}")
-    if palette.max() > pixel_format.max_value:
+    if not 1 <= len(colors) <= most:
+        raise InputError(f"{name} has {len(colors)} colours; it holds 1 to {most}")
+    if colors.max() > pixel_format.max_value:
         raise InputError(
-            f"palette has a sample of {palette.max()}; pixel format {pixel_format.label} "
+            f"{name} has a sample of {colors.max()}; pixel format {pixel_format.label} "
             f"goes up to {pixel_format.max_value}"
         )
-    return _read_only(palette, palette.dtype)
 
 
 def _checked_indices(indices: Any, n_colors: int) -> np.ndarray[Any, Any]:

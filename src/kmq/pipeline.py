@@ -106,8 +106,8 @@ def quantize_pixels(
 
 
 def fit_palette(colors: ColorHistogram, k: int, options: KMeansOptions) -> Array:
-    """Return at most `k` colours (k, channels) for a histogram."""
-    keys = histogram.keys_of(colors.colors, options.n_threads)
+    """Return at most `k` colours (k, channels) for a histogram; InputError if it has no order."""
+    keys = histogram.ordered_keys(colors, options.n_threads)
     problem = _Problem.of(colors, keys, None, options)
     return _solve(problem, k).palette
 

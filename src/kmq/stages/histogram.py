@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from kmq.errors import InputError
 from kmq.model import ColorHistogram, PixelFormat, index_dtype
 from kmq.threads import run_chunks
 
@@ -41,15 +42,28 @@ def map_colors(
     """Count the distinct colours of (height, width, channels) samples in O(pixels)."""
     rows = samples.reshape(-1, samples.shape[2]).view(np.uint8)
     n_bytes = rows.shape[1]
-    encode, decode = _spread_tables(samples.dtype, samples.shape[2])
+    encode, _ = _spread_tables(samples.dtype, samples.shape[2])
     count = _count_by_bitmap if 8 * n_bytes <= _BITMAP_KEY_BITS else _count_by_hash
     keys, counts, ids = count(rows, encode, n_threads)
-    packed = np.empty(len(keys), np.uint64)
-    _spread(keys.view(np.uint8).reshape(len(keys), -1), decode, packed, n_threads)
-    colors = packed.view(np.uint8).reshape(-1, 8)[:, :n_bytes]
-    colors = np.ascontiguousarray(colors).view(samples.dtype)
-    histogram = ColorHistogram(colors, counts, pixel_format)
+    histogram = ColorHistogram(colors_of(keys, pixel_format, n_threads), counts, pixel_format)
     return ColorMap(histogram, keys, ids.reshape(samples.shape[:2]))
+
+
+def merge(first: ColorHistogram, second: ColorHistogram, n_threads: int) -> ColorHistogram:
+    """Return the sum of two histograms of one pixel format.
+
+    O(m) copies, and a search for each colour of the smaller one.
+    """
+    large, small = sorted((first, second), key=lambda histogram: -len(histogram.colors))
+    keys, others = keys_of(large.colors, n_threads), keys_of(small.colors, n_threads)
+    places = np.searchsorted(keys, others)
+    new = keys[np.minimum(places, len(keys) - 1)] != others
+    counts = large.counts.copy()
+    counts[places[~new]] += small.counts[~new]
+    keys = np.insert(keys, places[new], others[new])
+    counts = np.insert(counts, places[new], small.counts[new])
+    colors = colors_of(keys, large.pixel_format, n_threads)
+    return ColorHistogram(colors, counts, large.pixel_format)
 
 
 def keys_of(colors: np.ndarray[Any, Any], n_threads: int) -> np.ndarray[Any, Any]:
@@ -58,6 +72,39 @@ def keys_of(colors: np.ndarray[Any, Any], n_threads: int) -> np.ndarray[Any, Any
     keys = np.empty(len(colors), encode.dtype)
     _spread(np.ascontiguousarray(colors).view(np.uint8), encode, keys, n_threads)
     return keys
+
+
+def ordered_keys(colors: ColorHistogram, n_threads: int) -> np.ndarray[Any, Any]:
+    """Return the Morton keys (m,) of a histogram that a caller may have made by hand.
+
+    Raises:
+        InputError: they do not ascend.
+    """
+    keys = keys_of(colors.colors, n_threads)
+    if (keys[1:] <= keys[:-1]).any():
+        raise InputError(
+            "the histogram's colours are not distinct and in Morton order; "
+            "ColorHistogram.from_picture brings them there"
+        )
+    return keys
+
+
+def colors_of(
+    keys: np.ndarray[Any, Any], pixel_format: PixelFormat, n_threads: int
+) -> np.ndarray[Any, Any]:
+    """Return the (m, channels) colours of Morton keys (m,) of the type that `keys_of` gives."""
+    dtype, channels = pixel_format.dtype, pixel_format.channels
+    _, decode = _spread_tables(dtype, channels)
+    packed = np.empty(len(keys), np.uint64)
+    _spread(keys.view(np.uint8).reshape(len(keys), -1), decode, packed, n_threads)
+    colors = packed.view(np.uint8).reshape(-1, 8)[:, : dtype.itemsize * channels]
+    return np.ascontiguousarray(colors).view(dtype)
+
+
+def key_type(pixel_format: PixelFormat) -> np.dtype[Any]:
+    """Type of the Morton keys of colours: uint32 up to 24 bits, uint64 above."""
+    n_bits = 8 * pixel_format.dtype.itemsize * pixel_format.channels
+    return np.dtype(np.uint32 if n_bits <= _BITMAP_KEY_BITS else np.uint64)
 
 
 def sum_by_color(

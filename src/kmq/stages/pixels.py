@@ -21,6 +21,7 @@ from typing import IO, TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
 
+from kmq import checks
 from kmq.atomic import replacing
 from kmq.errors import InputError, KmqError, MissingExtraError
 from kmq.model import MAX_SIDE, IndexedImage, Limits, Metadata, PixelFormat, Pixels
@@ -78,9 +79,11 @@ _CONVERSIONS = {
 _FRAMES_ARE_PARTS = {"MPO", "PSD"}
 
 _FRAMES_MESSAGE = (
-    "the file has {} frames; kmq takes one picture: open it with Pillow, "
-    "seek to a frame and pass that image"
+    "the file has {0} pages or frames; kmq takes one picture: say which, page 1 to {0}"
 )
+
+_MOST_PAGES = 65_536
+"""Largest number of a page: bounds the way through a file to it."""
 
 _EXTRA_MESSAGE = "16-bit {} files with more than one channel need {}: pip install kmq[deep]"
 
@@ -110,15 +113,18 @@ class _Tiff:
     PER_CENTIMETRE = 3
 
 
-def read_pixels(picture: Any, pixel_format: str | PixelFormat | None = None) -> Pixels:
+def read_pixels(
+    picture: Any, pixel_format: str | PixelFormat | None = None, page: int | None = None
+) -> Pixels:
     """Turn any picture kmq takes into samples.
 
     Args:
         picture: a NumPy array, (height, width) or (height, width, 1 to 4 channels), bool, uint8
             or uint16, in any byte and memory order; a Pillow image, whose current frame is meant;
-            or the path of a picture file with one frame.
+            or the path of a picture file.
         pixel_format: what the picture must be. Only (height, width, 4) uint8 arrays need it, to
             say "CMYK"; they are RGBA otherwise.
+        page: which of a file's pages or frames, counted from 1; None for a file that has one.
 
     Returns:
         Samples of the picture, upright (the EXIF orientation is applied and reset), all zero
@@ -131,10 +137,17 @@ def read_pixels(picture: Any, pixel_format: str | PixelFormat | None = None) -> 
         OSError: the file cannot be opened.
     """
     wanted = _checked_format(pixel_format)
+    if page is not None:
+        page = checks.whole_number(page, "page", 1, _MOST_PAGES)
+        if not isinstance(picture, (str, os.PathLike)):
+            raise InputError(
+                f"page is {page}, and picture is {type(picture).__name__}; "
+                "pages are those of a file, given as a path"
+            )
     if isinstance(picture, np.ndarray):
         pixels = _from_array(picture, wanted)
     elif isinstance(picture, (str, os.PathLike)):
-        pixels = _from_file(picture)
+        pixels = _from_file(picture, page)
     elif _is_pillow(picture):
         pixels = _from_pillow(picture)
     else:
@@ -580,13 +593,13 @@ def _metadata_info(metadata: Metadata) -> dict[str, Any]:
 # Reading files
 
 
-def _from_file(path: str | os.PathLike[str]) -> Pixels:
+def _from_file(path: str | os.PathLike[str], page: int | None) -> Pixels:
     from PIL import UnidentifiedImageError
 
     name = os.fspath(path)
     with open(path, "rb") as file:
         try:
-            return _decoded(file)
+            return _decoded(file, page)
         except InputError as error:
             raise InputError(f"{name}: {error}") from error
         except (KmqError, MemoryError):
@@ -597,17 +610,21 @@ def _from_file(path: str | os.PathLike[str]) -> Pixels:
             raise InputError(f"{name} cannot be read as a picture: {error}") from error
 
 
-def _decoded(file: IO[bytes]) -> Pixels:
+def _decoded(file: IO[bytes], page: int | None) -> Pixels:
     from PIL import Image
 
-    directory = _tiff_directory(file)
+    directory = _tiff_directory(file, page or 1)
     if directory is not None and _is_deep_tiff(directory):
-        return _from_deep_tiff(file, directory)
+        return _from_deep_tiff(file, directory, page)
     deep_png = _is_deep_png(file)
     with Image.open(file) as picture:
-        n_frames = getattr(picture, "n_frames", 1)
-        if n_frames > 1 and picture.format not in _FRAMES_ARE_PARTS:
-            raise InputError(_FRAMES_MESSAGE.format(n_frames))
+        n_pages = getattr(picture, "n_frames", 1)
+        parts = picture.format in _FRAMES_ARE_PARTS
+        number = _page_index(page, n_pages if page or not parts else 1)
+        if deep_png and n_pages > 1:
+            raise InputError("it is an animated PNG of 16 bits; kmq reads those of 8")
+        if n_pages > 1:
+            picture.seek(number)
         if deep_png:
             return _from_deep_png(file, picture)
         if picture.format == "PPM" and picture.mode == "RGB":
@@ -615,6 +632,15 @@ def _decoded(file: IO[bytes]) -> Pixels:
             if samples is not None:
                 return _finished(samples, PixelFormat.RGB48, Metadata())
         return _from_pillow(picture)
+
+
+def _page_index(page: int | None, n_pages: int) -> int:
+    """Return which of so many pages is meant, from 0."""
+    if page is None and n_pages > 1:
+        raise InputError(_FRAMES_MESSAGE.format(n_pages))
+    if page is not None and page > n_pages:
+        raise InputError(f"page is {page}; the file has {n_pages}, counted from 1")
+    return (page or 1) - 1
 
 
 def _is_deep_png(file: IO[bytes]) -> bool:
@@ -654,8 +680,8 @@ def _deep_ppm_samples(file: IO[bytes], picture: ImageFile) -> Array | None:
     return np.asarray(scaled, np.uint16).reshape(height, width, 3)
 
 
-def _tiff_directory(file: IO[bytes]) -> ImageFileDirectory_v2 | None:
-    """Tags of the first picture of a TIFF file, or None for another file."""
+def _tiff_directory(file: IO[bytes], page: int) -> ImageFileDirectory_v2 | None:
+    """Tags of a page of a TIFF file, or None for another file or where there is none."""
     file.seek(0)
     head = file.read(4)
     file.seek(0)
@@ -664,10 +690,15 @@ def _tiff_directory(file: IO[bytes]) -> ImageFileDirectory_v2 | None:
     from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
     directory = ImageFileDirectory_v2(file.read(16 if 43 in head else 8))
-    file.seek(directory.next)
-    directory.load(file)
+    visited = {0}
+    for _ in range(page):
+        if directory.next in visited:  # 0 after the last
+            break
+        visited.add(directory.next)
+        file.seek(directory.next)
+        directory.load(file)
     file.seek(0)
-    return directory
+    return directory if len(visited) > page else None
 
 
 def _is_deep_tiff(directory: ImageFileDirectory_v2) -> bool:
@@ -675,15 +706,15 @@ def _is_deep_tiff(directory: ImageFileDirectory_v2) -> bool:
     return bool(max(bits) == 16 and directory.get(_Tiff.SAMPLES_PER_PIXEL, 1) > 1)
 
 
-def _from_deep_tiff(file: IO[bytes], directory: ImageFileDirectory_v2) -> Pixels:
+def _from_deep_tiff(
+    file: IO[bytes], directory: ImageFileDirectory_v2, number: int | None
+) -> Pixels:
     try:
         import tifffile
     except ImportError as error:
         raise MissingExtraError(_EXTRA_MESSAGE.format("TIFF", "tifffile")) from error
     with tifffile.TiffFile(file) as tiff:
-        if len(tiff.pages) > 1:
-            raise InputError(_FRAMES_MESSAGE.format(len(tiff.pages)))
-        page = tiff.pages.first
+        page: Any = tiff.pages[_page_index(number, len(tiff.pages))]
         _check_deep_page(page)
         samples = page.asarray()
         if page.planarconfig == _Tiff.PLANAR:

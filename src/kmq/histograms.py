@@ -1,0 +1,112 @@
+"""What `kmq.ColorHistogram` does: counting pictures, adding up, files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sized
+from typing import Any
+
+import numpy as np
+
+from kmq.api import read_picture
+from kmq.atomic import replacing
+from kmq.errors import FormatError, InputError
+from kmq.model import MAX_HISTOGRAM_COLORS, ColorHistogram, PixelFormat, Progress
+from kmq.stages import formats, histogram, histogram_file
+from kmq.threads import resolve_threads
+
+Format = str | PixelFormat | None
+
+
+def of_picture(
+    picture: Any, pixel_format: Format, page: int | None, n_threads: int | None
+) -> ColorHistogram:
+    """Count the colours of a picture."""
+    threads = resolve_threads(n_threads)
+    pixels = read_picture(picture, pixel_format, page, threads)
+    return histogram.map_colors(pixels.samples, pixels.pixel_format, threads).histogram
+
+
+def of_pictures(
+    pictures: Iterable[Any],
+    pixel_format: Format,
+    page: int | None,
+    n_threads: int | None,
+    progress: Progress | None,
+) -> ColorHistogram:
+    """Count the colours of pictures, one at a time.
+
+    Sums of about equal size are added, so that a colour is copied once for each doubling and not
+    once for each picture. Those that wait, largest first, are less than twice the largest.
+    """
+    threads = resolve_threads(n_threads)
+    if isinstance(pictures, str | os.PathLike):
+        raise TypeError("pictures is one path; from_pictures takes several, from_picture one")
+    total = len(pictures) if isinstance(pictures, Sized) else None
+    waiting: list[ColorHistogram] = []
+    for number, picture in enumerate(pictures, 1):
+        if isinstance(picture, ColorHistogram):
+            histogram.ordered_keys(picture, threads)
+            waiting.append(picture)
+        else:
+            waiting.append(of_picture(picture, pixel_format, page, threads))
+        while len(waiting) > 1 and waiting[-2].n_colors < 2 * waiting[-1].n_colors:
+            waiting.append(_merged(waiting.pop(), waiting.pop(), threads))
+        if progress is not None and total:
+            progress("histogram", number / total)
+    if not waiting:
+        raise InputError("there are no pictures; a histogram needs at least one")
+    while len(waiting) > 1:
+        waiting.append(_merged(waiting.pop(), waiting.pop(), threads))
+    return waiting[0]
+
+
+def added(first: ColorHistogram, second: ColorHistogram) -> ColorHistogram:
+    """Add two histograms of one pixel format."""
+    if first.pixel_format is not second.pixel_format:
+        raise InputError(
+            f"histograms of {first.pixel_format.label} and {second.pixel_format.label} do not "
+            "add up; bring them to one pixel format with to_format"
+        )
+    threads = resolve_threads(None)
+    for either in (first, second):
+        histogram.ordered_keys(either, threads)
+    return _merged(first, second, threads)
+
+
+def converted(colors: ColorHistogram, pixel_format: str | PixelFormat) -> ColorHistogram:
+    """Return the histogram in another pixel format."""
+    if isinstance(pixel_format, str):
+        pixel_format = PixelFormat.from_label(pixel_format)
+    entries = formats.converted(colors.colors, colors.pixel_format, pixel_format)
+    return ColorHistogram(entries, colors.counts, pixel_format)
+
+
+def save(colors: ColorHistogram, path: str | os.PathLike[str]) -> None:
+    """Write the file."""
+    keys = histogram.ordered_keys(colors, resolve_threads(None))
+    packed = histogram_file.pack(keys, colors.counts, colors.pixel_format)
+    with replacing(path) as file:
+        file.write(packed)
+
+
+def load(path: str | os.PathLike[str]) -> ColorHistogram:
+    """Read the file."""
+    with open(path, "rb") as file:
+        keys, counts, pixel_format = histogram_file.unpack(file)
+    keys = keys.astype(histogram.key_type(pixel_format))
+    colors = histogram.colors_of(keys, pixel_format, resolve_threads(None))
+    if pixel_format.has_alpha and np.any(colors[colors[:, -1] == 0]):
+        raise FormatError("the histogram is damaged: a fully transparent colour is not all 0")
+    return ColorHistogram(colors, counts, pixel_format)
+
+
+def _merged(first: ColorHistogram, second: ColorHistogram, n_threads: int) -> ColorHistogram:
+    common = formats.common_format(first.pixel_format, second.pixel_format)
+    merged = histogram.merge(converted(first, common), converted(second, common), n_threads)
+    if merged.n_colors > MAX_HISTOGRAM_COLORS:
+        raise InputError(
+            f"the pictures have {merged.n_colors} distinct colours; a histogram holds up to "
+            f"{MAX_HISTOGRAM_COLORS}: convert them to 8 bits a sample first"
+        )
+    return merged

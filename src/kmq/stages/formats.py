@@ -1,0 +1,84 @@
+"""Colours of one pixel format as those of another, where nothing is lost by it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from kmq.errors import InputError
+from kmq.model import PixelFormat
+
+Array = np.ndarray[Any, Any]
+
+
+def _kind(pixel_format: PixelFormat) -> tuple[int, bool, int]:
+    """Return channels but for alpha, whether there is alpha, and bits a sample."""
+    has_alpha = pixel_format.has_alpha
+    return pixel_format.channels - has_alpha, has_alpha, pixel_format.depth
+
+
+_OF_KIND = {_kind(pixel_format): pixel_format for pixel_format in PixelFormat}
+
+
+def common_format(first: PixelFormat, second: PixelFormat) -> PixelFormat:
+    """Return the least pixel format that holds all colours of both.
+
+    Raises:
+        InputError: one of them is CMYK, which only CMYK holds.
+    """
+    if first is second:
+        return first
+    if PixelFormat.CMYK32 in (first, second):
+        other = second if first is PixelFormat.CMYK32 else first
+        raise InputError(
+            f"CMYK and {other.label} have no pixel format in common: convert one of them first"
+        )
+    solid, has_alpha, depth = (max(pair) for pair in zip(_kind(first), _kind(second), strict=True))
+    if (solid, has_alpha, depth) != (1, False, 1):
+        depth = max(depth, 8)
+    return _OF_KIND[int(solid), bool(has_alpha), int(depth)]
+
+
+def converted(colors: Array, source: PixelFormat, target: PixelFormat) -> Array:
+    """Return (n, channels) colours of `source` as those of `target`.
+
+    Grey becomes RGB of three equal samples, no alpha becomes opaque, depths are scaled so that
+    white stays white; and back where it was so. Morton order is kept.
+
+    Raises:
+        InputError: `target` has not all of the colours; the message names the first it has not.
+    """
+    if source is target:
+        return colors
+    if PixelFormat.CMYK32 in (source, target):
+        raise InputError(f"{source.label} colours are none of pixel format {target.label}")
+    solid, alpha = colors, np.full((len(colors), 1), source.max_value, colors.dtype)
+    if source.has_alpha:
+        solid, alpha = colors[:, :-1], colors[:, -1:]
+        if not target.has_alpha:
+            _refuse(alpha[:, 0] != source.max_value, colors, target, "it is not opaque")
+    n_solid = target.channels - target.has_alpha
+    if solid.shape[1] == 1:
+        solid = np.repeat(solid, n_solid, axis=1)
+    elif n_solid == 1:
+        _refuse((solid != solid[:, :1]).any(axis=1), colors, target, "it is not grey")
+        solid = solid[:, :1]
+    chosen = np.hstack([solid, alpha]) if target.has_alpha else solid
+    if target.depth >= source.depth:
+        scaled = chosen.astype(target.dtype) * target.dtype.type(
+            target.max_value // source.max_value
+        )
+    else:
+        step = source.max_value // target.max_value
+        between = (chosen % step != 0).any(axis=1)
+        _refuse(between, colors, target, f"{target.depth} bits a sample do not hold it")
+        scaled = (chosen // step).astype(target.dtype)
+    return np.ascontiguousarray(scaled)
+
+
+def _refuse(wrong: Array, colors: Array, target: PixelFormat, why: str) -> None:
+    """Raise InputError for the first colour that is wrong, if there is one."""
+    if wrong.any():
+        color = tuple(colors[np.argmax(wrong)].tolist())
+        raise InputError(f"colour {color} is none of pixel format {target.label}: {why}")
