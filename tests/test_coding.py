@@ -211,7 +211,7 @@ def test_strips_never_exceed_their_number():
 @pytest.mark.parametrize(
     ("effort", "n_pixels", "n_colors", "names", "n_strips"),
     [
-        ("fast", 768 * 512, 64, ["rank", "deflate"], 1),
+        ("fast", 768 * 512, 64, ["rank", "deflate"], 2),
         ("fast", 768 * 512, 300, ["deflate"], 2),
         ("balanced", 200 * 300, 64, ["mix", "rank", "deflate"], 1),
         ("balanced", 768 * 512, 64, ["mix", "deflate"], 2),

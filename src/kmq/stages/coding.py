@@ -217,8 +217,11 @@ STRIP_METHODS = (
 )
 """What a strip can be coded by."""
 
-_MIX_PIXELS, _SMALL_STRIP = 1 << 21, 1 << 18
-"""Pixels up to which "balanced" has "mix", and of a strip then: 0.4 megapixels are two strips."""
+_MIX_PIXELS = 1 << 21
+"""Pixels up to which "balanced" has "mix"."""
+
+_SMALL_STRIP = 1 << 18
+"""Pixels of a strip up to so many: 0.4 megapixels are two strips, for two cores, at 1 % of size."""
 
 _FEW_PIXELS = 1 << 16
 """Pixels up to which "rank" may be smaller than "mix", which has to learn: by up to 9 %."""
@@ -254,7 +257,8 @@ def plan_strips(name: str | None, effort: str, n_pixels: int, n_colors: int) -> 
     """Choose methods and strips by the name of a method, or by effort if it is None.
 
     "mix" is the smallest and "rank" ten times as fast, so "balanced" has "mix" for pictures up to
-    two megapixels, in strips small enough for two cores; "best" always, in the largest strips.
+    two megapixels, and "best" always. Such pictures are cut into strips for two cores, unless they
+    are to be as small as can be.
 
     Raises:
         InputError: there is no method of that name.
@@ -264,10 +268,11 @@ def plan_strips(name: str | None, effort: str, n_pixels: int, n_colors: int) -> 
         return StripPlan((method,), method.strip_pixels)
     deflate, rank, mix = (strip_method(name) for name in ("deflate", "rank", "mix"))
     quick = (rank, deflate) if n_colors <= rank.most_colors else (deflate,)
+    methods = (mix, *quick) if n_pixels <= _FEW_PIXELS else (mix, deflate)
     if effort == "fast" or (effort == "balanced" and n_pixels > _MIX_PIXELS):
-        return StripPlan(quick, quick[0].strip_pixels)
-    small = (mix, *quick) if n_pixels <= _FEW_PIXELS else (mix, deflate)
-    return StripPlan(small, mix.strip_pixels if effort == "best" else _SMALL_STRIP)
+        methods = quick
+    small = effort != "best" and n_pixels <= _MIX_PIXELS
+    return StripPlan(methods, _SMALL_STRIP if small else methods[0].strip_pixels)
 
 
 def even_strip_height(height: int, width: int, strip_pixels: int) -> int:
