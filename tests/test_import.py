@@ -168,6 +168,7 @@ EXCEPTIONS = {
     # Methods of the image or histogram a user holds, which run what is above when called.
     ("kmq.model", "kmq.stages.pixels", False),
     ("kmq.model", "kmq.histograms", False),
+    ("kmq.model", "kmq.stages.display", False),
     # The table of methods names the methods that are large enough for modules of their own.
     ("kmq.stages.coding", "kmq.stages.rank", True),
     ("kmq.stages.coding", "kmq.stages.mix", True),

@@ -214,6 +214,18 @@ class IndexedImage:
             f"{self.n_colors} colours{f', {n_lost} rows lost' if n_lost else ''}>"
         )
 
+    def _repr_html_(self) -> str:
+        """Return what notebooks show: the picture, made small if it is large, and its palette."""
+        from kmq.stages.display import notebook_html
+
+        return notebook_html(self)
+
+    def _repr_png_(self) -> bytes:
+        """Return what notebooks show where they show no HTML: the picture as a PNG file."""
+        from kmq.stages.display import notebook_png
+
+        return notebook_png(self)
+
     def to_array(self) -> np.ndarray[Any, Any]:
         """Return the picture with each index replaced by its colour.
 
