@@ -4,19 +4,13 @@ from __future__ import annotations
 
 import argparse
 import math
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from kmq.atomic import replacing
 from kmq.cli import paths
 from kmq.cli.console import DONE, Commands, add_command, complain, decibels
+from kmq.cli.pictures import Picture, load
 from kmq.errors import InputError
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from kmq.model import PixelFormat
 
 _EXAMPLES = """\
   kmq compare photo.png photo.kmq
@@ -25,21 +19,6 @@ _EXAMPLES = """\
 """
 
 _GAP = 16  # pixels between two pictures side by side
-
-
-@dataclass(frozen=True, eq=False)
-class _Picture:
-    """A picture and the file it came from; `samples` are (height, width, channels)."""
-
-    path: Path
-    samples: np.ndarray[Any, Any]
-    pixel_format: PixelFormat
-    file_size: int
-
-    @property
-    def bits_per_pixel(self) -> float:
-        height, width = map(int, self.samples.shape[:2])
-        return 8 * self.file_size / (height * width)
 
 
 def add(commands: Commands) -> None:
@@ -63,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
     if out is not None:
         for name in (arguments.original, arguments.other):
             paths.claim(out, force=arguments.force, source=Path(name))
-    original, other = _load(Path(arguments.original)), _load(Path(arguments.other))
+    original, other = load(Path(arguments.original)), load(Path(arguments.other))
     _check_comparable(original, other)
     print("\n".join(_figures(original, other)))
     if out is not None:
@@ -72,24 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     return DONE
 
 
-def _load(path: Path) -> _Picture:
-    from kmq.stages.container import SIGNATURE
-
-    with path.open("rb") as file:
-        is_kmq = file.read(len(SIGNATURE)) == SIGNATURE
-    size = path.stat().st_size
-    if is_kmq or path.suffix.lower() == ".kmq":
-        from kmq.files import read
-
-        image = read(path)
-        return _Picture(path, image.palette[image.indices], image.pixel_format, size)
-    from kmq.stages.pixels import read_pixels
-
-    pixels = read_pixels(path)
-    return _Picture(path, pixels.samples, pixels.pixel_format, size)
-
-
-def _check_comparable(original: _Picture, other: _Picture) -> None:
+def _check_comparable(original: Picture, other: Picture) -> None:
     ours, theirs = original.samples.shape[:2], other.samples.shape[:2]
     if ours != theirs:
         raise InputError(
@@ -103,7 +65,7 @@ def _check_comparable(original: _Picture, other: _Picture) -> None:
         )
 
 
-def _figures(original: _Picture, other: _Picture) -> list[str]:
+def _figures(original: Picture, other: Picture) -> list[str]:
     from kmq.stages import metrics
 
     pixel_format = original.pixel_format
@@ -112,10 +74,9 @@ def _figures(original: _Picture, other: _Picture) -> list[str]:
     ssim = metrics.ssim(
         original.samples, other.samples, pixel_format.max_value, has_alpha=has_alpha
     )
-    height, width = original.samples.shape[:2]
     summed = "" if pixel_format.channels == 1 else f", summed over {pixel_format.channels} channels"
     return [
-        f"both      {width} × {height} pixels, {pixel_format.label}",
+        f"both      {original.width} × {original.height} pixels, {pixel_format.label}",
         f"original  {_size(original)}  {original.path}",
         f"other     {_size(other)}  {other.path} "
         f"({other.file_size / original.file_size:.1%} of the original)",
@@ -125,15 +86,17 @@ def _figures(original: _Picture, other: _Picture) -> list[str]:
     ]
 
 
-def _size(picture: _Picture) -> str:
+def _size(picture: Picture) -> str:
     return f"{picture.file_size:>12,} bytes, {picture.bits_per_pixel:6.3f} bits per pixel"
 
 
-def _save_side_by_side(original: _Picture, other: _Picture, out: Path) -> None:
+def _save_side_by_side(original: Picture, other: Picture, out: Path) -> None:
     """Write both in 8 bits a sample, for the eye."""
     from PIL import Image
 
-    halves = [_for_screen(original), _for_screen(other)]
+    from kmq.stages.display import to_screen
+
+    halves = [to_screen(picture.samples, picture.pixel_format) for picture in (original, other)]
     width, height = halves[0].size
     sheet = Image.new(halves[0].mode, (2 * width + _GAP, height), "white")
     if sheet.has_transparency_data:
@@ -146,19 +109,3 @@ def _save_side_by_side(original: _Picture, other: _Picture, out: Path) -> None:
         raise InputError(f"{out} has no suffix of a picture file that Pillow writes")
     with replacing(out) as stream:
         sheet.save(stream, file_type)
-
-
-def _for_screen(picture: _Picture) -> Any:
-    """Return a Pillow image of mode L, LA, RGB or RGBA."""
-    import numpy as np
-    from PIL import Image
-
-    samples = picture.samples
-    if picture.pixel_format.depth == 1:
-        samples = samples * np.uint8(255)
-    elif picture.pixel_format.depth == 16:
-        samples = (samples >> 8).astype(np.uint8)
-    if picture.pixel_format.label == "CMYK":
-        size = samples.shape[1::-1]
-        return Image.frombytes("CMYK", size, samples.tobytes()).convert("RGB")
-    return Image.fromarray(samples[:, :, 0] if samples.shape[2] == 1 else samples)

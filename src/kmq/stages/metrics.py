@@ -39,13 +39,24 @@ def mse(
     for top in range(0, height, rows):
         block, other_block = original[top : top + rows], other[top : top + rows]
         if has_alpha:
-            apart = as_seen(block) - as_seen(other_block)
-            total += float(np.square(apart).sum()) / 2
+            total += float(squared_errors(block, other_block, has_alpha=True).sum())
         else:
             difference = block.astype(np.int64)
             difference -= other_block
             exact += int(np.vdot(difference, difference))
     return (total + exact) / (height * width)
+
+
+def squared_errors(
+    original: np.ndarray[Any, Any], other: np.ndarray[Any, Any], *, has_alpha: bool = False
+) -> np.ndarray[Any, Any]:
+    """Return what `mse` is the mean of: (height, width) float64; of pictures with channels."""
+    if has_alpha:
+        apart, seen = as_seen(original) - as_seen(other), 2
+    else:
+        apart, seen = original.astype(np.float64) - other, 1
+    errors: np.ndarray[Any, Any] = np.square(apart).sum(axis=-1) / seen
+    return errors
 
 
 def as_seen(samples: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

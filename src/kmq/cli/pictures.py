@@ -1,0 +1,67 @@
+"""Pictures that commands look at, with the files they came from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from kmq.model import IndexedImage, Metadata, PixelFormat
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A picture and the file it came from.
+
+    Attributes:
+        path: the file.
+        file_size: its bytes.
+        samples: (height, width, channels).
+        pixel_format: what one pixel is.
+        metadata: colour profile and the like.
+        image: what the file holds if it is a .kmq file, else None.
+    """
+
+    path: Path
+    file_size: int
+    samples: np.ndarray[Any, Any]
+    pixel_format: PixelFormat
+    metadata: Metadata
+    image: IndexedImage | None = None
+
+    @property
+    def height(self) -> int:
+        """Rows."""
+        return int(self.samples.shape[0])
+
+    @property
+    def width(self) -> int:
+        """Columns."""
+        return int(self.samples.shape[1])
+
+    @property
+    def bits_per_pixel(self) -> float:
+        """Bits of the whole file per pixel."""
+        return 8 * self.file_size / (self.height * self.width)
+
+
+def load(path: Path) -> Picture:
+    """Read a picture or a .kmq file; raise what `kmq.read` and `kmq.quantize` raise."""
+    from kmq.stages.container import SIGNATURE
+
+    with path.open("rb") as file:
+        is_kmq = file.read(len(SIGNATURE)) == SIGNATURE
+    size = path.stat().st_size
+    if is_kmq or path.suffix.lower() == ".kmq":
+        from kmq.files import read
+
+        image = read(path)
+        samples = image.palette[image.indices]
+        return Picture(path, size, samples, image.pixel_format, image.metadata, image)
+    from kmq.stages.pixels import read_pixels
+
+    pixels = read_pixels(path)
+    return Picture(path, size, pixels.samples, pixels.pixel_format, pixels.metadata)
