@@ -62,32 +62,28 @@ def run(arguments: argparse.Namespace) -> int:
     _write(picture_path, original, "the picture, 24-bit colour and alpha")
     n_colors = len(np.unique(picture.reshape(-1, 4), axis=0))
     facts = [f"{n_colors:,} colours", f"{len(original):,} bytes as PNG"]
-    figures = [page.Figure("The original", original, facts, [])]
+    figures = [page.Figure("The original", original, picture.shape[1], facts)]
     with announcing():
         for k, path in kmq_paths.items():
             figures.append(_encode(picture, k, path))
-    shown = page.render("One picture in few colours", _INTRODUCTION, figures)
-    _write(page_path, shown.encode(), "open it in a browser")
+    title = "kmq: one picture in few colours"
+    shown = page.document(title, _INTRODUCTION, [page.render(figure) for figure in figures])
+    _write(page_path, shown, "open it in a browser")
     return DONE
 
 
 def _encode(picture: np.ndarray[Any, Any], k: int, path: Path) -> page.Figure:
     """Write the picture in `k` colours, and return what the page shows of it."""
     from kmq.api import quantize
-    from kmq.cli.info import displayed
+    from kmq.cli.peers import similarity
     from kmq.files import encode
-    from kmq.stages import metrics
+    from kmq.stages.display import css_colors
 
     image = quantize(picture, k)
     encoded = encode(image)
     bits = 8 * len(encoded) / image.indices.size
-    psnr = decibels(image.report.psnr if image.report is not None else float("inf"))
-    ssim = metrics.ssim(
-        picture,
-        image.to_array(),
-        image.pixel_format.max_value,
-        has_alpha=image.pixel_format.has_alpha,
-    )
+    reached, ssim = similarity(picture, image.to_array(), image.pixel_format)
+    psnr = decibels(reached)
     _write(path, encoded, f"{colors(image.n_colors)}, {bits:.3f} bits per pixel, {psnr}")
     png = _png_of_image(image)
     facts = [
@@ -95,8 +91,8 @@ def _encode(picture: np.ndarray[Any, Any], k: int, path: Path) -> page.Figure:
         f"{bits:.3f} bits per pixel",
         f"PSNR {psnr}, SSIM {ssim:.4f}",
     ]
-    swatches = [displayed(entry, image.pixel_format) for entry in image.palette.tolist()]
-    return page.Figure(colors(image.n_colors), png, facts, swatches)
+    swatches = css_colors(image.palette, image.pixel_format)
+    return page.Figure(colors(image.n_colors), png, image.width, facts, swatches)
 
 
 def _png_of_samples(samples: np.ndarray[Any, Any]) -> bytes:
