@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Sequence
 
 from kmq import __version__
-from kmq.cli import compare, curve, decode, demo, encode, info, warmup
+from kmq.cli import compare, curve, decode, demo, encode, info, report, warmup
 from kmq.cli.console import (
     CUT_OFF,
     FAILED,
@@ -33,6 +33,7 @@ examples:
   kmq decode photo.kmq -o again.png   and back
   kmq compare photo.png photo.kmq     what it cost
   kmq curve photo.png                 what other numbers of colours would cost
+  kmq report photo.png                a page to look at all of that
 
 `kmq COMMAND --help` says more. Exit code: 0 all went well, 1 some of the work failed, 2 the
 command line cannot be meant.
@@ -82,6 +83,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"kmq {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for module in (encode, decode, info, compare, curve, demo, warmup):
+    for module in (encode, decode, info, compare, curve, report, demo, warmup):
         module.add(commands)
     return parser

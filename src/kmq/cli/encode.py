@@ -137,20 +137,9 @@ def _encode(arguments: argparse.Namespace, source: Path, target: Path, progress:
     started = time.perf_counter()
     paths.claim(target, force=arguments.force, source=source)
     image = quantize(
-        source,
-        arguments.k,
-        psnr=arguments.psnr,
-        max_colors=arguments.max_colors,
-        progress=progress,
-        **quantize_options(arguments),
+        source, progress=progress, **target_options(arguments), **quantize_options(arguments)
     )
-    write(
-        target,
-        image,
-        effort=arguments.effort,
-        method=arguments.method,
-        n_threads=arguments.threads,
-    )
+    write(target, image, **encode_options(arguments))
     seconds = time.perf_counter() - started
     before, after = source.stat().st_size, target.stat().st_size
     return (
@@ -160,11 +149,30 @@ def _encode(arguments: argparse.Namespace, source: Path, target: Path, progress:
     )
 
 
+def target_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return what the options say to `kmq.quantize` of the number of colours, if anything."""
+    target = {
+        "k": arguments.k,
+        "psnr": arguments.psnr,
+        "max_colors": arguments.max_colors,
+    }
+    return {name: value for name, value in target.items() if value is not None}
+
+
 def quantize_options(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return what the options say to `kmq.quantize`, but for the number of colours."""
+    """Return what the options say to `kmq.quantize` besides."""
     return {
         "effort": arguments.effort,
         "seed": arguments.seed,
+        "n_threads": arguments.threads,
+    }
+
+
+def encode_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return what the options say to `kmq.encode` and `kmq.write` of an image."""
+    return {
+        "effort": arguments.effort,
+        "method": arguments.method,
         "n_threads": arguments.threads,
     }
 

@@ -1,0 +1,70 @@
+"""``kmq report``: a page on which a picture and its few colours can be looked at from all sides."""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+from pathlib import Path
+
+from kmq.atomic import replacing
+from kmq.cli import encode, paths
+from kmq.cli.console import Commands, Progress, add_command, colors, decibels, each
+from kmq.cli.warmup import announcing
+
+_EXAMPLES = """\
+  kmq report photo.png                      64 colours, into photo.html
+  kmq report photo.png -k 16 -o report.html
+  kmq report photo.png --psnr 35            the fewest colours that reach 35 dB
+  kmq report photo.kmq                      what a .kmq file holds
+"""
+
+
+def add(commands: Commands) -> None:
+    """Add the sub-command."""
+    parser = add_command(
+        commands,
+        "report",
+        run,
+        summary="make a page that shows a picture in few colours, its error, palette and sizes",
+        examples=_EXAMPLES,
+    )
+    parser.add_argument("pictures", metavar="PICTURE", nargs="+", help="file, folder or pattern")
+    parser.add_argument(
+        "-o",
+        dest="output",
+        metavar="REPORT.html",
+        help="file, or folder for several pictures (default: beside the picture, suffix .html)",
+    )
+    encode.add_encoding_options(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write a page for each picture and print a line about it."""
+    encode.check_encoding_options(arguments)
+    sources = paths.expand(arguments.pictures, paths.PICTURE_SUFFIXES | {".kmq"})
+    jobs = paths.plan(
+        sources, arguments.output, ".html", into_folder=paths.names_several(arguments.pictures)
+    )
+    with announcing():
+        return each(jobs, partial(_report, arguments))
+
+
+def _report(arguments: argparse.Namespace, source: Path, target: Path, progress: Progress) -> str:
+    from kmq.cli.report_page import render
+    from kmq.cli.study import study
+
+    paths.claim(target, force=arguments.force, source=source)
+    found = study(
+        source,
+        encode.target_options(arguments),
+        encode.quantize_options(arguments),
+        encode.encode_options(arguments),
+        progress,
+    )
+    page = render(found)
+    with replacing(target) as stream:
+        stream.write(page)
+    return (
+        f"{target}: {len(page):,} bytes; {colors(found.image.n_colors)}, "
+        f"{found.size:,} bytes as .kmq, {decibels(found.psnr)}"
+    )

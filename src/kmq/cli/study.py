@@ -1,0 +1,357 @@
+"""What ``kmq report`` finds out about a picture and its few colours."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kmq.cli import peers
+from kmq.cli.console import Progress
+from kmq.cli.pictures import Picture, load
+from kmq.model import IndexedImage, Metadata, PixelFormat
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array = np.ndarray[Any, Any]
+
+_SHOWN_PIXELS = 1 << 20
+"""Pixels of a picture that the page holds; a larger one is shrunk."""
+
+_MEASURED_PIXELS = 1 << 19
+"""Pixels that are encoded over and over; of a larger picture they are its middle."""
+
+_PALETTE_SIZES = (2, 4, 8, 16, 32, 64, 128, 256)
+
+_DETAIL = (128, 192)
+"""Rows and columns of the part that is shown magnified."""
+
+_DETAIL_FROM = 4 * _DETAIL[0] * _DETAIL[1]
+"""Pixels of a picture from which a part shows more than the whole does."""
+
+HEAT = ("#000004", "#320a5e", "#781c6d", "#bc3754", "#ed6925", "#fbb61a", "#fcffa4")
+"""Colours of errors from none to the greatest: matplotlib's "inferno" at even distances."""
+
+_HEAT_STEPS = 64  # colours of an error map: fewer show as bands, more make larger files
+
+_ERROR_SAMPLES = 1 << 18  # whose errors are computed at a time
+
+_SEARCHED, _TRIED = 0.1, 0.6  # share of the work that is done with the result and the trials
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A way that was tried: what was varied, bytes of the file, and PSNR in decibels."""
+
+    place: str
+    size: int
+    psnr: float
+    is_chosen: bool
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A part of the original and the same of the result, as PNG files, and where it lies."""
+
+    original: bytes
+    result: bytes
+    left: int
+    top: int
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class ErrorMap:
+    """Where a picture is off: root mean squared error of the channels of each pixel, in samples.
+
+    Attributes:
+        png: the map.
+        top: error of its brightest colour; what is above it looks the same.
+        greatest: the greatest error of a pixel.
+        share: share of the pixels that are off at all.
+    """
+
+    png: bytes
+    top: float
+    greatest: float
+    share: float
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """All that the page shows.
+
+    Attributes:
+        picture: the original.
+        image: the result.
+        effort: with which it was searched for and coded.
+        size: bytes of the .kmq file.
+        psnr: of the result, in decibels.
+        ssim: of the result.
+        counts: (k,) pixels of each palette entry.
+        divisor: by which the pictures are shrunk for the page.
+        whole: both pictures.
+        detail: the worst part of a larger picture, or None.
+        error_map: None for an exact result.
+        measured: the image that trials and files are of: the result, or the middle of a large one.
+        by_palette_size: trials with fewer and more colours, and the result.
+        files: the result in other formats, as a .kmq file first.
+    """
+
+    picture: Picture
+    image: IndexedImage
+    effort: str
+    size: int
+    psnr: float
+    ssim: float
+    counts: Array
+    divisor: int
+    whole: Pair
+    detail: Pair | None
+    error_map: ErrorMap | None
+    measured: IndexedImage
+    by_palette_size: tuple[Trial, ...]
+    files: tuple[peers.File, ...]
+
+
+def study(
+    source: Path,
+    target: dict[str, Any],
+    options: dict[str, Any],
+    encoding: dict[str, Any],
+    progress: Progress,
+) -> Study:
+    """Look at a picture in few colours from all sides.
+
+    Args:
+        source: a picture or a .kmq file.
+        target: how many colours, in the arguments of `kmq.quantize`; none means 64, or for a .kmq
+            file those that it has.
+        options: other arguments of `kmq.quantize`.
+        encoding: arguments of `kmq.encode`.
+        progress: hears what is done.
+
+    Raises:
+        Exception: what `kmq.quantize` raises.
+    """
+    from kmq.api import quantize
+    from kmq.files import encode
+    from kmq.stages.display import divisor
+
+    progress("palette", 0.0)
+    picture = load(source)
+    if picture.image is not None and not target:
+        image, size = picture.image, picture.file_size
+    else:
+        image = quantize(source, **target, **options)
+        size = len(encode(image, **encoding))
+    psnr, ssim = peers.similarity(picture.samples, image.palette[image.indices], image.pixel_format)
+    by = divisor(image.height, image.width, _SHOWN_PIXELS)
+    error_map, detail = None, None
+    if math.isfinite(psnr):
+        errors = _Errors.of(picture, image, by)
+        error_map = errors.map()
+        if image.indices.size >= _DETAIL_FROM:
+            detail = _pair(picture, image, *errors.worst(), *_DETAIL, 1)
+    sample = _sample(picture, image, options, encoding)
+    trials = tuple(sample.by_palette_size(progress))
+    progress("other formats", _TRIED)
+    return Study(
+        picture=picture,
+        image=image,
+        effort=encoding["effort"] or "balanced",
+        size=size,
+        psnr=psnr,
+        ssim=ssim,
+        counts=_counts(image),
+        divisor=by,
+        whole=_pair(picture, image, 0, 0, image.height, image.width, by),
+        detail=detail,
+        error_map=error_map,
+        measured=sample.image,
+        by_palette_size=trials,
+        files=tuple(sample.files()),
+    )
+
+
+def _counts(image: IndexedImage) -> Array:
+    """Return how many pixels show each entry, counted a band of rows at a time."""
+    import numpy as np
+
+    rows = max(1, _SHOWN_PIXELS // image.width)
+    counts = np.zeros(image.n_colors, np.int64)
+    for top in range(0, image.height, rows):
+        counts += np.bincount(image.indices[top : top + rows].ravel(), minlength=image.n_colors)
+    return counts
+
+
+# --- what is shown -------------------------------------------------------------------------------
+
+
+def _pair(
+    picture: Picture, image: IndexedImage, top: int, left: int, height: int, width: int, by: int
+) -> Pair:
+    """Return a part of both pictures, shrunk; it is moved into the picture where it sticks out."""
+    from kmq.stages import display
+
+    height, width = min(height, image.height), min(width, image.width)
+    top, left = min(top, image.height - height), min(left, image.width - width)
+    rows, columns = slice(top, top + height), slice(left, left + width)
+    profile = image.metadata.icc_profile
+    original = display.shrunk_samples(picture.samples[rows, columns], image.pixel_format, by)
+    part = replace(image, indices=image.indices[rows, columns], lost=())
+    result = display.shrunk_image(part, by)
+    files = (display.png(original, profile), display.png(result, profile))
+    return Pair(*files, left, top, width, height)
+
+
+@dataclass(frozen=True, eq=False)
+class _Errors:
+    """Mean squared errors of blocks of `by` × `by` pixels, and what is left of single pixels."""
+
+    means: Array
+    by: int
+    greatest: float
+    share: float
+
+    @classmethod
+    def of(cls, picture: Picture, image: IndexedImage, by: int) -> _Errors:
+        """Compare a band of rows at a time; errors are means over the channels."""
+        import numpy as np
+
+        from kmq.stages.metrics import squared_errors
+
+        has_alpha = image.pixel_format.has_alpha
+        bands, greatest, n_off = [], 0.0, 0
+        rows = by * max(1, _ERROR_SAMPLES // (by * picture.samples[0].size))
+        for top in range(0, image.height, rows):
+            shown = image.palette[image.indices[top : top + rows]]
+            errors = squared_errors(picture.samples[top : top + rows], shown, has_alpha=has_alpha)
+            errors /= image.pixel_format.channels - has_alpha
+            greatest = max(greatest, float(errors.max()))
+            n_off += int(np.count_nonzero(errors))
+            bands.append(_block_means(errors, by, by))
+        return cls(np.concatenate(bands), by, greatest, n_off / image.indices.size)
+
+    def worst(self) -> tuple[int, int]:
+        """Return row and column of the tile of `_DETAIL` size with the greatest error."""
+        import numpy as np
+
+        height, width = (max(1, side // self.by) for side in _DETAIL)
+        tiles = _block_means(self.means, height, width)
+        row, column = divmod(int(np.argmax(tiles)), tiles.shape[1])
+        return row * height * self.by, column * width * self.by
+
+    def map(self) -> ErrorMap:
+        """Draw them."""
+        import numpy as np
+        from PIL import Image, ImageColor
+
+        from kmq.stages.display import png
+
+        levels = np.sqrt(self.means)
+        top = float(np.quantile(levels, 0.99)) or float(levels.max())
+        steps = np.minimum(levels * (_HEAT_STEPS / top), _HEAT_STEPS - 1).astype(np.uint8)
+        anchors = np.array([ImageColor.getrgb(color) for color in HEAT])
+        places = np.linspace(0, len(HEAT) - 1, _HEAT_STEPS)
+        colors = [np.interp(places, range(len(HEAT)), channel) for channel in anchors.T]
+        sheet = Image.frombytes("P", steps.shape[::-1], steps.tobytes())
+        sheet.putpalette(np.column_stack(colors).round().astype(np.uint8).tobytes())
+        return ErrorMap(png(sheet), top, math.sqrt(self.greatest), self.share)
+
+
+def _block_means(values: Array, height: int, width: int) -> Array:
+    """Return the means of blocks; those at the right and lower edge may be smaller."""
+    import numpy as np
+
+    rows, columns = np.arange(0, len(values), height), np.arange(0, values.shape[1], width)
+    sums = np.add.reduceat(np.add.reduceat(values, rows, axis=0), columns, axis=1)
+    counts = np.outer(np.diff(rows, append=len(values)), np.diff(columns, append=values.shape[1]))
+    means: Array = sums / counts
+    return means
+
+
+# --- what is encoded over and over ---------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class _Sample:
+    """The picture, or the middle of a large one, without metadata.
+
+    Attributes:
+        samples: the original.
+        image: the result.
+        options: how `kmq.quantize` made it, but for the number of colours.
+        encoding: how `kmq.encode` takes it.
+    """
+
+    samples: Array
+    image: IndexedImage
+    options: dict[str, Any]
+    encoding: dict[str, Any]
+
+    def by_palette_size(self, progress: Progress) -> Iterator[Trial]:
+        """Yield trials with fewer and more colours, up to where the picture is exact."""
+        chosen = self.image.n_colors
+        is_exact = False
+        sizes = sorted({*_PALETTE_SIZES, chosen})
+        for number, k in enumerate(sizes):
+            done = number / len(sizes)
+            progress("other palettes", _SEARCHED + done * (_TRIED - _SEARCHED))
+            if k != chosen and is_exact:
+                continue
+            image = self.image if k == chosen else self.quantized(k)
+            size, psnr, _ = self._measured(image)
+            yield Trial(f"{image.n_colors:,}", size, psnr, k == chosen)
+            is_exact = math.isinf(psnr)
+
+    def files(self) -> Iterator[peers.File]:
+        """Yield the result as a .kmq file and in other formats."""
+        size, psnr, ssim = self._measured(self.image)
+        yield peers.File(
+            ".kmq", f"effort {self.encoding['effort'] or 'balanced'}", size, psnr, ssim
+        )
+        yield from peers.lossless(self.image, psnr, ssim)
+        yield from peers.lossy(self.samples, self.image.pixel_format, psnr)
+
+    def quantized(self, k: int) -> IndexedImage:
+        """Quantize it as the result was."""
+        import numpy as np
+
+        from kmq.api import quantize
+
+        pixel_format = self.image.pixel_format
+        is_bilevel = pixel_format is PixelFormat.BILEVEL
+        samples = self.samples[:, :, 0].astype(np.bool_) if is_bilevel else self.samples
+        return quantize(samples, k, pixel_format=pixel_format, **self.options)
+
+    def _measured(self, image: IndexedImage) -> tuple[int, float, float]:
+        """Return bytes of its file, PSNR and SSIM."""
+        from kmq.files import encode
+
+        psnr, ssim = peers.similarity(
+            self.samples, image.palette[image.indices], image.pixel_format
+        )
+        return len(encode(image, **self.encoding)), psnr, ssim
+
+
+def _sample(
+    picture: Picture, image: IndexedImage, options: dict[str, Any], encoding: dict[str, Any]
+) -> _Sample:
+    """Return the picture if it is small, or its middle, quantized by itself."""
+    bare = replace(image, metadata=Metadata())
+    if image.indices.size <= _MEASURED_PIXELS:
+        return _Sample(picture.samples, bare, options, encoding)
+    shrink = math.sqrt(_MEASURED_PIXELS / image.indices.size)
+    height, width = (max(1, int(side * shrink)) for side in image.indices.shape)
+    top, left = (image.height - height) // 2, (image.width - width) // 2
+    part = (slice(top, top + height), slice(left, left + width))
+    middle = replace(bare, indices=image.indices[part], lost=())
+    sample = _Sample(picture.samples[part], middle, options, encoding)
+    if image is picture.image:
+        return sample
+    return replace(sample, image=sample.quantized(image.n_colors))

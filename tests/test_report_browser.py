@@ -1,0 +1,143 @@
+"""The page of `kmq report` in headless Chromium: pictures load, the slider moves, nothing fails."""
+
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from kmq.cli import main
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+DRIVER = shutil.which("chromedriver")
+
+pytestmark = pytest.mark.skipif(
+    not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver (Debian's chromium-driver)"
+)
+
+FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage")
+THEMES = ("light", "dark")
+WIDTHS = (400, 1280)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    webdriver = pytest.importorskip("selenium.webdriver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for flag in FLAGS:
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    driver.set_page_load_timeout(15)
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    """Address of the page of a picture with alpha, large enough for every part of the page."""
+    folder = tmp_path_factory.mktemp("browser")
+    rows, columns = np.mgrid[:320, :330]
+    alpha = np.minimum(rows + columns, 255)
+    picture = np.stack([rows * 0.7, columns * 0.7, 0 * rows, alpha], axis=-1).astype(np.uint8)
+    Image.fromarray(picture).save(folder / "picture.png")
+    page = folder / "page.html"
+    assert main(["report", str(folder / "picture.png"), "-k", "70", "--effort", "fast",
+                 "-o", str(page)]) == 0  # fmt: skip
+    return page.as_uri()
+
+
+def opened(browser, address, theme="light", width=1280):
+    features = [{"name": "prefers-color-scheme", "value": theme}]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False},
+    )
+    browser.get(address)
+    return browser
+
+
+def share(browser, number=0):
+    """Percentage of a slider's width that shows the original, as the browser draws it."""
+    original, result, handle = browser.execute_script(
+        """
+        const slider = document.querySelectorAll(".slider")[arguments[0]];
+        const frame = slider.getBoundingClientRect();
+        const handle = slider.querySelector("i").getBoundingClientRect();
+        const [right, left] = [...slider.querySelectorAll("img")].map((picture, which) =>
+          getComputedStyle(picture).clipPath.match(/[\\d.]+(?=%)/g)?.pop() ?? 0);
+        return [100 - right, Number(left),
+                100 * (handle.x + handle.width / 2 - frame.x) / frame.width];
+        """,
+        number,
+    )
+    assert original == pytest.approx(result, abs=0.01)
+    assert handle == pytest.approx(result, abs=0.5)
+    return result
+
+
+@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize("width", WIDTHS)
+def test_pictures_load_and_the_page_fits(browser, address, theme, width):
+    opened(browser, address, theme, width)
+    sizes = browser.execute_script(
+        "return [...document.images].map((p) => [p.complete, p.naturalWidth, p.clientWidth])"
+    )
+    assert len(sizes) == 5  # two sliders and the error map
+    assert all(complete and natural > 0 and shown > 100 for complete, natural, shown in sizes)
+    root = browser.find_element("tag name", "html")
+    assert root.get_property("scrollWidth") <= root.get_property("clientWidth") <= width
+    assert browser.get_log("browser") == []
+
+
+def test_themes_differ(browser, address):
+    script = "return getComputedStyle(document.body).backgroundColor"
+    grounds = [opened(browser, address, theme).execute_script(script) for theme in THEMES]
+    assert len(set(grounds)) == 2
+
+
+def test_keys_move_the_slider(browser, address):
+    from selenium.webdriver import Keys
+
+    opened(browser, address)
+    assert share(browser) == 50
+    body = browser.find_element("tag name", "body")
+    body.send_keys(Keys.TAB)  # the first thing there is to use
+    slider = browser.switch_to.active_element
+    assert slider.get_attribute("type") == "range"
+    slider.send_keys(Keys.ARROW_RIGHT)
+    assert 50 < share(browser) < 60
+    slider.send_keys(Keys.HOME)
+    assert share(browser) == 0
+    slider.send_keys(Keys.END)
+    assert share(browser) == 100
+    assert slider.get_attribute("aria-valuetext") == "100 % original"
+    assert share(browser, 1) == 50
+    assert browser.get_log("browser") == []
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_pointer_moves_the_slider(browser, address, number):
+    from selenium.webdriver import ActionChains
+
+    opened(browser, address)
+    slider = browser.find_elements("css selector", ".slider")[number]
+    quarter = slider.size["width"] // 4
+    pointer = ActionChains(browser, duration=50).move_to_element_with_offset(slider, -quarter, 0)
+    pointer.click().perform()
+    assert share(browser, number) == pytest.approx(25, abs=1.5)
+    pointer = ActionChains(browser, duration=50).move_to_element_with_offset(slider, -quarter, 0)
+    pointer.click_and_hold().move_to_element_with_offset(slider, quarter, 5).release()
+    pointer.move_to_element_with_offset(slider, 0, 0).perform()  # it was let go before
+    assert share(browser, number) == pytest.approx(75, abs=1.5)
+    assert browser.get_log("browser") == []
+
+
+def test_the_rest_of_the_palette_opens(browser, address):
+    opened(browser, address)
+    rest = browser.find_element("css selector", "details li")
+    assert not rest.is_displayed()
+    browser.find_element("css selector", "summary").click()
+    assert rest.is_displayed()
