@@ -160,7 +160,8 @@ def _count_by_bitmap(
     run_spread = spread[rows.shape[1]]
     n_pixels = len(rows)
     ids = np.empty(n_pixels, np.uint32)
-    parts = _even_parts(n_pixels, max(1, min(8, n_pixels >> 17)))
+    # Unions and whole numbers come out the same however many parts there are.
+    parts = _even_parts(n_pixels, max(1, min(2 * n_threads, 8, n_pixels >> 17)))
     bitmaps = np.zeros((len(parts), max(1, (1 << 8 * rows.shape[1]) // 64)), np.uint64)
 
     def mark_part(part: int) -> None:
@@ -175,8 +176,8 @@ def _count_by_bitmap(
     keys = np.empty(rank_bitmap(bitmap, ranks), np.uint32)
     list_bitmap(bitmap, keys)
 
-    # Each part counts for itself, with all their counts together no larger than the picture.
-    parts = _even_parts(n_pixels, max(1, min(len(parts), n_pixels // len(keys))))
+    # Each part counts for itself, with all their counts together no larger than two pictures' ids.
+    parts = _even_parts(n_pixels, max(1, min(len(parts), 2 * n_pixels // len(keys))))
     counts = np.zeros((len(parts), len(keys)), np.uint32)
 
     def count_part(part: int) -> None:
