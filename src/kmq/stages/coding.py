@@ -220,8 +220,9 @@ STRIP_METHODS = (
 _MIX_PIXELS = 1 << 21
 """Pixels up to which "balanced" has "mix"."""
 
-_SMALL_STRIP = 1 << 18
-"""Pixels of a strip up to so many: 0.4 megapixels are two strips, for two cores, at 1 % of size."""
+_LEAST_HALF = 1 << 17
+"""Pixels from which half a picture is a strip. Two cores then share it, for 1 % of its size if it
+is a photograph, 5 % if it is drawn; four strips would cost twice that."""
 
 _FEW_PIXELS = 1 << 16
 """Pixels up to which "rank" may be smaller than "mix", which has to learn: by up to 9 %."""
@@ -257,8 +258,8 @@ def plan_strips(name: str | None, effort: str, n_pixels: int, n_colors: int) -> 
     """Choose methods and strips by the name of a method, or by effort if it is None.
 
     "mix" is the smallest and "rank" ten times as fast, so "balanced" has "mix" for pictures up to
-    two megapixels, and "best" always. Such pictures are cut into strips for two cores, unless they
-    are to be as small as can be.
+    two megapixels, and "best" always. Such pictures are cut in two, unless they are to be as
+    small as can be.
 
     Raises:
         InputError: there is no method of that name.
@@ -272,7 +273,8 @@ def plan_strips(name: str | None, effort: str, n_pixels: int, n_colors: int) -> 
     if effort == "fast" or (effort == "balanced" and n_pixels > _MIX_PIXELS):
         methods = quick
     small = effort != "best" and n_pixels <= _MIX_PIXELS
-    return StripPlan(methods, _SMALL_STRIP if small else methods[0].strip_pixels)
+    strip_pixels = max(n_pixels // 2, _LEAST_HALF) if small else methods[0].strip_pixels
+    return StripPlan(methods, strip_pixels)
 
 
 def even_strip_height(height: int, width: int, strip_pixels: int) -> int:
