@@ -169,6 +169,8 @@ EXCEPTIONS = {
     ("kmq.model", "kmq.stages.pixels", False),
     ("kmq.model", "kmq.histograms", False),
     ("kmq.model", "kmq.stages.display", False),
+    # The same search under one more constraint.
+    ("kmq.stages.opaque", "kmq.stages.palette", True),
     # The table of methods names the methods that are large enough for modules of their own.
     ("kmq.stages.coding", "kmq.stages.rank", True),
     ("kmq.stages.coding", "kmq.stages.mix", True),

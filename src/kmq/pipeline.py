@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from kmq.model import ColorHistogram, IndexedImage, Pixels, Progress, Report
-from kmq.stages import clustering, histogram, palette, palette_tree
+from kmq.stages import clustering, histogram, opaque, palette, palette_tree
 from kmq.stages.clustering import Array
 from kmq.stages.metrics import psnr
 from kmq.stages.palette import Fit, Points
@@ -185,9 +185,13 @@ class _Rounded:
 def _grow(colors: ColorHistogram, keys: Array, max_colors: int) -> Iterator[tuple[int, float]]:
     """Yield (k, error) for growing k up to `max_colors`, and 0 once every colour has an entry."""
     n_colors = len(colors.colors)
-    points = _points(Space("rgb", colors.pixel_format), colors, colors.counts)
+    space = Space("rgb", colors.pixel_format)
+    points = _points(space, colors, colors.counts)
     limit = min(max_colors, n_colors - 1)
-    if limit > 0:
+    mixed = _mixed(space, points, keys, np.empty((0, colors.pixel_format.channels)))
+    if limit > 0 and mixed is not None:
+        yield from opaque.grow(mixed, limit)
+    elif limit > 0:
         yield from palette.grow(points, keys, colors.pixel_format, limit)
     if n_colors <= max_colors:
         yield n_colors, 0.0
@@ -285,34 +289,51 @@ def _search(problem: _Problem, fixed: Array, free: int) -> Fit:
     """Search for `free` centroids beside the fixed ones on bins, then settle on all colours."""
     options, points = problem.options, problem.fitted
     effort = palette.EFFORTS[options.effort]
-    k = len(fixed) + free
-    bins = palette.bins_of(points, problem.fitted_keys, effort.enough_bins(k))
-    rows = np.ascontiguousarray(bins.columns.T)
-    n_starts = max(effort.starts, _STARTED_COLORS // k)
-    starts = [
-        np.concatenate(
-            [
-                fixed,
-                clustering.start_centroids(
-                    rows, bins.weights, free, method, options.seed + attempt
-                ),
-            ]
-        )
-        for attempt, method in enumerate(["var-part"] + ["k-means++"] * (n_starts - 1))
-    ]
-    centroids = palette.search(bins, starts, len(fixed), effort, options.n_threads)
+    n_fixed, k = len(fixed), len(fixed) + free
+    enough, n_starts = effort.enough_bins(k), max(effort.starts, _STARTED_COLORS // k)
+    mixed = _mixed(problem.space, points, problem.fitted_keys, fixed)
+    if mixed is None:
+        bins = palette.bins_of(points, problem.fitted_keys, enough)
+        rows = np.ascontiguousarray(bins.columns.T)
+        found = _starts(rows, bins.weights, free, n_starts, options.seed)
+        starts = [np.concatenate([fixed, start]) for start in found]
+        centroids = palette.search(bins, starts, n_fixed, effort, options.n_threads)
+    else:
+        mixed_bins = mixed.bins(enough)
+        found = _starts(mixed_bins.lifted, mixed_bins.weights, free, n_starts, options.seed)
+        starts = [opaque.start(mixed_bins, fixed, start) for start in found]
+        centroids = opaque.search(mixed_bins, starts, n_fixed, effort, options.n_threads)
     if options.progress is not None:
         options.progress("search", 1.0)
-    return palette.settle(
-        points,
-        centroids,
-        len(fixed),
-        max_iter=options.max_iter,
-        tol=options.tol,
-        effort=effort,
-        n_threads=options.n_threads,
-        progress=options.progress,
-    )
+    stopping = palette.Stopping.of(options.max_iter, options.tol, effort, k)
+    if mixed is None:
+        return palette.settle(
+            points, centroids, n_fixed, stopping, options.n_threads, options.progress
+        )
+    return opaque.settle(mixed, centroids, n_fixed, stopping, options.n_threads, options.progress)
+
+
+def _starts(rows: Array, weights: Array, k: int, n_starts: int, seed: int) -> list[Array]:
+    """Return so many starts (k, d): the first by variance, the others random."""
+    methods = ["var-part"] + ["k-means++"] * (n_starts - 1)
+    return [
+        clustering.start_centroids(rows, weights, k, method, seed + attempt)
+        for attempt, method in enumerate(methods)
+    ]
+
+
+def _mixed(space: Space, points: Points, keys: Array, fixed: Array) -> opaque.Mixed | None:
+    """Return the points divided, or None unless some are opaque and some are not.
+
+    Transparent ones that have a fixed entry to themselves do not count.
+    """
+    if not space.pixel_format.has_alpha:
+        return None
+    solid = points.columns[-1] == np.float32(space.opaque)
+    others = ~solid
+    if not fixed.any(axis=1).all():  # the transparent colour is the origin
+        others &= points.columns[-1] > 0
+    return opaque.Mixed.of(points, keys, solid) if solid.any() and others.any() else None
 
 
 def _round(problem: _Problem, fit: Fit) -> _Rounded:
@@ -320,7 +341,8 @@ def _round(problem: _Problem, fit: Fit) -> _Rounded:
     free = fit.centroids[len(problem.fixed) :]
     found = problem.space.nearest_samples(free, problem.options.step)
     if problem.colors.pixel_format.has_alpha:
-        found = _with_opaque(problem, found)
+        held = None if fit.opaque is None else fit.opaque[len(problem.fixed) :]
+        found = _with_opaque(problem, found) if held is None else _opaque(problem, found, held)
     entries = np.unique(np.concatenate([problem.fixed, found]), axis=0)
     entries = palette_tree.ascending(entries)  # the order that codes best
     rounded = _label(problem, entries, fit)
@@ -335,7 +357,7 @@ def _round(problem: _Problem, fit: Fit) -> _Rounded:
 
 
 def _with_opaque(problem: _Problem, entries: Array) -> Array:
-    """Return the entries with those opaque that mostly stand for opaque colours.
+    """Return the entries of plain k-means with those opaque that mostly stand for opaque colours.
 
     There is at least one of them if there are opaque colours.
     """
@@ -350,10 +372,15 @@ def _with_opaque(problem: _Problem, entries: Array) -> Array:
     counts, n_fixed = problem.colors.counts, len(problem.fixed)
     all_of = np.bincount(labels, counts, len(beside))[n_fixed:]
     solid_of = np.bincount(labels[solid], counts[solid], len(beside))[n_fixed:]
-    opaque = solid_of >= np.maximum(all_of / 2, 1)
-    opaque[np.argmax(solid_of)] = True
+    held = solid_of >= np.maximum(all_of / 2, 1)
+    held[np.argmax(solid_of)] = True
+    return _opaque(problem, entries, held)
+
+
+def _opaque(problem: _Problem, entries: Array, held: Array) -> Array:
+    """Return the entries, those that are `held` opaque."""
     entries = entries.copy()
-    entries[opaque, -1] = top
+    entries[held, -1] = problem.colors.pixel_format.max_value
     return entries
 
 
@@ -364,14 +391,14 @@ def _label(problem: _Problem, entries: Array, fit: Fit) -> _Rounded:
     coordinates = space.forward(entries)
     labels, distances = palette.assign(problem.points, coordinates, options.n_threads)
     if pixel_format.has_alpha:
-        opaque = np.flatnonzero(entries[:, -1] == pixel_format.max_value)
+        held = np.flatnonzero(entries[:, -1] == pixel_format.max_value)
         solid = colors.colors[:, -1] == pixel_format.max_value
         astray = np.flatnonzero(solid & (entries[labels, -1] != pixel_format.max_value))
-        if len(opaque) and len(astray):
+        if len(held) and len(astray):
             rows = np.ascontiguousarray(problem.points.columns.T[astray])
             nearest, apart = np.empty(len(rows), np.int32), np.empty(len(rows), np.float32)
-            clustering.nearest(rows, coordinates[opaque], options.n_threads, nearest, apart)
-            labels[astray], distances[astray] = opaque[nearest], apart
+            clustering.nearest(rows, coordinates[held], options.n_threads, nearest, apart)
+            labels[astray], distances[astray] = held[nearest], apart
     if space.name == "rgb" and space.channel_weights is None:
         errors = distances.astype(np.float64)
     else:

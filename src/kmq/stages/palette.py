@@ -24,7 +24,7 @@ Array = np.ndarray[Any, Any]
 _MAX_ROUNDS = 1000
 """Rounds on all colours at most when only a tolerance is given."""
 
-_MOMENTUM_ROUNDS = 100
+MOMENTUM_ROUNDS = 100
 """Rounds after which momentum has done its part, and centroids may come to rest."""
 
 _TOLERANCE = 1e-4
@@ -74,25 +74,29 @@ EFFORTS = {
     "best": Effort(16384, 64, 8, 8, 60, 10, 3e-4, 200),
 }
 
-_GROWTH = Effort(4096, 64, 1, 16, 60, 5, 1e-3, 0)
+GROWTH = Effort(4096, 64, 1, 16, 60, 5, 1e-3, 0)
 """How `grow` bins and settles: with 16 bins a colour it would be 12 % off at k = 256, not 3 %."""
 
 _COLOR_BLOCK, _BIN_BLOCK = 256, 128
 """Points whose box is bounded at once. Smaller blocks make smaller boxes, which counts more among
 bins, since they lie farther apart; but each block has its centroids to choose."""
 
-_MOMENTUM = 0.6
+MOMENTUM = 0.6
 """Share of a centroid's last move that is added to the next: halves the rounds at k = 64 and 256.
 Over-relaxation by 1.5 and 1.8 gained less, 0.8 overshoots."""
 
 
 @dataclass(frozen=True)
 class Fit:
-    """Where the search ended: centroids (k, d) float64, rounds on all colours, whether settled."""
+    """Where the search ended: centroids (k, d) float64, rounds on all colours, whether settled.
+
+    `opaque` (k,) bool says which centroids are for opaque colours, where that was settled.
+    """
 
     centroids: Array
     n_iter: int
     converged: bool
+    opaque: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -192,8 +196,8 @@ def grow(
     centroids = (points.moments[0] / points.total_weight)[None]
     while True:
         n_new = min(max(1, k // 4), max_colors - k)
-        bins = bins_of(points, keys, _GROWTH.enough_bins(k + n_new))
-        room = _Workspace(bins, k + n_new)
+        bins = bins_of(points, keys, GROWTH.enough_bins(k + n_new))
+        room = Workspace(bins, k + n_new)
         grown = np.empty((k + n_new, len(bins.columns)))
         grown[:k] = centroids
         inertia = measure(*bins.arguments, grown, k, *room.measured)
@@ -218,10 +222,10 @@ def grow(
             *bins.arguments,
             k,
             0,
-            _GROWTH.rounds,
-            _GROWTH.patience,
+            GROWTH.rounds,
+            GROWTH.patience,
             bins.squares,
-            _MOMENTUM,
+            MOMENTUM,
             room.buffers,
             room.sums,
             grown,
@@ -246,28 +250,77 @@ def search(
     return min(results, key=lambda result: result[0])[1]
 
 
+@dataclass(frozen=True)
+class Stopping:
+    """When rounds on all points end: after `max_rounds`, or once the squared moves of all centroids
+    sum to at most `tol` × the mean variance of the channels."""
+
+    max_rounds: int
+    tol: float
+
+    @classmethod
+    def of(cls, max_iter: int | None, tol: float | None, effort: Effort, k: int) -> Stopping:
+        """Take what the caller says; None leaves it to `effort`."""
+        if max_iter is None:
+            max_iter = effort.enough_rounds(k) if tol is None else _MAX_ROUNDS
+        return cls(max_iter, _TOLERANCE if tol is None else tol)
+
+
 def settle(
     points: Points,
     start: Array,
     n_fixed: int,
-    *,
-    max_iter: int | None,
-    tol: float | None,
-    effort: Effort,
+    stopping: Stopping,
     n_threads: int,
     progress: Progress | None,
 ) -> Fit:
-    """Run rounds on all points from `start` (k, d), with momentum as long as there is a use for it.
+    """Run rounds on all points from `start` (k, d), with momentum until it overshoots or there is no
+    time for it. The first `n_fixed` centroids stay as they are."""
+    from kmq.kernels.search import move, sum_blocks
 
-    The first `n_fixed` centroids stay as they are.
+    centroids = start.copy()
+    k, d = centroids.shape
+    velocity = np.zeros((k, d))
+    parts = parts_of(points)
+    sums = np.empty((len(parts), k, d + 1))
+    buffers = [buffers_of(points, k) for _ in parts]
+    explained = -np.inf
+    converged = False
+    n_iter = 0
 
-    They end after `max_iter`, or once the squared moves of all centroids sum to `tol` × the mean
-    variance; None leaves either to `effort`.
-    """
-    if max_iter is None:
-        max_iter = effort.enough_rounds(len(start)) if tol is None else _MAX_ROUNDS
-    limit = (_TOLERANCE if tol is None else tol) * points.mean_variance
-    return _settle(points, start, n_fixed, max_iter, limit, n_threads, progress)
+    def work(part: int) -> None:
+        sum_blocks(
+            points.channels,
+            points.columns,
+            points.weights,
+            *parts[part],
+            points.low,
+            points.high,
+            centroids,
+            k,
+            buffers[part],
+            sums[part],
+        )
+
+    max_rounds, limit = stopping.max_rounds, stopping.tol * points.mean_variance
+    momentum = MOMENTUM
+    while n_iter < max_rounds and not converged:
+        n_iter += 1
+        if n_iter in (max_rounds, MOMENTUM_ROUNDS):
+            momentum = 0.0
+        sums[:] = 0
+        run_chunks(work, len(parts), n_threads)
+        for other in sums[1:]:
+            sums[0] += other
+        before = centroids.copy()
+        now = move(points.channels, sums[0], k, n_fixed, momentum, centroids, velocity)
+        if now < explained:
+            momentum = 0.0
+        explained = now
+        if progress is not None:
+            progress("k-means", n_iter / max_rounds)
+        converged = float(np.square(centroids - before).sum()) <= limit
+    return Fit(centroids, n_iter, converged)
 
 
 def assign(points: Points, centroids: Array, n_threads: int) -> tuple[Array, Array]:
@@ -279,7 +332,7 @@ def assign(points: Points, centroids: Array, n_threads: int) -> tuple[Array, Arr
 
     labels = np.empty(points.columns.shape[1], np.int32)
     distances = np.empty(len(labels), np.float32)
-    parts = _parts(points)
+    parts = parts_of(points)
 
     def work(part: int) -> None:
         assign_blocks(
@@ -290,7 +343,7 @@ def assign(points: Points, centroids: Array, n_threads: int) -> tuple[Array, Arr
             points.high,
             centroids,
             len(centroids),
-            _buffers(points, len(centroids)),
+            buffers_of(points, len(centroids)),
             labels,
             distances,
         )
@@ -314,7 +367,7 @@ def _breathe(points: Points, start: Array, n_fixed: int, effort: Effort) -> tupl
 
     k, d = start.shape
     breath = max(2, k // effort.breath)
-    room = _Workspace(points, k + breath)
+    room = Workspace(points, k + breath)
     centroids = np.empty((k + breath, d))
     centroids[:k] = start
     best = np.empty((k, d))
@@ -327,7 +380,7 @@ def _breathe(points: Points, start: Array, n_fixed: int, effort: Effort) -> tupl
         effort.rounds,
         effort.patience,
         points.squares,
-        _MOMENTUM,
+        MOMENTUM,
         *room.measured,
         *room.cut[2:],
         np.empty(k + breath, np.bool_),
@@ -339,12 +392,12 @@ def _breathe(points: Points, start: Array, n_fixed: int, effort: Effort) -> tupl
     return inertia, best
 
 
-class _Workspace:
+class Workspace:
     """What the kernels measure and cut up to `rows` clusters of `points` in."""
 
     def __init__(self, points: Points, rows: int):
         d = len(points.columns)
-        self.buffers = _buffers(points, rows)
+        self.buffers = buffers_of(points, rows)
         self.labels = np.empty(len(points.weights), np.int32)
         self.sums = np.empty((rows, d + 1))
         self.velocity = np.empty((rows, d))
@@ -355,63 +408,7 @@ class _Workspace:
         self.cut = (squares, self.sums, axes, halves, gains)
 
 
-def _settle(
-    points: Points,
-    start: Array,
-    n_fixed: int,
-    max_rounds: int,
-    tol: float,
-    n_threads: int,
-    progress: Progress | None,
-) -> Fit:
-    """Run rounds on all points, with momentum until it overshoots or there is no time for it."""
-    from kmq.kernels.search import move, sum_blocks
-
-    centroids = start.copy()
-    k, d = centroids.shape
-    velocity = np.zeros((k, d))
-    parts = _parts(points)
-    sums = np.empty((len(parts), k, d + 1))
-    buffers = [_buffers(points, k) for _ in parts]
-    explained = -np.inf
-    converged = False
-    n_iter = 0
-
-    def work(part: int) -> None:
-        sum_blocks(
-            points.channels,
-            points.columns,
-            points.weights,
-            *parts[part],
-            points.low,
-            points.high,
-            centroids,
-            k,
-            buffers[part],
-            sums[part],
-        )
-
-    momentum = _MOMENTUM
-    while n_iter < max_rounds and not converged:
-        n_iter += 1
-        if n_iter in (max_rounds, _MOMENTUM_ROUNDS):
-            momentum = 0.0
-        sums[:] = 0
-        run_chunks(work, len(parts), n_threads)
-        for other in sums[1:]:
-            sums[0] += other
-        before = centroids.copy()
-        now = move(points.channels, sums[0], k, n_fixed, momentum, centroids, velocity)
-        if now < explained:
-            momentum = 0.0
-        explained = now
-        if progress is not None:
-            progress("k-means", n_iter / max_rounds)
-        converged = float(np.square(centroids - before).sum()) <= tol
-    return Fit(centroids, n_iter, converged)
-
-
-def _parts(points: Points) -> list[tuple[int, int]]:
+def parts_of(points: Points) -> list[tuple[int, int]]:
     """Return (first, last) blocks of parts of even size, which the input alone decides."""
     n_blocks = len(points.low)
     n_parts = max(1, min(_MAX_CHUNKS, n_blocks // 32))
@@ -419,7 +416,7 @@ def _parts(points: Points) -> list[tuple[int, int]]:
     return list(pairwise(bounds))
 
 
-def _buffers(points: Points, k: int) -> tuple[Array, ...]:
+def buffers_of(points: Points, k: int) -> tuple[Array, ...]:
     """Return what the kernels choose, compare and label in."""
     from kmq.kernels.search import buffer_rows
 

@@ -74,6 +74,12 @@ class Space:
             self.name == "rgb" and self.channel_weights is None and not self.pixel_format.has_alpha
         )
 
+    @property
+    def opaque(self) -> float:
+        """The last coordinate of opaque colours, where there is alpha."""
+        white = np.full((1, self.pixel_format.channels), self.pixel_format.max_value)
+        return float(self.forward(white)[0, -1])
+
     def forward(self, colors: Array) -> Array:
         """Return the (n, channels) float64 coordinates of (n, channels) colours."""
         samples: Array = np.asarray(colors, np.float64)
