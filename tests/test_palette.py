@@ -151,14 +151,7 @@ def test_settling_to_nothing_ends_on_the_means():
     rows = np.ascontiguousarray(colors.columns.T)
     start = clustering.start_centroids(rows, colors.weights, 12, "var-part", 0)
     settled = palette.settle(
-        colors,
-        start,
-        0,
-        max_iter=None,
-        tol=0.0,
-        effort=palette.EFFORTS["fast"],
-        n_threads=2,
-        progress=None,
+        colors, start, 0, palette.Stopping(1000, 0.0), n_threads=2, progress=None
     )
     assert settled.converged
     labels, _ = naive.nearest(rows, settled.centroids)
@@ -192,7 +185,7 @@ def test_fixed_centroids_stay_and_the_others_move_around_them():
     effort = palette.EFFORTS["balanced"]
     searched = palette.search(colors, [np.concatenate([fixed, start])], 2, effort, 1)
     settled = palette.settle(
-        colors, searched, 2, max_iter=None, tol=0.0, effort=effort, n_threads=1, progress=None
+        colors, searched, 2, palette.Stopping(1000, 0.0), n_threads=1, progress=None
     ).centroids
     for centroids in (searched, settled):
         assert centroids.shape == (12, 3)

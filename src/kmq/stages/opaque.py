@@ -198,7 +198,8 @@ def _entries(points: Mixed, centroids: Array, n_fixed: int) -> _Entries:
 
 
 def _are_opaque(points: Mixed, centroids: Array) -> Array:
-    return centroids[:, -1].astype(np.float32) == points.top
+    held: Array = centroids[:, -1].astype(np.float32) == points.top
+    return held
 
 
 class _Rounds:
@@ -328,16 +329,19 @@ def _split(points: Mixed, entries: _Entries, found: _Measured, n_new: int) -> _E
         axis=1,
     )
     rests = sums - halves
-    with np.errstate(divide="ignore", invalid="ignore"):
-        means, rest_means = halves[:, :d] / halves[:, d:], rests[:, :d] / rests[:, d:]
-        gains = np.square(means - rest_means).sum(axis=1) * halves[:, d] * rests[:, d] / sums[:, d]
-    gains[~((halves[:, d] > 0) & (rests[:, d] > 0) & (gains > 0))] = 0
-    cut = np.argsort(-gains, kind="stable")[: min(n_new, int(np.count_nonzero(gains)))]
-
     n_solid = len(points.solid.weights)
     solid_labels, solid_upper = labels[:n_solid], upper[:n_solid]
     above = np.bincount(solid_labels[solid_upper], minlength=k) > 0
     below = np.bincount(solid_labels[~solid_upper], minlength=k) > 0
+    with np.errstate(divide="ignore", invalid="ignore"):
+        means, rest_means = halves[:, :d] / halves[:, d:], rests[:, :d] / rests[:, d:]
+        gains = np.square(means - rest_means).sum(axis=1) * halves[:, d] * rests[:, d] / sums[:, d]
+        # Plus what it costs the whole to be held opaque, less what it costs the halves.
+        for group, held in ((sums, entries.opaque), (-halves, above), (-rests, below)):
+            off = group[:, d] * np.square(group[:, d - 1] / group[:, d] - points.top)
+            gains += np.where(held, off, 0)
+    gains[~((halves[:, d] > 0) & (rests[:, d] > 0) & (gains > 0))] = 0
+    cut = np.argsort(-gains, kind="stable")[: min(n_new, int(np.count_nonzero(gains)))]
     means[above, -1] = rest_means[below, -1] = points.top
     moved = cut[cut >= entries.n_fixed]
     centroids = np.concatenate([entries.centroids, means[cut]])

@@ -274,8 +274,10 @@ def settle(
     n_threads: int,
     progress: Progress | None,
 ) -> Fit:
-    """Run rounds on all points from `start` (k, d), with momentum until it overshoots or there is no
-    time for it. The first `n_fixed` centroids stay as they are."""
+    """Run rounds on all points from `start` (k, d), the first `n_fixed` of which stay as they are.
+
+    They have momentum until it overshoots or there is no time for it.
+    """
     from kmq.kernels.search import move, sum_blocks
 
     centroids = start.copy()
