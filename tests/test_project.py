@@ -47,7 +47,9 @@ def test_tables_show_what_was_measured():
     subprocess.run([sys.executable, "benchmarks/tables.py", "--check"], cwd=PROJECT, check=True)
 
 
-@pytest.mark.parametrize("document", ["README.md", "CHANGELOG.md", "docs/CODER.md", "docs/palettes.md"])
+@pytest.mark.parametrize(
+    "document", ["README.md", "CHANGELOG.md", "docs/CODER.md", "docs/palettes.md"]
+)
 def test_links_within_the_project_lead_somewhere(document):
     path = PROJECT / document
     targets = re.findall(r"\]\(([^)#]+)", path.read_text(encoding="utf-8"))

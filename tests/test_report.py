@@ -112,8 +112,8 @@ def test_the_error_map_follows_the_error(page, image):
     errors = np.sqrt(np.mean(apart**2, axis=2)).ravel()
     top = np.quantile(errors, 0.99)
     assert np.abs(steps - np.minimum(errors / top * 64, 63)).max() <= 1
-    assert f"{top:.3g} of 255 levels or more" in page.text
-    assert f"the greatest difference is {errors.max():.3g}" in page.text
+    assert f"{top:#.3g} of 255 levels or more" in page.text
+    assert f"the greatest difference is {errors.max():#.3g}" in page.text
 
 
 def test_the_palette_is_listed_by_share(page, image):
@@ -215,7 +215,7 @@ def test_a_kmq_file_shows_itself(tmp_path):
     image = indexed_image(PixelFormat.RGBA32, 9, 31, 20)
     kmq.write(path, image, method="deflate")
     page = report(path)
-    assert "20 × 31 pixels, RGBA: a .kmq file as it is." in page.text
+    assert "20 × 31 pixels of format RGBA: a .kmq file as it is." in page.text
     assert f"File {path.stat().st_size:,} bytes" in page.text
     colors = display.css_colors(image.palette, image.pixel_format)
     assert sorted(re.findall(r"<code>(#\w+)</code>", page.source)) == sorted(colors)

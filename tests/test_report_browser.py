@@ -78,6 +78,15 @@ def share(browser, number=0):
     return result
 
 
+def test_an_exact_result_has_no_slider(browser, tmp_path):
+    Image.new("1", (20, 9)).save(tmp_path / "flat.png")
+    assert main(["report", str(tmp_path / "flat.png")]) == 0
+    opened(browser, (tmp_path / "flat.html").as_uri())
+    assert browser.execute_script("return document.images[0].naturalWidth") == 20
+    assert browser.find_elements("css selector", ".slider") == []
+    assert browser.get_log("browser") == []
+
+
 @pytest.mark.parametrize("theme", THEMES)
 @pytest.mark.parametrize("width", WIDTHS)
 def test_pictures_load_and_the_page_fits(browser, address, theme, width):

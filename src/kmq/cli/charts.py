@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 STYLE = """\
-.chart { display: block; width: 100%; height: auto; max-width: 34rem; margin: 0 auto; }
+.chart { display: block; width: 100%; height: auto; max-width: 29rem; margin: 0 auto; }
 .chart text { font: 12px system-ui, sans-serif; fill: var(--quiet); text-anchor: middle;
   font-variant-numeric: tabular-nums; }
 .chart .value { fill: var(--ink); stroke: var(--card); stroke-width: 4px; paint-order: stroke; }

@@ -35,7 +35,7 @@ figure {{ margin: 0; padding: 1rem; background: var(--card); border: 1px solid v
   border-radius: .6rem; min-width: 0; }}
 figure.wide, figure:first-child {{ grid-column: 1 / -1; }}
 .picture {{ display: block; max-width: 100%; height: auto; margin: 0 auto; }}
-.picture, .slider {{ background:
+.picture, .still, .slider {{ background:
   repeating-conic-gradient(var(--light) 0 25%, var(--dark) 0 50%) 0 0 / 24px 24px; }}
 figcaption {{ display: flex; flex-wrap: wrap; gap: 0 1.2rem; margin-top: .7rem;
   font-variant-numeric: tabular-nums; color: var(--quiet); }}

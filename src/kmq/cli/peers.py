@@ -54,9 +54,18 @@ def similarity(
     from kmq.stages import metrics
 
     has_alpha = pixel_format.has_alpha
-    squared_error = metrics.mse(samples, other, has_alpha=has_alpha)
     ssim = metrics.ssim(samples, other, pixel_format.max_value, has_alpha=has_alpha)
-    return metrics.psnr(squared_error, pixel_format), ssim
+    return psnr_of(samples, other, pixel_format), ssim
+
+
+def psnr_of(
+    samples: np.ndarray[Any, Any], other: np.ndarray[Any, Any], pixel_format: PixelFormat
+) -> float:
+    """Return the PSNR of two such pictures alone, which is ten times as fast."""
+    from kmq.stages import metrics
+
+    squared_error = metrics.mse(samples, other, has_alpha=pixel_format.has_alpha)
+    return metrics.psnr(squared_error, pixel_format)
 
 
 def lossless(image: IndexedImage, psnr: float, ssim: float) -> Iterator[File]:
@@ -127,7 +136,6 @@ def _least(
     wanted: float,
 ) -> tuple[int, bytes] | None:
     """Return the lowest quality that reaches a PSNR, with its file; None if 100 does not."""
-    from kmq.stages import metrics
     from kmq.stages.display import to_screen
 
     picture = to_screen(samples, pixel_format).convert(_LOSSY_MODES[pixel_format])
@@ -136,8 +144,7 @@ def _least(
     while reached - too_low > 1:
         content = write(picture, quality=quality)
         decoded = _opened(content, samples, pixel_format)
-        error = metrics.mse(samples, decoded, has_alpha=pixel_format.has_alpha)
-        if metrics.psnr(error, pixel_format) >= wanted:
+        if psnr_of(samples, decoded, pixel_format) >= wanted:
             best, reached = (quality, content), quality
         else:
             too_low = quality

@@ -26,8 +26,7 @@ dl { display: flex; flex-wrap: wrap; gap: .6rem 2.2rem; margin: 0 0 1.8rem; }
 dt { color: var(--quiet); font-size: .85rem; }
 dd { margin: 0; font-size: 1.15rem; font-weight: 600; font-variant-numeric: tabular-nums; }
 .slider { --at: 50%; position: relative; margin: 0 auto; overflow: hidden; }
-.slider img, .heat { display: block; width: 100%; height: 100%; }
-.slider img { position: absolute; inset: 0; user-select: none; }
+.slider img { position: absolute; inset: 0; width: 100%; height: 100%; user-select: none; }
 .slider img:first-of-type { clip-path: inset(0 calc(100% - var(--at)) 0 0); }
 .slider img:last-of-type { clip-path: inset(0 0 0 var(--at)); }
 .slider i { position: absolute; inset: 0 auto 0 var(--at); width: 2px; margin-left: -1px;
@@ -42,8 +41,8 @@ dd { margin: 0; font-size: 1.15rem; font-weight: 600; font-variant-numeric: tabu
 .slider input::-webkit-slider-thumb { appearance: none; width: 2px; height: 100%; }
 .slider input::-moz-range-thumb { width: 2px; height: 100%; border: 0; }
 .sides { display: flex; justify-content: space-between; margin: 0 auto .3rem; font-size: .9rem; }
-.magnified img, .heat.magnified { image-rendering: pixelated; }
-.heat { height: auto; margin: 0 auto; }
+.still { display: block; margin: 0 auto; }
+.magnified, .magnified img { image-rendering: pixelated; }
 .scale { margin: 0 auto; }
 .scale i { display: block; height: .7rem; margin-top: .45rem; border: 1px solid var(--line); }
 .entries { display: grid; gap: .5rem .9rem; margin: 0; padding: 0; list-style: none;
@@ -72,10 +71,9 @@ tr.ours th, tr.ours td { color: var(--accent); }
 )
 
 _SCRIPT = """\
-for (const slider of document.querySelectorAll(".slider")) {
-  const input = slider.querySelector("input");
+for (const input of document.querySelectorAll(".slider input")) {
   const show = () => {
-    slider.style.setProperty("--at", input.value + "%");
+    input.parentElement.style.setProperty("--at", input.value + "%");
     input.setAttribute("aria-valuetext", Math.round(input.value) + " % original");
   };
   input.addEventListener("input", show);
@@ -106,12 +104,11 @@ def render(study: Study) -> bytes:
         figures.append(_detail(study, study.detail))
     if study.error_map is not None:
         figures.append(_errors(study, study.error_map))
-    figures += [
-        _palette(study),
-        _histogram(study),
-        _curves("Fewer and more colours", "number of colours", study.by_palette_size, study),
-        _files(study),
-    ]
+    figures += [_palette(study), _histogram(study)]
+    if len(study.by_palette_size) > 1:
+        title, axis = "Fewer and more colours", "number of colours"
+        figures.append(_curves(title, axis, study.by_palette_size, study))
+    figures.append(_files(study))
     return page.document(
         study.picture.path.name,
         _introduction(study),
@@ -124,7 +121,7 @@ def render(study: Study) -> bytes:
 
 def _introduction(study: Study) -> str:
     picture, report = study.picture, study.image.report
-    size = f"{picture.width:,} × {picture.height:,} pixels, {picture.pixel_format.label}"
+    size = f"{picture.width:,} × {picture.height:,} pixels of format {picture.pixel_format.label}"
     if report is None:
         return f"{size}: a .kmq file as it is."
     return (
@@ -171,8 +168,8 @@ def _whole(study: Study) -> str:
     if math.isinf(study.psnr):
         size, magnified = _shown_size(height, width, magnification(height, width))
         shown = (
-            f'<div class="slider{magnified}" style="{size}">'
-            f'<img src="{data_uri(pair.result)}" alt="The picture" style="clip-path:none"></div>\n'
+            f'<img class="still{magnified}" src="{data_uri(pair.result)}" alt="The picture" '
+            f'style="{size}">\n'
         )
         return _figure("The picture", shown, f"Every pixel is as in the original. {note}".strip())
     slider = _slider(pair, height, width, magnification(height, width), study)
@@ -220,18 +217,18 @@ def _errors(study: Study, errors: ErrorMap) -> str:
     ramp = ",".join(HEAT)
     top = study.picture.pixel_format.max_value
     body = (
-        f'<img class="heat{magnified}" src="{data_uri(errors.png)}" alt="Error map" '
+        f'<img class="still{magnified}" src="{data_uri(errors.png)}" alt="Error map" '
         f'style="{size}">\n'
         f'<div class="scale" style="{size.partition(";")[0]}">'
         f'<i style="background:linear-gradient(to right,{ramp})"></i>'
-        f'<div class="ends"><span>0</span><span>{errors.top:.3g} of {top:,} levels or more</span>'
-        "</div></div>\n"
+        '<div class="ends"><span>0</span>'
+        f"<span>{_short(errors.top)} of {top:,} levels or more</span></div></div>\n"
     )
     seen = " as seen over black and over white" if study.picture.pixel_format.has_alpha else ""
     note = (
         f"Root mean squared difference of a pixel's channels{seen}"
         f"{f', of blocks of {by} × {by} pixels' if by > 1 else ''}. {errors.share:.1%} of the "
-        f"pixels differ; the greatest difference is {errors.greatest:.3g}."
+        f"pixels differ; the greatest difference is {_short(errors.greatest)}."
     )
     return _figure("Error map", body, note)
 

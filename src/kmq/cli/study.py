@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _SHOWN_PIXELS = 1 << 20
 """Pixels of a picture that the page holds; a larger one is shrunk."""
 
-_MEASURED_PIXELS = 1 << 19
+_MEASURED_PIXELS = 1 << 20
 """Pixels that are encoded over and over; of a larger picture they are its middle."""
 
 _PALETTE_SIZES = (2, 4, 8, 16, 32, 64, 128, 256)
@@ -305,18 +305,21 @@ class _Sample:
             if k != chosen and is_exact:
                 continue
             image = self.image if k == chosen else self.quantized(k)
-            size, psnr, _ = self._measured(image)
-            yield Trial(f"{image.n_colors:,}", size, psnr, k == chosen)
-            is_exact = math.isinf(psnr)
+            trial = self._trial(f"{image.n_colors:,}", image, k == chosen)
+            yield trial
+            is_exact = math.isinf(trial.psnr)
 
     def files(self) -> Iterator[peers.File]:
         """Yield the result as a .kmq file and in other formats."""
-        size, psnr, ssim = self._measured(self.image)
+        image = self.image
+        shown = image.palette[image.indices]
+        psnr, ssim = peers.similarity(self.samples, shown, image.pixel_format)
+        size = self._size(image)
         yield peers.File(
             ".kmq", f"effort {self.encoding['effort'] or 'balanced'}", size, psnr, ssim
         )
-        yield from peers.lossless(self.image, psnr, ssim)
-        yield from peers.lossy(self.samples, self.image.pixel_format, psnr)
+        yield from peers.lossless(image, psnr, ssim)
+        yield from peers.lossy(self.samples, image.pixel_format, psnr)
 
     def quantized(self, k: int) -> IndexedImage:
         """Quantize it as the result was."""
@@ -329,14 +332,15 @@ class _Sample:
         samples = self.samples[:, :, 0].astype(np.bool_) if is_bilevel else self.samples
         return quantize(samples, k, pixel_format=pixel_format, **self.options)
 
-    def _measured(self, image: IndexedImage) -> tuple[int, float, float]:
-        """Return bytes of its file, PSNR and SSIM."""
+    def _trial(self, place: str, image: IndexedImage, is_chosen: bool) -> Trial:
+        shown = image.palette[image.indices]
+        psnr = peers.psnr_of(self.samples, shown, image.pixel_format)
+        return Trial(place, self._size(image), psnr, is_chosen)
+
+    def _size(self, image: IndexedImage) -> int:
         from kmq.files import encode
 
-        psnr, ssim = peers.similarity(
-            self.samples, image.palette[image.indices], image.pixel_format
-        )
-        return len(encode(image, **self.encoding)), psnr, ssim
+        return len(encode(image, **self.encoding))
 
 
 def _sample(
