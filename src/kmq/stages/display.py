@@ -25,7 +25,7 @@ LONGEST_SIDE = 8192
 """Pixels a side that browsers show on every machine; smaller than any limit of theirs."""
 
 _BAND_PIXELS = 1 << 20  # converted at a time
-_NOTEBOOK_PIXELS = 1 << 18  # half a megabyte as PNG at worst, in a file that people keep and mail
+_NOTEBOOK_PIXELS = 1 << 19  # in a file that people keep and mail: a quarter of a megabyte is usual
 _NOTEBOOK_SWATCHES = 256
 _LARGE_ENOUGH = 256  # pixels of the longer side from which a picture needs no magnifying
 
@@ -128,7 +128,7 @@ def notebook_html(image: IndexedImage) -> str:
     return (
         '<div style="max-width:100%">'
         f'<img alt="{html.escape(caption)}" src="{data_uri(notebook_png(image))}" '
-        f'style="width:{-(-image.width // by) * times}px;max-width:100%;height:auto;{smoothing}'
+        f'style="width:{-(-image.width // by) * times}px;max-width:100%;height:auto;display:block;{smoothing}'
         f'background:{CHECKERBOARD}">'
         f"<div>{html.escape(caption)}</div>"
         f'<div style="display:flex;flex-wrap:wrap;gap:1px;max-width:480px">{swatches}</div>'
