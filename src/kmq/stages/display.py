@@ -128,8 +128,8 @@ def notebook_html(image: IndexedImage) -> str:
     return (
         '<div style="max-width:100%">'
         f'<img alt="{html.escape(caption)}" src="{data_uri(notebook_png(image))}" '
-        f'style="width:{-(-image.width // by) * times}px;max-width:100%;height:auto;display:block;{smoothing}'
-        f'background:{CHECKERBOARD}">'
+        f'style="width:{-(-image.width // by) * times}px;max-width:100%;height:auto;'
+        f'display:block;{smoothing}background:{CHECKERBOARD}">'
         f"<div>{html.escape(caption)}</div>"
         f'<div style="display:flex;flex-wrap:wrap;gap:1px;max-width:480px">{swatches}</div>'
         f"{more}</div>"
