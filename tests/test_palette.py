@@ -162,7 +162,7 @@ def test_settling_to_nothing_ends_on_the_means():
 def test_growing_yields_falling_errors_near_those_of_a_search():
     found = color_map(PixelFormat.RGB24, 8, n_clouds=20)
     colors = points_of(found.histogram)
-    curve = list(palette.grow(colors, found.keys, PixelFormat.RGB24, 40))
+    curve = list(palette.grow(colors, found.keys, np.empty((0, 3)), 40))
     ks = [k for k, _ in curve]
     errors = [error for _, error in curve]
     assert ks[:4] == [1, 2, 3, 4]

@@ -185,14 +185,17 @@ class _Rounded:
 def _grow(colors: ColorHistogram, keys: Array, max_colors: int) -> Iterator[tuple[int, float]]:
     """Yield (k, error) for growing k up to `max_colors`, and 0 once every colour has an entry."""
     n_colors = len(colors.colors)
+    channels = colors.pixel_format.channels
     space = Space("rgb", colors.pixel_format)
     points = _points(space, colors, colors.counts)
     limit = min(max_colors, n_colors - 1)
-    mixed = _mixed(space, points, keys, np.empty((0, colors.pixel_format.channels)))
-    if limit > 0 and mixed is not None:
-        yield from opaque.grow(mixed, limit)
-    elif limit > 0:
-        yield from palette.grow(points, keys, colors.pixel_format, limit)
+    transparent = np.zeros((int(_has_transparent(colors)), channels))
+    if limit > 0:
+        mixed = _mixed(space, points, keys, np.empty((0, channels)))
+        if mixed is None:
+            yield from palette.grow(points, keys, transparent, limit)
+        else:
+            yield from opaque.grow(mixed, transparent, limit)
     if n_colors <= max_colors:
         yield n_colors, 0.0
 
@@ -252,11 +255,15 @@ def _read_off(curve: list[tuple[int, float]], error: float) -> int:
 def _solve(problem: _Problem, k: int) -> _Rounded:
     """Return a palette of at most `k` colours."""
     colors = problem.colors
-    if colors.pixel_format.has_alpha and colors.colors[0, -1] == 0 and len(problem.fixed) + 1 < k:
-        # Transparent pixels are all the same colour, the first, and must stay fully transparent.
+    if _has_transparent(colors) and len(problem.fixed) + 1 < k:
         fixed = _distinct(np.concatenate([problem.fixed, colors.colors[:1]]))
         problem = replace(problem, fixed=fixed)
     return _round(problem, _fit(problem, k))
+
+
+def _has_transparent(colors: ColorHistogram) -> bool:
+    """Whether there are transparent pixels, which must stay so: all are one colour, the first."""
+    return colors.pixel_format.has_alpha and not colors.colors[0, -1]
 
 
 def _fit(problem: _Problem, k: int) -> Fit:

@@ -4,7 +4,8 @@ An opaque colour may only have an opaque entry, a translucent colour any. Under 
 search is that of `palette`: bins, breathing k-means, rounds on all colours. Rounds label opaque
 colours among opaque centroids alone, whose last coordinate stays that of opaque colours: with it
 given, the mean of the others is still what is nearest to all. A centroid is opaque if it has opaque
-colours, so cutting and dropping clusters settles how many entries are opaque.
+colours, so cutting and dropping clusters settles how many entries are opaque, and so does letting
+go of those where a few opaque colours hold many that are not.
 
 What was tried: the search of `palette` with those entries made opaque afterwards that stand mostly
 for opaque colours leaves a single one where opaque pixels are few (twice the error); opaque and
@@ -27,6 +28,11 @@ from kmq.stages.palette import Effort, Fit, Points, Stopping
 from kmq.threads import run_chunks
 
 Array = np.ndarray[Any, Any]
+
+
+_LEAST_BREATH = 4
+"""Centroids added and dropped at first at least: with 2, as where all are opaque, entries that
+ought to be on the other side stay more often."""
 
 
 @dataclass(frozen=True)
@@ -133,22 +139,27 @@ def start(points: Mixed, fixed: Array, lifted: Array) -> Array:
     return np.concatenate([fixed, found])
 
 
-def grow(points: Mixed, max_colors: int) -> Iterator[tuple[int, float]]:
+def grow(points: Mixed, fixed: Array, max_colors: int) -> Iterator[tuple[int, float]]:
     """Yield (k, squared error per pixel) for growing k, as `palette.grow` does."""
     growth = palette.GROWTH
     mean = (points.solid.moments[0] + points.others.moments[0]) / points.total_weight
     mean[-1] = points.top
     entries = _Entries(mean[None], np.ones(1, np.bool_), 0)
+    rounds = 0
     while True:
         k = len(entries.centroids)
         n_new = min(max(1, k // 4), max_colors - k)
         bins = points.bins(growth.enough_bins(k + n_new))
-        found = _measure(bins, entries)
+        found = _rest(bins, entries, rounds, growth.patience)
         yield k, (found.inertia + points.squares - bins.squares) / points.total_weight
-        entries = _split(bins, entries, found, n_new) if n_new > 0 else entries
+        if n_new > 0 and len(fixed) > entries.n_fixed:
+            centroids = np.concatenate([fixed, entries.centroids])
+            entries = _entries(points, centroids, len(fixed))
+        elif n_new > 0:
+            entries = _split(bins, entries, found, n_new)
         if len(entries.centroids) == k:
             return
-        _lloyd(bins, entries, growth.rounds, growth.patience)
+        rounds = growth.rounds
 
 
 def search(
@@ -267,6 +278,8 @@ class _Rounds:
 
 def _lloyd(points: Mixed, entries: _Entries, max_rounds: int, patience: float) -> None:
     """Run rounds until one lowers the inertia by less than `patience` of it, and end on means."""
+    if max_rounds == 0:
+        return
     rounds = _Rounds(points, len(entries.centroids), 1)
     before, total = -math.inf, points.squares
     for _ in range(max_rounds):
@@ -281,13 +294,15 @@ def _lloyd(points: Mixed, entries: _Entries, max_rounds: int, patience: float) -
 
 @dataclass(frozen=True)
 class _Measured:
-    """What `kernels.search.measure` writes, of both parts together."""
+    """What `kernels.search.measure` writes, of both parts together, and of opaque points alone."""
 
     inertia: float
     labels: Array
     losses: Array
     squares: Array
     sums: Array
+    solid_losses: Array
+    solid_sums: Array
 
 
 def _measure(points: Mixed, entries: _Entries) -> _Measured:
@@ -309,7 +324,44 @@ def _measure(points: Mixed, entries: _Entries) -> _Measured:
         losses[ids] += own_losses
         squares[ids] += own_squares
         sums[ids] += own_sums
-    return _Measured(inertia, np.concatenate(labels), losses, squares, sums)
+        if part is points.solid:
+            solid_losses, solid_sums = losses.copy(), sums.copy()
+    return _Measured(
+        inertia, np.concatenate(labels), losses, squares, sums, solid_losses, solid_sums
+    )
+
+
+def _rest(points: Mixed, entries: _Entries, max_rounds: int, patience: float) -> _Measured:
+    """Run rounds, let go of what should not be opaque, and measure."""
+    _lloyd(points, entries, max_rounds, patience)
+    found = _measure(points, entries)
+    if _release(points, entries, found):
+        _lloyd(points, entries, max_rounds, patience)
+        found = _measure(points, entries)
+    return found
+
+
+def _release(points: Mixed, entries: _Entries, found: _Measured) -> bool:
+    """Make entries translucent where that gains more than their opaque points lose, which go to
+    the second nearest opaque entries; these stay. Return whether there were any."""
+    d = len(points.columns)
+    held = np.flatnonzero(entries.free_opaque & (found.sums[:, d] > found.solid_sums[:, d]))
+    weights = found.sums[held, d]
+    off = weights * np.square(found.sums[held, d - 1] / weights - points.top)
+    gains = off - found.solid_losses[held]
+    kept = np.zeros(len(entries.opaque), np.bool_)
+    released = False
+    for j in held[np.argsort(-gains, kind="stable")][: np.count_nonzero(gains > 0)]:
+        if kept[j]:
+            continue
+        entries.opaque[j] = False
+        others = np.flatnonzero(entries.opaque)
+        apart = np.square(entries.centroids[others] - entries.centroids[j]).sum(axis=1)
+        kept[others[np.argmin(apart)]] = True
+        own = found.sums[j] - found.solid_sums[j]
+        entries.centroids[j] = own[:d] / own[d]
+        released = True
+    return released
 
 
 def _split(points: Mixed, entries: _Entries, found: _Measured, n_new: int) -> _Entries:
@@ -373,9 +425,9 @@ def _drop(entries: _Entries, losses: Array, n_gone: int) -> _Entries:
 def _breathe(points: Mixed, entries: _Entries, effort: Effort) -> tuple[float, Array]:
     """Return the inertia and the centroids after breathing, as the kernel `breathe` does."""
     k = len(entries.centroids)
-    breath = max(2, k // effort.breath)
-    _lloyd(points, entries, effort.start_rounds, effort.patience)
-    best, best_found = entries.copy(), _measure(points, entries)
+    breath = max(_LEAST_BREATH, k // effort.breath)
+    best_found = _rest(points, entries, effort.start_rounds, effort.patience)
+    best = entries
     while breath > 0:
         entries = _split(points, best, best_found, min(breath, k))
         added = len(entries.centroids) - k
@@ -383,8 +435,7 @@ def _breathe(points: Mixed, entries: _Entries, effort: Effort) -> tuple[float, A
             break
         _lloyd(points, entries, effort.rounds, effort.patience)
         entries = _drop(entries, _measure(points, entries).losses, added)
-        _lloyd(points, entries, effort.rounds, effort.patience)
-        found = _measure(points, entries)
+        found = _rest(points, entries, effort.rounds, effort.patience)
         if found.inertia > best_found.inertia * 0.9999:
             breath //= 2
         if found.inertia < best_found.inertia:

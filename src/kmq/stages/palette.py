@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from kmq.model import PixelFormat, Progress
+from kmq.model import Progress
 from kmq.threads import run_chunks
 
 Array = np.ndarray[Any, Any]
@@ -181,10 +181,10 @@ def bins_of(points: Points, keys: Array, enough: int) -> Points:
     return _points(columns, weights, _BIN_BLOCK)
 
 
-def grow(
-    points: Points, keys: Array, pixel_format: PixelFormat, max_colors: int
-) -> Iterator[tuple[int, float]]:
+def grow(points: Points, keys: Array, fixed: Array, max_colors: int) -> Iterator[tuple[int, float]]:
     """Yield (k, squared error per pixel) for k = 1, 2, 3 … and on in steps of a quarter.
+
+    `fixed` (0 or 1, d) is a centroid that must be there, and stays as it is, from k = 2 on.
 
     One incremental pass: the clusters that gain most are cut in two, and a few rounds follow. It
     stops at `max_colors` or where no cluster can be cut. The error is that of the bins' own means
@@ -192,7 +192,7 @@ def grow(
     """
     from kmq.kernels.search import lloyd, measure, split
 
-    k = 1
+    k, n_fixed = 1, 0
     centroids = (points.moments[0] / points.total_weight)[None]
     while True:
         n_new = min(max(1, k // 4), max_colors - k)
@@ -203,14 +203,17 @@ def grow(
         inertia = measure(*bins.arguments, grown, k, *room.measured)
         yield k, (inertia + points.squares - bins.squares) / points.total_weight
         added = 0
-        if n_new > 0:
+        if n_new > 0 and len(fixed) > n_fixed:
+            added = n_fixed = 1
+            grown[0], grown[1] = fixed[0], centroids[0]
+        elif n_new > 0:
             added = split(
                 bins.channels,
                 bins.columns,
                 bins.weights,
                 room.labels,
                 k,
-                0,
+                n_fixed,
                 n_new,
                 *room.cut,
                 grown,
@@ -221,7 +224,7 @@ def grow(
         lloyd(
             *bins.arguments,
             k,
-            0,
+            n_fixed,
             GROWTH.rounds,
             GROWTH.patience,
             bins.squares,
