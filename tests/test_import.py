@@ -78,8 +78,10 @@ def test_public_names():
         "kmeans",
         "quantize",
         "read",
+        "read_palette",
         "read_region",
         "write",
+        "write_palette",
     ]
 
 

@@ -58,6 +58,82 @@ def test_fixed_colours_are_entries_and_map_to_themselves():
     assert np.array_equal(image.to_array()[:4, :4], picture[:4, :4])
 
 
+def test_fixed_colours_may_be_named():
+    picture = photo()
+    same = kmq.quantize(picture, 10, fixed=[(255, 255, 255), (1, 2, 3), (255, 136, 0)])
+    for names in (["white", (1, 2, 3), "#ff8800"], ("#fff", "010203", "hsl(32, 100%, 50%)")):
+        assert kmq.quantize(picture, 10, fixed=names) == same
+    alone = kmq.quantize(picture, 10, fixed="white")
+    assert alone == kmq.quantize(picture, 10, fixed=[(255, 255, 255)])
+    assert kmq.quantize(picture[..., 0], 4, fixed=["white"]).palette[-1].tolist() == [255]
+    deep = picture.astype(np.uint16) * 257
+    assert [65535, 0, 0] in kmq.quantize(deep, 4, fixed="red").palette.tolist()
+    assert [1, 2, 3] in kmq.quantize(deep, 4, fixed="000100020003").palette.tolist()
+
+
+def test_background_is_the_colour_of_most_of_the_border():
+    picture = photo().copy()
+    picture[0] = picture[-1] = (9, 8, 7)
+    picture[:, 0] = (1, 1, 1)
+    image = kmq.quantize(picture, 4, fixed=["background", "white"])
+    assert {(9, 8, 7), (255, 255, 255)} < set(map(tuple, image.palette.tolist()))
+    one = np.full((1, 1, 3), 77, np.uint8)
+    assert kmq.quantize(one, 1, fixed="background").palette.tolist() == [[77, 77, 77]]
+
+
+def scan(low=(14, 12, 9), high=(246, 250, 241)):
+    """Ink on paper, neither quite black nor white, and some shades."""
+    picture = np.empty((40, 40, 3), np.uint8)
+    picture[:] = high
+    picture[5:20, 5:30] = low
+    picture[25:30, 5:30] = (120, 60, 60)
+    picture[31:36, 5:30] = (25, 24, 20)
+    return picture
+
+
+def test_snap_makes_ink_black_and_paper_white_and_nothing_else():
+    image = kmq.quantize(scan(), 4, snap=True)
+    assert sorted(image.palette.tolist()) == [
+        [0, 0, 0],
+        [25, 24, 20],
+        [120, 60, 60],
+        [255, 255, 255],
+    ]
+    assert image.to_array()[10, 10].tolist() == [0, 0, 0]
+    assert image.to_array()[0, 0].tolist() == [255, 255, 255]
+    assert image.report.mse == pytest.approx(naive.mse(scan(), image.to_array()))
+    far = scan((30, 10, 10), (230, 250, 250))
+    assert kmq.quantize(far, 4, snap=True) == kmq.quantize(far, 4)
+
+
+def test_snap_knows_every_pixel_format():
+    ink_and_paper = scan()
+    alpha = np.full((40, 40, 1), 255, np.uint8)
+    alpha[25:30] = 128
+    sheer = kmq.quantize(np.concatenate([ink_and_paper, alpha], 2), 5, snap=True).palette.tolist()
+    assert [0, 0, 0, 255] in sheer
+    assert [255, 255, 255, 255] in sheer
+    deep = kmq.quantize(ink_and_paper.astype(np.uint16) * 257, 4, snap=True).palette.tolist()
+    assert [0, 0, 0] in deep
+    assert [65535] * 3 in deep
+    grey = kmq.quantize(ink_and_paper[..., 0], 4, snap=True).palette.ravel().tolist()
+    assert {0, 255} < set(grey)
+    inks = np.zeros((2, 2, 4), np.uint8)
+    inks[0] = (5, 3, 2, 0)
+    inks[1] = (4, 5, 6, 250)
+    cmyk = kmq.quantize(inks, 2, snap=True, pixel_format="CMYK").palette.tolist()
+    assert cmyk == [[0, 0, 0, 0], [0, 0, 0, 255]]
+    histogram = kmq.ColorHistogram.from_picture(ink_and_paper)
+    palette = kmq.fit_palette(histogram, 4, snap=True)
+    assert np.array_equal(palette, kmq.quantize(ink_and_paper, 4, snap=True).palette)
+
+
+def test_snap_leaves_fixed_colours_alone():
+    palette = kmq.quantize(scan(), 4, snap=True, fixed=[(14, 12, 9)]).palette.tolist()
+    assert [14, 12, 9] in palette
+    assert [255, 255, 255] in palette
+
+
 def test_fixed_colours_alone():
     picture = photo()
     image = kmq.quantize(picture, 2, fixed=[(255, 255, 255), (0, 0, 0)])
@@ -136,13 +212,49 @@ def test_opaque_stays_opaque_and_transparent_transparent():
         ({"palette": [[1, 2, 3]], "k": 3}, InputError, "palette is given with k"),
         ({"palette": [[1, 2, 3]], "psnr": 30}, InputError, "palette is given with psnr"),
         ({"palette": np.empty((0, 3), int)}, InputError, "palette has shape"),
+        ({"palette": [[1, 2, 3]], "snap": True}, InputError, "palette is given with snap"),
+        ({"palette": [[1, 2, 3]], "fixed": "red"}, InputError, "palette is given with fixed"),
+        ({"palette": "nowhere.gpl"}, OSError, "nowhere"),
+        ({"fixed": "reddish"}, InputError, "'reddish' is no colour"),
+        ({"fixed": ["white", (1, 2)]}, InputError, r"fixed has shape \(1, 2\)"),
+        ({"fixed": ["white", "#fff", "black"], "k": 1}, InputError, "fixed has 2 colours"),
+        ({"fixed": ["#ff000080"]}, InputError, "names '#ff000080'.* is not opaque"),
+        ({"snap": 1}, TypeError, "snap is int"),
+        ({"channel_weights": [1, 2, -3]}, InputError, "not above 0"),
+        ({"channel_weights": [1, 2, np.nan]}, InputError, "not above 0 and finite"),
+        ({"channel_weights": [[1, 2, 3]]}, InputError, r"shape \(1, 3\)"),
+        ({"importance": np.full((64, 64), np.inf)}, InputError, "not finite"),
+        ({"mask": np.ones((3, 64), bool)}, InputError, r"mask has shape \(3, 64\)"),
+        ({"k": 3, "psnr": 30}, InputError, "k and psnr are given"),
+        ({"k": 3, "max_error": 30}, InputError, "k and max_error are given"),
+        ({"k": 3, "max_colors": 30}, InputError, "k and max_colors are given"),
+        ({"palette": [[1, 2, 3]], "effort": "best"}, InputError, "palette is given with effort"),
+        ({"palette": [[1, 2, 3]], "max_error": 3}, InputError, "palette is given with max_error"),
+        ({"palette": [[1, 2, 3]], "max_colors": 3}, InputError, "given with max_colors"),
+        ({"palette": [[1, 2, 3]], "init": "random"}, InputError, "palette is given with init"),
+        ({"palette": [[1, 2, 3]], "mask": 1}, InputError, "palette is given with mask"),
+        ({"palette": [[1, 2, 3]], "importance": 1}, InputError, "given with importance"),
+        ({"palette": [[1, 2, 3]], "posterize": 4}, InputError, "palette is given with posterize"),
         ({"posterize": 0}, InputError, "posterize is 0"),
         ({"posterize": 9}, InputError, "posterize is 9"),
     ],
 )
 def test_what_cannot_be_used_is_refused(options, error, sentence):
-    with pytest.raises(error, match=sentence):
+    with pytest.raises(error, match=sentence) as caught:
         kmq.quantize(photo(), **options)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_histogram_has_no_background():
+    histogram = kmq.ColorHistogram.from_picture(photo())
+    with pytest.raises(InputError, match="background, which a histogram does not know"):
+        kmq.fit_palette(histogram, 3, fixed="background")
+    assert [255] * 3 in kmq.fit_palette(histogram, 3, fixed="white").tolist()
+
+
+def test_a_coloured_name_is_no_grey():
+    with pytest.raises(InputError, match=r"names 'red': .* it is not grey"):
+        kmq.quantize(photo()[..., 0], 3, fixed="red")
 
 
 def test_cmyk_has_no_other_space():

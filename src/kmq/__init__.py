@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         PixelFormat,
         Report,
     )
+    from kmq.palettes import read_palette, write_palette
 
 __version__ = "0.1.0"
 
@@ -62,6 +63,7 @@ _HOMES = {
         "PixelFormat",
         "Report",
     ),
+    "kmq.palettes": ("read_palette", "write_palette"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -94,8 +96,10 @@ __all__ = [
     "kmeans",
     "quantize",
     "read",
+    "read_palette",
     "read_region",
     "write",
+    "write_palette",
 ]
 
 

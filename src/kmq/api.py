@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -22,7 +22,7 @@ from kmq.model import (
     Pixels,
     Progress,
 )
-from kmq.stages import clustering
+from kmq.stages import clustering, formats
 from kmq.stages.clustering import Array
 from kmq.stages.container import SIGNATURE
 from kmq.stages.metrics import peak_error
@@ -49,9 +49,10 @@ def quantize(
     channel_weights: Sequence[float] | None = None,
     importance: ArrayLike | None = None,
     mask: ArrayLike | None = None,
-    fixed: ArrayLike | None = None,
-    palette: ArrayLike | None = None,
+    fixed: ArrayLike | str | Sequence[str] | None = None,
+    palette: ArrayLike | str | os.PathLike[str] | None = None,
     posterize: int | None = None,
+    snap: bool = False,
     pixel_format: str | PixelFormat | None = None,
     page: int | None = None,
     seed: int = 0,
@@ -91,11 +92,18 @@ def quantize(
         channel_weights: how much each channel's squared error counts, alpha's last, above 0.
         importance: (h, w), at least 0: how much each pixel counts for the palette; 1 is usual.
         mask: (h, w) bool: pixels that do not count for the palette are False.
-        fixed: (f, channels) colours that must be in the palette, exactly; the rest is free.
+        fixed: (f, channels) colours that must be in the palette, exactly; the rest is free. Or
+            names of colours as in CSS ("white", "#ff8800"), one or several; "background" is the
+            colour of most pixels on the picture's border.
         palette: (n, channels) colours to map to; the palette is kept as given, its order and
-            unused entries included. Not with anything that asks for another.
+            unused entries included. Or the path of a file that `kmq.read_palette` reads: where its
+            colours do not fit the picture's pixel format, the picture takes on one that holds both.
+            Not with anything that asks for another palette.
         posterize: bits a channel of the palette may have, 1 to the picture's own depth: entries
             are multiples of what is left, or white.
+        snap: whether the entry nearest to black becomes black, and the one nearest to white white,
+            with all their pixels, if it is off by no more than a sixteenth of the range in any
+            channel. With alpha, only opaque entries do.
         pixel_format: what the pixels are, where the array alone does not tell.
         page: which picture of a file with several pages or frames, counted from 1; such a file
             is refused without it.
@@ -136,13 +144,16 @@ def quantize(
         palette,
         {"k": k, "psnr": psnr, "max_error": max_error, "max_colors": max_colors, "init": init,
          "effort": effort, "importance": importance, "mask": mask, "fixed": fixed,
-         "posterize": posterize},
+         "posterize": posterize, "snap": snap or None},
     )  # fmt: skip
     target = _target(k, psnr, max_error, max_colors, init)
     if max_iter is not None:
         max_iter = checks.whole_number(max_iter, "max_iter", 1, 1_000_000)
     effort = checks.one_of("balanced" if effort is None else effort, "effort", EFFORTS)
     pixels = read_picture(picture, pixel_format, page, n_threads)
+    entries = None
+    if palette is not None:
+        pixels, entries = _given_palette(palette, pixels)
     pixel_format = pixels.pixel_format
     if init is not None:
         init = checks.init_method(init, clustering.INITS, target.k or 0, pixel_format.channels)
@@ -159,11 +170,11 @@ def quantize(
         progress=progress,
         space=_checked_space(space, pixel_format),
         channel_weights=_checked_channel_weights(channel_weights, pixel_format),
-        fixed=None if fixed is None else _colors(fixed, "fixed", pixel_format),
+        fixed=None if fixed is None else _fixed(fixed, pixel_format, pixels.samples),
         step=_step(posterize, pixel_format),
+        snap=_flag(snap, "snap"),
     )
-    if palette is not None:
-        entries = _colors(palette, "palette", pixel_format)
+    if entries is not None:
         return pipeline.quantize_pixels(pixels, entries, options)
     counting = _importance(importance, mask, pixels)
     _check_room(options.fixed, target.k if target.k is not None else max_colors)
@@ -241,8 +252,9 @@ def fit_palette(
     effort: str = "balanced",
     space: str = "rgb",
     channel_weights: Sequence[float] | None = None,
-    fixed: ArrayLike | None = None,
+    fixed: ArrayLike | str | Sequence[str] | None = None,
     posterize: int | None = None,
+    snap: bool = False,
     seed: int = 0,
     n_threads: int | None = None,
     progress: Progress | None = None,
@@ -258,8 +270,9 @@ def fit_palette(
         effort: see `quantize`, also for the other arguments.
         space: see `quantize`.
         channel_weights: see `quantize`.
-        fixed: see `quantize`.
+        fixed: see `quantize`; a histogram has no "background".
         posterize: see `quantize`.
+        snap: see `quantize`.
         seed: see `quantize`.
         n_threads: see `quantize`.
         progress: see `quantize`.
@@ -289,8 +302,9 @@ def fit_palette(
         progress=progress,
         space=_checked_space(space, pixel_format),
         channel_weights=_checked_channel_weights(channel_weights, pixel_format),
-        fixed=None if fixed is None else _colors(fixed, "fixed", pixel_format),
+        fixed=None if fixed is None else _fixed(fixed, pixel_format, None),
         step=_step(posterize, pixel_format),
+        snap=_flag(snap, "snap"),
     )
     _check_room(options.fixed, k)
     return pipeline.fit_palette(histogram, k, options)
@@ -399,7 +413,7 @@ def _target(
     return _Target(psnr=psnr, max_error=max_error)
 
 
-def _refuse_beside_palette(palette: ArrayLike | None, others: dict[str, object]) -> None:
+def _refuse_beside_palette(palette: object, others: dict[str, object]) -> None:
     given = [name for name, value in others.items() if value is not None]
     if palette is not None and given:
         raise InputError(
@@ -430,6 +444,70 @@ def _checked_channel_weights(
     if not (np.isfinite(factors).all() and factors.min() > 0):
         raise InputError("channel_weights have a value that is not above 0 and finite")
     return tuple(factors.tolist())
+
+
+def _flag(value: object, name: str) -> bool:
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} is {type(value).__name__}; it must be True or False")
+    return bool(value)
+
+
+def _given_palette(
+    palette: ArrayLike | str | os.PathLike[str], pixels: Pixels
+) -> tuple[Pixels, Array]:
+    """Return the palette to map to, and the pixels in its pixel format.
+
+    That of a file becomes the pixels', or else they become the least that holds both.
+    """
+    if not isinstance(palette, str | os.PathLike):
+        return pixels, _colors(palette, "palette", pixels.pixel_format)
+    from kmq.palettes import load_palette
+
+    colors, found = load_palette(palette)
+    wanted = pixels.pixel_format
+    try:
+        return pixels, formats.converted(colors, found, wanted)
+    except InputError:
+        wanted = formats.common_format(found, wanted)
+    flat = pixels.samples.reshape(-1, pixels.pixel_format.channels)
+    samples = formats.converted(flat, pixels.pixel_format, wanted)
+    metadata = pixels.metadata
+    if wanted.channels - wanted.has_alpha != flat.shape[1] - pixels.pixel_format.has_alpha:
+        metadata = replace(metadata, icc_profile=None)  # which was for grey
+    shape = (*pixels.samples.shape[:2], wanted.channels)
+    pixels = Pixels(samples.reshape(shape), wanted, metadata)
+    return pixels, formats.converted(colors, found, wanted)
+
+
+def _fixed(
+    fixed: ArrayLike | str | Sequence[str], pixel_format: PixelFormat, samples: Array | None
+) -> Array:
+    """Return fixed colours as samples; `samples` are those of the picture, if there is one."""
+    items = [fixed] if isinstance(fixed, str) else fixed
+    if not isinstance(items, list | tuple) or not any(isinstance(item, str) for item in items):
+        return _colors(items, "fixed", pixel_format)
+    rows = [
+        _named(item, pixel_format, samples)
+        if isinstance(item, str)
+        else _colors([item], "fixed", pixel_format)
+        for item in items
+    ]
+    return np.concatenate(rows)
+
+
+def _named(name: str, pixel_format: PixelFormat, samples: Array | None) -> Array:
+    """Return the colour (1, channels) of a name."""
+    if name == "background":
+        if samples is None:
+            raise InputError("fixed names the background, which a histogram does not know")
+        return formats.background(samples)
+    from kmq.stages.palette_files import named_color
+
+    try:
+        color, found = named_color(name)
+        return formats.converted(color, found, pixel_format)
+    except InputError as error:
+        raise InputError(f"fixed names {name!r}: {error}") from error
 
 
 def _colors(colors: ArrayLike, name: str, pixel_format: PixelFormat) -> Array:

@@ -47,9 +47,10 @@ class QuantizeOptions(TypedDict, total=False):
     channel_weights: Sequence[float] | None
     importance: ArrayLike | None
     mask: ArrayLike | None
-    fixed: ArrayLike | None
-    palette: ArrayLike | None
+    fixed: ArrayLike | str | Sequence[str] | None
+    palette: ArrayLike | str | os.PathLike[str] | None
     posterize: int | None
+    snap: bool
     pixel_format: str | PixelFormat | None
     page: int | None
     seed: int

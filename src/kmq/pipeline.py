@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from kmq.model import ColorHistogram, IndexedImage, Pixels, Progress, Report
+from kmq.model import ColorHistogram, IndexedImage, PixelFormat, Pixels, Progress, Report
 from kmq.stages import clustering, histogram, opaque, palette, palette_tree
 from kmq.stages.clustering import Array
 from kmq.stages.metrics import psnr
@@ -29,6 +29,9 @@ _SAFETY = 0.99
 _BEYOND = 0.9
 """Share of the error that is allowed at which the curve ends: a little beyond where it is read."""
 
+_SNAP_SHARE = 16
+"""Share of the range, as 1 in so many, by which black and white may be off for `snap`."""
+
 _TINY = 1e-9
 """An error that stands for none on a logarithmic scale."""
 
@@ -40,7 +43,8 @@ _PLAIN_ROUNDS, _PLAIN_TOLERANCE = 300, 1e-4
 class KMeansOptions:
     """How a palette is fitted; `kmq.quantize` describes each.
 
-    `fixed` are (f, channels) samples that must be entries; the others are multiples of `step`.
+    `fixed` are (f, channels) samples that must be entries; the others are multiples of `step`, and
+    with `snap` those nearest to black and white may become so.
     """
 
     effort: str
@@ -55,6 +59,7 @@ class KMeansOptions:
     channel_weights: tuple[float, ...] | None = None
     fixed: Array | None = None
     step: int = 1
+    snap: bool = False
 
 
 @dataclass(frozen=True)
@@ -254,6 +259,12 @@ def _read_off(curve: list[tuple[int, float]], error: float) -> int:
 
 def _solve(problem: _Problem, k: int) -> _Rounded:
     """Return a palette of at most `k` colours."""
+    rounded = _solve_exactly(problem, k)
+    return _snap(problem, rounded) if problem.options.snap else rounded
+
+
+def _solve_exactly(problem: _Problem, k: int) -> _Rounded:
+    """Return a palette before black and white are made so."""
     colors = problem.colors
     if _has_transparent(colors) and len(problem.fixed) + 1 < k:
         fixed = _distinct(np.concatenate([problem.fixed, colors.colors[:1]]))
@@ -363,6 +374,46 @@ def _round(problem: _Problem, fit: Fit) -> _Rounded:
     return _Rounded(entries[kept], labels, rounded.mse, fit)
 
 
+def _snap(problem: _Problem, rounded: _Rounded) -> _Rounded:
+    """Make the entries nearest to black and to white so, if near enough, and keep their pixels.
+
+    Those may now be nearer to another entry; but ink is to be black, and not the next dark grey.
+    """
+    entries = rounded.palette
+    fixed = (entries[:, None] == problem.fixed[None]).all(axis=2).any(axis=1)
+    exact = _snapped(entries, fixed, problem.colors.pixel_format)
+    distinct, number = np.unique(exact, axis=0, return_inverse=True)
+    merged = palette_tree.ascending(distinct)
+    place = np.unique(merged, axis=0, return_index=True)[1]
+    labels = place[number].astype(np.int32)[rounded.labels]
+    errors = _squared_errors(problem.colors, merged, labels)
+    mse = float((errors * problem.colors.counts).sum()) / problem.colors.n_pixels
+    return _Rounded(merged, labels, mse, rounded.fit)
+
+
+def _snapped(entries: Array, fixed: Array, pixel_format: PixelFormat) -> Array:
+    """Return the entries with the ones nearest to black and to white made so, if near enough.
+
+    Only the nearest: that two dark colours differ may be all that is seen of a shadow.
+    """
+    top = pixel_format.max_value
+    dark, light = np.zeros(pixel_format.channels, np.int64), np.full(pixel_format.channels, top)
+    if pixel_format is PixelFormat.CMYK32:
+        dark, light = np.array([0, 0, 0, top]), dark
+    elif pixel_format.has_alpha:
+        dark[-1] = top
+    entries = entries.copy()
+    for exact in (dark, light):
+        apart = np.abs(entries.astype(np.int64) - exact)
+        if pixel_format.has_alpha:
+            apart[apart[:, -1] > 0] = top
+        near = (apart.max(axis=1) <= top // _SNAP_SHARE) & ~fixed
+        if near.any():
+            squares = np.where(near, np.square(apart).sum(axis=1), np.iinfo(np.int64).max)
+            entries[np.argmin(squares)] = exact
+    return entries
+
+
 def _with_opaque(problem: _Problem, entries: Array) -> Array:
     """Return the entries of plain k-means with those opaque that mostly stand for opaque colours.
 
@@ -409,11 +460,17 @@ def _label(problem: _Problem, entries: Array, fit: Fit) -> _Rounded:
     if space.name == "rgb" and space.channel_weights is None:
         errors = distances.astype(np.float64)
     else:
-        plain = Space("rgb", pixel_format)
-        apart = plain.forward(colors.colors) - plain.forward(entries)[labels]
-        errors = np.square(apart).sum(axis=1)
+        errors = _squared_errors(colors, entries, labels)
     mse = float((errors * colors.counts).sum()) / colors.n_pixels
     return _Rounded(entries, labels, mse, fit)
+
+
+def _squared_errors(colors: ColorHistogram, entries: Array, labels: Array) -> Array:
+    """Return the error (m,) float64 of each colour in its own samples, whatever the space."""
+    plain = Space("rgb", colors.pixel_format)
+    apart = plain.forward(colors.colors) - plain.forward(entries)[labels]
+    errors: Array = np.square(apart).sum(axis=1)
+    return errors
 
 
 @contextmanager

@@ -21,6 +21,14 @@ def _kind(pixel_format: PixelFormat) -> tuple[int, bool, int]:
 _OF_KIND = {_kind(pixel_format): pixel_format for pixel_format in PixelFormat}
 
 
+def of_array(colors: Array) -> PixelFormat:
+    """Return what (n, 1 to 4) whole numbers are, as far as an array tells: uint16 has 16 bits."""
+    if colors.dtype == np.bool_ and colors.shape[1] == 1:
+        return PixelFormat.BILEVEL
+    depth = 16 if colors.dtype == np.uint16 else 8
+    return _OF_KIND[(1, 1, 3, 3)[colors.shape[1] - 1], colors.shape[1] in (2, 4), depth]
+
+
 def common_format(first: PixelFormat, second: PixelFormat) -> PixelFormat:
     """Return the least pixel format that holds all colours of both.
 
@@ -75,6 +83,16 @@ def converted(colors: Array, source: PixelFormat, target: PixelFormat) -> Array:
         _refuse(between, colors, target, f"{target.depth} bits a sample do not hold it")
         scaled = (chosen // step).astype(target.dtype)
     return np.ascontiguousarray(scaled)
+
+
+def background(samples: Array) -> Array:
+    """Return the colour (1, channels) of most pixels on the border of (height, width, channels)."""
+    channels = samples.shape[2]
+    sides = (samples[0], samples[-1], samples[1:-1, 0], samples[1:-1, -1])
+    border = np.concatenate([side.reshape(-1, channels) for side in sides])
+    colors, counts = np.unique(border, axis=0, return_counts=True)
+    commonest: Array = colors[np.argmax(counts)][None]
+    return commonest
 
 
 def _refuse(wrong: Array, colors: Array, target: PixelFormat, why: str) -> None:

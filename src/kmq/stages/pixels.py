@@ -24,7 +24,7 @@ import numpy as np
 from kmq import checks
 from kmq.atomic import replacing
 from kmq.errors import InputError, KmqError, MissingExtraError
-from kmq.model import MAX_SIDE, IndexedImage, Limits, Metadata, PixelFormat, Pixels
+from kmq.model import MAX_COLORS, MAX_SIDE, IndexedImage, Limits, Metadata, PixelFormat, Pixels
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -419,6 +419,33 @@ def indexed_from_pillow(picture: Any) -> IndexedImage:
         samples, pixel_format = _keyed(samples, _ARRAY_FORMATS[bands.dtype, 1], picture)
         palette = samples[:, 0].astype(pixel_format.dtype)
     return IndexedImage(palette, indices, pixel_format, pillow_metadata(picture))
+
+
+def picture_palette(path: str | os.PathLike[str]) -> tuple[Array, PixelFormat]:
+    """Return the palette (n, channels) of a picture file, as it is where it has one.
+
+    Of other pictures it is the distinct colours in the order of rows and columns.
+
+    Raises:
+        InputError: it cannot be read as one picture, or has more than 65,536 colours.
+        MissingExtraError, OSError: as for `read_pixels`.
+    """
+    from PIL import Image
+
+    pixels = read_pixels(path)
+    with Image.open(path) as picture:
+        if picture.mode == "P":
+            image = indexed_from_pillow(picture)
+            return image.palette, image.pixel_format
+    rows = pixels.samples.reshape(-1, pixels.pixel_format.channels)
+    packed = rows.view(f"V{rows.shape[1] * rows.itemsize}")[:, 0]
+    first = np.sort(np.unique(packed, return_index=True)[1])
+    if len(first) > MAX_COLORS:
+        raise InputError(
+            f"{os.fspath(path)} has {len(first)} distinct colours; a palette holds up to "
+            f"{MAX_COLORS}: kmq palette finds one for it"
+        )
+    return rows[first], pixels.pixel_format
 
 
 def to_pillow(image: IndexedImage) -> Image:

@@ -1,0 +1,179 @@
+"""The doors to palette files: `read_palette`, `write_palette`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from kmq import files
+from kmq.atomic import replacing
+from kmq.errors import InputError
+from kmq.model import MAX_COLORS, IndexedImage, PixelFormat, index_dtype
+from kmq.stages import formats, palette_files
+from kmq.stages.container import SIGNATURE
+from kmq.stages.palette_files import Entries
+from kmq.stages.pixels import picture_palette, save_picture
+
+Array = np.ndarray[Any, Any]
+
+_KMQ_SUFFIXES = (".kmqpal", ".kmq")
+_SUFFIXES = (*_KMQ_SUFFIXES, *palette_files.KINDS, ".png")
+
+_BLOCK, _BLOCKS_A_ROW = 16, 16
+"""Side of a colour in a swatch picture in pixels, and colours a row, for up to 256 colours."""
+
+_MOST_BLOCKS = 256
+"""Of more colours each is a pixel, so many a row."""
+
+
+def read_palette(path: str | os.PathLike[str]) -> Array:
+    """Read the palette of a file.
+
+    The suffix says what it is: ``.gpl`` of GIMP, ``.act`` of Adobe, ``.pal`` of JASC, ``.hex`` or
+    ``.txt`` with colours in hexadecimal, ``.json``; ``.kmq`` and ``.kmqpal``, which are the same;
+    anything else is a picture. Of a picture with a palette that palette is taken as it is, of
+    others the distinct colours in the order of rows and columns: a swatch.
+
+    Returns:
+        (n, channels) uint8 or uint16, 1 ≤ n ≤ 65,536, in the file's order, repeated and unused
+        entries included. Fully transparent entries are all 0.
+
+    Raises:
+        InputError: the file is damaged, or has no colours or too many.
+        FormatError: the same of a .kmq file.
+        OSError: the file cannot be read.
+    """
+    return load_palette(path).colors
+
+
+def load_palette(path: str | os.PathLike[str]) -> Entries:
+    """Do what `read_palette` does, and tell the pixel format, too."""
+    name = os.fspath(path)
+    suffix = Path(path).suffix.lower()
+    kind = palette_files.KINDS.get(suffix)
+    with open(path, "rb") as file:
+        head = file.read(len(SIGNATURE))
+        if head == SIGNATURE or suffix in _KMQ_SUFFIXES:
+            facts = files.info(path)
+            return Entries(facts.palette, facts.pixel_format)
+        content = head + file.read(palette_files.MOST_BYTES + 1) if kind is not None else b""
+    if kind is None:
+        return Entries(*picture_palette(path))
+    try:
+        if len(content) > palette_files.MOST_BYTES:
+            raise InputError(f"it is longer than the {palette_files.MOST_BYTES} bytes kmq reads")
+        return kind.read(content)
+    except InputError as error:
+        raise InputError(f"{name} cannot be read as a palette: {error}") from error
+
+
+def write_palette(
+    path: str | os.PathLike[str],
+    palette: ArrayLike | IndexedImage,
+    *,
+    pixel_format: str | PixelFormat | None = None,
+) -> None:
+    """Write a palette to a file of the kind its suffix says, which appears whole or not at all.
+
+    Order and repeated entries are kept. ``.gpl`` and ``.pal`` hold RGB of 8 bits, ``.act`` up to
+    256 colours of them, one of which may be fully transparent, ``.hex`` and ``.txt`` RGB and RGBA
+    of 8 and 16 bits, ``.json`` and ``.kmqpal`` everything. ``.png`` becomes a picture with a block
+    for each colour; above 256 colours, or in grey or 16 bits, it has no palette of its own, and
+    reading it back leaves out repetitions.
+
+    Args:
+        path: one of ``.gpl .act .pal .hex .txt .json .png .kmq .kmqpal``.
+        palette: (n, channels) uint8, uint16 or other whole numbers of 0 to 255; or an image.
+        pixel_format: what the entries are, where the array alone does not tell: "CMYK" or "1".
+
+    Raises:
+        InputError: the kind of file cannot hold the palette unchanged.
+        TypeError: not an array of whole numbers.
+        OSError: the file cannot be written.
+    """
+    entries = _checked_entries(palette, pixel_format)
+    name, suffix = os.fspath(path), Path(path).suffix.lower()
+    if suffix in _KMQ_SUFFIXES:
+        files.write(path, _strip_of(entries), method="deflate")
+    elif suffix == ".png":
+        save_picture(_swatch_of(entries), path)
+    elif (kind := palette_files.KINDS.get(suffix)) is not None:
+        try:
+            content = kind.write(_fitting(entries, kind))
+        except InputError as error:
+            raise InputError(f"{name} cannot hold the palette: {error}") from error
+        with replacing(path) as file:
+            file.write(content)
+    else:
+        raise InputError(f"{name} is of no kind of palette file: kmq writes {', '.join(_SUFFIXES)}")
+
+
+def _checked_entries(
+    palette: ArrayLike | IndexedImage, pixel_format: str | PixelFormat | None
+) -> Entries:
+    if isinstance(palette, IndexedImage):
+        return Entries(palette.palette, palette.pixel_format)
+    given = np.asarray(palette)
+    if given.dtype.kind not in "iub":
+        raise TypeError(f"palette has dtype {given.dtype}; colours are whole numbers")
+    if given.ndim != 2 or not 1 <= given.shape[1] <= 4 or not 1 <= len(given) <= MAX_COLORS:
+        raise InputError(
+            f"palette has shape {given.shape}; it must be (1 to {MAX_COLORS} colours, 1 to 4)"
+        )
+    if isinstance(pixel_format, str):
+        pixel_format = PixelFormat.from_label(pixel_format)
+    if pixel_format is None:
+        pixel_format = formats.of_array(given)
+    if given.shape[1] != pixel_format.channels or not (
+        given.min() >= 0 and given.max() <= pixel_format.max_value
+    ):
+        raise InputError(
+            f"palette has {given.shape[1]} channels from {given.min()} to {given.max()}; pixel "
+            f"format {pixel_format.label} has {pixel_format.channels} from 0 to "
+            f"{pixel_format.max_value}"
+        )
+    return Entries(np.ascontiguousarray(given, pixel_format.dtype), pixel_format)
+
+
+def _fitting(entries: Entries, kind: palette_files.Kind) -> Entries:
+    """Return the palette in the first of the kind's pixel formats that holds it."""
+    if len(entries.colors) > kind.most_colors:
+        raise InputError(
+            f"it has {len(entries.colors)} colours; {kind.title} hold up to {kind.most_colors}"
+        )
+    if entries.pixel_format in kind.formats:
+        return entries
+    refusal: InputError | None = None
+    for pixel_format in kind.formats:
+        try:
+            colors = formats.converted(entries.colors, entries.pixel_format, pixel_format)
+            return Entries(colors, pixel_format)
+        except InputError as error:
+            refusal = error
+    raise InputError(f"{kind.title} hold {_labels(kind)}; {refusal}")
+
+
+def _labels(kind: palette_files.Kind) -> str:
+    return ", ".join(pixel_format.label for pixel_format in kind.formats)
+
+
+def _strip_of(entries: Entries) -> IndexedImage:
+    """Return the palette as a picture of one row, a pixel for each entry."""
+    n_colors = len(entries.colors)
+    indices = np.arange(n_colors, dtype=index_dtype(n_colors))[None]
+    return IndexedImage(entries.colors, indices, entries.pixel_format)
+
+
+def _swatch_of(entries: Entries) -> IndexedImage:
+    """Return the palette as a picture to look at; the last colour fills the last row."""
+    n_colors = len(entries.colors)
+    few = n_colors <= _MOST_BLOCKS
+    side, per_row = (_BLOCK, _BLOCKS_A_ROW) if few else (1, _MOST_BLOCKS)
+    width, height = min(n_colors, per_row), -(-n_colors // per_row)
+    numbers = np.minimum(np.arange(width * height), n_colors - 1).reshape(height, width)
+    indices = np.repeat(np.repeat(numbers, side, axis=0), side, axis=1)
+    return IndexedImage(entries.colors, indices.astype(np.uint16), entries.pixel_format)

@@ -1,0 +1,317 @@
+"""Palettes ↔ the bytes of the files that other programs keep them in.
+
+Readers take any bytes and return a palette or raise InputError; writers keep every sample or raise
+InputError. Pictures and .kmq files are palettes, too, but are read elsewhere.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from kmq.errors import InputError
+from kmq.model import MAX_COLORS, PixelFormat
+
+Array = np.ndarray[Any, Any]
+
+MOST_BYTES = 16 << 20
+"""Longest file that is read: several times what 65,536 colours take in any of the formats."""
+
+_ACT_COLORS = 256
+_ACT_OPAQUE = 0xFFFF  # in place of the index of the transparent colour
+_HEX_DIGITS = {3: (3, 1), 4: (4, 1), 6: (3, 2), 8: (4, 2), 12: (3, 4), 16: (4, 4)}
+"""Digits of a colour → samples, and digits of each."""
+
+_BY_SHAPE = {
+    (channels, depth): PixelFormat.from_label(label)
+    for depth, labels in ((8, "L LA RGB RGBA"), (16, "L16 LA16 RGB48 RGBA64"))
+    for channels, label in enumerate(labels.split(), 1)
+}
+
+
+class Entries(NamedTuple):
+    """A palette: samples (n, channels) and what they are."""
+
+    colors: Array
+    pixel_format: PixelFormat
+
+
+class Kind(NamedTuple):
+    """A kind of palette file.
+
+    Attributes:
+        title: what they are called.
+        formats: pixel formats it can hold, the plainest first.
+        most_colors: how many entries.
+        read: bytes to a palette.
+        write: a palette of one of its formats to bytes.
+    """
+
+    title: str
+    formats: tuple[PixelFormat, ...]
+    most_colors: int
+    read: Callable[[bytes], Entries]
+    write: Callable[[Entries], bytes]
+
+
+def parse_hex(text: str) -> tuple[int, ...] | None:
+    """Return the samples of a colour in hexadecimal, in 8 bits up to 8 digits and in 16 above.
+
+    3 or 4 digits stand for twice as many, as in CSS. None if it is no such colour.
+    """
+    digits = text.removeprefix("#")
+    shape = _HEX_DIGITS.get(len(digits))
+    if shape is None or not re.fullmatch("[0-9a-fA-F]+", digits):
+        return None
+    n_samples, n_digits = shape
+    if n_digits == 1:
+        digits, n_digits = "".join(2 * digit for digit in digits), 2
+    return tuple(
+        int(digits[start : start + n_digits], 16)
+        for start in range(0, n_samples * n_digits, n_digits)
+    )
+
+
+def format_hex(color: Sequence[int], pixel_format: PixelFormat) -> str:
+    """Write samples in hexadecimal, as `parse_hex` reads them if there are three or four."""
+    digits = 4 if pixel_format.depth > 8 else 2
+    return "".join(f"{sample:0{digits}x}" for sample in color)
+
+
+def _entries(colors: Array, pixel_format: PixelFormat) -> Entries:
+    """Return a palette, in which fully transparent colours are all 0."""
+    _check_number(len(colors))
+    typed = np.array(colors, pixel_format.dtype)
+    if pixel_format.has_alpha:
+        typed[typed[:, -1] == 0] = 0
+    return Entries(typed, pixel_format)
+
+
+def _check_number(n_colors: int) -> None:
+    if n_colors < 1:
+        raise InputError("it holds no colours")
+    if n_colors > MAX_COLORS:
+        raise InputError(f"it has {n_colors} colours; a palette holds up to {MAX_COLORS}")
+
+
+def _of_hex(colors: Sequence[str], *, alpha_first: bool = False) -> Entries:
+    """Return colours in hexadecimal; alpha or 16 bits in one gives them to all."""
+    _check_number(len(colors))
+    parsed, deep = [], []
+    for text in colors:
+        samples = parse_hex(text)
+        if samples is None:
+            raise InputError(
+                f"{text[:40]!r} is no colour: kmq reads rrggbb and rrggbbaa in hexadecimal, "
+                "or twice as many digits for 16 bits"
+            )
+        if alpha_first and len(samples) == 4:
+            samples = (*samples[1:], samples[0])
+        parsed.append(samples)
+        deep.append(len(text.removeprefix("#")) > 8)
+    depth = 16 if any(deep) else 8
+    channels = max(map(len, parsed))
+    top = (1 << depth) - 1
+    colors_of_all = np.full((len(parsed), channels), top, np.uint16)
+    for row, samples, is_deep in zip(colors_of_all, parsed, deep, strict=True):
+        row[: len(samples)] = [
+            sample * (257 if depth == 16 and not is_deep else 1) for sample in samples
+        ]
+    return _entries(colors_of_all, _BY_SHAPE[channels, depth])
+
+
+def named_color(name: str) -> Entries:
+    """Return the one colour that CSS means by a name or "#rrggbb", whose "#" may be left out.
+
+    Raises:
+        InputError: there is no such colour.
+    """
+    if parse_hex(name) is not None:
+        return _of_hex([name])
+    from PIL import ImageColor
+
+    try:
+        color = np.array([ImageColor.getrgb(name)])
+    except ValueError:
+        raise InputError(
+            f"{name[:40]!r} is no colour; colours are #rrggbb and names as in CSS, such as white"
+        ) from None
+    return _entries(color, _BY_SHAPE[color.shape[1], 8])
+
+
+def _lines(content: bytes) -> list[str]:
+    return content.decode("utf-8-sig", "replace").splitlines()
+
+
+def _byte_row(line: str, number: int, n_samples: int) -> list[int]:
+    """Return the numbers that a line begins with."""
+    words = line.split(maxsplit=n_samples)[:n_samples]
+    samples = [int(word) for word in words if re.fullmatch("[0-9]{1,3}", word)]
+    if len(samples) < n_samples or max(samples) > 255:
+        raise InputError(
+            f"line {number} is {line[:40]!r}; it must begin with {n_samples} numbers of 0 to 255"
+        )
+    return samples
+
+
+def _read_gpl(content: bytes) -> Entries:
+    lines = [line.strip() for line in _lines(content)]
+    if lines[:1] != ["GIMP Palette"]:
+        raise InputError("it does not begin with the line GIMP Palette")
+    n_samples, rows = 3, []
+    for number, line in enumerate(lines[1:], 2):
+        if field := re.match(r"([A-Za-z]+):\s*(.*)", line):
+            # Aseprite's and LibreSprite's extension.
+            n_samples = 4 if field[1] == "Channels" and field[2] == "RGBA" else n_samples
+        elif line and not line.startswith("#"):
+            rows.append(_byte_row(line, number, n_samples))
+            _check_number(len(rows))
+    return _entries(np.array(rows), _BY_SHAPE[n_samples, 8])
+
+
+def _write_gpl(entries: Entries) -> bytes:
+    lines = ["GIMP Palette", "Columns: 16", "#"]
+    lines += [
+        f"{red:3} {green:3} {blue:3}\t{format_hex((red, green, blue), entries.pixel_format)}"
+        for red, green, blue in entries.colors.tolist()
+    ]
+    return ("\n".join(lines) + "\n").encode()
+
+
+def _read_pal(content: bytes) -> Entries:
+    if content.startswith(b"RIFF"):
+        raise InputError("it is a Microsoft palette (RIFF); kmq reads .pal files of JASC")
+    lines = [line.strip() for line in _lines(content)]
+    if lines[:1] != ["JASC-PAL"]:
+        raise InputError("it does not begin with the line JASC-PAL")
+    if len(lines) < 3 or not re.fullmatch("[0-9]{1,5}", lines[2]):
+        raise InputError("its third line does not say how many colours there are")
+    found = [(number, line) for number, line in enumerate(lines[3:], 4) if line]
+    if len(found) != int(lines[2]):
+        raise InputError(f"it says that it has {int(lines[2])} colours, and has {len(found)}")
+    _check_number(len(found))
+    rows = [_byte_row(line, number, 3) for number, line in found]
+    return _entries(np.array(rows), PixelFormat.RGB24)
+
+
+def _write_pal(entries: Entries) -> bytes:
+    lines = ["JASC-PAL", "0100", str(len(entries.colors))]
+    lines += ["{} {} {}".format(*color) for color in entries.colors.tolist()]
+    return ("\r\n".join(lines) + "\r\n").encode()
+
+
+def _read_act(content: bytes) -> Entries:
+    table = 3 * _ACT_COLORS
+    if len(content) not in (table, table + 4):
+        raise InputError(f"it has {len(content)} bytes; a colour table has {table} or {table + 4}")
+    colors = np.frombuffer(content[:table], np.uint8).reshape(-1, 3)
+    n_colors = int.from_bytes(content[table : table + 2]) or _ACT_COLORS
+    if n_colors > _ACT_COLORS:
+        raise InputError(f"it says that it has {n_colors} colours; a colour table has up to 256")
+    transparent = int.from_bytes(content[table + 2 :] or b"\xff\xff")
+    if transparent >= n_colors:
+        return _entries(colors[:n_colors], PixelFormat.RGB24)
+    alpha = np.full((n_colors, 1), 255, np.uint8)
+    alpha[transparent] = 0
+    return _entries(np.hstack([colors[:n_colors], alpha]), PixelFormat.RGBA32)
+
+
+def _write_act(entries: Entries) -> bytes:
+    colors, transparent = entries.colors, _ACT_OPAQUE
+    if entries.pixel_format.has_alpha:
+        sheer = np.flatnonzero(colors[:, 3] < 255)
+        if len(sheer) > 1 or colors[sheer, 3].any():
+            raise InputError(
+                "Adobe colour tables hold one fully transparent colour and no others with alpha"
+            )
+        transparent = int(sheer[0]) if len(sheer) else _ACT_OPAQUE
+    table = np.zeros((_ACT_COLORS, 3), np.uint8)
+    table[: len(colors)] = colors[:, :3]
+    return table.tobytes() + len(colors).to_bytes(2) + transparent.to_bytes(2)
+
+
+def _read_hex(content: bytes) -> Entries:
+    lines = _lines(content)
+    # Its colours are aarrggbb, and its files say so in their first comment.
+    from_paint_net = any(re.match(r"\s*;\s*paint\.net", line, re.IGNORECASE) for line in lines)
+    words: list[str] = []
+    for line in lines:
+        if not line.lstrip().startswith("# "):
+            words += line.partition(";")[0].replace(",", " ").split()
+    return _of_hex(words, alpha_first=from_paint_net)
+
+
+def _write_hex(entries: Entries) -> bytes:
+    lines = [format_hex(color, entries.pixel_format) for color in entries.colors.tolist()]
+    return ("\n".join(lines) + "\n").encode()
+
+
+def _read_json(content: bytes) -> Entries:
+    try:
+        found = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"it is no JSON: {error}") from error
+    label = None
+    if isinstance(found, dict):
+        label = found.get("pixel_format")
+        found = found.get("palette", found.get("colors"))
+    if not isinstance(found, list):
+        raise InputError('it has no list of colours, "palette" or "colors"')
+    _check_number(len(found))
+    if all(isinstance(color, str) for color in found):
+        return _of_hex(found)
+    if not all(_is_color(color) for color in found):
+        raise InputError("a colour is neither a list of 1 to 4 numbers from 0 to 65535 nor a text")
+    if len({len(color) for color in found}) > 1:
+        raise InputError("its colours differ in their number of samples")
+    channels, largest = len(found[0]), max(map(max, found))
+    if label is None:
+        pixel_format = _BY_SHAPE[channels, 16 if largest > 255 else 8]
+    elif isinstance(label, str):
+        pixel_format = PixelFormat.from_label(label)
+    else:
+        raise InputError("its pixel_format is no text")
+    if channels != pixel_format.channels or largest > pixel_format.max_value:
+        raise InputError(
+            f"its colours have {channels} samples of up to {largest}; pixel format "
+            f"{pixel_format.label} has {pixel_format.channels} of up to {pixel_format.max_value}"
+        )
+    return _entries(np.array(found), pixel_format)
+
+
+def _is_color(color: Any) -> bool:
+    return (
+        isinstance(color, list)
+        and 1 <= len(color) <= 4
+        and all(type(sample) is int and 0 <= sample <= 0xFFFF for sample in color)
+    )
+
+
+def _write_json(entries: Entries) -> bytes:
+    colors = ",\n    ".join(map(json.dumps, entries.colors.tolist()))
+    label = json.dumps(entries.pixel_format.label)
+    return f'{{\n  "pixel_format": {label},\n  "palette": [\n    {colors}\n  ]\n}}\n'.encode()
+
+
+_RGB, _RGBA = PixelFormat.RGB24, PixelFormat.RGBA32
+_HEX = Kind(
+    "hex lists",
+    (_RGB, _RGBA, PixelFormat.RGB48, PixelFormat.RGBA64),
+    MAX_COLORS,
+    _read_hex,
+    _write_hex,
+)
+
+KINDS = {
+    ".gpl": Kind("GIMP palettes", (_RGB,), MAX_COLORS, _read_gpl, _write_gpl),
+    ".act": Kind("Adobe colour tables", (_RGB, _RGBA), _ACT_COLORS, _read_act, _write_act),
+    ".pal": Kind("JASC palettes", (_RGB,), MAX_COLORS, _read_pal, _write_pal),
+    ".hex": _HEX,
+    ".txt": _HEX,
+    ".json": Kind("JSON palettes", tuple(PixelFormat), MAX_COLORS, _read_json, _write_json),
+}
+"""Kinds of files by their suffix."""
