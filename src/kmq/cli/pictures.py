@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +46,17 @@ class Picture:
     def bits_per_pixel(self) -> float:
         """Bits of the whole file per pixel."""
         return 8 * self.file_size / (self.height * self.width)
+
+    def in_format(self, pixel_format: PixelFormat) -> Picture:
+        """Return the picture in a format that holds all its colours: that of a given palette."""
+        if pixel_format is self.pixel_format:
+            return self
+        from kmq.stages.formats import converted
+
+        colors = self.samples.reshape(-1, self.pixel_format.channels)
+        samples = converted(colors, self.pixel_format, pixel_format)
+        shape = (self.height, self.width, pixel_format.channels)
+        return replace(self, samples=samples.reshape(shape), pixel_format=pixel_format)
 
 
 def load(path: Path) -> Picture:

@@ -149,6 +149,7 @@ def study(
     else:
         image = quantize(source, **target, **options)
         size = len(encode(image, **encoding))
+    picture = picture.in_format(image.pixel_format)
     psnr, ssim = peers.similarity(picture.samples, image.palette[image.indices], image.pixel_format)
     by = divisor(image.height, image.width, _SHOWN_PIXELS)
     error_map, detail = None, None
