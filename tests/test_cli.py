@@ -15,7 +15,7 @@ import kmq
 from kmq.cli import console, curve, main
 from kmq.stages import metrics
 
-COMMANDS = ("encode", "decode", "info", "compare", "curve", "report", "demo", "warmup")
+COMMANDS = ("encode", "decode", "palette", "info", "compare", "curve", "report", "demo", "warmup")
 
 
 def picture(height=20, width=30, seed=0):

@@ -21,7 +21,8 @@ from kmq.stages.pixels import picture_palette, save_picture
 Array = np.ndarray[Any, Any]
 
 _KMQ_SUFFIXES = (".kmqpal", ".kmq")
-_SUFFIXES = (*_KMQ_SUFFIXES, *palette_files.KINDS, ".png")
+SUFFIXES = (*_KMQ_SUFFIXES, *palette_files.KINDS, ".png")
+"""What `write_palette` writes."""
 
 _BLOCK, _BLOCKS_A_ROW = 16, 16
 """Side of a colour in a swatch picture in pixels, and colours a row, for up to 256 colours."""
@@ -109,7 +110,7 @@ def write_palette(
         with replacing(path) as file:
             file.write(content)
     else:
-        raise InputError(f"{name} is of no kind of palette file: kmq writes {', '.join(_SUFFIXES)}")
+        raise InputError(f"{name} is of no kind of palette file: kmq writes {', '.join(SUFFIXES)}")
 
 
 def _checked_entries(

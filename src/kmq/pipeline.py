@@ -117,6 +117,15 @@ def fit_palette(colors: ColorHistogram, k: int, options: KMeansOptions) -> Array
     return _solve(problem, k).palette
 
 
+def palette_error(colors: ColorHistogram, entries: Array) -> float:
+    """Return the mean squared error per pixel of mapping a histogram's pixels to a palette."""
+    options = KMeansOptions("fast", 0, None, 1, None, None, 1, None)
+    keys = histogram.keys_of(colors.colors, 1)
+    return _label(
+        _Problem.of(colors, keys, None, options), entries, Fit(entries.astype(np.float64), 0, True)
+    ).mse
+
+
 def error_curve(pixels: Pixels, max_colors: int, n_threads: int) -> Iterator[tuple[int, float]]:
     """Yield (k, mean squared error per pixel) for growing k, in one incremental pass."""
     color_map = histogram.map_colors(pixels.samples, pixels.pixel_format, n_threads)

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Sequence
 
 from kmq import __version__
-from kmq.cli import compare, curve, decode, demo, encode, info, report, warmup
+from kmq.cli import compare, curve, decode, demo, encode, info, palette, report, warmup
 from kmq.cli.console import (
     CUT_OFF,
     FAILED,
@@ -83,6 +83,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"kmq {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for module in (encode, decode, info, compare, curve, report, demo, warmup):
+    for module in (encode, decode, palette, info, compare, curve, report, demo, warmup):
         module.add(commands)
     return parser

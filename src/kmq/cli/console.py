@@ -109,13 +109,13 @@ def each(jobs: Sequence[tuple[Path, Path]], work: Work) -> int:
         The exit code: whether all of them went well.
     """
     code = DONE
-    with _Bar(len(jobs)) as bar:
+    with Bar(len(jobs)) as bar:
         for source, target in jobs:
             try:
                 line = work(source, target, bar.advance)
             except FAILURES as error:
                 bar.clear()
-                complain(_about(source, error))
+                complain(complaint_about(source, error))
                 code = FAILED
             else:
                 bar.clear()
@@ -124,12 +124,13 @@ def each(jobs: Sequence[tuple[Path, Path]], work: Work) -> int:
     return code
 
 
-def _about(source: Path, error: BaseException) -> str:
+def complaint_about(source: Path, error: BaseException) -> str:
+    """Say what is wrong with a file, beginning with its name."""
     sentence = reason(error, source)
     return sentence if sentence.startswith(str(source)) else f"{source}: {sentence}"
 
 
-class _Bar:
+class Bar:
     """A bar on stderr, if that is a terminal and once the work takes long."""
 
     def __init__(self, total: int):
@@ -138,10 +139,12 @@ class _Bar:
         self._due = time.monotonic() + _BAR_AFTER if sys.stderr.isatty() else math.inf
         self._shown: Any = None
 
-    def __enter__(self) -> _Bar:
+    def __enter__(self) -> Bar:
+        """Begin without showing anything."""
         return self
 
     def __exit__(self, *_: object) -> None:
+        """Leave no bar behind."""
         if self._shown is not None:
             self._shown.close()
 
@@ -159,6 +162,7 @@ class _Bar:
         self._shown.refresh()
 
     def next(self) -> None:
+        """Go on to the next job."""
         self._done += 1
         if self._shown is not None:
             self._shown.n = self._done

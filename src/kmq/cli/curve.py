@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kmq.atomic import replacing
-from kmq.cli import paths
+from kmq.cli import paths, steering
 from kmq.cli.console import DONE, Commands, add_command, colors, complain, decibels, whole_number
 from kmq.cli.warmup import announcing
 from kmq.errors import InputError, MissingExtraError
@@ -52,6 +52,7 @@ def add(commands: Commands) -> None:
         metavar="N",
         help=f"where the curve ends, 1 to {MAX_COLORS} (default: 256)",
     )
+    steering.add_page_option(parser)
     parser.add_argument(
         "--out",
         metavar="CURVE.png",
@@ -71,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
         _check_drawable(out)
         paths.claim(out, force=arguments.force, source=source)
     with announcing():
-        curve = error_curve(source, arguments.max_colors)
+        curve = error_curve(source, arguments.max_colors, page=arguments.page)
     if arguments.json:
         import json
 

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kmq.cli import paths
+from kmq.cli import paths, steering
 from kmq.cli.console import (
     Commands,
     Progress,
@@ -34,6 +34,8 @@ _EXAMPLES = """\
   kmq encode photo.png --psnr 35            as few colours as reach 35 dB
   kmq encode photos/ scans/*.tif -o out/    folders and patterns, into a folder
   kmq encode 'photos/**/*.jpg'              a quoted pattern reaches into folders
+  kmq encode photos/ --palette theme.gpl    with the palette of a file (see kmq palette)
+  kmq encode scan.tif -k 8 --snap --page 2  black on white, of the second page
 """
 
 
@@ -50,6 +52,8 @@ def add(commands: Commands) -> None:
         help="file, or folder for several pictures (default: beside the picture, suffix .kmq)",
     )
     add_encoding_options(parser)
+    steering.add_options(parser)
+    steering.add_picture_options(parser)
 
 
 def add_encoding_options(parser: argparse.ArgumentParser) -> None:
@@ -98,12 +102,14 @@ def add_encoding_options(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Encode each picture and print a line about it."""
     check_encoding_options(arguments)
+    _check_steering(arguments)
     sources = paths.expand(arguments.pictures, paths.PICTURE_SUFFIXES)
     jobs = paths.plan(
         sources, arguments.output, ".kmq", into_folder=paths.names_several(arguments.pictures)
     )
+    chosen = steering.picture_options(arguments)
     with announcing():
-        return each(jobs, partial(_encode, arguments))
+        return each(jobs, partial(_encode, arguments, chosen))
 
 
 def check_encoding_options(arguments: argparse.Namespace) -> None:
@@ -119,6 +125,16 @@ def _check_target(arguments: argparse.Namespace) -> None:
             raise UsageError(f"-k and {option} are both given; -k alone says how many colours")
 
 
+def _check_steering(arguments: argparse.Namespace) -> None:
+    steering.check(arguments)
+    if arguments.max_error is not None:
+        for option, value in (("-k", arguments.k), ("--psnr", arguments.psnr)):
+            if value is not None:
+                raise UsageError(
+                    f"{option} and --max-error are both given; one of them says how many colours"
+                )
+
+
 def _check_method(name: str | None) -> None:
     if name is None:
         return
@@ -130,15 +146,24 @@ def _check_method(name: str | None) -> None:
         raise UsageError(str(error)) from error
 
 
-def _encode(arguments: argparse.Namespace, source: Path, target: Path, progress: Progress) -> str:
+def _encode(
+    arguments: argparse.Namespace,
+    chosen: dict[str, Any],
+    source: Path,
+    target: Path,
+    progress: Progress,
+) -> str:
     from kmq.api import quantize
     from kmq.files import write
 
     started = time.perf_counter()
     paths.claim(target, force=arguments.force, source=source)
-    image = quantize(
-        source, progress=progress, **target_options(arguments), **quantize_options(arguments)
-    )
+    options = target_options(arguments) | quantize_options(arguments) | chosen
+    if arguments.max_error is not None:
+        options["max_error"] = arguments.max_error
+    if arguments.palette is not None:
+        options["effort"] = None  # is the coder's alone
+    image = quantize(source, progress=progress, **options)
     write(target, image, **encode_options(arguments))
     seconds = time.perf_counter() - started
     before, after = source.stat().st_size, target.stat().st_size

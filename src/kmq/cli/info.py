@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from kmq.cli.console import DONE, Commands, add_command, colors
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from kmq.model import FileInfo, Metadata, PixelFormat
 
 _EXAMPLES = """\
@@ -121,7 +123,9 @@ def _lines(name: str, facts: FileInfo) -> Iterator[str]:
     ]
     yield from _shortened(chunks)
     yield _row("palette", colors(facts.n_colors))
-    yield from _palette_lines(facts)
+    yield from palette_lines(
+        facts.palette, facts.pixel_format, indent=_row("", ""), rest="--json lists them all"
+    )
 
 
 def _part_lines(facts: FileInfo) -> Iterator[str]:
@@ -182,21 +186,27 @@ def _shortened(lines: list[str]) -> Iterator[str]:
         yield _row("", f"… and {len(lines) - _MOST_ROWS:,} more; --json lists them all")
 
 
-def _palette_lines(facts: FileInfo) -> Iterator[str]:
-    entries = facts.palette[:_MOST_SWATCHES].tolist()
+def palette_lines(
+    palette: np.ndarray[Any, Any], pixel_format: PixelFormat, *, indent: str, rest: str
+) -> Iterator[str]:
+    """Show a palette: as blocks of colour on a terminal, in hexadecimal elsewhere.
+
+    `rest` says where the others are if there are too many.
+    """
+    entries = palette[:_MOST_SWATCHES].tolist()
     if sys.stdout.isatty() and not os.environ.get("NO_COLOR"):
-        cells = [_swatch(entry, facts.pixel_format) for entry in entries]
+        cells = [_swatch(entry, pixel_format) for entry in entries]
         widest, gap = 2, ""
     else:
-        digits = 4 if facts.pixel_format.depth > 8 else 2
+        digits = 4 if pixel_format.depth > 8 else 2
         cells = ["".join(f"{sample:0{digits}x}" for sample in entry) for entry in entries]
         widest, gap = len(cells[0]) + 1, " "
-    room = max(1, (shutil.get_terminal_size().columns - 9) // widest)
+    room = max(1, (shutil.get_terminal_size().columns - len(indent)) // widest)
     per_row = min(room, 32)
     for start in range(0, len(cells), per_row):
-        yield _row("", gap.join(cells[start : start + per_row]))
-    if facts.n_colors > _MOST_SWATCHES:
-        yield _row("", f"… and {facts.n_colors - _MOST_SWATCHES:,} more; --json lists them all")
+        yield indent + gap.join(cells[start : start + per_row])
+    if len(palette) > _MOST_SWATCHES:
+        yield f"{indent}… and {len(palette) - _MOST_SWATCHES:,} more; {rest}"
 
 
 def _swatch(entry: list[int], pixel_format: PixelFormat) -> str:

@@ -1,0 +1,199 @@
+"""``kmq palette``: one palette for one or many pictures, into a file that other programs read."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kmq.cli import paths, steering
+from kmq.cli.console import (
+    DONE,
+    FAILED,
+    FAILURES,
+    Bar,
+    Commands,
+    UsageError,
+    add_command,
+    colors,
+    complain,
+    complaint_about,
+    decibels,
+    whole_number,
+)
+from kmq.cli.warmup import announcing
+from kmq.model import EFFORTS, MAX_COLORS
+from kmq.threads import MAX_THREADS
+
+if TYPE_CHECKING:
+    from kmq.model import ColorHistogram
+
+_EXAMPLES = """\
+  kmq palette photos/ -k 32 -o theme.gpl     one palette for a folder of pictures
+  kmq palette logo.png -k 8                  its colours, in hexadecimal
+  kmq encode photos/ --palette theme.gpl     use it
+  kmq palette mon/ --histogram mon.kmqhist   count the colours of many pictures, and keep that
+  kmq palette *.kmqhist -o theme.png         a palette for all that was counted
+"""
+
+_HISTOGRAM_SUFFIX = ".kmqhist"
+
+
+def add(commands: Commands) -> None:
+    """Add the sub-command."""
+    parser = add_command(
+        commands,
+        "palette",
+        run,
+        summary="find one palette for one or many pictures",
+        examples=_EXAMPLES,
+    )
+    parser.add_argument(
+        "pictures",
+        metavar="PICTURE",
+        nargs="+",
+        help=f"file, folder or pattern; {_HISTOGRAM_SUFFIX} files count for their pictures",
+    )
+    parser.add_argument(
+        "-o",
+        dest="output",
+        metavar="OUT",
+        help="palette file, .kmqpal .gpl .act .pal .hex .txt .json or .png",
+    )
+    parser.add_argument(
+        "-k",
+        type=whole_number(1, MAX_COLORS),
+        metavar="COLOURS",
+        default=64,
+        help=f"most colours of the palette, 1 to {MAX_COLORS} (default: 64)",
+    )
+    parser.add_argument(
+        "--histogram",
+        metavar=f"FILE{_HISTOGRAM_SUFFIX}",
+        help="keep the colours of all pictures and their counts",
+    )
+    parser.add_argument(
+        "--effort",
+        choices=EFFORTS,
+        default="balanced",
+        help="how long to search for good colours (default: balanced)",
+    )
+    steering.add_options(parser)
+    parser.add_argument(
+        "--seed",
+        type=whole_number(0, 2**32 - 1),
+        default=0,
+        help="start of the random numbers; the same seed gives the same palette (default: 0)",
+    )
+    parser.add_argument(
+        "--threads",
+        type=whole_number(1, MAX_THREADS),
+        help="most threads to use (default: all cores, or KMQ_NUM_THREADS)",
+    )
+    parser.add_argument("--force", action="store_true", help="overwrite existing files")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Count the pictures' colours, find the palette, write and show it."""
+    from kmq.model import ColorHistogram
+
+    started = time.perf_counter()
+    sources = paths.expand(arguments.pictures, paths.PICTURE_SUFFIXES)
+    _claim_targets(arguments, sources)
+    failures: list[str] = []
+    with announcing(), Bar(len(sources)) as bar:
+        counted = _counted(arguments, sources, failures, bar)
+        first = next(counted, None)
+        if first is not None:
+            histogram = ColorHistogram.from_pictures(_chained(first, counted))
+        bar.clear()
+    for failure in failures:
+        complain(failure)
+    if failures:
+        n_failed = f"{len(failures)} of {len(sources)} pictures"
+        complain(f"nothing is written: {n_failed} cannot be used; leave them out")
+        return FAILED
+    if arguments.histogram is not None:
+        histogram.save(arguments.histogram)
+    _fit(arguments, histogram, len(sources), started)
+    return DONE
+
+
+def _claim_targets(arguments: argparse.Namespace, sources: Sequence[Path]) -> None:
+    """Find out what would stop writing before the work is done."""
+    if arguments.output is not None:
+        from kmq.palettes import SUFFIXES
+
+        if Path(arguments.output).suffix.lower() not in SUFFIXES:
+            raise UsageError(
+                f"-o {arguments.output} is of no kind of palette file: {', '.join(SUFFIXES)}"
+            )
+    for target in (arguments.output, arguments.histogram):
+        if target is not None:
+            for source in sources:
+                paths.claim(Path(target), force=arguments.force, source=source)
+
+
+def _counted(
+    arguments: argparse.Namespace, sources: Sequence[Path], failures: list[str], bar: Bar
+) -> Iterator[ColorHistogram]:
+    """Yield the histogram of each source, or note why there is none."""
+    from kmq.model import ColorHistogram
+    from kmq.stages.formats import common_format
+
+    common = None
+    for number, source in enumerate(sources):
+        bar.advance(f"counting {number + 1:,} of {len(sources):,}", 0)
+        try:
+            if source.suffix.lower() == _HISTOGRAM_SUFFIX:
+                histogram = ColorHistogram.load(source)
+            else:
+                histogram = ColorHistogram.from_picture(
+                    source, page=arguments.page, n_threads=arguments.threads
+                )
+            common = common_format(common or histogram.pixel_format, histogram.pixel_format)
+        except FAILURES as error:
+            failures.append(complaint_about(source, error))
+        else:
+            yield histogram
+        bar.next()
+
+
+def _chained(first: ColorHistogram, rest: Iterator[ColorHistogram]) -> Iterator[ColorHistogram]:
+    yield first
+    yield from rest
+
+
+def _fit(
+    arguments: argparse.Namespace, histogram: ColorHistogram, n_pictures: int, started: float
+) -> None:
+    """Find the palette, write it if that was asked for, and print what it is."""
+    from kmq.api import fit_palette
+    from kmq.cli.info import palette_lines
+    from kmq.palettes import write_palette
+    from kmq.pipeline import palette_error
+    from kmq.stages.metrics import psnr
+
+    pixel_format = histogram.pixel_format
+    with announcing():
+        palette = fit_palette(
+            histogram,
+            arguments.k,
+            effort=arguments.effort,
+            seed=arguments.seed,
+            n_threads=arguments.threads,
+            **steering.options(arguments),
+        )
+        error = palette_error(histogram, palette)
+    if arguments.output is not None:
+        write_palette(arguments.output, palette, pixel_format=pixel_format)
+    pictures = "1 picture" if n_pictures == 1 else f"{n_pictures:,} pictures"
+    name = "" if arguments.output is None else f"{arguments.output}: "
+    print(
+        f"{name}{colors(len(palette))} for {pictures}, {pixel_format.label}, "
+        f"{histogram.n_colors:,} distinct among {histogram.n_pixels:,} pixels, "
+        f"{decibels(psnr(error, pixel_format))}, {time.perf_counter() - started:.2f} s"
+    )
+    print("\n".join(palette_lines(palette, pixel_format, indent="", rest="-o writes them all")))

@@ -1,0 +1,167 @@
+"""Options that say what a palette is to be like: spaces, weights, fixed colours and the rest."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from kmq.cli.console import UsageError, positive_number, whole_number
+from kmq.errors import InputError
+from kmq.stages.spaces import SPACES
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_MOST_BITS = 16
+_MOST_PAGES = 65_536
+
+_NOT_BESIDE_PALETTE = (
+    *("k", "psnr", "max_error", "max_colors", "fixed", "posterize", "snap", "mask", "importance"),
+)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add what steers a palette for one or many pictures."""
+    parser.add_argument(
+        "--space",
+        choices=SPACES,
+        default="rgb",
+        help="where colours are compared: rgb for a small error, oklab for the eye (default: rgb)",
+    )
+    parser.add_argument(
+        "--channel-weights",
+        type=_weights,
+        metavar="W,W,W",
+        help="how much the error of each channel counts, alpha's last",
+    )
+    parser.add_argument(
+        "--fixed",
+        type=_color,
+        action="append",
+        metavar="COLOUR",
+        help="a colour that must be in the palette: rrggbb, a name such as white, or background, "
+        "what most of the border shows; may be repeated",
+    )
+    parser.add_argument(
+        "--posterize",
+        type=whole_number(1, _MOST_BITS),
+        metavar="BITS",
+        help="bits that a channel of a palette entry may have",
+    )
+    parser.add_argument(
+        "--snap",
+        action="store_true",
+        help="make what is nearly black or nearly white so",
+    )
+    add_page_option(parser)
+
+
+def add_page_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option for files with several pictures."""
+    parser.add_argument(
+        "--page",
+        type=whole_number(1, _MOST_PAGES),
+        metavar="N",
+        help="which picture of an animated file or one with pages, counted from 1",
+    )
+
+
+def add_picture_options(parser: argparse.ArgumentParser) -> None:
+    """Add what else steers the palette of one picture."""
+    parser.add_argument(
+        "--palette",
+        metavar="FILE",
+        help="map to the colours of this file, whatever kmq palette writes, instead of others",
+    )
+    parser.add_argument(
+        "--max-error",
+        type=positive_number,
+        metavar="MSE",
+        help="take the fewest colours with this mean squared error a pixel; not with -k",
+    )
+    parser.add_argument(
+        "--mask",
+        metavar="FILE",
+        help="grey picture of the same size: where it is dark, pixels do not count",
+    )
+    parser.add_argument(
+        "--importance",
+        metavar="FILE",
+        help="grey picture of the same size: the brighter, the more a pixel counts",
+    )
+
+
+def check(arguments: argparse.Namespace) -> None:
+    """Raise UsageError if the options of `add_picture_options` contradict others."""
+    if arguments.palette is None:
+        return
+    for name in _NOT_BESIDE_PALETTE:
+        if getattr(arguments, name):
+            option = "-k" if name == "k" else "--" + name.replace("_", "-")
+            raise UsageError(
+                f"--palette and {option} are both given; a given palette is only mapped to"
+            )
+
+
+def options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return what the options of `add_options` say to `kmq.fit_palette` and `kmq.quantize`."""
+    return {
+        "space": arguments.space,
+        "channel_weights": arguments.channel_weights,
+        "fixed": arguments.fixed,
+        "posterize": arguments.posterize,
+        "snap": arguments.snap,
+    }
+
+
+def picture_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return what all options here say to `kmq.quantize`; read the files they name.
+
+    Raises:
+        InputError, FormatError, OSError: one of those cannot be used.
+    """
+    chosen = options(arguments) | {"page": arguments.page}
+    if arguments.palette is not None:
+        from kmq.palettes import read_palette
+
+        read_palette(arguments.palette)  # so that a fault of it is not said of each picture
+        chosen["palette"] = arguments.palette
+    if arguments.mask is not None:
+        chosen["mask"] = _grey(arguments.mask, "--mask") > 0.5
+    if arguments.importance is not None:
+        chosen["importance"] = _grey(arguments.importance, "--importance")
+    return chosen
+
+
+def _grey(path: str, option: str) -> np.ndarray[Any, Any]:
+    """Return a grey picture (height, width) from 0 to 1."""
+    from kmq.model import PixelFormat
+    from kmq.stages.formats import converted
+    from kmq.stages.pixels import read_pixels
+
+    pixels = read_pixels(path)
+    wanted = PixelFormat.GREY16 if pixels.pixel_format.depth > 8 else PixelFormat.GREY8
+    flat = pixels.samples.reshape(-1, pixels.pixel_format.channels)
+    try:
+        levels = converted(flat, pixels.pixel_format, wanted)
+    except InputError as error:
+        raise InputError(f"{option} {path} is no grey picture: {error}") from error
+    shares: np.ndarray[Any, Any] = levels.reshape(pixels.samples.shape[:2]) / wanted.max_value
+    return shares
+
+
+def _weights(text: str) -> tuple[float, ...]:
+    """Numbers above 0 between commas, as an argparse type."""
+    return tuple(positive_number(weight) for weight in text.split(","))
+
+
+def _color(text: str) -> str:
+    """What names a colour, as an argparse type."""
+    if text != "background":
+        from kmq.stages.palette_files import named_color
+
+        try:
+            named_color(text)
+        except InputError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+    return text

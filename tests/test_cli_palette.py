@@ -1,0 +1,280 @@
+"""``kmq palette``, ``kmq encode --palette`` and what else steers a palette on the command line."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import kmq
+from kmq.cli import main
+
+WHITE_AND_ORANGE = [[255, 255, 255], [255, 136, 0]]
+
+
+def samples(seed=0, height=20, width=30):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def photos(tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for seed in range(3):
+        Image.fromarray(samples(seed)).save(folder / f"{seed}.png")
+    return folder
+
+
+@pytest.fixture
+def photo(photos):
+    return photos / "0.png"
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir() if path.is_file())
+
+
+def run(*arguments):
+    return main([str(argument) for argument in arguments])
+
+
+# --- kmq palette ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["theme.kmqpal", "theme.gpl", "theme.act", "theme.json"])
+def test_palette_of_a_folder_is_that_of_all_its_pictures(photos, tmp_path, name, capsys):
+    assert run("palette", photos, "-k", "7", "-o", tmp_path / name) == 0
+    histogram = kmq.ColorHistogram.from_pictures(sorted(photos.iterdir()))
+    expected = kmq.fit_palette(histogram, 7)
+    assert np.array_equal(kmq.read_palette(tmp_path / name), expected)
+    line, *shown = capsys.readouterr().out.splitlines()
+    whole = kmq.quantize(np.concatenate([samples(seed) for seed in range(3)]), 7)
+    assert line.startswith(
+        f"{tmp_path / name}: 7 colours for 3 pictures, RGB, "
+        f"{histogram.n_colors:,} distinct among 1,800 pixels, {whole.report.psnr:.2f} dB, "
+    )
+    assert " ".join(shown).split() == [bytes(color).hex() for color in expected.tolist()]
+
+
+def test_palette_as_a_process_without_a_file(photo, tmp_path):
+    command = [sys.executable, "-m", "kmq", "palette", str(photo), "-k", "3"]
+    ended = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=True)
+    assert ended.stdout.startswith("3 colours for 1 picture, RGB")
+    assert names(tmp_path) == []
+
+
+def test_palette_hands_on_what_it_shall_be_like(photo, tmp_path):
+    options = ["--space", "oklab", "--channel-weights", "1,2,1", "--posterize", "6", "--snap"]
+    fixed = ["--fixed", "white", "--fixed", "ff8800"]
+    effort = ["--effort", "fast", "--seed", "3", "--threads", "1"]
+    output = tmp_path / "theme.hex"
+    assert run("palette", photo, "-k", "9", *options, *fixed, *effort, "-o", output) == 0
+    expected = kmq.fit_palette(
+        kmq.ColorHistogram.from_picture(photo),
+        9,
+        space="oklab",
+        channel_weights=(1, 2, 1),
+        posterize=6,
+        snap=True,
+        fixed=WHITE_AND_ORANGE,
+        effort="fast",
+        seed=3,
+    )
+    assert np.array_equal(kmq.read_palette(output), expected)
+
+
+def test_histograms_are_kept_and_count_for_their_pictures(photos, tmp_path):
+    kept, whole, again = tmp_path / "a.kmqhist", tmp_path / "whole.hex", tmp_path / "again.hex"
+    assert run("palette", photos / "0.png", photos / "1.png", "--histogram", kept) == 0
+    assert run("palette", photos, "-o", whole) == 0
+    assert run("palette", photos / "2.png", kept, "-o", again) == 0
+    assert whole.read_bytes() == again.read_bytes()
+
+
+def test_grey_and_sheer_pictures_have_a_palette_together(photo, tmp_path):
+    Image.fromarray(samples(5)[..., 0]).save(tmp_path / "grey.png")
+    Image.fromarray(np.dstack([samples(6), samples(7)[..., 0]])).save(tmp_path / "sheer.png")
+    output = tmp_path / "theme.kmqpal"
+    pictures = photo, tmp_path / "grey.png", tmp_path / "sheer.png"
+    assert run("palette", *pictures, "-k", "12", "-o", output) == 0
+    assert kmq.info(output).pixel_format.label == "RGBA"
+
+
+def test_a_palette_a_file_cannot_hold_is_refused_and_nothing_written(tmp_path, capsys):
+    Image.fromarray(np.dstack([samples(6), samples(7)[..., 0]])).save(tmp_path / "sheer.png")
+    assert run("palette", tmp_path / "sheer.png", "-o", tmp_path / "x.gpl") == 1
+    assert "GIMP palettes hold RGB; colour" in capsys.readouterr().err
+    assert names(tmp_path) == ["sheer.png"]
+
+
+def test_every_bad_picture_is_named_and_nothing_written(photos, tmp_path, capsys):
+    (photos / "9.png").write_text("no picture")
+    missing = tmp_path / "missing.png"
+    output, kept = tmp_path / "x.gpl", tmp_path / "x.kmqhist"
+    assert run("palette", photos, missing, "-o", output, "--histogram", kept) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "9.png is not a picture" in captured.err
+    assert f"{missing}: No such file" in captured.err
+    assert "nothing is written: 2 of 5 pictures cannot be used" in captured.err
+    assert names(tmp_path) == []
+
+
+def test_only_bad_pictures(tmp_path, capsys):
+    assert run("palette", tmp_path / "missing.png") == 1
+    assert "1 of 1 pictures cannot be used" in capsys.readouterr().err
+
+
+def test_inks_and_light_do_not_mix(photo, tmp_path, capsys):
+    Image.fromarray(np.dstack([samples()] * 2)[..., :4], "CMYK").save(tmp_path / "inks.tif")
+    assert run("palette", photo, tmp_path / "inks.tif") == 1
+    assert "inks.tif: CMYK and RGB have no pixel format in common" in capsys.readouterr().err
+
+
+def test_existing_files_stay_unless_forced(photo, tmp_path, capsys):
+    output = tmp_path / "theme.gpl"
+    output.write_text("mine")
+    assert run("palette", photo, "-o", output) == 1
+    assert "exists already; --force overwrites it" in capsys.readouterr().err
+    assert output.read_text() == "mine"
+    assert run("palette", photo, "-k", "3", "-o", output, "--force") == 0
+    assert len(kmq.read_palette(output)) == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["-o", "theme.aco"], "no kind of palette file: .kmqpal"),
+        (["-k", "0"], "no whole number"),
+        (["--fixed", "reddish"], "'reddish' is no colour"),
+        (["--channel-weights", "1,0,1"], "no number above 0"),
+        (["--posterize", "17"], "no whole number, 1 to 16"),
+        (["--page", "0"], "no whole number"),
+        (["--space", "xyz"], "invalid choice"),
+    ],
+)
+@pytest.mark.parametrize("command", ["palette", "encode"])
+def test_misuse_is_told_at_once(photo, tmp_path, command, arguments, sentence, capsys):
+    if command == "encode" and "-o" in arguments:
+        return
+    assert run(command, photo, *arguments) == 2
+    assert sentence in capsys.readouterr().err
+    assert names(tmp_path) == []
+
+
+def test_background_is_none_of_many_pictures(photo, capsys):
+    assert run("palette", photo, "--fixed", "background") == 1
+    assert "background, which a histogram does not know" in capsys.readouterr().err
+
+
+# --- kmq encode ----------------------------------------------------------------------------------
+
+
+def grey_file(path, levels):
+    Image.fromarray(levels.astype(np.uint8)).save(path)
+    return path
+
+
+def test_encode_takes_what_steers_a_palette(photo, tmp_path):
+    levels = np.arange(600).reshape(20, 30) % 256
+    mask = grey_file(tmp_path / "mask.png", levels)
+    importance = grey_file(tmp_path / "importance.png", levels[::-1])
+    arguments = ["--space", "lab", "--channel-weights", "1,2,3", "--fixed", "white"]
+    arguments += ["--fixed", "background", "--posterize", "5", "--snap", "--max-error", "4000"]
+    output = tmp_path / "x.kmq"
+    files = ["--mask", mask, "--importance", importance, "-o", output]
+    assert run("encode", photo, *arguments, *files) == 0
+    expected = kmq.quantize(
+        photo,
+        space="lab",
+        channel_weights=(1, 2, 3),
+        fixed=["white", "background"],
+        posterize=5,
+        snap=True,
+        max_error=4000,
+        mask=levels >= 128,
+        importance=levels[::-1] / 255,
+    )
+    assert kmq.read(output) == expected
+
+
+@pytest.mark.parametrize("effort", [None, "fast", "best"])
+def test_encode_maps_to_a_palette_of_a_file(photos, tmp_path, effort):
+    kmq.write_palette(tmp_path / "theme.gpl", WHITE_AND_ORANGE)
+    chosen = [] if effort is None else ["--effort", effort]
+    assert run("encode", photos, "--palette", tmp_path / "theme.gpl", *chosen) == 0
+    for seed in range(3):
+        image = kmq.read(photos / f"{seed}.kmq")
+        assert image == kmq.quantize(samples(seed), palette=WHITE_AND_ORANGE)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["-k", "3"],
+        ["--psnr", "30"],
+        ["--max-error", "30"],
+        ["--max-colors", "3"],
+        ["--fixed", "white"],
+        ["--posterize", "4"],
+        ["--snap"],
+        ["--mask", "x.png"],
+        ["--importance", "x.png"],
+    ],
+)
+def test_options_beside_a_palette_are_misuse(photo, tmp_path, arguments, capsys):
+    assert run("encode", photo, "--palette", "x.gpl", *arguments) == 2
+    expected = f"--palette and {arguments[0]} are both given; a given palette is only mapped to"
+    assert expected in capsys.readouterr().err
+    assert names(photo.parent) == ["0.png", "1.png", "2.png"]
+
+
+@pytest.mark.parametrize("option", ["-k", "--psnr"])
+def test_max_error_alone_says_how_many_colours(photo, option, capsys):
+    assert run("encode", photo, "--max-error", "30", option, "30") == 2
+    assert f"{option} and --max-error are both given" in capsys.readouterr().err
+
+
+def test_more_fixed_colours_than_there_is_room_for(photo, capsys):
+    assert run("encode", photo, "-k", "1", "--fixed", "white", "--fixed", "black") == 1
+    assert "fixed has 2 colours; the palette is to have at most 1" in capsys.readouterr().err
+
+
+def test_a_file_that_steers_is_at_fault_once(photos, tmp_path, capsys):
+    for option in ("--palette", "--mask", "--importance"):
+        assert run("encode", photos, option, tmp_path / "missing.gpl") == 1
+        assert capsys.readouterr().err.count("No such file") == 1
+    Image.fromarray(samples()).save(tmp_path / "colour.png")
+    assert run("encode", photos, "--mask", tmp_path / "colour.png") == 1
+    assert "colour.png is no grey picture: colour" in capsys.readouterr().err
+    assert names(photos) == ["0.png", "1.png", "2.png"]
+
+
+def test_a_mask_of_another_size_is_refused(photo, tmp_path, capsys):
+    mask = grey_file(tmp_path / "mask.png", np.full((3, 4), 255))
+    assert run("encode", photo, "--mask", mask) == 1
+    assert "mask has shape (3, 4); the picture has (20, 30)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["moving.gif", "moving.png", "moving.webp", "pages.tif"])
+def test_pages_are_refused_or_named(tmp_path, name, capsys):
+    path, output = tmp_path / name, tmp_path / "x.kmq"
+    frames = [Image.new("RGB", (8, 8), color) for color in ((255, 0, 0), (0, 0, 255))]
+    options = {"lossless": True} if name.endswith("webp") else {}
+    frames[0].save(path, save_all=True, append_images=frames[1:], **options)
+    for command in (["encode", path, "-o", output], ["palette", path], ["curve", path]):
+        assert run(*command) == 1
+        assert "has 2 pages or frames; kmq takes one picture: say which" in capsys.readouterr().err
+        assert run(*command, "--page", "3") == 1
+        assert "page is 3; the file has 2, counted from 1" in capsys.readouterr().err
+    for command in (["compare", path, path], ["report", path]):
+        assert run(*command) == 1
+        assert "has 2 pages or frames" in capsys.readouterr().err
+    assert names(tmp_path) == [name]
+    assert run("encode", path, "--page", "2", "-o", output) == 0
+    assert kmq.read(output).to_array()[0, 0].tolist()[:3] == [0, 0, 255]
+    assert kmq.choose_k(path, psnr=30, page=2) == 1
+    assert kmq.error_curve(path, page=1).k.tolist() == [1]
+    assert kmq.ColorHistogram.from_picture(path, page=2).n_colors == 1
+    assert kmq.decode(kmq.encode(path, page=2)) == kmq.read(output)
