@@ -21,8 +21,8 @@ def bench_quantize(measure, benchmark, contender, photo, k):
 @pytest.mark.parametrize("contender", LARGE, ids=str)
 @pytest.mark.parametrize("largest", large()[-1:], ids=str)
 def bench_large(measure, benchmark, contender, largest):
-    twice = replace(contender, rounds=min(contender.rounds, 2))
-    quantize(measure, benchmark, twice, largest, 256, "large")
+    thrice = replace(contender, rounds=min(contender.rounds, 3))
+    quantize(measure, benchmark, thrice, largest, 256, "large")
 
 
 def quantize(measure, benchmark, contender, picture, k, table):

@@ -1,0 +1,146 @@
+"""Ways to search for centroids on the bins of a photograph: error against time.
+
+    python benchmarks/search.py --sample 6
+
+All run on the same bins on one thread, from the same start where they need one, and use the same
+rounds of Lloyd's algorithm. Errors are over that of the best of ten k-means++ starts on the bins;
+times are processor milliseconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import numpy as np
+
+import kmq
+from kmq.stages import clustering, histogram, palette
+from pictures import Array, photos
+from records import Record, mean
+
+PALETTE_SIZES = (4, 16, 64, 256)
+EFFORT = palette.EFFORTS["balanced"]
+Search = Callable[[palette.Points, int], Array]
+
+
+def _start(bins: palette.Points, k: int, method: str, seed: int = 0) -> Array:
+    rows = np.ascontiguousarray(bins.columns.T)
+    return clustering.start_centroids(rows, bins.weights, k, method, seed)
+
+
+def _settled(bins: palette.Points, start: Array, rounds: int = 60) -> Array:
+    """Return where rounds with momentum lead from a start, as in the search itself."""
+    return palette.settle(bins, start, 0, palette.Stopping(rounds, 0.0), 1, None).centroids
+
+
+def _inertia(bins: palette.Points, centroids: Array) -> float:
+    _, distances = palette.assign(bins, centroids, 1)
+    return float((bins.weights * distances).sum())
+
+
+def _best(bins: palette.Points, starts: Iterator[Array]) -> Array:
+    return min((_settled(bins, start) for start in starts), key=lambda found: _inertia(bins, found))
+
+
+def k_means_pp(n_starts: int) -> Search:
+    """Greedy k-means++ (Arthur & Vassilvitskii 2007), the best of some starts."""
+    return lambda bins, k: _best(
+        bins, (_start(bins, k, "k-means++", seed) for seed in range(n_starts))
+    )
+
+
+def var_part(bins: palette.Points, k: int) -> Array:
+    """Splits of the cluster of largest variance (Su & Dy 2007), then rounds."""
+    return _settled(bins, _start(bins, k, "var-part"))
+
+
+def random_swaps(per_color: float) -> Search:
+    """Random swap (Fränti 2018): a centroid goes to a random point; what is better is kept."""
+
+    def search(bins: palette.Points, k: int) -> Array:
+        random = np.random.default_rng(0)
+        shares = bins.weights / bins.total_weight
+        best = _settled(bins, _start(bins, k, "var-part"))
+        least = _inertia(bins, best)
+        for _ in range(round(per_color * k)):
+            trial = best.copy()
+            trial[random.integers(k)] = bins.columns[:, random.choice(len(shares), p=shares)]
+            trial = _settled(bins, trial, rounds=3)
+            if (error := _inertia(bins, trial)) < least:
+                best, least = trial, error
+        return _settled(bins, best)
+
+    return search
+
+
+def breathing(breath: int, n_starts: int = 1) -> Search:
+    """Breathing (Fritzke 2020) that cuts the clusters that gain most, k / `breath` at first."""
+    effort = replace(EFFORT, breath=breath)
+
+    def search(bins: palette.Points, k: int) -> Array:
+        starts = [_start(bins, k, "var-part")]
+        starts += [_start(bins, k, "k-means++", seed) for seed in range(1, n_starts)]
+        return palette.search(bins, starts, 0, effort, 1)
+
+    return search
+
+
+SEARCHES: dict[str, Search] = {
+    "k-means++, best of ten": k_means_pp(10),
+    "k-means++, one start": k_means_pp(1),
+    "var-part": var_part,
+    "var-part, k / 4 random swaps": random_swaps(0.25),
+    "var-part, 2 k random swaps": random_swaps(2),
+    "var-part, breathing from k / 16": breathing(16),
+    "var-part, breathing from k / 4": breathing(4),
+    "var-part and 7 k-means++, breathing from k / 8": breathing(8, 8),
+}
+"""The first is what the others are held against; breathing from k / 16 is what `quantize` does."""
+
+
+def measure(step: int) -> Iterator[Record]:
+    """Yield a record for each k, search and `step`-th photograph."""
+    _warm_up()
+    for photo in photos(full=True)[::step]:
+        found = histogram.map_colors(photo.load(), kmq.PixelFormat.RGB24, 1)
+        columns = np.ascontiguousarray(found.histogram.colors.T, dtype=np.float32)
+        points = palette.points_of(columns, found.histogram.counts.astype(np.float64))
+        for k in PALETTE_SIZES:
+            bins = palette.bins_of(points, found.keys, EFFORT.enough_bins(k))
+            errors: dict[str, float] = {}
+            for name, search in SEARCHES.items():
+                started = time.thread_time()
+                centroids = search(bins, k)
+                seconds = time.thread_time() - started
+                errors[name] = _inertia(bins, _settled(bins, centroids))
+                ratio = errors[name] / next(iter(errors.values()))
+                yield {"search": name, "k": k, "seconds": seconds, "ratio": ratio}
+
+
+def _warm_up() -> None:
+    rng = np.random.default_rng(0)
+    columns = rng.normal(size=(3, 2000)).astype(np.float32)
+    for search in SEARCHES.values():
+        search(palette.points_of(columns, np.ones(2000)), 4)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sample", metavar="N", type=int, default=1, help="every Nth photograph")
+    found = list(measure(parser.parse_args().sample))
+    print(f"| error / ms | {' | '.join(f'k = {k}' for k in PALETTE_SIZES)} |")
+    print(f"| --- |{' ---: |' * len(PALETTE_SIZES)}")
+    for name in SEARCHES:
+        cells = []
+        for k in PALETTE_SIZES:
+            group = [r for r in found if (r["search"], r["k"]) == (name, k)]
+            ratio = mean(record["ratio"] for record in group)
+            cells.append(f"{ratio:.4f} / {1000 * mean(r['seconds'] for r in group):.1f}")
+        print(f"| {name} | {' | '.join(cells)} |")
+
+
+if __name__ == "__main__":
+    main()
