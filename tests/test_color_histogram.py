@@ -185,11 +185,14 @@ def test_histograms_of_different_formats_do_not_add_up():
             other + grey
 
 
-def test_a_histogram_has_a_limit(monkeypatch):
+def test_histograms_have_a_limit(monkeypatch):
     monkeypatch.setattr("kmq.histograms.MAX_HISTOGRAM_COLORS", 3)
     two = [of(np.array([[seed, seed + 1]], np.uint8)) for seed in (0, 2)]
-    with pytest.raises(InputError, match="4 distinct colours; a histogram holds up to 3"):
-        two[0] + two[1]
+    picture = np.arange(4, dtype=np.uint8)[None]
+    for use in (lambda: two[0] + two[1], lambda: of(picture)):
+        with pytest.raises(InputError, match="4 distinct colours; a histogram holds up to 3"):
+            use()
+    assert kmq.quantize(picture, 4).n_colors == 4  # which keeps none
 
 
 def test_no_pictures_are_refused():

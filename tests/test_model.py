@@ -113,7 +113,7 @@ def test_arrays_become_c_ordered():
         (np.zeros((2, 3), ">u2"), "palette is >u2"),
         (np.zeros((2, 4), np.uint8), r"palette has shape \(2, 4\).*needs \(colours, 3\)"),
         (np.zeros(6, np.uint8), r"palette has shape \(6,\)"),
-        (np.zeros((0, 3), np.uint8), "palette has 0 colours; it holds 1 to 65536"),
+        (np.zeros((0, 3), np.uint8), "palette has 0 colours; it holds at least 1"),
         (np.zeros((MAX_COLORS + 1, 3), np.uint8), "palette has 65537 colours"),
     ],
 )

@@ -421,3 +421,14 @@ def test_imageio_writes_and_reads_bytes():
     assert kmq.decode(encoded) == kmq.quantize(samples, 8)
     shown = imageio.imread(encoded, plugin="pillow", extension=".kmq")
     np.testing.assert_array_equal(shown, kmq.quantize(samples, 8).to_array())
+
+
+def test_palettes_of_files_names_and_snapping_are_options_of_saving(tmp_path):
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (9, 9, 3), np.uint8))
+    kmq.write_palette(tmp_path / "theme.gpl", [[0, 0, 0], [255, 99, 71]])
+    picture.save(tmp_path / "a.kmq", palette=tmp_path / "theme.gpl")
+    assert kmq.read(tmp_path / "a.kmq").palette.tolist() == [[0, 0, 0], [255, 99, 71]]
+    picture.save(tmp_path / "b.kmq", k=9, fixed=["tomato"], snap=True)
+    assert [255, 99, 71] in kmq.read(tmp_path / "b.kmq").palette.tolist()
+    with pytest.raises(InputError, match="pages are those of a file"):
+        picture.save(tmp_path / "c.kmq", page=1)

@@ -24,7 +24,8 @@ def of_picture(
     """Count the colours of a picture."""
     threads = resolve_threads(n_threads)
     pixels = read_picture(picture, pixel_format, page, threads)
-    return histogram.map_colors(pixels.samples, pixels.pixel_format, threads).histogram
+    color_map = histogram.map_colors(pixels.samples, pixels.pixel_format, threads)
+    return _limited(color_map.histogram)
 
 
 def of_pictures(
@@ -84,7 +85,7 @@ def converted(colors: ColorHistogram, pixel_format: str | PixelFormat) -> ColorH
 
 def save(colors: ColorHistogram, path: str | os.PathLike[str]) -> None:
     """Write the file."""
-    keys = histogram.ordered_keys(colors, resolve_threads(None))
+    keys = histogram.ordered_keys(_limited(colors), resolve_threads(None))
     packed = histogram_file.pack(keys, colors.counts, colors.pixel_format)
     with replacing(path) as file:
         file.write(packed)
@@ -103,10 +104,13 @@ def load(path: str | os.PathLike[str]) -> ColorHistogram:
 
 def _merged(first: ColorHistogram, second: ColorHistogram, n_threads: int) -> ColorHistogram:
     common = formats.common_format(first.pixel_format, second.pixel_format)
-    merged = histogram.merge(converted(first, common), converted(second, common), n_threads)
-    if merged.n_colors > MAX_HISTOGRAM_COLORS:
+    return _limited(histogram.merge(converted(first, common), converted(second, common), n_threads))
+
+
+def _limited(colors: ColorHistogram) -> ColorHistogram:
+    if colors.n_colors > MAX_HISTOGRAM_COLORS:
         raise InputError(
-            f"the pictures have {merged.n_colors} distinct colours; a histogram holds up to "
-            f"{MAX_HISTOGRAM_COLORS}: convert them to 8 bits a sample first"
+            f"there are {colors.n_colors} distinct colours; a histogram holds up to "
+            f"{MAX_HISTOGRAM_COLORS}: convert the pictures to 8 bits a sample first"
         )
-    return merged
+    return colors

@@ -26,7 +26,7 @@ MAX_COLORS = 65_536
 """Most colours a palette holds: what a uint16 index can address."""
 
 MAX_HISTOGRAM_COLORS = 2**26
-"""Most colours of a histogram: 1 GiB at the most bytes a colour takes."""
+"""Most colours of a histogram that is kept or added to: 1 GiB at the most bytes a colour takes."""
 
 MAX_SIDE = 2**31 - 1
 """Longest side of a picture in pixels: what signed 32-bit programs can address."""
@@ -299,7 +299,7 @@ class ColorHistogram:
 
     def __post_init__(self) -> None:
         """Check types, shapes and ranges; the order is checked by what relies on it."""
-        _check_colors(self.colors, "colors", self.pixel_format, MAX_HISTOGRAM_COLORS)
+        _check_colors(self.colors, "colors", self.pixel_format)
         counts = self.counts
         if not isinstance(counts, np.ndarray) or counts.dtype != np.int64:
             raise TypeError("counts are no int64 array")
@@ -554,11 +554,13 @@ def index_dtype(n_colors: int) -> np.dtype[Any]:
 
 
 def _checked_palette(palette: Any, pixel_format: PixelFormat) -> np.ndarray[Any, Any]:
-    _check_colors(palette, "palette", pixel_format, MAX_COLORS)
+    _check_colors(palette, "palette", pixel_format)
+    if len(palette) > MAX_COLORS:
+        raise InputError(f"palette has {len(palette)} colours; it holds 1 to {MAX_COLORS}")
     return _read_only(palette, palette.dtype)
 
 
-def _check_colors(colors: Any, name: str, pixel_format: PixelFormat, most: int) -> None:
+def _check_colors(colors: Any, name: str, pixel_format: PixelFormat) -> None:
     if not isinstance(colors, np.ndarray):
         raise TypeError(f"{name} is {type(colors).__name__}; it must be a NumPy array")
     if colors.dtype != pixel_format.dtype:
@@ -571,8 +573,8 @@ def _check_colors(colors: Any, name: str, pixel_format: PixelFormat, most: int) 
             f"{name} has shape {colors.shape}; pixel format {pixel_format.label} "
             f"needs (colours, {pixel_format.channels})"
         )
-    if not 1 <= len(colors) <= most:
-        raise InputError(f"{name} has {len(colors)} colours; it holds 1 to {most}")
+    if not len(colors):
+        raise InputError(f"{name} has 0 colours; it holds at least 1")
     if colors.max() > pixel_format.max_value:
         raise InputError(
             f"{name} has a sample of {colors.max()}; pixel format {pixel_format.label} "

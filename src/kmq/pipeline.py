@@ -394,7 +394,7 @@ def _snap(problem: _Problem, rounded: _Rounded) -> _Rounded:
     distinct, number = np.unique(exact, axis=0, return_inverse=True)
     merged = palette_tree.ascending(distinct)
     place = np.unique(merged, axis=0, return_index=True)[1]
-    labels = place[number].astype(np.int32)[rounded.labels]
+    labels = place[number.reshape(-1)].astype(np.int32)[rounded.labels]
     errors = _squared_errors(problem.colors, merged, labels)
     mse = float((errors * problem.colors.counts).sum()) / problem.colors.n_pixels
     return _Rounded(merged, labels, mse, rounded.fit)
