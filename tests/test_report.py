@@ -220,6 +220,7 @@ def test_a_kmq_file_shows_itself(tmp_path):
     colors = display.css_colors(image.palette, image.pixel_format)
     assert sorted(re.findall(r"<code>(#\w+)</code>", page.source)) == sorted(colors)
     assert not [tag for tag, _ in page.tags if tag == "input"]
+    assert "reduced to" in report(path, "--snap").text
     fewer = report(path, "-k", "4")
     assert "reduced to 4 colours" in fewer.text
 
@@ -264,6 +265,53 @@ def test_large_pictures_are_shrunk_and_measured_in_part(picture, tmp_path, monke
     middle = photo()[22:67, 30:90]
     size = len(kmq.encode(middle, K))
     assert f".kmq effort balanced {size:,} × 1.00" in page.text
+
+
+def test_a_given_palette_is_mapped_to(picture, tmp_path):
+    theme = tmp_path / "theme.hex"
+    theme.write_text("000000\nff8000\n2040ff\nffffff\n")
+    page = report(picture, "--palette", str(theme))
+    image = kmq.quantize(photo(), palette=theme)
+    assert np.array_equal(page.pictures["4 colours"][0].convert("RGB"), image.to_array())
+    assert "number of colours" not in page.text
+    translucent = tmp_path / "translucent.png"
+    Image.fromarray(photo(channels=3)).convert("L").save(translucent)
+    page = report(translucent, "--palette", str(theme))  # grey becomes RGB
+    assert "#ff8000" in page.text
+
+
+def test_steered_palettes_are_shown(picture, tmp_path):
+    mask = np.zeros((90, 120), np.uint8)
+    mask[:, 60:] = 255
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    arguments = ["--fixed", "white", "--fixed", "#010203", "--fixed", "red", "--posterize", "8"]
+    page = report(picture, "-k", "5", "--mask", str(tmp_path / "mask.png"), *arguments)
+    image = kmq.quantize(photo(), 5, fixed=["white", "#010203", "red"], mask=mask > 0)
+    assert np.array_equal(page.pictures["5 colours"][0].convert("RGB"), image.to_array())
+    labels = [attributes["aria-label"] for tag, attributes in page.tags
+              if attributes.get("class") == "chart"]  # fmt: skip
+    for label in labels:
+        assert re.findall(r"[.,] ([\d,]+): ", label)[:3] == ["4", "5", "8"]  # 2 are too few
+
+
+def test_a_mask_is_cut_as_the_picture_is(picture, tmp_path, monkeypatch):
+    monkeypatch.setattr(study, "_MEASURED_PIXELS", 2700)
+    mask = np.zeros((90, 120), np.uint8)
+    mask[:, 60:] = 255
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    page = report(picture, "-k", "5", "--mask", str(tmp_path / "mask.png"))
+    part = np.s_[22:67, 30:90]
+    size = len(kmq.encode(photo()[part], 5, mask=mask[part] > 0))
+    assert f".kmq effort balanced {size:,} × 1.00" in page.text
+
+
+def test_a_page_of_a_file_is_shown(tmp_path):
+    path = tmp_path / "pages.tif"
+    pages = [Image.fromarray(photo(30, 40)), Image.fromarray(photo(20, 25))]
+    pages[0].save(path, save_all=True, append_images=pages[1:])
+    page = report(path, "-k", "5", "--page", "2")
+    assert np.array_equal(page.pictures["Original"][0], photo(20, 25))
+    assert main(["report", str(path), "-k", "5", "--force"]) == 1
 
 
 def test_several_pictures_have_a_page_each(picture, tmp_path, capsys):

@@ -52,8 +52,6 @@ def add(commands: Commands) -> None:
         help="file, or folder for several pictures (default: beside the picture, suffix .kmq)",
     )
     add_encoding_options(parser)
-    steering.add_options(parser)
-    steering.add_picture_options(parser)
 
 
 def add_encoding_options(parser: argparse.ArgumentParser) -> None:
@@ -97,12 +95,13 @@ def add_encoding_options(parser: argparse.ArgumentParser) -> None:
         help="most threads to use (default: all cores, or KMQ_NUM_THREADS)",
     )
     parser.add_argument("--force", action="store_true", help="overwrite existing files")
+    steering.add_options(parser)
+    steering.add_picture_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Encode each picture and print a line about it."""
     check_encoding_options(arguments)
-    _check_steering(arguments)
     sources = paths.expand(arguments.pictures, paths.PICTURE_SUFFIXES)
     jobs = paths.plan(
         sources, arguments.output, ".kmq", into_folder=paths.names_several(arguments.pictures)
@@ -115,6 +114,7 @@ def run(arguments: argparse.Namespace) -> int:
 def check_encoding_options(arguments: argparse.Namespace) -> None:
     """Raise UsageError if the options of `add_encoding_options` cannot be meant."""
     _check_target(arguments)
+    steering.check(arguments)
     _check_method(arguments.method)
 
 
@@ -123,10 +123,6 @@ def _check_target(arguments: argparse.Namespace) -> None:
     for option, value in targets.items():
         if arguments.k is not None and value is not None:
             raise UsageError(f"-k and {option} are both given; -k alone says how many colours")
-
-
-def _check_steering(arguments: argparse.Namespace) -> None:
-    steering.check(arguments)
     if arguments.max_error is not None:
         for option, value in (("-k", arguments.k), ("--psnr", arguments.psnr)):
             if value is not None:
@@ -158,11 +154,7 @@ def _encode(
 
     started = time.perf_counter()
     paths.claim(target, force=arguments.force, source=source)
-    options = target_options(arguments) | quantize_options(arguments) | chosen
-    if arguments.max_error is not None:
-        options["max_error"] = arguments.max_error
-    if arguments.palette is not None:
-        options["effort"] = None  # is the coder's alone
+    options = target_options(arguments) | quantize_options(arguments, chosen)
     image = quantize(source, progress=progress, **options)
     write(target, image, **encode_options(arguments))
     seconds = time.perf_counter() - started
@@ -179,17 +171,20 @@ def target_options(arguments: argparse.Namespace) -> dict[str, Any]:
     target = {
         "k": arguments.k,
         "psnr": arguments.psnr,
+        "max_error": arguments.max_error,
         "max_colors": arguments.max_colors,
     }
     return {name: value for name, value in target.items() if value is not None}
 
 
-def quantize_options(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return what the options say to `kmq.quantize` besides."""
+def quantize_options(arguments: argparse.Namespace, chosen: dict[str, Any]) -> dict[str, Any]:
+    """Return what the options say to `kmq.quantize` besides; `steering` has `chosen` some."""
     return {
-        "effort": arguments.effort,
+        # With a given palette effort is the coder's alone.
+        "effort": arguments.effort if arguments.palette is None else None,
         "seed": arguments.seed,
         "n_threads": arguments.threads,
+        **chosen,
     }
 
 

@@ -59,20 +59,16 @@ class Picture:
         return replace(self, samples=samples.reshape(shape), pixel_format=pixel_format)
 
 
-def load(path: Path) -> Picture:
+def load(path: Path, page: int | None = None) -> Picture:
     """Read a picture or a .kmq file; raise what `kmq.read` and `kmq.quantize` raise."""
+    from kmq.api import read_picture
+    from kmq.files import read
     from kmq.stages.container import SIGNATURE
+    from kmq.threads import resolve_threads
 
     with path.open("rb") as file:
         is_kmq = file.read(len(SIGNATURE)) == SIGNATURE
+    image = read(path) if is_kmq or path.suffix.lower() == ".kmq" else None
+    pixels = read_picture(path if image is None else image, None, page, resolve_threads(None))
     size = path.stat().st_size
-    if is_kmq or path.suffix.lower() == ".kmq":
-        from kmq.files import read
-
-        image = read(path)
-        samples = image.palette[image.indices]
-        return Picture(path, size, samples, image.pixel_format, image.metadata, image)
-    from kmq.stages.pixels import read_pixels
-
-    pixels = read_pixels(path)
-    return Picture(path, size, pixels.samples, pixels.pixel_format, pixels.metadata)
+    return Picture(path, size, pixels.samples, pixels.pixel_format, pixels.metadata, image)

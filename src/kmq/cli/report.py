@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from kmq.atomic import replacing
-from kmq.cli import encode, paths
+from kmq.cli import encode, paths, steering
 from kmq.cli.console import Commands, Progress, add_command, colors, decibels, each
 from kmq.cli.warmup import announcing
 
@@ -45,11 +46,18 @@ def run(arguments: argparse.Namespace) -> int:
     jobs = paths.plan(
         sources, arguments.output, ".html", into_folder=paths.names_several(arguments.pictures)
     )
+    chosen = steering.picture_options(arguments)
     with announcing():
-        return each(jobs, partial(_report, arguments))
+        return each(jobs, partial(_report, arguments, chosen))
 
 
-def _report(arguments: argparse.Namespace, source: Path, target: Path, progress: Progress) -> str:
+def _report(
+    arguments: argparse.Namespace,
+    chosen: dict[str, Any],
+    source: Path,
+    target: Path,
+    progress: Progress,
+) -> str:
     from kmq.cli.report_page import render
     from kmq.cli.study import study
 
@@ -57,9 +65,10 @@ def _report(arguments: argparse.Namespace, source: Path, target: Path, progress:
     found = study(
         source,
         encode.target_options(arguments),
-        encode.quantize_options(arguments),
+        encode.quantize_options(arguments, chosen),
         encode.encode_options(arguments),
         progress,
+        keep_image=not steering.asks_for_another(arguments),
     )
     page = render(found)
     with replacing(target) as stream:

@@ -103,6 +103,12 @@ def check(arguments: argparse.Namespace) -> None:
             )
 
 
+def asks_for_another(arguments: argparse.Namespace) -> bool:
+    """Whether the options ask for another palette than an image has already."""
+    names = (*_NOT_BESIDE_PALETTE, "palette", "channel_weights")
+    return arguments.space != "rgb" or any(getattr(arguments, name) for name in names)
+
+
 def options(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return what the options of `add_options` say to `kmq.fit_palette` and `kmq.quantize`."""
     return {

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from kmq.cli import peers
 from kmq.cli.console import Progress
 from kmq.cli.pictures import Picture, load
+from kmq.errors import InputError
 from kmq.model import IndexedImage, Metadata, PixelFormat
 
 if TYPE_CHECKING:
@@ -124,16 +125,18 @@ def study(
     options: dict[str, Any],
     encoding: dict[str, Any],
     progress: Progress,
+    *,
+    keep_image: bool,
 ) -> Study:
     """Look at a picture in few colours from all sides.
 
     Args:
         source: a picture or a .kmq file.
-        target: how many colours, in the arguments of `kmq.quantize`; none means 64, or for a .kmq
-            file those that it has.
+        target: how many colours, in the arguments of `kmq.quantize`.
         options: other arguments of `kmq.quantize`.
         encoding: arguments of `kmq.encode`.
         progress: hears what is done.
+        keep_image: whether a .kmq file is shown as it is.
 
     Raises:
         Exception: what `kmq.quantize` raises.
@@ -143,8 +146,8 @@ def study(
     from kmq.stages.display import divisor
 
     progress("palette", 0.0)
-    picture = load(source)
-    if picture.image is not None and not target:
+    picture = load(source, options["page"])
+    if picture.image is not None and keep_image:
         image, size = picture.image, picture.file_size
     else:
         image = quantize(source, **target, **options)
@@ -303,9 +306,12 @@ class _Sample:
         for number, k in enumerate(sizes):
             done = number / len(sizes)
             progress("other palettes", _SEARCHED + done * (_TRIED - _SEARCHED))
-            if k != chosen and is_exact:
+            if k != chosen and (is_exact or self.options.get("palette") is not None):
                 continue
-            image = self.image if k == chosen else self.quantized(k)
+            try:
+                image = self.image if k == chosen else self.quantized(k)
+            except InputError:  # more colours are fixed
+                continue
             trial = self._trial(f"{image.n_colors:,}", image, k == chosen)
             yield trial
             is_exact = math.isinf(trial.psnr)
@@ -349,14 +355,18 @@ def _sample(
 ) -> _Sample:
     """Return the picture if it is small, or its middle, quantized by itself."""
     bare = replace(image, metadata=Metadata())
+    options = {name: value for name, value in options.items() if name != "page"}
     if image.indices.size <= _MEASURED_PIXELS:
         return _Sample(picture.samples, bare, options, encoding)
     shrink = math.sqrt(_MEASURED_PIXELS / image.indices.size)
     height, width = (max(1, int(side * shrink)) for side in image.indices.shape)
     top, left = (image.height - height) // 2, (image.width - width) // 2
     part = (slice(top, top + height), slice(left, left + width))
+    for name in ("mask", "importance"):
+        if options.get(name) is not None:
+            options[name] = options[name][part]
     middle = replace(bare, indices=image.indices[part], lost=())
     sample = _Sample(picture.samples[part], middle, options, encoding)
-    if image is picture.image:
+    if image is picture.image or options.get("palette") is not None:
         return sample
     return replace(sample, image=sample.quantized(image.n_colors))
