@@ -27,7 +27,7 @@ PIXELS_AT_K = 256
 
 def measure(most: float) -> Iterator[Record]:
     """Yield records of one picture at several sizes, and of a photograph at several k."""
-    whole = Image.fromarray(_largest())
+    whole = Image.fromarray(largest())
     for megapixels in (size for size in MEGAPIXELS if size <= most):
         scale = math.sqrt(megapixels * 1e6 / (whole.width * whole.height))
         size = round(whole.width * scale), round(whole.height * scale)
@@ -51,7 +51,7 @@ def _record(against: str, pixels: Array, k: int) -> Record:
     }
 
 
-def _largest() -> Array:
+def largest() -> Array:
     """Return the largest picture there is: of the corpus, or computed."""
     from kmq.stages.scene import scene
 
