@@ -198,8 +198,11 @@ def test_histograms_have_a_limit(monkeypatch):
 def test_no_pictures_are_refused():
     with pytest.raises(InputError, match="no pictures"):
         kmq.ColorHistogram.from_pictures([])
-    with pytest.raises(TypeError, match="one path"):
-        kmq.ColorHistogram.from_pictures("photo.png")
+    picture = noise(PixelFormat.RGB24)
+    for one in ("photo.png", picture, Image.fromarray(picture), kmq.quantize(picture, 3)):
+        with pytest.raises(TypeError, match=r"pictures is one .*from_picture one"):
+            kmq.ColorHistogram.from_pictures(one)
+    assert kmq.ColorHistogram.from_pictures(picture[None]) == of(picture)
 
 
 @pytest.mark.parametrize(

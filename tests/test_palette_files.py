@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from PIL.GimpPaletteFile import GimpPaletteFile
 
 import kmq
 from kmq.errors import FormatError, InputError
@@ -139,6 +140,15 @@ def test_png_is_a_swatch_of_blocks(tmp_path):
 
 
 # --- what other programs write -------------------------------------------------------------------
+
+
+def test_pillow_reads_our_gimp_palettes_alike(tmp_path):
+    colors = palette_of(PixelFormat.RGB24, 100)
+    kmq.write_palette(tmp_path / "theme.gpl", colors)
+    with open(tmp_path / "theme.gpl", "rb") as stream:
+        content, mode = GimpPaletteFile(stream).getpalette()
+    assert mode == "RGB"
+    assert content[:300] == colors.tobytes()
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])

@@ -41,8 +41,12 @@ def of_pictures(
     once for each picture. Those that wait, largest first, are less than twice the largest.
     """
     threads = resolve_threads(n_threads)
-    if isinstance(pictures, str | os.PathLike):
-        raise TypeError("pictures is one path; from_pictures takes several, from_picture one")
+    is_array = isinstance(pictures, np.ndarray) and pictures.ndim < 4  # whose items are rows
+    if is_array or isinstance(pictures, str | os.PathLike) or not isinstance(pictures, Iterable):
+        raise TypeError(
+            f"pictures is one {type(pictures).__name__}; from_pictures takes several pictures, "
+            "from_picture one"
+        )
     total = len(pictures) if isinstance(pictures, Sized) else None
     waiting: list[ColorHistogram] = []
     for number, picture in enumerate(pictures, 1):

@@ -198,8 +198,9 @@ def palette_lines(
         cells = [_swatch(entry, pixel_format) for entry in entries]
         widest, gap = 2, ""
     else:
-        digits = 4 if pixel_format.depth > 8 else 2
-        cells = ["".join(f"{sample:0{digits}x}" for sample in entry) for entry in entries]
+        from kmq.stages.palette_files import format_hex
+
+        cells = [format_hex(entry, pixel_format) for entry in entries]
         widest, gap = len(cells[0]) + 1, " "
     room = max(1, (shutil.get_terminal_size().columns - len(indent)) // widest)
     per_row = min(room, 32)
