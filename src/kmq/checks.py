@@ -55,10 +55,19 @@ def one_of(value: Any, name: str, choices: tuple[str, ...]) -> str:
 
 def tolerance(value: Any) -> float:
     """Return `value` as a finite float of at least 0, or raise TypeError or InputError."""
+    return _number(value, "tol", 0.0)
+
+
+def rate(value: Any) -> float:
+    """Return `value` as a finite float of at least 0, or raise TypeError or InputError."""
+    return _number(value, "rate", 0.0)
+
+
+def _number(value: Any, name: str, low: float) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
-        raise TypeError(f"tol is {type(value).__name__}; it must be a number, at least 0")
-    if not 0 <= value < np.inf:
-        raise InputError(f"tol is {value}; it must be a finite number, at least 0")
+        raise TypeError(f"{name} is {type(value).__name__}; it must be a number, at least {low:g}")
+    if not low <= value < np.inf:
+        raise InputError(f"{name} is {value}; it must be a finite number, at least {low:g}")
     return float(value)
 
 

@@ -51,6 +51,7 @@ class QuantizeOptions(TypedDict, total=False):
     palette: ArrayLike | str | os.PathLike[str] | None
     posterize: int | None
     snap: bool
+    rate: float
     pixel_format: str | PixelFormat | None
     page: int | None
     seed: int

@@ -7,12 +7,22 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
-from kmq.model import ColorHistogram, IndexedImage, PixelFormat, Pixels, Progress, Report
-from kmq.stages import clustering, histogram, opaque, palette, palette_tree
+from kmq.model import (
+    ColorHistogram,
+    IndexedImage,
+    PixelFormat,
+    Pixels,
+    Progress,
+    Report,
+    index_dtype,
+)
+from kmq.stages import clustering, histogram, opaque, palette, palette_tree, rate
 from kmq.stages.clustering import Array
+from kmq.stages.metrics import mse as mse_of
 from kmq.stages.metrics import psnr
 from kmq.stages.palette import Fit, Points
 from kmq.stages.spaces import Space
@@ -44,7 +54,8 @@ class KMeansOptions:
     """How a palette is fitted; `kmq.quantize` describes each.
 
     `fixed` are (f, channels) samples that must be entries; the others are multiples of `step`, and
-    with `snap` those nearest to black and white may become so.
+    with `snap` those nearest to black and white may become so. With a `rate` above 0 indices and
+    palette are chosen by distance + rate · bits.
     """
 
     effort: str
@@ -60,6 +71,7 @@ class KMeansOptions:
     fixed: Array | None = None
     step: int = 1
     snap: bool = False
+    rate: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -80,34 +92,102 @@ def quantize_pixels(
 
     `importance` (height, width) float64 says how much each pixel counts for the palette.
     """
-    seconds: dict[str, float] = {}
-    with _timed(seconds, "histogram"):
-        color_map = histogram.map_colors(pixels.samples, pixels.pixel_format, options.n_threads)
-    with _timed(seconds, "palette"):
-        weights = None
-        if importance is not None:
-            weights = histogram.sum_by_color(color_map.ids, importance, len(color_map.keys))
-        problem = _Problem.of(color_map.histogram, color_map.keys, weights, options)
-        if isinstance(colors, ErrorTarget):
-            rounded = _reach(problem, colors)
-        elif isinstance(colors, int):
-            rounded = _solve(problem, colors)
-        else:
-            rounded = _label(problem, colors, Fit(colors.astype(np.float64), 0, True))
-    with _timed(seconds, "indices"):
-        n_colors = len(rounded.palette)
-        indices = histogram.map_labels(color_map.ids, rounded.labels, n_colors, options.n_threads)
-    report = Report(
-        colors_in=len(color_map.histogram.colors),
-        colors_out=n_colors,
-        mse=rounded.mse,
-        psnr=psnr(rounded.mse, pixels.pixel_format),
-        iterations=rounded.fit.n_iter,
-        converged=rounded.fit.converged,
-        seed=options.seed,
-        seconds=seconds,
-    )
-    return IndexedImage(rounded.palette, indices, pixels.pixel_format, pixels.metadata, report)
+    session = Session(pixels, options, importance)
+    if isinstance(colors, ErrorTarget):
+        return session.reach(colors)
+    if isinstance(colors, int):
+        return session.quantize(colors, options.rate)
+    return session.map_to(colors, options.rate)
+
+
+class Session:
+    """One picture with all that is worth keeping between several quantizations of it."""
+
+    def __init__(self, pixels: Pixels, options: KMeansOptions, importance: Array | None = None):
+        """Count colours; arguments are those of `quantize_pixels`."""
+        self._pixels = pixels
+        self._options = options
+        self._importance = importance
+        self._seconds: dict[str, float] = {}
+        self._solved: dict[int, _Rounded] = {}
+        with _timed(self._seconds, "histogram"):
+            self._map = histogram.map_colors(pixels.samples, pixels.pixel_format, options.n_threads)
+        with _timed(self._seconds, "palette"):
+            weights = None
+            if importance is not None:
+                weights = histogram.sum_by_color(self._map.ids, importance, len(self._map.keys))
+            self._problem = _Problem.of(self._map.histogram, self._map.keys, weights, options)
+
+    @property
+    def n_colors(self) -> int:
+        """Distinct colours of the picture."""
+        return len(self._map.keys)
+
+    def reach(self, target: ErrorTarget) -> IndexedImage:
+        """Return the picture in the fewest colours that reach a target."""
+        with _timed(self._seconds, "palette"):
+            rounded = _reach(self._problem, target)
+        return self._image(rounded, 0, keep_palette=False)
+
+    def quantize(self, k: int, rate: float) -> IndexedImage:
+        """Return the picture in at most `k` colours."""
+        if k not in self._solved:
+            with _timed(self._seconds, "palette"):
+                self._solved[k] = _solve(self._problem, k)
+        return self._image(self._solved[k], rate, keep_palette=False)
+
+    def map_to(self, entries: Array, rate: float) -> IndexedImage:
+        """Return the picture in colours of a palette that is kept as it is."""
+        with _timed(self._seconds, "palette"):
+            rounded = _label(self._problem, entries, Fit(entries.astype(np.float64), 0, True))
+        return self._image(rounded, rate, keep_palette=True)
+
+    def error_curve(self, max_colors: int) -> Iterator[tuple[int, float]]:
+        """Yield (k, mean squared error per pixel) for growing k."""
+        yield from _grow(self._map.histogram, self._map.keys, max_colors)
+
+    def _image(self, rounded: _Rounded, rate: float, *, keep_palette: bool) -> IndexedImage:
+        pixels, options, color_map = self._pixels, self._options, self._map
+        entries, mse = rounded.palette, rounded.mse
+        with _timed(self._seconds, "indices"):
+            indices = histogram.map_labels(
+                color_map.ids, rounded.labels, len(entries), options.n_threads
+            )
+        if rate > 0 and len(entries) > 1:
+            with _timed(self._seconds, "rate"):
+                entries, indices = _trade(
+                    self._problem,
+                    self._rate_mapper,
+                    rounded,
+                    indices.astype(np.int32),
+                    rate,
+                    keep_palette=keep_palette,
+                )
+                has_alpha = pixels.pixel_format.has_alpha
+                mse = mse_of(pixels.samples, entries[indices], has_alpha=has_alpha)
+        report = Report(
+            colors_in=self.n_colors,
+            colors_out=len(entries),
+            mse=mse,
+            psnr=psnr(mse, pixels.pixel_format),
+            iterations=rounded.fit.n_iter,
+            converged=rounded.fit.converged,
+            seed=options.seed,
+            seconds=dict(self._seconds),
+        )
+        return IndexedImage(entries, indices, pixels.pixel_format, pixels.metadata, report)
+
+    @cached_property
+    def _rate_mapper(self) -> rate.RateMapper:
+        colors = self._map.histogram
+        return rate.RateMapper(
+            self._map.ids,
+            self._problem.points.columns.T,
+            _kinds(colors.colors, colors.pixel_format),
+            self._importance,
+            colors.pixel_format.max_value,
+            self._options.n_threads,
+        )
 
 
 def fit_palette(colors: ColorHistogram, k: int, options: KMeansOptions) -> Array:
@@ -474,6 +554,77 @@ def _label(problem: _Problem, entries: Array, fit: Fit) -> _Rounded:
     return _Rounded(entries, labels, mse, fit)
 
 
+def _trade(
+    problem: _Problem,
+    mapper: rate.RateMapper,
+    rounded: _Rounded,
+    indices: Array,
+    factor: float,
+    *,
+    keep_palette: bool,
+) -> tuple[Array, Array]:
+    """Return palette and indices that cost less by squared distance + `factor` · bits."""
+    space, progress = problem.space, problem.options.progress
+    entries, fit = rounded.palette, rounded.fit
+    for turn in range(rate.ROUNDS):
+        coordinates = space.forward(entries)
+        labels = _label(problem, entries, fit).labels
+        kinds = _kinds(entries, problem.colors.pixel_format)
+        indices = mapper.choose(indices, labels, coordinates, kinds, factor)
+        if not keep_palette:
+            entries, indices = _recomputed(problem, mapper, entries, indices)
+        if progress is not None:
+            progress("rate", (turn + 1) / rate.ROUNDS)
+    if not keep_palette:
+        mapper.cap(indices, _label(problem, entries, fit).labels, space.forward(entries))
+    return entries, indices.astype(index_dtype(len(entries)))
+
+
+def _recomputed(
+    problem: _Problem, mapper: rate.RateMapper, entries: Array, indices: Array
+) -> tuple[Array, Array]:
+    """Return the entries as means of their pixels, in order and without unused ones.
+
+    Fixed entries stay, and so do transparent ones, and with `snap` black and white; opaque entries
+    stay opaque.
+    """
+    space, pixel_format = problem.space, problem.colors.pixel_format
+    found = mapper.count(indices, space.forward(entries))
+    fixed = (entries[:, None] == problem.fixed[None]).all(axis=2).any(axis=1)
+    stays = fixed | (_kinds(entries, pixel_format) == rate.TRANSPARENT)
+    if problem.options.snap:
+        stays |= _is_extreme(entries, pixel_format)
+    used = found.pixels > 0
+    moved = used & ~stays
+    renewed = entries.copy()
+    means = found.sums[moved] / found.weights[moved, None]
+    renewed[moved] = space.nearest_samples(means, problem.options.step)
+    if pixel_format.has_alpha:
+        renewed[entries[:, -1] == pixel_format.max_value, -1] = pixel_format.max_value
+    kept = used | fixed
+    distinct, number = np.unique(renewed[kept], axis=0, return_inverse=True)
+    ordered = palette_tree.ascending(distinct)
+    place = np.unique(ordered, axis=0, return_index=True)[1]
+    places = np.zeros(len(entries), np.int32)
+    places[kept] = place[number.reshape(-1)]
+    return ordered, places[indices]
+
+
+def _is_extreme(entries: Array, pixel_format: PixelFormat) -> Array:
+    """Whether each entry is black or white, with no sample between."""
+    extreme: Array = ((entries == 0) | (entries == pixel_format.max_value)).all(axis=1)
+    return extreme
+
+
+def _kinds(colors: Array, pixel_format: PixelFormat) -> Array:
+    """Return (n,) uint8 kinds of colours as `rate` has them."""
+    kinds = np.zeros(len(colors), np.uint8)
+    if pixel_format.has_alpha:
+        kinds[colors[:, -1] == pixel_format.max_value] = rate.OPAQUE
+        kinds[colors[:, -1] == 0] = rate.TRANSPARENT
+    return kinds
+
+
 def _squared_errors(colors: ColorHistogram, entries: Array, labels: Array) -> Array:
     """Return the error (m,) float64 of each colour in its own samples, whatever the space."""
     plain = Space("rgb", colors.pixel_format)
@@ -486,4 +637,4 @@ def _squared_errors(colors: ColorHistogram, entries: Array, labels: Array) -> Ar
 def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
     start = time.perf_counter()
     yield
-    seconds[stage] = time.perf_counter() - start
+    seconds[stage] = seconds.get(stage, 0) + time.perf_counter() - start

@@ -110,6 +110,7 @@ def _try_pictures(pixel_format: PixelFormat) -> None:
                 decode(encode(image, method=method.name))
     for init in ("k-means++", "var-part"):
         quantize(picture, 4, pixel_format=pixel_format, init=init)
+    quantize(picture, 4, pixel_format=pixel_format, rate=50)
     error_curve(picture, 4, pixel_format=pixel_format)
 
 

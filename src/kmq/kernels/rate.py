@@ -1,0 +1,361 @@
+"""Indices chosen by squared distance and bits: the loop over the pixels of a strip.
+
+Bits are those of a static model of the neighbourhood, close to method "rank": a pixel is its west,
+north, northeast or northwest neighbour, by a context of which neighbours are equal and how far
+apart they are; or else a colour at some distance from them, all colours of a level of distance
+equally likely. A pixel also is context for others, so what it makes of the four pixels after it
+that see it nearest is counted, with the indices they had: iterated conditional modes (Besag 1986).
+
+Coordinates have four channels, unused ones 0, so that one compilation serves all pixel formats.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from kmq.kernels._jit import inlined, kernel
+
+LEVELS = 20
+"""Levels of squared distance, by a factor of two each."""
+
+ACTIVITIES = 8
+CONTEXTS = 64 * ACTIVITIES
+SYMBOLS = 5
+"""West, north, northeast, northwest, or a miss."""
+
+MARGIN = 3
+"""Pixels around a strip that terms look at."""
+
+MOST_NEIGHBOURS = 10
+"""The nearest entry, the index before, and those of eight neighbours."""
+
+MISS = 4
+
+
+@inlined
+def _level_of(square, unit):
+    """Return 0 below `unit`, 1 below 2 · `unit` and so on."""
+    level = 0
+    while square >= unit and level < LEVELS - 1:
+        level += 1
+        unit = unit + unit
+    return level
+
+
+@inlined
+def _apart(a, i, b, j):
+    """Return the squared distance of two rows."""
+    u0, u1 = a[i, 0] - b[j, 0], a[i, 1] - b[j, 1]
+    u2, u3 = a[i, 2] - b[j, 2], a[i, 3] - b[j, 3]
+    return u0 * u0 + u1 * u1 + u2 * u2 + u3 * u3
+
+
+@inlined
+def _level(levels, centroids, unit, i, j):
+    """Return the level of the distance of two entries, from the table if there is one."""
+    if i == j:
+        return 0
+    if levels.shape[0] > 1:
+        return np.int64(levels[i, j])
+    return _level_of(_apart(centroids, i, centroids, j), unit)
+
+
+@inlined
+def _context(levels, centroids, unit, w, n, ne, nw, ww, nn):
+    """Number what is known before a pixel."""
+    context = np.int64(w == n)
+    context = context * 2 + np.int64(n == ne)
+    context = context * 2 + np.int64(w == nw)
+    context = context * 2 + np.int64(w == ne)
+    context = context * 2 + np.int64(w == ww)
+    context = context * 2 + np.int64(n == nn)
+    activity = _level(levels, centroids, unit, w, n)
+    activity = max(activity, _level(levels, centroids, unit, n, ne))
+    activity = max(activity, _level(levels, centroids, unit, w, nw))
+    return context * ACTIVITIES + min(max(activity - 2, 0) >> 1, ACTIVITIES - 1)
+
+
+@inlined
+def _symbol(index, w, n, ne, nw):
+    """Return which neighbour a pixel equals, the first of several."""
+    if index == w:
+        return 0
+    if index == n:
+        return 1
+    if index == ne:
+        return 2
+    if index == nw:
+        return 3
+    return MISS
+
+
+@inlined
+def _miss_level(levels, centroids, unit, index, w, n):
+    """Return how far a pixel is from the nearer of two neighbours."""
+    return min(_level(levels, centroids, unit, index, w), _level(levels, centroids, unit, index, n))
+
+
+@inlined
+def _bits(first_bits, second_bits, levels, centroids, unit, index, w, n, ne, nw, ww, nn):
+    """Return what a pixel costs."""
+    context = _context(levels, centroids, unit, w, n, ne, nw, ww, nn)
+    symbol = _symbol(index, w, n, ne, nw)
+    bits = first_bits[context, symbol]
+    if symbol == MISS:
+        level = _miss_level(levels, centroids, unit, index, w, n)
+        bits += second_bits[context % ACTIVITIES, level]
+    return bits
+
+
+@kernel
+def fill_levels(centroids, unit, out_levels):
+    """Fill (k, k) uint8: the level of the distance of each two entries."""
+    for i in range(len(centroids)):
+        for j in range(len(centroids)):
+            out_levels[i, j] = _level_of(_apart(centroids, i, centroids, j), unit)
+
+
+@kernel
+def count_levels(centroids, picks, unit, out_counts):
+    """Count (LEVELS,) the other entries at each level from the entries that are picked."""
+    for pick in picks:
+        for j in range(len(centroids)):
+            if j != pick:
+                out_counts[_level_of(_apart(centroids, pick, centroids, j), unit)] += 1
+
+
+@kernel
+def find_nearby(centroids, order, axis, apart, out_nearby):
+    """Fill (k, n) int32: the entries nearest to each; itself where there are too few.
+
+    `order` sorts the entries along `axis`, so that a search outwards may stop. `apart` (n,) is
+    scratch.
+    """
+    k = len(order)
+    n = out_nearby.shape[1]
+    for place in range(k):
+        i = order[place]
+        for slot in range(n):
+            apart[slot] = np.inf
+            out_nearby[i, slot] = i
+        for step in (-1, 1):
+            other = place + step
+            while 0 <= other < k:
+                j = order[other]
+                gap = centroids[j, axis] - centroids[i, axis]
+                if gap * gap > apart[n - 1]:
+                    break
+                square = _apart(centroids, i, centroids, j)
+                if square < apart[n - 1]:
+                    slot = n - 1
+                    while slot > 0 and apart[slot - 1] > square:
+                        apart[slot] = apart[slot - 1]
+                        out_nearby[i, slot] = out_nearby[i, slot - 1]
+                        slot -= 1
+                    apart[slot] = square
+                    out_nearby[i, slot] = j
+                other += step
+
+
+@kernel
+def weigh_strip(first_row, ids, points, importance, flat, least, factor, out_scales):
+    """Fill (rows, width) float32 with what a squared distance costs in bits at each pixel.
+
+    That is `factor` times the pixel's importance (an empty array is 1 everywhere), and up to
+    1 / `least` times as much where the mean squared distance to the four neighbours is below
+    `flat`.
+    """
+    rows, width = out_scales.shape
+    height = ids.shape[0]
+    for row in range(rows):
+        y = first_row + row
+        for x in range(width):
+            here = np.int64(ids[y, x])
+            total = _apart(points, here, points, np.int64(ids[max(y - 1, 0), x]))
+            total += _apart(points, here, points, np.int64(ids[min(y + 1, height - 1), x]))
+            total += _apart(points, here, points, np.int64(ids[y, max(x - 1, 0)]))
+            total += _apart(points, here, points, np.int64(ids[y, min(x + 1, width - 1)]))
+            share = min(max(total / (4 * flat), least), 1.0)
+            weight = importance[y, x] if importance.size else 1.0
+            out_scales[row, x] = factor * weight / share
+
+
+@kernel
+def choose_strip(
+    first_row,
+    before,
+    ids,
+    points,
+    labels,
+    needs,
+    centroids,
+    kinds,
+    nearby,
+    levels,
+    unit,
+    first_bits,
+    second_bits,
+    scales,
+    most_excess,
+    window,
+    candidates,
+    out_indices,
+):
+    """Choose the indices (rows, width) int32 of a strip, given those before of the whole picture.
+
+    A pixel takes the candidate that costs least in bits, `scales` × the squared distance counted
+    in: the nearest entry (`labels` of its colour), those around it in the palette (`nearby`) and
+    the indices of its eight neighbours. None may exceed the nearest's squared distance by more than
+    `most_excess`. A colour's need must be the entry's kind; a need of 0 allows any kind but 2.
+    `window` (rows + 2 · MARGIN, width + 2 · MARGIN) and `candidates` are scratch.
+    """
+    rows, width = out_indices.shape
+    height = before.shape[0]
+    for row in range(rows + 2 * MARGIN):
+        y = min(max(first_row + row - MARGIN, 0), height - 1)
+        for column in range(width + 2 * MARGIN):
+            x = min(max(column - MARGIN, 0), width - 1)
+            window[row, column] = before[y, x]
+    for row in range(rows):
+        up2, up = window[row + MARGIN - 2], window[row + MARGIN - 1]
+        here, down = window[row + MARGIN], window[row + MARGIN + 1]
+        for column in range(width):
+            x = column + MARGIN
+            now = np.int64(here[x])
+            color = np.int64(ids[first_row + row, column])
+            nearest = np.int64(labels[color])
+            w, e = np.int64(here[x - 1]), np.int64(here[x + 1])
+            n, s = np.int64(up[x]), np.int64(down[x])
+            nw, ne = np.int64(up[x - 1]), np.int64(up[x + 1])
+            sw, se = np.int64(down[x - 1]), np.int64(down[x + 1])
+            if (
+                nearest == now
+                and now == w
+                and now == e
+                and now == n
+                and now == s
+                and now == nw
+                and now == ne
+                and now == sw
+                and now == se
+            ):
+                continue
+            n_candidates = 0
+            for one in (nearest, now, w, n, e, s, nw, ne, sw, se):
+                n_candidates = _add(candidates, n_candidates, one)
+            for i in range(nearby.shape[1]):
+                n_candidates = _add(candidates, n_candidates, np.int64(nearby[nearest, i]))
+            need = needs[color]
+            nearest_apart = _apart(points, color, centroids, nearest)
+            ww, nn, nne = np.int64(here[x - 2]), np.int64(up2[x]), np.int64(up2[x + 1])
+            nee, ee = np.int64(up[x + 2]), np.int64(here[x + 2])
+            sww, swww = np.int64(down[x - 2]), np.int64(down[x - 3])
+            context = _context(levels, centroids, unit, w, n, ne, nw, ww, nn)
+            scale = scales[row, column]
+            best = nearest
+            least = np.inf
+            for i in range(n_candidates):
+                one = candidates[i]
+                kind = kinds[one]
+                if one != nearest and kind != need and (need != 0 or kind == 2):
+                    continue
+                excess = _apart(points, color, centroids, one) - nearest_apart
+                cost = scale * excess
+                if excess > most_excess or cost >= least:
+                    continue
+                cost += first_bits[context, _symbol(one, w, n, ne, nw)]
+                if _symbol(one, w, n, ne, nw) == MISS:
+                    level = _miss_level(levels, centroids, unit, one, w, n)
+                    cost += second_bits[context % ACTIVITIES, level]
+                if cost >= least:
+                    continue
+                cost += _bits(
+                    first_bits, second_bits, levels, centroids, unit, e, one, ne, nee, n, w, nne
+                )
+                cost += _bits(
+                    first_bits, second_bits, levels, centroids, unit, s, sw, one, e, w, sww, n
+                )
+                if cost >= least:
+                    continue
+                cost += _bits(
+                    first_bits, second_bits, levels, centroids, unit, sw, sww, w, one, ww, swww, nw
+                )
+                cost += _bits(
+                    first_bits, second_bits, levels, centroids, unit, se, s, e, ee, one, sw, ne
+                )
+                if cost < least:
+                    least = cost
+                    best = one
+            here[x] = best
+    for row in range(rows):
+        for column in range(width):
+            out_indices[row, column] = window[row + MARGIN, column + MARGIN]
+
+
+@inlined
+def _add(candidates, n_candidates, index):
+    """Append an index that is not there yet; return how many there are."""
+    for i in range(n_candidates):
+        if candidates[i] == index:
+            return n_candidates
+    candidates[n_candidates] = index
+    return n_candidates + 1
+
+
+@kernel
+def cap_strip(first_row, rows, ids, points, labels, centroids, most_excess, out_indices):
+    """Give pixels of some rows their nearest entry if theirs is too far beyond it."""
+    for y in range(first_row, first_row + rows):
+        for x in range(out_indices.shape[1]):
+            color = np.int64(ids[y, x])
+            nearest = np.int64(labels[color])
+            index = np.int64(out_indices[y, x])
+            if index != nearest:
+                excess = _apart(points, color, centroids, index)
+                excess -= _apart(points, color, centroids, nearest)
+                if excess > most_excess:
+                    out_indices[y, x] = nearest
+
+
+@kernel
+def count_strip(
+    first_row,
+    rows,
+    indices,
+    ids,
+    points,
+    importance,
+    centroids,
+    levels,
+    unit,
+    out_first,
+    out_second,
+    out_sums,
+):
+    """Count what the model sees in some rows, and sum the points of each entry.
+
+    `out_first` (CONTEXTS, SYMBOLS), `out_second` (ACTIVITIES, LEVELS), `out_sums` (k, 6):
+    importance times the four coordinates, importance, pixels.
+    """
+    width = indices.shape[1]
+    for y in range(first_row, first_row + rows):
+        for x in range(width):
+            w = np.int64(indices[y, max(x - 1, 0)])
+            ww = np.int64(indices[y, max(x - 2, 0)])
+            n = np.int64(indices[max(y - 1, 0), x])
+            nn = np.int64(indices[max(y - 2, 0), x])
+            ne = np.int64(indices[max(y - 1, 0), min(x + 1, width - 1)])
+            nw = np.int64(indices[max(y - 1, 0), max(x - 1, 0)])
+            index = np.int64(indices[y, x])
+            context = _context(levels, centroids, unit, w, n, ne, nw, ww, nn)
+            symbol = _symbol(index, w, n, ne, nw)
+            out_first[context, symbol] += 1
+            if symbol == MISS:
+                level = _miss_level(levels, centroids, unit, index, w, n)
+                out_second[context % ACTIVITIES, level] += 1
+            color = np.int64(ids[y, x])
+            weight = importance[y, x] if importance.size else 1.0
+            for c in range(4):
+                out_sums[index, c] += weight * points[color, c]
+            out_sums[index, 4] += weight
+            out_sums[index, 5] += 1

@@ -1,0 +1,267 @@
+"""Indices and palette chosen together, by squared distance + λ · bits.
+
+An index map that costs few bits is one whose pixels follow their neighbours. `RateMapper` counts
+how the indices of a picture follow each other, makes lengths of code of that, chooses each pixel's
+index anew, and gives the sums of which new entries are the means. Entropy-constrained vector
+quantization (Chou, Lookabaugh & Gray 1989) with a model of the neighbourhood for its code.
+docs/RATE.md says what was tried.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from kmq.threads import run_chunks
+
+Array = np.ndarray[Any, Any]
+
+ROUNDS = 3
+"""Times that indices and then entries are chosen; a fourth gains a hundredth."""
+
+OPAQUE, TRANSPARENT = 1, 2
+"""Kinds of entries that colours may need; 0 is any other."""
+
+_UNIT = 16.0
+"""Squared distance at which levels of distance begin, in 8-bit samples."""
+
+_MOST_EXCESS = 3 * 32.0**2
+"""Most by which a pixel's squared error may exceed its nearest entry's: 32 of 255 a channel."""
+
+_FLAT, _LEAST_SHARE = 24.0, 0.25
+"""Mean squared distance to the neighbours below which a pixel is on a gradient, where bits count
+less, down to this share: an edge of a band that moves is seen, and texture that is gone is not."""
+
+_LEAST_IMPORTANCE = 1 / 16
+"""Importance that the squared error of any pixel counts with at least."""
+
+_NEARBY = 6
+"""Entries around the nearest that a pixel may have."""
+
+_TABLE_COLORS = 1024
+"""Colours of a palette up to which levels are kept in a table, of a megabyte then."""
+
+_PICKED_COLORS = 1024
+"""Entries from which the others are counted by level, in a large palette."""
+
+_STRIP_PIXELS = 1 << 15
+"""Pixels of a strip, about: what one thread works on. Strips see each other as they were."""
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """How often what follows what, and the sums of the points of each entry.
+
+    Attributes:
+        first: (contexts, symbols) which neighbour pixels equal.
+        second: (activities, levels) how far those are from their neighbours that equal none.
+        sums: (k, channels) Σ importance · x.
+        weights: (k,) Σ importance.
+        pixels: (k,) how many pixels show each entry.
+    """
+
+    first: Array
+    second: Array
+    sums: Array
+    weights: Array
+    pixels: Array
+
+
+class RateMapper:
+    """Chooses the indices of one picture."""
+
+    def __init__(
+        self,
+        ids: Array,
+        coordinates: Array,
+        needs: Array,
+        importance: Array | None,
+        max_value: int,
+        n_threads: int,
+    ):
+        """Take what stays the same.
+
+        Args:
+            ids: (height, width) uint32, the colour each pixel shows.
+            coordinates: (m, channels) of the distinct colours.
+            needs: (m,) uint8 kind of entry that each colour needs; 0 takes 0 and OPAQUE.
+            importance: (height, width) or None.
+            max_value: of the samples; rates and caps are meant for 255.
+            n_threads: threads to use.
+        """
+        self._ids = np.ascontiguousarray(ids)
+        self._points = _four(coordinates)
+        self._channels = coordinates.shape[1]
+        self._needs = needs
+        self._importance = np.empty((0, 0))
+        if importance is not None:
+            self._importance = np.maximum(importance, _LEAST_IMPORTANCE)
+        self._scale = (max_value / 255) ** 2
+        self._unit = np.float32(_UNIT * self._scale)
+        self._n_threads = n_threads
+        n_strips = max(1, round(ids.size / _STRIP_PIXELS))
+        bounds = [len(ids) * strip // n_strips for strip in range(n_strips + 1)]
+        self._strips = [(top, end - top) for top, end in pairwise(bounds) if end > top]
+
+    def count(self, indices: Array, coordinates: Array) -> Statistics:
+        """Measure (height, width) int32 indices of entries (k, channels)."""
+        from kmq.kernels import rate as kernels
+
+        centroids = _four(coordinates)
+        levels = self._levels(centroids)
+        k, n_strips = len(centroids), len(self._strips)
+        first = np.zeros((n_strips, kernels.CONTEXTS, kernels.SYMBOLS), np.int64)
+        second = np.zeros((n_strips, kernels.ACTIVITIES, kernels.LEVELS), np.int64)
+        sums = np.zeros((n_strips, k, 6))
+
+        def work(strip: int) -> None:
+            kernels.count_strip(
+                *self._strips[strip],
+                indices,
+                self._ids,
+                self._points,
+                self._importance,
+                centroids,
+                levels,
+                self._unit,
+                first[strip],
+                second[strip],
+                sums[strip],
+            )
+
+        run_chunks(work, n_strips, self._n_threads)
+        totals = sums.sum(axis=0)
+        return Statistics(
+            first.sum(axis=0),
+            second.sum(axis=0),
+            totals[:, : self._channels],
+            totals[:, 4],
+            totals[:, 5],
+        )
+
+    def choose(
+        self, indices: Array, labels: Array, coordinates: Array, kinds: Array, rate: float
+    ) -> Array:
+        """Return (height, width) int32 indices that cost less than those given.
+
+        Args:
+            indices: (height, width) int32 to begin with.
+            labels: (m,) int32 nearest entry of each colour, of those it may have.
+            coordinates: (k, channels) of the entries.
+            kinds: (k,) uint8.
+            rate: λ, squared distance in 8-bit samples for a bit.
+        """
+        from kmq.kernels import rate as kernels
+
+        centroids = _four(coordinates)
+        levels = self._levels(centroids)
+        first_bits, second_bits = self._code_lengths(self.count(indices, coordinates), centroids)
+        nearby = _nearby(centroids)
+        most_excess = np.float32(_MOST_EXCESS * self._scale)
+        chosen = np.empty_like(indices)
+
+        def work(strip: int) -> None:
+            top, rows = self._strips[strip]
+            scales = np.empty((rows, indices.shape[1]), np.float32)
+            kernels.weigh_strip(
+                top,
+                self._ids,
+                self._points,
+                self._importance,
+                _FLAT * self._scale,
+                _LEAST_SHARE,
+                1 / (rate * self._scale),
+                scales,
+            )
+            margins = 2 * kernels.MARGIN
+            kernels.choose_strip(
+                top,
+                indices,
+                self._ids,
+                self._points,
+                labels,
+                self._needs,
+                centroids,
+                kinds,
+                nearby,
+                levels,
+                self._unit,
+                first_bits,
+                second_bits,
+                scales,
+                most_excess,
+                np.empty((rows + margins, indices.shape[1] + margins), np.int32),
+                np.empty(kernels.MOST_NEIGHBOURS + nearby.shape[1], np.int64),
+                chosen[top : top + rows],
+            )
+
+        run_chunks(work, len(self._strips), self._n_threads)
+        return chosen
+
+    def cap(self, indices: Array, labels: Array, coordinates: Array) -> None:
+        """Give those pixels their nearest entry that are too far beyond it."""
+        from kmq.kernels import rate as kernels
+
+        centroids = _four(coordinates)
+
+        def work(strip: int) -> None:
+            kernels.cap_strip(
+                *self._strips[strip],
+                self._ids,
+                self._points,
+                labels,
+                centroids,
+                np.float32(_MOST_EXCESS * self._scale),
+                indices,
+            )
+
+        run_chunks(work, len(self._strips), self._n_threads)
+
+    def _levels(self, centroids: Array) -> Array:
+        """Return (k, k) uint8 levels, or (1, 1) for kernels to compute them."""
+        from kmq.kernels.rate import fill_levels
+
+        k = len(centroids) if len(centroids) <= _TABLE_COLORS else 1
+        levels = np.zeros((k, k), np.uint8)
+        if k > 1:
+            fill_levels(centroids, self._unit, levels)
+        return levels
+
+    def _code_lengths(self, found: Statistics, centroids: Array) -> tuple[Array, Array]:
+        """Return the bits of each symbol by context, and of a miss by activity and level.
+
+        Contexts that were seen seldom lean on the mean of all.
+        """
+        from kmq.kernels.rate import LEVELS, count_levels
+
+        mean = found.first.sum(axis=0) / found.first.sum()
+        first = found.first + 0.4 * mean + 0.02
+        first_bits = -np.log2(first / first.sum(axis=1, keepdims=True))
+        k = len(centroids)
+        picks = np.unique(np.linspace(0, k - 1, min(k, _PICKED_COLORS)).astype(np.int64))
+        others = np.zeros(LEVELS, np.int64)
+        count_levels(centroids, picks, self._unit, others)
+        second = found.second + 0.5
+        second_bits = -np.log2(second / second.sum(axis=1, keepdims=True))
+        second_bits += np.log2(np.maximum(others / len(picks), 0.05))
+        return first_bits.astype(np.float32), np.maximum(second_bits, 0).astype(np.float32)
+
+
+def _four(coordinates: Array) -> Array:
+    """Return (n, 4) float32: coordinates, and 0 for channels that are not there."""
+    rows = np.zeros((len(coordinates), 4), np.float32)
+    rows[:, : coordinates.shape[1]] = coordinates
+    return rows
+
+
+def _nearby(centroids: Array) -> Array:
+    from kmq.kernels.rate import find_nearby
+
+    axis = int(np.argmax(np.ptp(centroids, axis=0)))
+    order = np.argsort(centroids[:, axis], kind="stable")
+    nearby = np.empty((len(centroids), _NEARBY), np.int32)
+    find_nearby(centroids, order, axis, np.empty(_NEARBY, np.float32), nearby)
+    return nearby

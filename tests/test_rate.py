@@ -1,0 +1,221 @@
+"""`rate=`: indices and palette by squared error + λ · bits, and what must hold at any λ."""
+
+import numpy as np
+import pytest
+
+import kmq
+from kmq import InputError, PixelFormat, encode, quantize
+from kmq.stages import rate as stage
+
+
+def picture(pixel_format=PixelFormat.RGB24, height=48, width=64, seed=0):
+    """A gradient with grain: what nearest entries make expensive indices of."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:height, :width]
+    planes = [y * (c + 1) + x * (3 - c) for c in range(pixel_format.channels)]
+    samples = 40 + np.stack(planes, axis=2) * 0.8 + rng.normal(0, 9, (height, width, 1))
+    scaled = np.clip(samples, 0, 255) / 255 * pixel_format.max_value
+    return np.rint(scaled).astype(pixel_format.dtype)
+
+
+def with_alpha(seed=0):
+    samples = picture(PixelFormat.RGBA32, seed=seed)
+    samples[:, :, 3] = 255
+    samples[:16, :, 3] = np.random.default_rng(seed).integers(1, 255, (16, 64))
+    samples[40:, :20] = 0
+    return samples
+
+
+def squared_errors(samples, image):
+    apart = samples.astype(np.float64) - image.to_array().reshape(samples.shape)
+    return np.square(apart).sum(axis=2)
+
+
+def nearest_errors(samples, palette):
+    colors = samples.reshape(-1, 1, samples.shape[2]).astype(np.float64)
+    return np.square(colors - palette).sum(axis=2).min(axis=1).reshape(samples.shape[:2])
+
+
+def test_zero_is_plain_quantization():
+    assert quantize(picture(), 12, rate=0) == quantize(picture(), 12)
+
+
+def test_files_shrink_and_errors_grow_with_the_rate():
+    samples = picture(height=96, width=128)
+    images = [quantize(samples, 24, rate=rate) for rate in (0, 20, 100, 400)]
+    sizes = [len(encode(image)) for image in images]
+    errors = [squared_errors(samples, image).mean() for image in images]
+    assert sizes == sorted(sizes, reverse=True)
+    assert errors == sorted(errors)
+    assert sizes[2] < 0.8 * sizes[0]
+
+
+def test_fewer_bytes_at_the_same_error():
+    samples = picture(height=128, width=160)
+    traded = quantize(samples, 32, rate=60)
+    error = squared_errors(samples, traded).mean()
+    plain = next(
+        image
+        for image in (quantize(samples, k) for k in range(2, 33))
+        if squared_errors(samples, image).mean() <= error
+    )
+    assert len(encode(traded)) < 0.9 * len(encode(plain))
+
+
+def test_report_tells_the_error_there_is():
+    samples = picture()
+    image = quantize(samples, 16, rate=80)
+    assert image.report.mse == pytest.approx(squared_errors(samples, image).mean())
+    assert image.report.colors_out == image.n_colors
+    assert "rate" in image.report.seconds
+
+
+def test_no_pixel_is_far_beyond_its_nearest_entry():
+    samples = picture()
+    samples[20:22, 30:32] = (255, 0, 255)
+    image = quantize(samples, 16, rate=1e6)
+    excess = squared_errors(samples, image) - nearest_errors(samples, image.palette)
+    assert 0 < excess.max() <= 3 * 32**2 + 1
+
+
+def test_gradients_give_way_less_than_texture():
+    """Two halves of the same colours: a ramp, and the same pixels scattered along each column."""
+    ramp = np.repeat(np.linspace(40, 200, 160).astype(np.uint8)[None], 64, axis=0)
+    rng = np.random.default_rng(0)
+    halves = np.concatenate([ramp, rng.permuted(ramp, axis=1)])
+    samples = np.repeat(halves[:, :, None], 3, axis=2)
+    errors = squared_errors(samples, quantize(samples, 32, rate=100))
+    assert errors[:62].mean() < 0.5 * errors[66:].mean()
+
+
+@pytest.mark.parametrize("pixel_format", PixelFormat, ids=lambda found: found.label)
+def test_every_pixel_format(pixel_format):
+    samples = picture(pixel_format)
+    given = samples[:, :, 0].astype(np.bool_) if pixel_format.depth == 1 else samples
+    image = quantize(given, 8, rate=50, pixel_format=pixel_format)
+    assert image.pixel_format is pixel_format
+    assert kmq.decode(encode(image)) == image
+    assert np.array_equal(np.unique(image.indices), np.arange(image.n_colors))
+
+
+def test_a_rate_means_the_same_at_16_bits():
+    narrow = quantize(picture(), 16, rate=60)
+    wide = quantize(picture().astype(np.uint16) * 257, 16, rate=60)
+    assert wide.report.psnr == pytest.approx(narrow.report.psnr, abs=0.3)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_opaque_stays_opaque_and_transparent_exact(seed):
+    samples = with_alpha(seed)
+    shown = quantize(samples, 12, rate=300).to_array()
+    assert (shown[samples[:, :, 3] == 255, 3] == 255).all()
+    assert (shown[samples[:, :, 3] == 0] == 0).all()
+    assert samples[shown[:, :, 3] == 0, 3].max() < 48  # nearly so before
+
+
+def test_fixed_colours_are_there_and_palettes_are_kept():
+    samples = picture()
+    fixed = [[255, 0, 255], [1, 2, 3]]
+    palette = quantize(samples, 10, rate=200, fixed=fixed).palette.tolist()
+    assert all(color in palette for color in fixed)
+    given = np.array([[200, 200, 200], [0, 255, 0], [60, 60, 60], [90, 90, 90], [120, 120, 120]])
+    assert quantize(samples, palette=given, rate=200).palette.tolist() == given.tolist()
+    posterized = quantize(samples, 10, rate=200, posterize=4).palette
+    assert np.isin(posterized, [*range(0, 256, 16), 255]).all()
+
+
+def test_palettes_above_256_colours():
+    samples = np.random.default_rng(1).integers(0, 256, (64, 64, 3), np.uint8)
+    image = quantize(samples, 2000, rate=20)
+    assert image.indices.dtype == np.uint16
+    assert image.n_colors > 1024  # no table of levels
+    assert (squared_errors(samples, image) - nearest_errors(samples, image.palette)).max() > 0
+
+
+def test_important_pixels_keep_their_colours():
+    samples = picture()
+    importance = np.ones(samples.shape[:2])
+    importance[:, :32] = 20
+    errors = squared_errors(samples, quantize(samples, 16, rate=100, importance=importance))
+    assert errors[:, :32].mean() < 0.7 * errors[:, 32:].mean()
+
+
+def test_threads_do_not_change_the_result(monkeypatch):
+    monkeypatch.setattr(stage, "_STRIP_PIXELS", 256)
+    alone, together = (quantize(picture(), 16, rate=60, n_threads=n) for n in (1, 4))
+    assert alone == together
+
+
+@pytest.mark.parametrize("space", ["linear", "oklab", "lab"])
+def test_spaces(space):
+    image = quantize(picture(), 16, rate=60, space=space)
+    assert len(encode(image)) < len(encode(quantize(picture(), 16, space=space)))
+
+
+def test_exact_pictures_and_tiny_ones():
+    assert quantize(np.zeros((5, 5, 3), np.uint8), 4, rate=50).n_colors == 1
+    one = np.arange(3, dtype=np.uint8).reshape(1, 1, 3)
+    assert np.array_equal(quantize(one, 4, rate=50).to_array(), one)
+    column = picture(height=40, width=1)
+    assert quantize(column, 5, rate=10).indices.shape == (40, 1)
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        ({"rate": -1}, InputError, "rate is -1; it must be a finite number, at least 0"),
+        ({"rate": float("nan")}, InputError, "rate is nan"),
+        ({"rate": "much"}, TypeError, "rate is str; it must be a number"),
+        ({"rate": True}, TypeError, "rate is bool"),
+        ({"rate": 5, "psnr": 30}, InputError, "rate and psnr are both given"),
+        ({"rate": 5, "max_error": 30}, InputError, "rate and max_error are both given"),
+    ],
+)
+def test_bad_rates(given, error, message):
+    with pytest.raises(error, match=message):
+        quantize(picture(), **given)
+
+
+# Lists and sums that a reader believes at a glance.
+
+
+def test_nearby_entries_are_the_nearest():
+    rng = np.random.default_rng(0)
+    for k in (2, 5, 300):
+        entries = rng.integers(0, 64, (k, 4)).astype(np.float32)
+        found = stage._nearby(entries)
+        apart = np.square(entries[:, None] - entries[None]).sum(axis=2)
+        np.fill_diagonal(apart, np.inf)
+        expected = np.sort(apart, axis=1)[:, : stage._NEARBY]
+        own = np.sort(np.take_along_axis(apart, found.astype(np.int64), axis=1), axis=1)
+        assert np.array_equal(own[:, : expected.shape[1]], expected)
+
+
+def test_counts_and_sums():
+    rng = np.random.default_rng(0)
+    ids = rng.integers(0, 30, (9, 11)).astype(np.uint32)
+    colors = rng.integers(0, 256, (30, 3)).astype(np.float64)
+    entries = rng.integers(0, 256, (4, 3)).astype(np.float64)
+    indices = rng.integers(0, 4, (9, 11)).astype(np.int32)
+    importance = rng.random((9, 11)) + 0.5
+    mapper = stage.RateMapper(ids, colors, np.zeros(30, np.uint8), importance, 255, 2)
+    found = mapper.count(indices, entries)
+    assert found.first.sum() == indices.size
+    misses = sum(
+        indices[y, x]
+        not in {
+            indices[y, max(x - 1, 0)],
+            indices[max(y - 1, 0), x],
+            indices[max(y - 1, 0), min(x + 1, 10)],
+            indices[max(y - 1, 0), max(x - 1, 0)],
+        }
+        for y in range(9)
+        for x in range(11)
+    )
+    assert found.second.sum() == misses
+    for entry in range(4):
+        own = indices == entry
+        assert found.pixels[entry] == own.sum()
+        assert found.weights[entry] == pytest.approx(importance[own].sum())
+        expected = (importance[own][:, None] * colors[ids[own]]).sum(axis=0)
+        assert np.allclose(found.sums[entry], expected)
