@@ -122,12 +122,13 @@ def _pillow(method: str, kmeans: int, pixels: Array, k: int) -> tuple[Array, Arr
 def _libimagequant(pixels: Array, k: int) -> tuple[Array, Array]:
     import imagequant
 
-    height, width = pixels.shape[:2]
-    opaque = np.full((height, width, 1), 255, np.uint8)
+    height, width, channels = pixels.shape
+    if channels == 3:
+        pixels = np.dstack([pixels, np.full((height, width), 255, np.uint8)])
     indices, palette = imagequant.quantize_raw_rgba_bytes(
-        np.dstack([pixels, opaque]).tobytes(), width, height, dithering_level=0, max_colors=k
+        pixels.tobytes(), width, height, dithering_level=0, max_colors=k
     )
-    colors = np.array(palette, np.uint8).reshape(-1, 4)[:, :3]
+    colors = np.array(palette, np.uint8).reshape(-1, 4)[:, :channels]
     return colors, np.frombuffer(indices, np.uint8).reshape(height, width)
 
 
@@ -150,6 +151,16 @@ QUANTIZERS = [
     Contender("libimagequant", "imagequant", _libimagequant, rounds=3, for_large=True),
 ]
 """k-means with rounded centres, and what people use to make palettes; no dithering."""
+
+
+SPACES = [
+    *[
+        Contender(f"kmq, {space}", "kmq", partial(_kmq_quantize, space=space))
+        for space in ("rgb", "linear", "lab", "oklab")
+    ],
+    Contender("libimagequant", "imagequant", _libimagequant),
+]
+"""Palettes for the eye, and for pictures with alpha, which have a fourth channel."""
 
 
 # --- (height, width, 3) uint8 → number of distinct colours ---------------------------------------

@@ -50,6 +50,17 @@ def graphics(*, full: bool) -> list[Picture]:
     return found or [Picture("regions", _regions)]
 
 
+def with_alpha() -> list[Picture]:
+    """Return pictures with alpha, RGBA: the corpus's logo if it is there, and three made of one
+    photograph."""
+    return [
+        *from_corpus("graphics", ["logo_rgba"]),
+        Picture("fading photograph", _fading),
+        Picture("alpha of 254 and 255", _nearly_opaque),
+        Picture("veil with opaque dots", _veil),
+    ]
+
+
 def large() -> list[Picture]:
     """Return pictures of 10 to 24 megapixels, RGB; none without the corpus."""
     return from_corpus("large")
@@ -98,6 +109,32 @@ def _astronaut() -> Array:
     from skimage import data
 
     return np.ascontiguousarray(data.astronaut())
+
+
+@lru_cache(maxsize=1)
+def _fading() -> Array:
+    """Opaque in the middle, transparent in the corners."""
+    photo = _astronaut()
+    row, column = np.mgrid[-1 : 1 : photo.shape[0] * 1j, -1 : 1 : photo.shape[1] * 1j]
+    alpha = np.clip(1.6 - 1.8 * np.hypot(row, column), 0, 1) * 255
+    return np.dstack([photo, np.rint(alpha).astype(np.uint8)])
+
+
+@lru_cache(maxsize=1)
+def _nearly_opaque() -> Array:
+    photo = _astronaut()
+    alpha = np.random.default_rng(0).integers(254, 256, photo.shape[:2], np.uint8)
+    return np.dstack([photo, alpha])
+
+
+@lru_cache(maxsize=1)
+def _veil() -> Array:
+    """Translucent all over, but for one pixel in fifty."""
+    photo = _astronaut()
+    rng = np.random.default_rng(0)
+    alpha = np.linspace(40, 220, photo.shape[1])[None] + rng.normal(0, 5, photo.shape[:2])
+    alpha[rng.random(photo.shape[:2]) < 0.02] = 255
+    return np.dstack([photo, np.rint(alpha).astype(np.uint8)])
 
 
 @lru_cache(maxsize=1)

@@ -56,6 +56,13 @@ def _sizes(arguments: argparse.Namespace) -> Iterator[Record]:
         yield from sizes.measure(arguments.sample, cache)
 
 
+def _eye(arguments: argparse.Namespace) -> Iterator[Record]:
+    import eye
+
+    yield from eye.measure(arguments.sample)
+    yield from eye.measure_alpha()
+
+
 def _icons(arguments: argparse.Namespace) -> Iterator[Record]:
     import small_files
 
@@ -84,6 +91,7 @@ STEPS: dict[str, Callable[[argparse.Namespace], Iterable[Record]]] = {
     },
     "quality": _quality,
     "sizes": _sizes,
+    "eye": _eye,
     "icons": _icons,
     "scaling": _scaling,
 }
@@ -246,6 +254,46 @@ def _coder_table(found: list[Record]) -> str:
     )
 
 
+def _eye_table(found: list[Record]) -> str:
+    import eye
+
+    group = [record for record in found if record["table"] == "eye"]
+    cells = grouped(group, "contender", "k")
+    n_photos = len({record["picture"] for record in group})
+    kinds = {"delta_e": ("ΔE2000", 2), "ssim": ("SSIM", 4)}
+    head = [f"mean of {n_photos} photographs"]
+    head += [f"{name}, k = {k}" for name, _ in kinds.values() for k in PALETTE_SIZES]
+    rows = [
+        [name]
+        + [
+            f"{mean(record[kind] for record in cells[name, k]):.{digits}f}"
+            for kind, (_, digits) in kinds.items()
+            for k in PALETTE_SIZES
+        ]
+        for name in _ordered(cells)
+    ]
+    below = eye.below_peer(group)
+    return markdown(head, rows) + (
+        f"\nAt k = 256, {eye.ADVISED} has a lower mean ΔE2000 than {eye.PEER} on {len(below)} of "
+        f"{n_photos} photographs.\n"
+    )
+
+
+def _alpha_table(found: list[Record]) -> str:
+    group = [record for record in found if record["table"] == "alpha"]
+    cells = grouped((r for r in group if r["contender"] in ("kmq, rgb", "libimagequant")),
+                    "picture", "contender", "k")  # fmt: skip
+    ks = sorted({record["k"] for record in group})
+    rows = []
+    for picture, name in grouped(group, "picture", "contender"):
+        records_of = [record for k in ks for record in cells.get((picture, name, k), [])]
+        if records_of:
+            changed = sum(record["not_opaque"] + record["not_clear"] for record in records_of)
+            row = [picture, name, *(figure(record["mse"]) for record in records_of)]
+            rows.append([*row, "kept" if changed == 0 else "changed"])
+    return markdown(["", "", *(f"k = {k}" for k in ks), "opaque, transparent"], rows)
+
+
 def _lossy_table(found: list[Record]) -> str:
     group = [record for record in found if record["table"] == "lossy"]
     names = list(_ordered(grouped(group, "contender")))
@@ -292,10 +340,10 @@ def _startup_table(found: list[Record]) -> str:
 
 def _ordered(keys: Iterable[tuple]) -> dict[str, None]:
     """Return the names that keys begin with, as contenders are listed, ours first."""
-    from contenders import CODECS, LLOYDS, LOSSY, QUANTIZERS
+    from contenders import CODECS, LLOYDS, LOSSY, QUANTIZERS, SPACES
 
     present = dict.fromkeys(key[0] for key in keys)
-    listed = [entry.name for entry in (*QUANTIZERS, *CODECS, *LLOYDS, *LOSSY)]
+    listed = [entry.name for entry in (*QUANTIZERS, *SPACES, *CODECS, *LLOYDS, *LOSSY)]
     return {name: None for name in dict.fromkeys(listed) if name in present}
 
 
@@ -304,6 +352,8 @@ TABLES: dict[str, Callable[[list[Record]], str]] = {
     "quantize": _quantize_table,
     "quality": _quality_table,
     "sizes": _sizes_table,
+    "eye": _eye_table,
+    "alpha": _alpha_table,
     "icons": _icons_table,
     "coder": _coder_table,
     "lossy": _lossy_table,

@@ -44,7 +44,7 @@ def test_linear_is_light():
     np.testing.assert_allclose(light, [[0, 0.5028865, 1]], atol=1e-6)
 
 
-def test_oklab_is_that_of_its_author():
+def test_oklab_is_that_of_its_author_but_for_the_scale_of_chroma():
     space = Space("oklab", PixelFormat.RGB24)
     colors = np.array([[255, 255, 255], [255, 0, 0], [0, 255, 0], [0, 0, 255]], np.uint8)
     known = [
@@ -53,7 +53,8 @@ def test_oklab_is_that_of_its_author():
         [0.866440, -0.233888, 0.179498],
         [0.452014, -0.032457, -0.311528],
     ]
-    np.testing.assert_allclose(space.forward(colors) / 255, known, atol=2e-5)
+    own = space.forward(colors) / 255
+    np.testing.assert_allclose(own / (1, 2.5, 2.5), known, atol=2e-5)
 
 
 def test_lab_is_that_of_scikit_image():

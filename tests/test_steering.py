@@ -13,7 +13,7 @@ def photo(step=8):
     return np.ascontiguousarray(data.astronaut()[::step, ::step])
 
 
-def test_lab_is_nearer_to_the_eye_and_rgb_in_samples():
+def test_oklab_and_lab_are_nearer_to_the_eye_and_rgb_in_samples():
     from skimage.color import deltaE_ciede2000, rgb2lab
 
     picture = photo()
@@ -26,7 +26,7 @@ def test_lab_is_nearer_to_the_eye_and_rgb_in_samples():
         measured[space] = image.report.mse
         seen[space] = deltaE_ciede2000(rgb2lab(picture), rgb2lab(shown)).mean()
     assert min(measured, key=measured.get) == "rgb"
-    assert seen["lab"] < min(seen["rgb"], seen["oklab"]) < seen["linear"]
+    assert max(seen["lab"], seen["oklab"]) < 0.97 * seen["rgb"] < 0.97 * seen["linear"]
 
 
 @pytest.mark.parametrize("space", ["linear", "oklab", "lab"])

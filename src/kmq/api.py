@@ -88,8 +88,10 @@ def quantize(
             they do not reach it. None raises InputError if 65,536 do not.
         effort: how long to search: "fast", "balanced" (the default) or "best". Not with `init`.
         space: where distances are measured: "rgb", the samples as they are; "linear", light;
-            "oklab" (Ottosson 2020) or "lab" (CIE L*a*b*), what the eye sees, on the assumption
-            that samples are sRGB. CMYK has "rgb" alone.
+            "oklab" (Ottosson 2020, a and b × 2.5) or "lab" (CIE L*a*b*), what the eye sees, on
+            the assumption that samples are sRGB. For pictures that are to be looked at "oklab" is
+            the advice: colours are nearer by CIEDE2000, by a tenth in photographs, at a larger
+            squared error. CMYK has "rgb" alone.
         channel_weights: how much each channel's squared error counts, alpha's last, above 0.
         importance: (h, w), at least 0: how much each pixel counts for the palette; 1 is usual.
         mask: (h, w) bool: pixels that do not count for the palette are False.
@@ -334,6 +336,7 @@ class ErrorCurve:
         psnr: (n,) float64 in dB; infinite where the picture has no more colours.
         knee: the k from which more colours bring little: the point of the root mean squared error
             farthest below the straight line between the ends of the curve (Satopää et al. 2011).
+            It depends on where the curve ends: a longer one has its knee farther out.
     """
 
     k: Array
@@ -353,7 +356,8 @@ def error_curve(
     """Return the error for k = 1, 2, 3 … and on in steps of a quarter, in one incremental pass.
 
     Clusters are cut in two and settled as k grows, so the whole curve costs about as much as one
-    `quantize` at its end. Each error is up to 6 % above what `quantize` finds for that k.
+    `quantize` at its end. Each error is mostly 0 to 6 % above what `quantize` finds for that k;
+    where alpha is smooth and noisy it was up to 16 %.
 
     Args:
         picture: see `quantize`.

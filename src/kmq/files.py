@@ -82,8 +82,8 @@ def encode(
         effort: time to take, ``"fast"``, ``"balanced"`` or ``"best"``; None is "balanced". A
             palette that is searched for is searched for so long; a start (`init`) or an
             IndexedImage leaves nothing to search for.
-        method: how indices are coded, ``"deflate"`` or, for up to 256 colours, ``"rank"``; None
-            leaves the choice to kmq.
+        method: how indices are coded, ``"deflate"``, ``"mix"`` or, for up to 256 colours,
+            ``"rank"``; None leaves the choice to kmq.
         strip_height: rows that are coded, and can be decoded, by themselves; None for strips of
             about a quarter of a million pixels.
         n_threads: threads to use; None for ``KMQ_NUM_THREADS`` or all cores. The bytes do not

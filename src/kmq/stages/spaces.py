@@ -4,7 +4,7 @@ In each space the squared distance of two rows of coordinates is the squared err
 
 - ``rgb``: the samples as they are.
 - ``linear``: proportional to light (IEC 61966-2-1).
-- ``oklab``: Oklab (Ottosson 2020), where equal distances look about equal.
+- ``oklab``: Oklab (Ottosson 2020), where equal distances look about equal, chroma × 2.5.
 - ``lab``: CIE L*a*b*, D65.
 
 Coordinates are scaled so that white is about as far from black as in ``rgb``. A colour with alpha
@@ -35,11 +35,17 @@ _TO_LMS = np.array(
         [0.0883024619, 0.2817188376, 0.6299787005],
     ]
 )
+_CHROMA = 2.5
+"""Factor of Oklab's a and b, whose steps look larger than those of its L. (CSS Color 4 has 2 in a
+second formula for differences.) Mean ΔE2000 of photographs at k = 16 to 256 against "lab": 1.09
+with 1, 0.99 with 2, 0.98 with 2.5, 0.99 with 3. A curve for L as that of L*, or chroma on a
+logarithmic scale, gains one or two hundredths more, but is Oklab no longer."""
+
 _TO_OKLAB = np.array(
     [
         [0.2104542553, 0.7936177850, -0.0040720468],
-        [1.9779984951, -2.4285922050, 0.4505937099],
-        [0.0259040371, 0.7827717662, -0.8086757660],
+        [_CHROMA * 1.9779984951, _CHROMA * -2.4285922050, _CHROMA * 0.4505937099],
+        [_CHROMA * 0.0259040371, _CHROMA * 0.7827717662, _CHROMA * -0.8086757660],
     ]
 )
 _TO_XYZ = np.array(  # over the white point D65, so that white is 1, 1, 1
@@ -116,7 +122,9 @@ class Space:
         """Return the colours (n, channels), multiples of `step` or white, nearest to coordinates.
 
         Of the colours around what `inverse` gives, since in most spaces rounding each sample by
-        itself is not the best: 27 are tried of three channels.
+        itself is not the best: 27 are tried of three channels. More around, 343, were no nearer,
+        and means and rounding once more, of what was then assigned, gained 0.03 % of the error in
+        a photograph at k = 64 and 256.
         """
         top = self.pixel_format.max_value
         rounded = np.rint(self.inverse(coordinates) / step)
