@@ -26,7 +26,7 @@ from pictures import Array, photos, with_alpha
 from records import Record, mean
 
 PALETTE_SIZES = (16, 64, 256)
-ADVISED, PEER = "kmq, oklab", "libimagequant"
+DEFAULT, ADVISED, PEER = "kmq, rgb", "kmq, oklab", "libimagequant"
 BACKGROUNDS = {"black": (0, 0, 0), "white": (255, 255, 255), "red": (200, 40, 40)}
 
 

@@ -280,18 +280,20 @@ def _eye_table(found: list[Record]) -> str:
 
 
 def _alpha_table(found: list[Record]) -> str:
+    import eye
+
     group = [record for record in found if record["table"] == "alpha"]
-    cells = grouped((r for r in group if r["contender"] in ("kmq, rgb", "libimagequant")),
-                    "picture", "contender", "k")  # fmt: skip
     ks = sorted({record["k"] for record in group})
     rows = []
-    for picture, name in grouped(group, "picture", "contender"):
-        records_of = [record for k in ks for record in cells.get((picture, name, k), [])]
-        if records_of:
-            changed = sum(record["not_opaque"] + record["not_clear"] for record in records_of)
-            row = [picture, name, *(figure(record["mse"]) for record in records_of)]
-            rows.append([*row, "kept" if changed == 0 else "changed"])
-    return markdown(["", "", *(f"k = {k}" for k in ks), "opaque, transparent"], rows)
+    for (picture,), of_picture in grouped(group, "picture").items():
+        cells = grouped(of_picture, "contender", "k")
+        for name in (eye.DEFAULT, eye.PEER):
+            at_ks = [record for k in ks for record in cells.get((name, k), [])]
+            changed = sum(record["not_opaque"] + record["not_clear"] for record in at_ks)
+            row = [f"{picture}, {name}", *(figure(record["mse"]) for record in at_ks)]
+            rows += [[*row, "changed" if changed else "kept"]] * bool(at_ks)
+    head = ["", *(f"k = {k}" for k in ks), "opaque, transparent pixels"]
+    return markdown(head, rows)
 
 
 def _lossy_table(found: list[Record]) -> str:

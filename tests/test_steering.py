@@ -39,6 +39,25 @@ def test_grey_and_16_bits_take_part_in_spaces(space):
     assert image.report.mse < 257**2
 
 
+@pytest.mark.parametrize("space", ["rgb", "linear", "oklab", "lab"])
+def test_16_bits_give_about_the_palette_of_8(space):
+    narrow = kmq.quantize(photo(), 20, space=space)
+    wide = kmq.quantize(photo().astype(np.uint16) * 257, 20, space=space)
+    assert wide.palette.dtype == np.uint16
+    assert wide.report.mse / 257**2 == pytest.approx(narrow.report.mse, rel=0.02)
+
+
+@pytest.mark.parametrize("space", ["rgb", "linear", "oklab", "lab"])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_colours_of_the_palette_map_to_themselves(space, channels, dtype):
+    random = np.random.default_rng(channels)
+    picture = random.integers(0, np.iinfo(dtype).max, (30, 40, channels), dtype, endpoint=True)
+    rows = np.unique(picture.reshape(-1, channels)[:200], axis=0)
+    shown = kmq.quantize(picture, palette=rows, space=space).to_array().reshape(-1, channels)
+    assert np.array_equal(shown[:200], picture.reshape(-1, channels)[:200])
+
+
 def test_a_channel_that_counts_more_is_kept_better():
     picture = photo()
     plain = kmq.quantize(picture, 12).to_array().astype(int)

@@ -90,8 +90,8 @@ def quantize(
         space: where distances are measured: "rgb", the samples as they are; "linear", light;
             "oklab" (Ottosson 2020, a and b × 2.5) or "lab" (CIE L*a*b*), what the eye sees, on
             the assumption that samples are sRGB. For pictures that are to be looked at "oklab" is
-            the advice: colours are nearer by CIEDE2000, by a tenth in photographs, at a larger
-            squared error. CMYK has "rgb" alone.
+            the advice: colours are nearer by CIEDE2000, by an eighth in photographs, at a
+            larger squared error. CMYK has "rgb" alone.
         channel_weights: how much each channel's squared error counts, alpha's last, above 0.
         importance: (h, w), at least 0: how much each pixel counts for the palette; 1 is usual.
         mask: (h, w) bool: pixels that do not count for the palette are False.

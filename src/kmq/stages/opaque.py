@@ -7,9 +7,7 @@ given, the mean of the others is still what is nearest to all. A centroid is opa
 colours, so cutting and dropping clusters settles how many entries are opaque, and so does letting
 go of those where a few opaque colours hold many that are not.
 
-What was tried: the search of `palette` with those entries made opaque afterwards that stand mostly
-for opaque colours leaves a single one where opaque pixels are few (twice the error); opaque and
-translucent colours as two problems spend entries twice where alpha is 254 and 255.
+docs/SEARCH.md has what was tried instead, and its figures.
 """
 
 from __future__ import annotations
