@@ -763,6 +763,9 @@ for pixel_format in kmq.PixelFormat:
     image = kmq.quantize(picture, psnr=12, **options)
     kmq.decode(kmq.encode(image, effort="best"))
     kmq.decode(kmq.encode(picture, 40, **options))
+    if pixel_format.has_alpha:
+        picture[:, :, -1] = pixel_format.max_value
+        kmq.quantize(picture, psnr=12, **options)
 if after := [name for name, signatures in compiled().items() if signatures > before[name]]:
     sys.exit(f"compiled after all: {after}")
 """

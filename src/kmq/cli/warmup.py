@@ -112,6 +112,10 @@ def _try_pictures(pixel_format: PixelFormat) -> None:
         quantize(picture, 4, pixel_format=pixel_format, init=init)
     quantize(picture, 4, pixel_format=pixel_format, rate=50)
     error_curve(picture, 4, pixel_format=pixel_format)
+    if pixel_format.has_alpha:  # the search is another where all pixels are opaque
+        picture[:, :, -1] = pixel_format.max_value
+        quantize(picture, 4, pixel_format=pixel_format)
+        error_curve(picture, 4, pixel_format=pixel_format)
 
 
 def _try_points(dtype: str, channels: int) -> None:
