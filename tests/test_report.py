@@ -138,17 +138,37 @@ def test_the_histogram_has_a_bar_for_each_index(page, image):
     assert f"{entropy:.3f} bits a pixel" in page.text
 
 
+def charts_of(page):
+    """What the charts say to those who do not see them."""
+    return [
+        attributes["aria-label"]
+        for tag, attributes in page.tags
+        if attributes.get("class") == "chart"
+    ]
+
+
 def test_the_curves_are_what_other_palettes_take(page):
-    size, psnr = (attributes["aria-label"] for tag, attributes in page.tags
-                  if attributes.get("class") == "chart")  # fmt: skip
+    size, psnr, *_ = charts_of(page)
     for k in (2, 8, K, 256):
         image = kmq.quantize(photo(), k)
         assert f" {k}: {len(kmq.encode(image)):,}" in size
         assert f" {k}: {image.report.psnr:.1f}" in psnr
     assert "number of colours" in size
+
+
+def test_the_curves_are_what_other_rates_take(page):
+    *_, size, psnr = charts_of(page)
+    for rate in (0, 20, 160):
+        image = kmq.quantize(photo(), K, rate=rate)
+        assert f" {rate}: {len(kmq.encode(image)):,}" in size
+        assert f" {rate}: {image.report.psnr:.1f}" in psnr
+    assert "λ" in size
+
+
+def test_each_chart_shows_the_result(page):
     chosen = [attributes for tag, attributes in page.tags
               if tag == "circle" and "chosen" in attributes["class"]]  # fmt: skip
-    assert len(chosen) == 2
+    assert len(charts_of(page)) == len(chosen) == 4
 
 
 def test_the_table_has_every_format(page, image):
@@ -274,6 +294,8 @@ def test_a_given_palette_is_mapped_to(picture, tmp_path):
     image = kmq.quantize(photo(), palette=theme)
     assert np.array_equal(page.pictures["4 colours"][0].convert("RGB"), image.to_array())
     assert "number of colours" not in page.text
+    size = len(kmq.encode(kmq.quantize(photo(), palette=theme, rate=40)))
+    assert f" 40: {size:,}" in charts_of(page)[0]
     translucent = tmp_path / "translucent.png"
     Image.fromarray(photo(channels=3)).convert("L").save(translucent)
     page = report(translucent, "--palette", str(theme))  # grey becomes RGB
@@ -288,9 +310,7 @@ def test_steered_palettes_are_shown(picture, tmp_path):
     page = report(picture, "-k", "5", "--mask", str(tmp_path / "mask.png"), *arguments)
     image = kmq.quantize(photo(), 5, fixed=["white", "#010203", "red"], mask=mask > 0)
     assert np.array_equal(page.pictures["5 colours"][0].convert("RGB"), image.to_array())
-    labels = [attributes["aria-label"] for tag, attributes in page.tags
-              if attributes.get("class") == "chart"]  # fmt: skip
-    for label in labels:
+    for label in charts_of(page)[:2]:
         assert re.findall(r"[.,] ([\d,]+): ", label)[:3] == ["4", "5", "8"]  # 2 are too few
 
 

@@ -108,6 +108,9 @@ def render(study: Study) -> bytes:
     if len(study.by_palette_size) > 1:
         title, axis = "Fewer and more colours", "number of colours"
         figures.append(_curves(title, axis, study.by_palette_size, study))
+    if study.by_rate:
+        title, axis = "Smaller files at as many colours", "weight λ of a bit against the error"
+        figures.append(_curves(title, axis, study.by_rate, study))
     figures.append(_files(study))
     return page.document(
         study.picture.path.name,

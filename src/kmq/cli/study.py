@@ -27,6 +27,9 @@ _MEASURED_PIXELS = 1 << 20
 
 _PALETTE_SIZES = (2, 4, 8, 16, 32, 64, 128, 256)
 
+_RATES = (0, 5, 10, 20, 40, 80, 160, 320)
+"""Weights of a bit against squared error, from none to where every picture has lost much."""
+
 _DETAIL = (128, 192)
 """Rows and columns of the part that is shown magnified."""
 
@@ -40,7 +43,8 @@ _HEAT_STEPS = 64  # colours of an error map: fewer show as bands, more make larg
 
 _ERROR_SAMPLES = 1 << 18  # whose errors are computed at a time
 
-_SEARCHED, _TRIED = 0.1, 0.6  # share of the work that is done with the result and the trials
+_SEARCHED, _TRIED, _RATED = 0.1, 0.4, 0.8
+"""Share of the work that is done with the result, trials of palettes and trials of rates."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,7 @@ class Study:
         error_map: None for an exact result.
         measured: the image that trials and files are of: the result, or the middle of a large one.
         by_palette_size: trials with fewer and more colours, and the result.
+        by_rate: trials with as many colours, where bits count less and more.
         files: the result in other formats, as a .kmq file first.
     """
 
@@ -116,6 +121,7 @@ class Study:
     error_map: ErrorMap | None
     measured: IndexedImage
     by_palette_size: tuple[Trial, ...]
+    by_rate: tuple[Trial, ...]
     files: tuple[peers.File, ...]
 
 
@@ -162,8 +168,9 @@ def study(
         if image.indices.size >= _DETAIL_FROM:
             detail = _pair(picture, image, *errors.worst(), *_DETAIL, 1)
     sample = _sample(picture, image, options, encoding)
-    trials = tuple(sample.by_palette_size(progress))
-    progress("other formats", _TRIED)
+    by_palette_size = tuple(sample.by_palette_size(progress))
+    by_rate = tuple(sample.by_rate(progress))
+    progress("other formats", _RATED)
     return Study(
         picture=picture,
         image=image,
@@ -177,7 +184,8 @@ def study(
         detail=detail,
         error_map=error_map,
         measured=sample.image,
-        by_palette_size=trials,
+        by_palette_size=by_palette_size,
+        by_rate=by_rate,
         files=tuple(sample.files()),
     )
 
@@ -316,6 +324,16 @@ class _Sample:
             yield trial
             is_exact = math.isinf(trial.psnr)
 
+    def by_rate(self, progress: Progress) -> Iterator[Trial]:
+        """Yield trials where a bit counts less and more against the error."""
+        chosen = self.options.get("rate", 0)
+        rates = sorted({*_RATES, chosen}) if self.image.n_colors > 1 else []
+        for number, rate in enumerate(rates):
+            progress("other rates", _TRIED + number / len(rates) * (_RATED - _TRIED))
+            is_chosen = rate == chosen
+            image = self.image if is_chosen else self.quantized(self.image.n_colors, rate=rate)
+            yield self._trial(f"{rate:g}", image, is_chosen)
+
     def files(self) -> Iterator[peers.File]:
         """Yield the result as a .kmq file and in other formats."""
         image = self.image
@@ -328,8 +346,8 @@ class _Sample:
         yield from peers.lossless(image, psnr, ssim)
         yield from peers.lossy(self.samples, image.pixel_format, psnr)
 
-    def quantized(self, k: int) -> IndexedImage:
-        """Quantize it as the result was."""
+    def quantized(self, k: int, **changed: Any) -> IndexedImage:
+        """Quantize it as the result was, but for what is changed."""
         import numpy as np
 
         from kmq.api import quantize
@@ -337,7 +355,9 @@ class _Sample:
         pixel_format = self.image.pixel_format
         is_bilevel = pixel_format is PixelFormat.BILEVEL
         samples = self.samples[:, :, 0].astype(np.bool_) if is_bilevel else self.samples
-        return quantize(samples, k, pixel_format=pixel_format, **self.options)
+        if self.options.get("palette") is None:
+            changed["k"] = k
+        return quantize(samples, pixel_format=pixel_format, **(self.options | changed))
 
     def _trial(self, place: str, image: IndexedImage, is_chosen: bool) -> Trial:
         shown = image.palette[image.indices]
