@@ -90,6 +90,11 @@ _OPEN = 64
 _BARS = 256
 """Bars of the histogram at most: entries of a larger palette share them."""
 
+_RATE_NOTE = (
+    "Indices and palette chosen by squared error + λ · bits, so that what is costly to store and "
+    "hardly seen is left out. "
+)
+
 _DETAIL_WIDTH = 768
 """Pixels of the screen that the magnified part takes, if there are so many."""
 
@@ -109,8 +114,8 @@ def render(study: Study) -> bytes:
         title, axis = "Fewer and more colours", "number of colours"
         figures.append(_curves(title, axis, study.by_palette_size, study))
     if study.by_rate:
-        title, axis = "Smaller files at as many colours", "weight λ of a bit against the error"
-        figures.append(_curves(title, axis, study.by_rate, study))
+        title, axis = "Smaller files at as many colours", "rate λ"
+        figures.append(_curves(title, axis, study.by_rate, study, _RATE_NOTE))
     figures.append(_files(study))
     return page.document(
         study.picture.path.name,
@@ -319,7 +324,7 @@ def _entries(first: int, end: int) -> str:
 # --- sizes ---------------------------------------------------------------------------------------
 
 
-def _curves(title: str, axis: str, trials: Sequence[Trial], study: Study) -> str:
+def _curves(title: str, axis: str, trials: Sequence[Trial], study: Study, note: str = "") -> str:
     most = max(trial.size for trial in trials)
     unit, divisor = ("kB", 1000) if most >= 10_000 else ("bytes", 1)
     sizes = [
@@ -335,7 +340,7 @@ def _curves(title: str, axis: str, trials: Sequence[Trial], study: Study) -> str
         f"{charts.line(f'File in {unit}', axis, sizes, from_zero=True)}</div>\n"
         f"<div><h3>PSNR in dB</h3>\n{charts.line('PSNR in dB', axis, psnrs)}</div>\n</div>\n"
     )
-    return _figure(title, body, f"The result stands out. {_measured(study)}")
+    return _figure(title, body, f"{note}The result stands out. {_measured(study)}")
 
 
 def _short(number: float) -> str:
