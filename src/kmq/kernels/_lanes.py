@@ -119,6 +119,16 @@ def splat(typingctx, number, like):
 
 
 @intrinsic
+def lane(typingctx, lanes, index):
+    """Return the number in one lane."""
+
+    def codegen(context, builder, signature, args):
+        return builder.extract_element(args[0], args[1])
+
+    return lanes.dtype(lanes, index), codegen
+
+
+@intrinsic
 def widened(typingctx, lanes):
     """Return floats as float64."""
     wide = Lanes(types.float64, lanes.count)

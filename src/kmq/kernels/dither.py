@@ -1,0 +1,344 @@
+"""Dithering: errors passed on to neighbours, or thresholds of a mask, and the search they need.
+
+Colours and entries are rows of four float32, filled up with zeros, so that one row is one vector
+and all pixel formats share one kernel. Flat arrays hold them one after the other.
+
+The nearest entry is found among a cell's candidates: the box around all colours is cut into cells,
+and a cell's candidates are the entries that are nearest to some point in it, in ascending order.
+An entry is none if its least distance to the cell is above the smallest greatest distance of any.
+The naive twin is `tests/test_dither.py:naive_diffusion`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from kmq.kernels._jit import inlined, kernel
+from kmq.kernels._lanes import lane, less, load_row, minus, plus, select, splat, store, times
+
+ROW = 4
+"""Numbers of a row."""
+
+PROTECTED, OPAQUE = 1, 2
+"""Kinds of colours: those that always show their label, and those for opaque entries alone."""
+
+_BLOCK = 64
+"""Entries that are passed over at once."""
+
+_SLACK = np.float32(1.00001)
+"""What rounding may add to a squared distance; more candidates than needed do no harm."""
+
+
+@inlined
+def _sum(lanes):
+    return (lane(lanes, 0) + lane(lanes, 1)) + (lane(lanes, 2) + lane(lanes, 3))
+
+
+@kernel
+def list_candidates(
+    channels, entries, cells, splits, parents, starts, members, filling, out_starts, out_members
+):
+    """List the candidates of the cells that each parent cell is cut into, `splits` along each axis.
+
+    `parents` is how many parents there are along each axis; `starts` and `members` list their
+    candidates; `cells` has three rows: the lower corner of the box, the width of a child, and how
+    much farther it may reach by rounding. Write how many candidates all children before have to
+    `out_starts`, and the candidates if `filling`.
+    """
+    shape = (
+        parents[0] * splits[0], parents[1] * splits[1], parents[2] * splits[2],
+        parents[3] * splits[3],
+    )  # fmt: skip
+    side, margin = load_row(cells, ROW, channels), load_row(cells, 2 * ROW, channels)
+    corner = minus(load_row(cells, 0, channels), margin)
+    reach = plus(side, plus(margin, margin))
+    nothing = splat(np.float32(0), corner)
+    place = np.empty(ROW, np.float32)
+    count = 0
+    cell = 0
+    for a in range(shape[0]):
+        for b in range(shape[1]):
+            for c in range(shape[2]):
+                for d in range(shape[3]):
+                    parent = (
+                        (a // splits[0] * parents[1] + b // splits[1]) * parents[2]
+                        + c // splits[2]
+                    ) * parents[3] + d // splits[3]
+                    place[0], place[1], place[2], place[3] = a, b, c, d
+                    first = plus(corner, times(load_row(place, 0, channels), side))
+                    last = plus(first, reach)
+                    bound = np.float32(np.inf)
+                    for i in range(starts[parent], starts[parent + 1]):
+                        entry = load_row(entries, np.int64(members[i]) * ROW, channels)
+                        one, other = minus(entry, first), minus(last, entry)
+                        far = select(less(one, other), other, one)
+                        bound = min(bound, _sum(times(far, far)))
+                    bound *= _SLACK
+                    out_starts[cell] = count
+                    for i in range(starts[parent], starts[parent + 1]):
+                        entry = load_row(entries, np.int64(members[i]) * ROW, channels)
+                        below, above = minus(first, entry), minus(entry, last)
+                        near = select(less(below, above), above, below)
+                        near = select(less(near, nothing), nothing, near)
+                        if _sum(times(near, near)) <= bound:
+                            if filling:
+                                out_members[count] = members[i]
+                            count += 1
+                    cell += 1
+    out_starts[cell] = count
+    return count
+
+
+@kernel
+def measure_detail(channels, ids, colors, first, out_detail):
+    """Write how much rows `first` … of the picture vary: squared second differences.
+
+    They are those along the row and along the column, divided by 12: noise of variance v in each
+    channel makes them channels · v on average, and an even slope makes them nothing.
+    """
+    height, width = ids.shape
+    for row in range(out_detail.shape[0]):
+        y = first + row
+        above, below = max(y - 1, 0), min(y + 1, height - 1)
+        for x in range(width):
+            left, right = max(x - 1, 0), min(x + 1, width - 1)
+            here = load_row(colors, np.int64(ids[y, x]) * ROW, channels)
+            twice = plus(here, here)
+            across = plus(
+                load_row(colors, np.int64(ids[y, left]) * ROW, channels),
+                load_row(colors, np.int64(ids[y, right]) * ROW, channels),
+            )
+            down = plus(
+                load_row(colors, np.int64(ids[above, x]) * ROW, channels),
+                load_row(colors, np.int64(ids[below, x]) * ROW, channels),
+            )
+            across, down = minus(across, twice), minus(down, twice)
+            squares = plus(times(across, across), times(down, down))
+            out_detail[row, x] = _sum(squares) * np.float32(1 / 12)
+
+
+@kernel
+def weigh(detail, offset, hidden, strength, sums, out_weights):
+    """Write how much dithering each pixel takes: strength / (1 + detail / hidden).
+
+    The detail is the mean over 3 × 3 pixels; row 0 of the weights is row `offset` of `detail`.
+    `sums` (width,) is scratch.
+    """
+    height, width = detail.shape
+    for row in range(out_weights.shape[0]):
+        here = row + offset
+        above, below = max(here - 1, 0), min(here + 1, height - 1)
+        for x in range(width):
+            sums[x] = detail[above, x] + detail[here, x] + detail[below, x]
+        for x in range(width):
+            total = sums[max(x - 1, 0)] + sums[x] + sums[min(x + 1, width - 1)]
+            out_weights[row, x] = strength / (
+                np.float32(1) + total * (np.float32(1 / 9) / hidden)
+            )
+
+
+@kernel
+def diffuse(
+    channels,
+    ids,
+    colors,
+    kinds,
+    labels,
+    weights,
+    entries,
+    box,
+    strides,
+    starts,
+    members,
+    limit,
+    first,
+    kept,
+    rows,
+    out_indices,
+    out_used,
+):
+    """Write the entries that rows from `first` on show, the errors of each passed on to the next.
+
+    Floyd and Steinberg's shares (1976), even rows from left to right and odd ones from right to
+    left. The first `kept` rows are run for the errors that they leave and not written.
+
+    `box` has three rows: the corners of the cells' box and how many cells there are per unit.
+    `starts` and `members` are those of all entries and, for opaque colours, of the opaque ones. A
+    squared error above `limit` is passed on as if it were that. `rows` (2, (width + 2) · ROW) is
+    scratch; entries that occur are marked in `out_used`.
+    """
+    height, width = weights.shape
+    low, high = load_row(box, 0, channels), load_row(box, ROW, channels)
+    per_unit = load_row(box, 2 * ROW, channels)
+    nothing = splat(np.float32(0), low)
+    seven, five = splat(np.float32(7 / 16), low), splat(np.float32(5 / 16), low)
+    three, one = splat(np.float32(3 / 16), low), splat(np.float32(1 / 16), low)
+    rows[:] = 0
+    for row in range(height):
+        y = first + row
+        now, below = rows[y % 2], rows[1 - y % 2]
+        step = 1 - 2 * (y % 2)
+        x = 0 if step == 1 else width - 1
+        ahead, aside, under = nothing, nothing, nothing
+        for _ in range(width):
+            at = np.int64(ids[y, x])
+            color = load_row(colors, at * ROW, channels)
+            error = plus(ahead, load_row(now, (x + 1) * ROW, channels))
+            weight = weights[row, x]
+            if kinds[at] & PROTECTED:
+                label = labels[at]
+                error = times(error, splat(weight * np.float32(0.5), low))
+            else:
+                wanted = plus(color, times(error, splat(weight, low)))
+                wanted = select(less(wanted, low), low, wanted)
+                wanted = select(less(high, wanted), high, wanted)
+                place = times(minus(wanted, low), per_unit)
+                cell = (
+                    np.int64(lane(place, 0)) * strides[0]
+                    + np.int64(lane(place, 1)) * strides[1]
+                    + np.int64(lane(place, 2)) * strides[2]
+                    + np.int64(lane(place, 3))
+                )
+                which = np.int64(kinds[at] >> 1)
+                begin, end = starts[which, cell], starts[which, cell + 1]
+                least, label = np.float32(np.inf), np.int32(0)
+                for i in range(begin, end):
+                    member = np.int32(members[i])
+                    apart = minus(wanted, load_row(entries, np.int64(member) * ROW, channels))
+                    distance = _sum(times(apart, apart))
+                    nearer = distance < least
+                    least = distance if nearer else least
+                    label = member if nearer else label
+                error = minus(wanted, load_row(entries, np.int64(label) * ROW, channels))
+                if least > limit:
+                    error = times(error, splat(np.sqrt(limit / least), low))
+            if row >= kept:
+                out_indices[y, x] = label
+                out_used[label] = 1
+            ahead = times(error, seven)
+            store(plus(aside, times(error, three)), below, (x + 1 - step) * ROW)
+            aside = plus(under, times(error, five))
+            under = times(error, one)
+            x += step
+        store(aside, below, (x + 1 - step) * ROW)
+
+
+@kernel
+def list_neighbours(channels, entries, order, out_neighbours):
+    """Write the entries nearest to each, nearest first: (k, n), n below k.
+
+    `order` lists the entries so that those that are near each other mostly stand together. Blocks
+    of them are passed over whose box is farther away than what was found.
+    """
+    k, wanted = out_neighbours.shape
+    n_blocks = (k + _BLOCK - 1) // _BLOCK
+    low = np.empty(n_blocks * ROW, np.float32)
+    high = np.empty(n_blocks * ROW, np.float32)
+    for block in range(n_blocks):
+        lowest = load_row(entries, np.int64(order[block * _BLOCK]) * ROW, channels)
+        highest = lowest
+        for i in range(block * _BLOCK, min((block + 1) * _BLOCK, k)):
+            entry = load_row(entries, np.int64(order[i]) * ROW, channels)
+            lowest = select(less(entry, lowest), entry, lowest)
+            highest = select(less(highest, entry), entry, highest)
+        store(lowest, low, block * ROW)
+        store(highest, high, block * ROW)
+    distances = np.empty(wanted, np.float32)
+    for i in range(k):
+        here = np.int64(order[i])
+        center = load_row(entries, here * ROW, channels)
+        nothing = minus(center, center)
+        distances[:] = np.inf
+        own = i // _BLOCK
+        for turn in range(n_blocks):
+            block = own if turn == 0 else turn - (turn <= own)
+            below = minus(load_row(low, block * ROW, channels), center)
+            above = minus(center, load_row(high, block * ROW, channels))
+            near = select(less(below, above), above, below)
+            near = select(less(near, nothing), nothing, near)
+            if _sum(times(near, near)) >= distances[wanted - 1]:
+                continue
+            for j in range(block * _BLOCK, min((block + 1) * _BLOCK, k)):
+                other = np.int64(order[j])
+                apart = minus(load_row(entries, other * ROW, channels), center)
+                distance = _sum(times(apart, apart))
+                if other == here or distance >= distances[wanted - 1]:
+                    continue
+                place = wanted - 1
+                while place > 0 and distances[place - 1] > distance:
+                    distances[place] = distances[place - 1]
+                    out_neighbours[here, place] = out_neighbours[here, place - 1]
+                    place -= 1
+                distances[place] = distance
+                out_neighbours[here, place] = other
+
+
+@kernel
+def mix(
+    channels, colors, kinds, labels, opaque, entries, neighbours, noise, out_others, out_shares
+):
+    """Write with which other entry each colour is mixed, and how large that one's share is.
+
+    It is the neighbour of the colour's label that makes the squared distance to the mixture plus
+    `noise` times the mixture's variance least. Opaque colours take opaque neighbours.
+    """
+    for i in range(labels.size):
+        label = np.int64(labels[i])
+        out_others[i], out_shares[i] = label, 0
+        if kinds[i] & PROTECTED:
+            continue
+        start = load_row(entries, label * ROW, channels)
+        away = minus(load_row(colors, np.int64(i) * ROW, channels), start)
+        least = _sum(times(away, away))
+        for n in range(neighbours.shape[1]):
+            other = np.int64(neighbours[label, n])
+            if kinds[i] & OPAQUE and not opaque[other]:
+                continue
+            along = minus(load_row(entries, other * ROW, channels), start)
+            length = _sum(times(along, along))
+            share = _sum(times(away, along)) / length
+            # d/ds of |away - s along|^2 + noise s (1 - s) |along|^2
+            share = (share - np.float32(0.5) * noise) / (np.float32(1) - noise)
+            share = min(share, np.float32(0.5))
+            if not share > 0:
+                continue
+            apart = minus(away, times(along, splat(share, along)))
+            cost = _sum(times(apart, apart)) + noise * share * (np.float32(1) - share) * length
+            if cost < least:
+                least = cost
+                out_others[i], out_shares[i] = other, share
+
+
+@kernel
+def threshold(ids, labels, others, shares, weights, mask, first, out_indices, out_used):
+    """Write for rows `first` … which of its colour's two entries each pixel shows.
+
+    The mask (side, side) holds 0 … 1. Of two entries the one with the higher number takes the
+    pixels where the mask is low, so that a slope goes from one to the other in one texture.
+    """
+    side = mask.shape[0]
+    half = np.float32(0.5)
+    for row in range(weights.shape[0]):
+        y = first + row
+        for x in range(ids.shape[1]):
+            at = ids[y, x]
+            label, other, share = labels[at], others[at], shares[at]
+            level = mask[y % side, x % side]
+            if other < label:
+                level = np.float32(1) - level
+            if share - half > weights[row, x] * (level - half):
+                label = other
+            out_indices[y, x] = label
+            out_used[label] = 1
+
+
+@kernel
+def sum_errors(channels, ids, indices, colors, entries):
+    """Return the sum over the pixels of the squared distance from their colour to their entry."""
+    total = 0.0
+    for y in range(ids.shape[0]):
+        for x in range(ids.shape[1]):
+            color = load_row(colors, np.int64(ids[y, x]) * ROW, channels)
+            apart = minus(color, load_row(entries, np.int64(indices[y, x]) * ROW, channels))
+            total += np.float64(_sum(times(apart, apart)))
+    return total

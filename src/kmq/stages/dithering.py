@@ -1,0 +1,406 @@
+"""Colours, palette → indices that mix entries, so that from afar they look like the colours between.
+
+Two methods. "diffusion" passes each pixel's error on to its neighbours (Floyd & Steinberg 1976) in
+serpentine order. "ordered" lets each colour be shown by two entries and a mask of blue noise
+(Ulichney 1993) say which of them a pixel gets. Either does so where it is of use: detail that is
+large against the palette's error hides that error, and noise on top only adds to it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from kmq.model import index_dtype
+from kmq.threads import run_chunks
+
+Array = np.ndarray[Any, Any]
+
+METHODS = ("diffusion", "ordered")
+
+ROW = 4
+"""Numbers of a colour in the kernels, whatever the pixel format; what is left over is 0."""
+
+_CHANNELS = (0,) * ROW
+PROTECTED, OPAQUE = 1, 2  # kinds of colours, as the kernels know them
+
+_HIDDEN = 1.0
+"""Detail, in mean squared errors of the palette, at which half of the dithering is left."""
+
+_MOST_PASSED_ON = 4.0
+"""Squared error, in mean squared errors of the palette, beyond which no more of it is passed on."""
+
+_BAND_ROWS = 128
+"""Rows of a band at least. Bands are dithered at the same time, each for itself."""
+
+_RUN_UP = 16
+"""Rows above a band that are run for the errors they leave, as if there were no band above."""
+
+_CELL_BITS, _MANY_CELL_BITS, _MANY_ENTRIES = 16, 18, 4096
+"""Bits that name a cell of the search, for few and for many entries."""
+
+MASK_SIDE = 64
+"""Pixels of the mask's side; it is repeated."""
+
+_MASK_SIGMA = 1.5
+"""Spread of a point's energy in the mask (Ulichney 1993)."""
+
+_NOISE = 0.1
+"""How much of a mixture's variance counts as error with "ordered", against the error of its mean."""
+
+_NEIGHBOURS = 24
+"""Entries near the nearest that a colour may be mixed of with "ordered"."""
+
+
+@dataclass(frozen=True)
+class Mapping:
+    """The distinct colours, the palette, and what colour goes where without dithering.
+
+    Attributes:
+        colors: (m, channels) coordinates in which distances are meant.
+        entries: (k, channels) coordinates of the palette.
+        labels: (m,) int32: the nearest entry of each colour.
+        counts: (m,): how often each colour is seen.
+        kept: (m,) bool: colours that show their label whatever is around them.
+        opaque: (m,) bool: colours that only opaque entries may show; None for all, by any entry.
+        opaque_entries: (k,) bool, with `opaque`.
+    """
+
+    colors: Array
+    entries: Array
+    labels: Array
+    counts: Array
+    kept: Array
+    opaque: Array | None = None
+    opaque_entries: Array | None = None
+
+
+@dataclass(frozen=True)
+class Dithered:
+    """What became of the pixels: (height, width) indices, and (k,) bool which entries occur."""
+
+    indices: Array
+    used: Array
+
+
+def dither(
+    ids: Array, mapping: Mapping, method: str, strength: float, n_threads: int
+) -> Dithered:
+    """Dither the picture whose pixels show the colours `ids` (height, width) uint32."""
+    rows = _Rows.of(mapping)
+    work = _diffusion if method == "diffusion" else _ordered
+    indices = np.empty(ids.shape, index_dtype(len(mapping.entries)))
+    used = np.zeros(len(mapping.entries), np.uint8)
+    work(ids, mapping, rows, strength, n_threads, indices, used)
+    return Dithered(indices, used.astype(np.bool_))
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Colours and entries as the kernels take them, flat, and the mean squared error."""
+
+    colors: Array
+    entries: Array
+    variance: float
+
+    @classmethod
+    def of(cls, mapping: Mapping) -> _Rows:
+        apart = mapping.colors - mapping.entries[mapping.labels]
+        squares = np.einsum("ij,ij->i", apart, apart)
+        variance = float(squares @ mapping.counts / mapping.counts.sum())
+        return cls(_filled(mapping.colors), _filled(mapping.entries), variance)
+
+
+def squared_error(
+    ids: Array, indices: Array, colors: Array, entries: Array, n_threads: int
+) -> float:
+    """Return the mean over the pixels of the squared distance from their colour to their entry.
+
+    `colors` (m, channels) and `entries` (k, channels) may be in other coordinates than dithering.
+    """
+    from kmq.kernels.dither import sum_errors
+
+    rows, entry_rows = _filled(colors), _filled(entries)
+    bands = _bands(ids.shape[0], _BAND_ROWS)
+    sums = np.zeros(len(bands))
+
+    def work(band: int) -> None:
+        part = slice(*bands[band])
+        sums[band] = sum_errors(_CHANNELS, ids[part], indices[part], rows, entry_rows)
+
+    run_chunks(work, len(bands), n_threads)
+    return float(sums.sum()) / ids.size
+
+
+def _filled(coordinates: Array) -> Array:
+    rows = np.zeros((len(coordinates), ROW), np.float32)
+    rows[:, : coordinates.shape[1]] = coordinates
+    return rows.reshape(-1)
+
+
+def _kinds(mapping: Mapping) -> Array:
+    """Return the kind (m,) uint8 of each colour, in the kernels' bits."""
+    kinds: Array = mapping.kept * np.uint8(PROTECTED)
+    if mapping.opaque is not None:
+        kinds |= mapping.opaque * np.uint8(OPAQUE)
+    return kinds
+
+
+def _bands(height: int, rows: int) -> list[tuple[int, int]]:
+    """Return (first row, row after the last) of bands of even height, which the input decides."""
+    n_bands = max(1, height // rows)
+    bounds = [height * band // n_bands for band in range(n_bands + 1)]
+    return list(zip(bounds[:-1], bounds[1:], strict=True))
+
+
+def _weights(
+    ids: Array, rows: _Rows, first: int, stop: int, strength: float
+) -> Array:
+    """Return how much dithering pixels take in rows `first` … `stop`, (rows, width) float32."""
+    from kmq.kernels.dither import measure_detail, weigh
+
+    height, width = ids.shape
+    top, bottom = max(first - 1, 0), min(stop + 1, height)
+    detail = np.empty((bottom - top, width), np.float32)
+    measure_detail(_CHANNELS, ids, rows.colors, top, detail)
+    weights = np.empty((stop - first, width), np.float32)
+    hidden = np.float32(max(_HIDDEN * rows.variance, 1e-12))
+    sums = np.empty(width, np.float32)
+    weigh(detail, first - top, hidden, np.float32(strength), sums, weights)
+    return weights
+
+
+def _diffusion(
+    ids: Array,
+    mapping: Mapping,
+    rows: _Rows,
+    strength: float,
+    n_threads: int,
+    out_indices: Array,
+    out_used: Array,
+) -> None:
+    from kmq.kernels.dither import diffuse
+
+    search = _Search.of(mapping, rows)
+    kinds = _kinds(mapping)
+    limit = np.float32(_MOST_PASSED_ON * rows.variance)
+    bands = _bands(ids.shape[0], _BAND_ROWS)
+
+    def work(band: int) -> None:
+        first, stop = bands[band]
+        begin = max(0, first - _RUN_UP)
+        diffuse(
+            _CHANNELS,
+            ids,
+            rows.colors,
+            kinds,
+            mapping.labels,
+            _weights(ids, rows, begin, stop, strength),
+            rows.entries,
+            search.box,
+            search.strides,
+            search.starts,
+            search.members,
+            limit,
+            begin,
+            first - begin,
+            np.empty((2, (ids.shape[1] + 2) * ROW), np.float32),
+            out_indices,
+            out_used,
+        )
+
+    run_chunks(work, len(bands), n_threads)
+
+
+@dataclass(frozen=True)
+class _Search:
+    """Cells of the coordinates and the entries that may be nearest in each.
+
+    Attributes:
+        box: (3 · ROW,) float32: lower corner, upper corner, cells per unit.
+        strides: how far apart cells are that are neighbours along each axis.
+        starts: (1 or 2, cells + 1) int64: where each cell's candidates begin in `members`.
+        members: uint16 entries.
+    """
+
+    box: Array
+    strides: tuple[int, int, int]
+    starts: Array
+    members: Array
+
+    @classmethod
+    def of(cls, mapping: Mapping, rows: _Rows) -> _Search:
+        channels = mapping.colors.shape[1]
+        all_rows = np.concatenate([rows.colors, rows.entries]).reshape(-1, ROW)
+        low, high = all_rows.min(axis=0), all_rows.max(axis=0)
+        k = len(mapping.entries)
+        bits = (_CELL_BITS if k <= _MANY_ENTRIES else _MANY_CELL_BITS) // channels
+        every = np.arange(k, dtype=np.uint16)
+        groups = [every]
+        if mapping.opaque_entries is not None:
+            opaque = np.flatnonzero(mapping.opaque_entries).astype(np.uint16)
+            groups.append(opaque if len(opaque) else every)
+        lists = [_candidates(rows.entries, group, low, high, channels, bits) for group in groups]
+        offsets = np.cumsum([0] + [len(members) for _, members in lists])
+        starts = np.stack([one + offset for (one, _), offset in zip(lists, offsets, strict=False)])
+        n = 1 << bits
+        shape = [n] * channels + [1] * (ROW - channels)
+        per_unit = _cells_per_unit(low, high, shape)
+        strides = (shape[1] * shape[2] * shape[3], shape[2] * shape[3], shape[3])
+        return cls(
+            np.concatenate([low, high, per_unit]),
+            strides,
+            starts,
+            np.concatenate([members for _, members in lists]),
+        )
+
+
+def _cells_per_unit(low: Array, high: Array, shape: list[int]) -> Array:
+    """Return the factors (ROW,) float32 that take `high` to just below the number of cells."""
+    extent = np.where(high > low, high - low, 1).astype(np.float64)
+    return (np.array(shape) * (1 - 1e-6) / extent * (high > low)).astype(np.float32)
+
+
+def _candidates(
+    entries: Array, group: Array, low: Array, high: Array, channels: int, bits: int
+) -> tuple[Array, Array]:
+    """Return where each cell's candidates start, int64, and the candidates, uint16."""
+    from kmq.kernels.dither import list_candidates
+
+    parents = (1,) * ROW
+    starts, members = np.array([0, len(group)], np.int64), group
+    done = 0
+    while done < bits:
+        more = min(2, bits - done) if (bits - done) % 2 == 0 else 1
+        done += more
+        splits = (1 << more,) * channels + (1,) * (ROW - channels)
+        shape = [a * b for a, b in zip(parents, splits, strict=True)]
+        extent = high - low
+        cells = np.concatenate([low, extent / np.array(shape), extent * 4e-6]).astype(np.float32)
+        given = (_CHANNELS, entries, cells, splits, parents, starts, members)
+        child_starts = np.empty(int(np.prod(shape)) + 1, np.int64)
+        count = list_candidates(*given, False, child_starts, members[:0])
+        child_members = np.empty(count, np.uint16)
+        list_candidates(*given, True, child_starts, child_members)
+        parents, starts, members = tuple(shape), child_starts, child_members
+    return starts, members
+
+
+def _ordered(
+    ids: Array,
+    mapping: Mapping,
+    rows: _Rows,
+    strength: float,
+    n_threads: int,
+    out_indices: Array,
+    out_used: Array,
+) -> None:
+    from kmq.kernels.dither import threshold
+
+    others, shares = _mixtures(mapping, rows)
+    mask = blue_noise()
+    bands = _bands(ids.shape[0], _BAND_ROWS)
+
+    def work(band: int) -> None:
+        first, stop = bands[band]
+        weights = _weights(ids, rows, first, stop, strength)
+        threshold(
+            ids, mapping.labels, others, shares, weights, mask, first, out_indices, out_used
+        )
+
+    run_chunks(work, len(bands), n_threads)
+
+
+def _mixtures(mapping: Mapping, rows: _Rows) -> tuple[Array, Array]:
+    """Return with which other entry each colour is mixed, int32, and that one's share, float32."""
+    from kmq.kernels.dither import list_neighbours, mix
+
+    k = len(mapping.entries)
+    others, shares = mapping.labels.copy(), np.zeros(len(mapping.labels), np.float32)
+    if k == 1:
+        return others, shares
+    neighbours = np.empty((k, min(_NEIGHBOURS, k - 1)), np.int32)
+    list_neighbours(_CHANNELS, rows.entries, _walk(mapping.entries), neighbours)
+    opaque = mapping.opaque_entries if mapping.opaque_entries is not None else np.ones(k, np.bool_)
+    mix(
+        _CHANNELS,
+        rows.colors,
+        _kinds(mapping),
+        mapping.labels,
+        opaque,
+        rows.entries,
+        neighbours,
+        np.float32(_NOISE),
+        others,
+        shares,
+    )
+    return others, shares
+
+
+def _walk(entries: Array) -> Array:
+    """Return an order (k,) int64 of the entries in which those stand together that are close."""
+    low, extent = entries.min(axis=0), np.ptp(entries, axis=0).max()
+    cells = ((entries - low) * (255 / max(extent, 1e-12))).astype(np.int64)
+    keys = np.zeros(len(entries), np.int64)
+    for bit in range(8):
+        for place, channel in enumerate(cells.T):
+            keys |= (channel >> bit & 1) << (bit * cells.shape[1] + place)
+    return np.argsort(keys, kind="stable")
+
+
+@lru_cache(maxsize=1)
+def blue_noise() -> Array:
+    """Return the mask (MASK_SIDE, MASK_SIDE) float32, each of the levels between 0 and 1 once.
+
+    Void and cluster (Ulichney 1993): pixels are ranked so that those below any level are spread
+    out evenly, also across the edges. In whole numbers, so that every machine has the same. Its
+    first call takes a tenth of a second.
+    """
+    side = MASK_SIDE
+    count = side * side
+    offsets = np.abs(np.arange(-side, side))
+    offsets = np.minimum(offsets, side - offsets)
+    energy_of = np.rint(
+        2.0**30 * np.exp(-(offsets[:, None] ** 2 + offsets**2) / (2 * _MASK_SIGMA**2))
+    ).astype(np.int64)
+
+    def around(place: int) -> Array:
+        y, x = divmod(place, side)
+        energy: Array = energy_of[side - y : 2 * side - y, side - x : 2 * side - x]
+        return energy
+
+    # A prototype of a tenth of the pixels: move the tightest cluster into the largest void.
+    marked = np.zeros(count, np.bool_)
+    marked[np.random.RandomState(0).permutation(count)[: count // 10]] = True
+    energy = np.zeros((side, side), np.int64)
+    for place in np.flatnonzero(marked):
+        energy += around(place)
+    flat = energy.reshape(-1)
+    highest = np.iinfo(np.int64).max
+    while True:
+        cluster = int(np.argmax(np.where(marked, flat, -1)))
+        marked[cluster] = False
+        energy -= around(cluster)
+        void = int(np.argmin(np.where(marked, highest, flat)))
+        marked[void] = True
+        energy += around(void)
+        if void == cluster:
+            break
+    ranks = np.empty(count, np.int64)
+    rest, left = energy.copy(), marked.copy()
+    for rank in range(int(marked.sum()) - 1, -1, -1):
+        cluster = int(np.argmax(np.where(left, rest.reshape(-1), -1)))
+        left[cluster] = False
+        rest -= around(cluster)
+        ranks[cluster] = rank
+    for rank in range(int(marked.sum()), count):
+        void = int(np.argmin(np.where(marked, highest, flat)))
+        marked[void] = True
+        energy += around(void)
+        ranks[void] = rank
+    mask = ((ranks + 0.5) / count).astype(np.float32).reshape(side, side)
+    mask.flags.writeable = False
+    return mask
