@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 from kmq import checks, pipeline
 from kmq.errors import InputError
 from kmq.model import (
+    DITHER_METHODS,
     EFFORTS,
     MAX_COLORS,
     ColorHistogram,
@@ -54,6 +55,8 @@ def quantize(
     posterize: int | None = None,
     snap: bool = False,
     rate: float = 0,
+    dither: float = 0.0,
+    dither_method: str = "diffusion",
     pixel_format: str | PixelFormat | None = None,
     page: int | None = None,
     seed: int = 0,
@@ -113,6 +116,13 @@ def quantize(
             pixel's squared error is more than 3 · 32² above that of its nearest entry, and smooth
             gradients give way least. Importance counts for the indices, too, as 1/16 or more. Not
             with `psnr` or `max_error`: `encode` and `write` choose k and λ for those.
+        dither: how much to mix entries so that from afar they look like the colours between, 0
+            (not at all) to 1. Least is mixed where the picture's own detail hides the palette's
+            error; colours of the palette show themselves. The report is of the mixed picture, whose
+            error is larger: not with `psnr` and `max_error`.
+        dither_method: "diffusion" passes errors on to neighbours (Floyd & Steinberg 1976, in
+            serpentine order); "ordered" follows a mask of blue noise (Ulichney 1993): a calmer
+            texture, the same in every frame, and a smaller file.
         pixel_format: what the pixels are, where the array alone does not tell.
         page: which picture of a file with several pages or frames, counted from 1; such a file
             is refused without it.
@@ -166,6 +176,16 @@ def quantize(
         max_iter = checks.whole_number(max_iter, "max_iter", 1, 1_000_000)
     effort = checks.one_of("balanced" if effort is None else effort, "effort", EFFORTS)
     pixels = read_picture(picture, pixel_format, page, n_threads)
+    dither = checks.fraction(dither, "dither")
+    if dither and target.k is None:
+        raise InputError(
+            f"dither and {'max_error' if psnr is None else 'psnr'} are both given; dithering adds "
+            "to the error, which is to be small pixel by pixel"
+        )
+    if dither and rate > 0:
+        raise InputError(
+            "dither and rate are both given; one spends bits on a texture, the other saves them"
+        )
     entries = None
     if palette is not None:
         pixels, entries = _given_palette(palette, pixels)
@@ -189,6 +209,8 @@ def quantize(
         step=_step(posterize, pixel_format),
         snap=_flag(snap, "snap"),
         rate=rate,
+        dither=dither,
+        dither_method=checks.one_of(dither_method, "dither_method", DITHER_METHODS),
     )
     if entries is not None:
         return pipeline.quantize_pixels(pixels, entries, options)

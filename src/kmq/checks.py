@@ -71,6 +71,15 @@ def _number(value: Any, name: str, low: float) -> float:
     return float(value)
 
 
+def fraction(value: Any, name: str) -> float:
+    """Return `value` as a float in 0 … 1, or raise TypeError or InputError."""
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+        raise TypeError(f"{name} is {type(value).__name__}; it must be a number, 0 to 1")
+    if not 0 <= value <= 1:
+        raise InputError(f"{name} is {value}; it must be 0 to 1")
+    return float(value)
+
+
 def init_method(
     init: Any, methods: tuple[str, ...], k: int, d: int, dtype: Any = np.float32
 ) -> str | Array:

@@ -52,6 +52,8 @@ class QuantizeOptions(TypedDict, total=False):
     posterize: int | None
     snap: bool
     rate: float
+    dither: float
+    dither_method: str
     pixel_format: str | PixelFormat | None
     page: int | None
     seed: int

@@ -22,6 +22,9 @@ Progress = Callable[[str, float], None]
 EFFORTS = ("fast", "balanced", "best")
 """How much time to take, for a palette and for the coded indices."""
 
+DITHER_METHODS = ("diffusion", "ordered")
+"""How colours are mixed from those of a palette."""
+
 MAX_COLORS = 65_536
 """Most colours a palette holds: what a uint16 index can address."""
 

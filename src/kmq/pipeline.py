@@ -20,7 +20,7 @@ from kmq.model import (
     Report,
     index_dtype,
 )
-from kmq.stages import clustering, histogram, opaque, palette, palette_tree, rate
+from kmq.stages import clustering, dithering, histogram, opaque, palette, palette_tree, rate
 from kmq.stages.clustering import Array
 from kmq.stages.metrics import mse as mse_of
 from kmq.stages.metrics import psnr
@@ -72,6 +72,8 @@ class KMeansOptions:
     step: int = 1
     snap: bool = False
     rate: float = 0.0
+    dither: float = 0.0
+    dither_method: str = "diffusion"
 
 
 @dataclass(frozen=True)
@@ -148,11 +150,14 @@ class Session:
 
     def _image(self, rounded: _Rounded, rate: float, *, keep_palette: bool) -> IndexedImage:
         pixels, options, color_map = self._pixels, self._options, self._map
-        entries, mse = rounded.palette, rounded.mse
         with _timed(self._seconds, "indices"):
-            indices = histogram.map_labels(
-                color_map.ids, rounded.labels, len(entries), options.n_threads
-            )
+            if options.dither and rounded.mse:
+                rounded, indices = _dither(self._problem, rounded, color_map.ids, keep_palette)
+            else:
+                indices = histogram.map_labels(
+                    color_map.ids, rounded.labels, len(rounded.palette), options.n_threads
+                )
+        entries, mse = rounded.palette, rounded.mse
         if rate > 0 and len(entries) > 1:
             with _timed(self._seconds, "rate"):
                 entries, indices = _trade(
@@ -188,6 +193,49 @@ class Session:
             colors.pixel_format.max_value,
             self._options.n_threads,
         )
+
+
+def _dither(
+    problem: _Problem, rounded: _Rounded, ids: Array, keep_palette: bool
+) -> tuple[_Rounded, Array]:
+    """Return the picture's indices with dithering, and palette and error as they then are."""
+    space, options, colors = problem.space, problem.options, problem.colors
+    shown = rounded.palette[rounded.labels]
+    kept = (colors.colors == shown).all(axis=1)
+    solid = solid_entries = None
+    if colors.pixel_format.has_alpha:
+        top = colors.pixel_format.max_value
+        kept |= colors.colors[:, -1] == 0
+        solid, solid_entries = colors.colors[:, -1] == top, rounded.palette[:, -1] == top
+    mapping = dithering.Mapping(
+        problem.points.columns.T,
+        space.forward(rounded.palette),
+        rounded.labels,
+        colors.counts,
+        kept,
+        solid,
+        solid_entries,
+    )
+    dithered = dithering.dither(
+        ids, mapping, options.dither_method, options.dither, options.n_threads
+    )
+    plain = Space("rgb", colors.pixel_format)
+    mse = dithering.squared_error(
+        ids,
+        dithered.indices,
+        plain.forward(colors.colors),
+        plain.forward(rounded.palette),
+        options.n_threads,
+    )
+    rounded = replace(rounded, mse=mse)
+    if keep_palette:
+        return rounded, dithered.indices
+    in_use = dithered.used | _are_fixed(problem, rounded.palette)
+    if in_use.all():
+        return rounded, dithered.indices
+    palette_in_use = rounded.palette[in_use]
+    places = (np.cumsum(in_use) - 1).astype(index_dtype(len(palette_in_use)))
+    return replace(rounded, palette=palette_in_use), places[dithered.indices]
 
 
 def fit_palette(colors: ColorHistogram, k: int, options: KMeansOptions) -> Array:
@@ -456,11 +504,17 @@ def _round(problem: _Problem, fit: Fit) -> _Rounded:
     kept = np.zeros(len(entries), np.bool_)
     kept[rounded.labels] = True
     if len(problem.fixed):
-        kept |= (entries[:, None] == problem.fixed[None]).all(axis=2).any(axis=1)
+        kept |= _are_fixed(problem, entries)
     if kept.all():
         return rounded
     labels = (np.cumsum(kept) - 1).astype(np.int32)[rounded.labels]
     return _Rounded(entries[kept], labels, rounded.mse, fit)
+
+
+def _are_fixed(problem: _Problem, entries: Array) -> Array:
+    """Return (k,) bool: which entries are among the fixed colours."""
+    fixed: Array = (entries[:, None] == problem.fixed[None]).all(axis=2).any(axis=1)
+    return fixed
 
 
 def _snap(problem: _Problem, rounded: _Rounded) -> _Rounded:
@@ -469,7 +523,7 @@ def _snap(problem: _Problem, rounded: _Rounded) -> _Rounded:
     Those may now be nearer to another entry; but ink is to be black, and not the next dark grey.
     """
     entries = rounded.palette
-    fixed = (entries[:, None] == problem.fixed[None]).all(axis=2).any(axis=1)
+    fixed = _are_fixed(problem, entries)
     exact = _snapped(entries, fixed, problem.colors.pixel_format)
     distinct, number = np.unique(exact, axis=0, return_inverse=True)
     merged = palette_tree.ascending(distinct)

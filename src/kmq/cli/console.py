@@ -82,6 +82,21 @@ def positive_number(text: str) -> float:
     return number
 
 
+def number_within(low: float, high: float) -> Callable[[str], float]:
+    """Return an argparse type for numbers from `low` to `high`."""
+
+    def parse(text: str) -> float:
+        try:
+            number = float(text)
+        except ValueError:
+            number = math.nan
+        if not low <= number <= high:
+            raise argparse.ArgumentTypeError(f"{text!r} is no number from {low:g} to {high:g}")
+        return number
+
+    return parse
+
+
 def decibels(psnr: float) -> str:
     """Write a PSNR; an infinite one as what it means."""
     return "exact" if math.isinf(psnr) else f"{psnr:.2f} dB"

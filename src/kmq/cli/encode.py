@@ -17,12 +17,13 @@ from kmq.cli.console import (
     colors,
     decibels,
     each,
+    number_within,
     positive_number,
     whole_number,
 )
 from kmq.cli.warmup import announcing
 from kmq.errors import InputError
-from kmq.model import EFFORTS, MAX_COLORS
+from kmq.model import DITHER_METHODS, EFFORTS, MAX_COLORS
 from kmq.threads import MAX_THREADS
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ _EXAMPLES = """\
   kmq encode photo.png                      64 colours, into photo.kmq
   kmq encode photo.png -k 16 -o small.kmq
   kmq encode photo.png --psnr 35            as few colours as reach 35 dB
+  kmq encode photo.png -k 16 --dither       what is between the colours, by mixing them
   kmq encode photos/ scans/*.tif -o out/    folders and patterns, into a folder
   kmq encode 'photos/**/*.jpg'              a quoted pattern reaches into folders
   kmq encode photos/ --palette theme.gpl    with the palette of a file (see kmq palette)
@@ -78,6 +80,20 @@ def add_encoding_options(parser: argparse.ArgumentParser) -> None:
         "--effort",
         choices=EFFORTS,
         help="how long to search for good colours and a small file (default: balanced)",
+    )
+    parser.add_argument(
+        "--dither",
+        type=number_within(0, 1),
+        nargs="?",
+        const=1.0,
+        default=0.0,
+        metavar="STRENGTH",
+        help="mix colours to look like those between, 0 to 1 (default: 0; 1 if nothing follows)",
+    )
+    parser.add_argument(
+        "--dither-method",
+        choices=DITHER_METHODS,
+        help="pass errors on to neighbours, or follow a mask (default: diffusion); with --dither",
     )
     parser.add_argument(
         "--seed",
@@ -129,6 +145,11 @@ def _check_target(arguments: argparse.Namespace) -> None:
                 raise UsageError(
                     f"{option} and --max-error are both given; one of them says how many colours"
                 )
+    for option, value in (("--psnr", arguments.psnr), ("--max-error", arguments.max_error)):
+        if arguments.dither and value is not None:
+            raise UsageError(f"--dither and {option} are both given; dithering adds to the error")
+    if arguments.dither_method is not None and not arguments.dither:
+        raise UsageError("--dither-method is given without --dither; nothing is dithered")
 
 
 def _check_method(name: str | None) -> None:
@@ -183,6 +204,8 @@ def quantize_options(arguments: argparse.Namespace, chosen: dict[str, Any]) -> d
         # With a given palette effort is the coder's alone.
         "effort": arguments.effort if arguments.palette is None else None,
         "seed": arguments.seed,
+        "dither": arguments.dither,
+        "dither_method": arguments.dither_method or DITHER_METHODS[0],
         "n_threads": arguments.threads,
         **chosen,
     }

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from itertools import product
 from typing import TYPE_CHECKING
 
 from kmq.cli.console import DONE, Commands, add_command, complain
@@ -94,6 +95,7 @@ def _try_pictures(pixel_format: PixelFormat) -> None:
     import numpy as np
 
     from kmq import decode, encode, error_curve, quantize
+    from kmq.model import DITHER_METHODS, PixelFormat
     from kmq.stages.coding import STRIP_METHODS
 
     samples = np.random.default_rng(0).integers(
@@ -108,6 +110,9 @@ def _try_pictures(pixel_format: PixelFormat) -> None:
         for method in STRIP_METHODS:
             if image.n_colors <= method.most_colors:
                 decode(encode(image, method=method.name))
+    if pixel_format is PixelFormat.RGB24:  # all formats dither with the same kernels
+        for k, dithering in product((4, 300), DITHER_METHODS):
+            quantize(picture, k, dither=1, dither_method=dithering)
     for init in ("k-means++", "var-part"):
         quantize(picture, 4, pixel_format=pixel_format, init=init)
     quantize(picture, 4, pixel_format=pixel_format, rate=50)

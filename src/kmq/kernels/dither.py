@@ -61,8 +61,7 @@ def list_candidates(
             for c in range(shape[2]):
                 for d in range(shape[3]):
                     parent = (
-                        (a // splits[0] * parents[1] + b // splits[1]) * parents[2]
-                        + c // splits[2]
+                        (a // splits[0] * parents[1] + b // splits[1]) * parents[2] + c // splits[2]
                     ) * parents[3] + d // splits[3]
                     place[0], place[1], place[2], place[3] = a, b, c, d
                     first = plus(corner, times(load_row(place, 0, channels), side))
@@ -132,9 +131,7 @@ def weigh(detail, offset, hidden, strength, sums, out_weights):
             sums[x] = detail[above, x] + detail[here, x] + detail[below, x]
         for x in range(width):
             total = sums[max(x - 1, 0)] + sums[x] + sums[min(x + 1, width - 1)]
-            out_weights[row, x] = strength / (
-                np.float32(1) + total * (np.float32(1 / 9) / hidden)
-            )
+            out_weights[row, x] = strength / (np.float32(1) + total * (np.float32(1 / 9) / hidden))
 
 
 @kernel

@@ -1,4 +1,4 @@
-"""Colours, palette → indices that mix entries, so that from afar they look like the colours between.
+"""Colours and palette → indices that mix entries to look, from afar, like the colours between.
 
 Two methods. "diffusion" passes each pixel's error on to its neighbours (Floyd & Steinberg 1976) in
 serpentine order. "ordered" lets each colour be shown by two entries and a mask of blue noise
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,6 @@ from kmq.model import index_dtype
 from kmq.threads import run_chunks
 
 Array = np.ndarray[Any, Any]
-
-METHODS = ("diffusion", "ordered")
 
 ROW = 4
 """Numbers of a colour in the kernels, whatever the pixel format; what is left over is 0."""
@@ -49,7 +48,7 @@ _MASK_SIGMA = 1.5
 """Spread of a point's energy in the mask (Ulichney 1993)."""
 
 _NOISE = 0.1
-"""How much of a mixture's variance counts as error with "ordered", against the error of its mean."""
+"""How much of a mixture's variance counts as error with "ordered", beside that of its mean."""
 
 _NEIGHBOURS = 24
 """Entries near the nearest that a colour may be mixed of with "ordered"."""
@@ -86,9 +85,7 @@ class Dithered:
     used: Array
 
 
-def dither(
-    ids: Array, mapping: Mapping, method: str, strength: float, n_threads: int
-) -> Dithered:
+def dither(ids: Array, mapping: Mapping, method: str, strength: float, n_threads: int) -> Dithered:
     """Dither the picture whose pixels show the colours `ids` (height, width) uint32."""
     rows = _Rows.of(mapping)
     work = _diffusion if method == "diffusion" else _ordered
@@ -153,12 +150,10 @@ def _bands(height: int, rows: int) -> list[tuple[int, int]]:
     """Return (first row, row after the last) of bands of even height, which the input decides."""
     n_bands = max(1, height // rows)
     bounds = [height * band // n_bands for band in range(n_bands + 1)]
-    return list(zip(bounds[:-1], bounds[1:], strict=True))
+    return list(pairwise(bounds))
 
 
-def _weights(
-    ids: Array, rows: _Rows, first: int, stop: int, strength: float
-) -> Array:
+def _weights(ids: Array, rows: _Rows, first: int, stop: int, strength: float) -> Array:
     """Return how much dithering pixels take in rows `first` … `stop`, (rows, width) float32."""
     from kmq.kernels.dither import measure_detail, weigh
 
@@ -307,9 +302,7 @@ def _ordered(
     def work(band: int) -> None:
         first, stop = bands[band]
         weights = _weights(ids, rows, first, stop, strength)
-        threshold(
-            ids, mapping.labels, others, shares, weights, mask, first, out_indices, out_used
-        )
+        threshold(ids, mapping.labels, others, shares, weights, mask, first, out_indices, out_used)
 
     run_chunks(work, len(bands), n_threads)
 
@@ -377,7 +370,7 @@ def blue_noise() -> Array:
     marked[np.random.RandomState(0).permutation(count)[: count // 10]] = True
     energy = np.zeros((side, side), np.int64)
     for place in np.flatnonzero(marked):
-        energy += around(place)
+        energy += around(int(place))
     flat = energy.reshape(-1)
     highest = np.iinfo(np.int64).max
     while True:
