@@ -124,6 +124,19 @@ def test_opaque_colours_stay_and_share_the_entries(picture, k):
         assert image.report.mse <= 1.05 * alone / solid.size
 
 
+@pytest.mark.parametrize("picture", [vignette(), veil(), nearly_opaque(), badge()])
+def test_plain_k_means_shares_the_entries_too(picture):
+    searched = kmq.quantize(picture, 12)
+    solid, clear = picture[..., 3] == 255, picture[..., 3] == 0
+    colors = np.unique(picture.reshape(-1, 4), axis=0)
+    for init in ("k-means++", "random", "var-part", colors[:: len(colors) // 11][:12]):
+        image = kmq.quantize(picture, 12, init=init, n_init=5 if isinstance(init, str) else 1)
+        assert np.all(image.to_array()[solid, 3] == 255)
+        assert not image.to_array()[clear].any()
+        if isinstance(init, str):
+            assert image.report.mse <= 2.5 * searched.report.mse
+
+
 def test_alpha_of_254_costs_no_entries():
     picture = nearly_opaque()
     for k in (8, 40):

@@ -425,19 +425,49 @@ def _fit(problem: _Problem, k: int) -> Fit:
         return Fit(np.concatenate([fixed, rows]), 0, True)
     if options.init is None:
         return _search(problem, fixed, free)
-    init = options.init
-    plain = clustering.best_of(
+    return _plain(problem, options.init, fixed, free)
+
+
+def _plain(problem: _Problem, init: str | Array, fixed: Array, free: int) -> Fit:
+    """Run plain k-means from the given start for `free` centroids beside the transparent one, which
+    is the only one that may be fixed; its points take no part."""
+    options, points, keys = problem.options, problem.fitted, problem.fitted_keys
+    if not isinstance(init, str):
+        init = problem.space.forward(init)
+    if len(fixed):
+        seen = points.columns[-1] > 0
+        columns = np.ascontiguousarray(points.columns[:, seen])
+        points, keys = palette.points_of(columns, points.weights[seen]), keys[seen]
+        if not isinstance(init, str):  # the one nearest to it is what it replaces
+            init = np.delete(init, np.argmin(np.square(init).sum(axis=1)), axis=0)
+    seeds = range(options.seed, options.seed + options.n_init)
+    max_iter = options.max_iter or _PLAIN_ROUNDS
+    tol = _PLAIN_TOLERANCE if options.tol is None else options.tol
+    mixed = _mixed(problem.space, points, keys, fixed)
+    if mixed is not None:
+        if isinstance(init, str):
+            rows, tried = mixed.lifted, seeds[:1] if init == "var-part" else seeds
+            starts = [
+                clustering.start_centroids(rows, mixed.weights, free, init, seed) for seed in tried
+            ]
+        else:
+            starts = [mixed.lift(init)]
+        stopping = palette.Stopping(max_iter, tol)
+        fit = opaque.plain(mixed, starts, stopping, options.n_threads, options.progress)
+        held = np.concatenate([np.zeros(len(fixed), np.bool_), fit.opaque])
+        return replace(fit, centroids=np.concatenate([fixed, fit.centroids]), opaque=held)
+    found = clustering.best_of(
         np.ascontiguousarray(points.columns.T),
         points.weights,
-        k,
-        init if isinstance(init, str) else problem.space.forward(init),
-        seeds=range(options.seed, options.seed + options.n_init),
-        max_iter=options.max_iter or _PLAIN_ROUNDS,
-        tol=_PLAIN_TOLERANCE if options.tol is None else options.tol,
+        free,
+        init,
+        seeds=seeds,
+        max_iter=max_iter,
+        tol=tol,
         n_threads=options.n_threads,
         progress=options.progress,
     )
-    return Fit(plain.centroids, plain.n_iter, plain.converged)
+    return Fit(np.concatenate([fixed, found.centroids]), found.n_iter, found.converged)
 
 
 def _search(problem: _Problem, fixed: Array, free: int) -> Fit:

@@ -98,12 +98,16 @@ class Mixed:
     @cached_property
     def lifted(self) -> Array:
         """(n, d) float32 rows, the opaque ones so far off that no cluster has both for long."""
-        rows = np.ascontiguousarray(self.columns.T)
+        return np.ascontiguousarray(self.lift(self.columns.T), dtype=np.float32)
+
+    def lift(self, rows: Array) -> Array:
+        """Return (n, d) rows with those that are opaque as far off as `lifted` has them."""
         least = min(self.solid.total_weight, self.others.total_weight)
         # Even the fewest cost more in the wrong cluster than all colours in a single one.
         apart = math.sqrt(self.mean_variance * rows.shape[1] * self.total_weight / least)
-        rows[: len(self.solid.weights), -1] += 4 * apart
-        return rows
+        lifted = rows.copy()
+        lifted[_are_opaque(self, rows), -1] += 4 * apart
+        return lifted
 
 
 @dataclass
@@ -200,6 +204,22 @@ def settle(
             progress("k-means", n_iter / max_rounds)
         converged = float(np.square(entries.centroids - before).sum()) <= limit
     return Fit(entries.centroids, n_iter, converged, entries.opaque)
+
+
+def plain(
+    points: Mixed,
+    starts: list[Array],
+    stopping: Stopping,
+    n_threads: int,
+    progress: Progress | None,
+) -> Fit:
+    """Run rounds from each of the lifted `starts` (k, d) and return the best."""
+    none = np.empty((0, len(points.columns)))
+    fits = [
+        settle(points, start(points, none, lifted), 0, stopping, n_threads, progress)
+        for lifted in starts
+    ]
+    return min(fits, key=lambda fit: _measure(points, _entries(points, fit.centroids, 0)).inertia)
 
 
 def _entries(points: Mixed, centroids: Array, n_fixed: int) -> _Entries:
