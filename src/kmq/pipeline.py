@@ -588,9 +588,10 @@ def _snapped(entries: Array, fixed: Array, pixel_format: PixelFormat) -> Array:
 
 
 def _with_opaque(problem: _Problem, entries: Array) -> Array:
-    """Return the entries of plain k-means with those opaque that mostly stand for opaque colours.
+    """Return the entries with those opaque that mostly stand for opaque colours.
 
-    There is at least one of them if there are opaque colours.
+    It is for entries found for one kind alone, say with the other under a mask. There is at least
+    one of them if there are opaque colours.
     """
     top = problem.colors.pixel_format.max_value
     solid = problem.colors.colors[:, -1] == top
