@@ -36,14 +36,14 @@ def _sum(lanes):
 
 @kernel
 def list_candidates(
-    channels, entries, cells, splits, parents, starts, members, filling, out_starts, out_members
+    channels, entries, cells, splits, parents, starts, members, out_starts, out_members
 ):
     """List the candidates of the cells that each parent cell is cut into, `splits` along each axis.
 
     `parents` is how many parents there are along each axis; `starts` and `members` list their
     candidates; `cells` has three rows: the lower corner of the box, the width of a child, and how
     much farther it may reach by rounding. Write how many candidates all children before have to
-    `out_starts`, and the candidates if `filling`.
+    `out_starts`, and as many candidates as there is room for; return how many there are.
     """
     shape = (
         parents[0] * splits[0], parents[1] * splits[1], parents[2] * splits[2],
@@ -80,7 +80,7 @@ def list_candidates(
                         near = select(less(below, above), above, below)
                         near = select(less(near, nothing), nothing, near)
                         if _sum(times(near, near)) <= bound:
-                            if filling:
+                            if count < out_members.size:
                                 out_members[count] = members[i]
                             count += 1
                     cell += 1
@@ -272,12 +272,23 @@ def list_neighbours(channels, entries, order, out_neighbours):
 
 @kernel
 def mix(
-    channels, colors, kinds, labels, opaque, entries, neighbours, noise, out_others, out_shares
+    channels,
+    colors,
+    kinds,
+    labels,
+    opaque,
+    entries,
+    neighbours,
+    noise,
+    near,
+    out_others,
+    out_shares,
 ):
     """Write with which other entry each colour is mixed, and how large that one's share is.
 
     It is the neighbour of the colour's label that makes the squared distance to the mixture plus
-    `noise` times the mixture's variance least. Opaque colours take opaque neighbours.
+    a part of the mixture's variance least: `noise` of it for neighbours that are far away, half of
+    that for those at a squared distance of `near`. Opaque colours take opaque neighbours.
     """
     for i in range(labels.size):
         label = np.int64(labels[i])
@@ -294,13 +305,14 @@ def mix(
             along = minus(load_row(entries, other * ROW, channels), start)
             length = _sum(times(along, along))
             share = _sum(times(away, along)) / length
-            # d/ds of |away - s along|^2 + noise s (1 - s) |along|^2
-            share = (share - np.float32(0.5) * noise) / (np.float32(1) - noise)
+            price = noise * (length / (length + near))
+            # Where |away - share along|² + price share (1 - share) |along|² is least.
+            share = (share - np.float32(0.5) * price) / (np.float32(1) - price)
             share = min(share, np.float32(0.5))
             if not share > 0:
                 continue
             apart = minus(away, times(along, splat(share, along)))
-            cost = _sum(times(apart, apart)) + noise * share * (np.float32(1) - share) * length
+            cost = _sum(times(apart, apart)) + price * share * (np.float32(1) - share) * length
             if cost < least:
                 least = cost
                 out_others[i], out_shares[i] = other, share

@@ -41,14 +41,19 @@ _RUN_UP = 16
 _CELL_BITS, _MANY_CELL_BITS, _MANY_ENTRIES = 16, 18, 4096
 """Bits that name a cell of the search, for few and for many entries."""
 
+_ROOM = 8
+"""Candidates a cell that there is room for at first; few palettes need more."""
+
 MASK_SIDE = 64
 """Pixels of the mask's side; it is repeated."""
 
 _MASK_SIGMA = 1.5
 """Spread of a point's energy in the mask (Ulichney 1993)."""
 
-_NOISE = 0.1
-"""How much of a mixture's variance counts as error with "ordered", beside that of its mean."""
+_NOISE, _NEAR = 0.4, 50.0
+"""How much of the variance of a mixture with a distant entry counts as error with "ordered", and
+the squared distance, in mean squared errors of the palette, at which it is half as much: far
+entries would be single dots that stand out."""
 
 _NEIGHBOURS = 24
 """Entries near the nearest that a colour may be mixed of with "ordered"."""
@@ -276,11 +281,13 @@ def _candidates(
         extent = high - low
         cells = np.concatenate([low, extent / np.array(shape), extent * 4e-6]).astype(np.float32)
         given = (_CHANNELS, entries, cells, splits, parents, starts, members)
-        child_starts = np.empty(int(np.prod(shape)) + 1, np.int64)
-        count = list_candidates(*given, False, child_starts, members[:0])
-        child_members = np.empty(count, np.uint16)
-        list_candidates(*given, True, child_starts, child_members)
-        parents, starts, members = tuple(shape), child_starts, child_members
+        starts = np.empty(int(np.prod(shape)) + 1, np.int64)
+        members = np.empty(_ROOM * len(starts), np.uint16)
+        count = list_candidates(*given, starts, members)
+        if count > len(members):
+            members = np.empty(count, np.uint16)
+            list_candidates(*given, starts, members)
+        parents, members = tuple(shape), members[:count]
     return starts, members
 
 
@@ -327,6 +334,7 @@ def _mixtures(mapping: Mapping, rows: _Rows) -> tuple[Array, Array]:
         rows.entries,
         neighbours,
         np.float32(_NOISE),
+        np.float32(_NEAR * rows.variance),
         others,
         shares,
     )
