@@ -121,8 +121,8 @@ def quantize(
             error; colours of the palette show themselves. The report is of the mixed picture, whose
             error is larger: not with `psnr` and `max_error`.
         dither_method: "diffusion" passes errors on to neighbours (Floyd & Steinberg 1976, in
-            serpentine order); "ordered" follows a mask of blue noise (Ulichney 1993): a calmer
-            texture, the same in every frame, and a smaller file.
+            serpentine order); "ordered" follows a mask of blue noise (Ulichney 1993): faster, and
+            the same in every frame, but colours are less true.
         pixel_format: what the pixels are, where the array alone does not tell.
         page: which picture of a file with several pages or frames, counted from 1; such a file
             is refused without it.
