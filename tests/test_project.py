@@ -48,7 +48,15 @@ def test_tables_show_what_was_measured():
 
 
 @pytest.mark.parametrize(
-    "document", ["README.md", "CHANGELOG.md", "docs/CODER.md", "docs/SEARCH.md", "docs/palettes.md"]
+    "document",
+    [
+        "README.md",
+        "CHANGELOG.md",
+        "docs/RATE.md",
+        "docs/CODER.md",
+        "docs/SEARCH.md",
+        "docs/palettes.md",
+    ],
 )
 def test_links_within_the_project_lead_somewhere(document):
     path = PROJECT / document

@@ -614,12 +614,17 @@ def _importance(
 
 
 def read_picture(
-    picture: Picture,
+    picture: Picture | Pixels,
     pixel_format: str | PixelFormat | None,
     page: int | None,
     n_threads: int,
 ) -> Pixels:
-    """Return the picture's pixels; `.kmq` files are read by kmq, everything else by the stage."""
+    """Return the picture's pixels; `.kmq` files are read by kmq, everything else by the stage.
+
+    `Pixels` that were read before are taken as they are.
+    """
+    if isinstance(picture, Pixels):
+        return picture
     if isinstance(picture, str | os.PathLike):
         with open(picture, "rb") as file:
             is_kmq = file.read(len(SIGNATURE)) == SIGNATURE

@@ -63,6 +63,14 @@ def rate(value: Any) -> float:
     return _number(value, "rate", 0.0)
 
 
+def positive(value: Any, name: str) -> float:
+    """Return `value` as a finite float above 0, or raise TypeError or InputError."""
+    number = _number(value, name, 0.0)
+    if number == 0:
+        raise InputError(f"{name} is {value}; it must be above 0")
+    return number
+
+
 def _number(value: Any, name: str, low: float) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
         raise TypeError(f"{name} is {type(value).__name__}; it must be a number, at least {low:g}")

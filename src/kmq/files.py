@@ -7,12 +7,22 @@ import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Protocol, TypeAlias, TypedDict, Unpack
 
 from kmq import checks
 from kmq.atomic import replacing
 from kmq.errors import FormatError, InputError, LimitError, SalvageWarning, located
-from kmq.model import EFFORTS, MAX_SIDE, MAX_STRIPS, FileInfo, IndexedImage, Limits, PixelFormat
+from kmq.model import (
+    EFFORTS,
+    MAX_SIDE,
+    MAX_STRIPS,
+    FileInfo,
+    IndexedImage,
+    Limits,
+    Metadata,
+    PixelFormat,
+)
 from kmq.stages import coding, container, salvage
 from kmq.threads import resolve_threads
 
@@ -64,6 +74,14 @@ class QuantizeOptions(TypedDict, total=False):
     progress: Callable[[str, float], None] | None
 
 
+class FileOptions(QuantizeOptions, total=False):
+    """What `encode` and `write` take besides: what the file is to be like."""
+
+    size: int | None
+    bpp: float | None
+    ssim: float | None
+
+
 def encode(
     picture: Any,
     k: int | None = None,
@@ -72,7 +90,7 @@ def encode(
     method: str | None = None,
     strip_height: int | None = None,
     n_threads: int | None = None,
-    **quantize_options: Unpack[QuantizeOptions],
+    **quantize_options: Unpack[FileOptions],
 ) -> bytes:
     """Return a picture as the bytes of a .kmq file.
 
@@ -90,10 +108,17 @@ def encode(
             about a quarter of a million pixels.
         n_threads: threads to use; None for ``KMQ_NUM_THREADS`` or all cores. The bytes do not
             depend on it.
-        **quantize_options: options of `kmq.quantize`. Not with an IndexedImage.
+        **quantize_options: options of `kmq.quantize`. Not with an IndexedImage. And one of these
+            targets, for which kmq chooses the number of colours and `rate` together, at about ten
+            times the cost: ``size``, the most bytes of the file, which it comes within 2 % of
+            (with `k` or `palette`, by the rate alone), or ``bpp``, the same as bits per pixel;
+            ``psnr``, ``max_error`` or ``ssim`` (above 0, below 1), of which the smallest file
+            found that reaches it is taken. `max_colors` limits the colours; ``psnr`` and ``ssim``
+            are then reached as far as that goes.
 
     Raises:
-        InputError: an argument is out of range, or the metadata do not fit the format.
+        InputError: an argument is out of range, or contradicts another; a target cannot be met;
+            or the metadata do not fit the format.
         TypeError: an argument is of the wrong type.
     """
     return b"".join(_encoded(picture, k, effort, method, strip_height, n_threads, quantize_options))
@@ -147,7 +172,7 @@ def write(
     method: str | None = None,
     strip_height: int | None = None,
     n_threads: int | None = None,
-    **quantize_options: Unpack[QuantizeOptions],
+    **quantize_options: Unpack[FileOptions],
 ) -> None:
     """Write a picture as a .kmq file.
 
@@ -295,19 +320,82 @@ def info(source: Source, *, limits: Limits | None = None) -> FileInfo:
     )
 
 
+@dataclass(frozen=True)
+class Coding:
+    """How an image is to be coded, checked.
+
+    Attributes:
+        effort: None is "balanced".
+        method: name of a strip method, or None.
+        strip_height: rows of a strip, or None.
+        n_threads: threads to use.
+    """
+
+    effort: str | None
+    method: str | None
+    strip_height: int | None
+    n_threads: int
+
+    @classmethod
+    def checked(
+        cls, effort: str | None, method: str | None, strip_height: int | None, n_threads: int | None
+    ) -> Coding:
+        """Check what `encode` was given; raise InputError or TypeError."""
+        threads = resolve_threads(n_threads)
+        if effort is not None:
+            checks.one_of(effort, "effort", EFFORTS)
+        if method is not None:
+            coding.strip_method(method)
+        if strip_height is not None:
+            strip_height = checks.whole_number(strip_height, "strip_height", 1, MAX_SIDE)
+        return cls(effort, method, strip_height, threads)
+
+    def pieces(self, image: IndexedImage) -> list[bytes]:
+        """Return the pieces of a file, front to back."""
+        n_colors = image.n_colors
+        effort = self.effort or "balanced"
+        plan = coding.plan_strips(self.method, effort, image.indices.size, n_colors)
+        if self.strip_height is None:
+            rows = coding.even_strip_height(image.height, image.width, plan.strip_pixels)
+        else:
+            rows = _checked_strip_height(self.strip_height, image.height)
+        header = container.Header(image.pixel_format, image.width, image.height, n_colors, rows)
+        palette = coding.encode_palette(image.palette)
+        strips = coding.encode_strips(
+            image.indices, image.palette, plan.methods, rows, self.n_threads
+        )
+        return container.pack_file(header, palette, image.metadata, strips)
+
+
 def quantized(
     picture: Any,
     k: int | None,
-    effort: str | None,
-    n_threads: int | None,
-    options: QuantizeOptions,
+    how: Coding,
+    options: FileOptions,
+    metadata: Metadata | None = None,
 ) -> IndexedImage:
-    """Quantize a picture that is to be encoded with this effort; a given start takes none."""
+    """Quantize a picture that is to be encoded so; a given start or palette takes no effort.
+
+    `metadata` count for the size of the file, if they are other than the picture's.
+    """
+    from kmq import targets
     from kmq.api import quantize
 
+    effort = how.effort
     if options.get("init") is not None or options.get("palette") is not None:
         effort = None
-    return quantize(picture, k, effort=effort, n_threads=n_threads, **options)
+    given: dict[str, Any] = {**options, "effort": effort, "n_threads": how.n_threads}
+    if targets.asks(given):
+
+        def size(image: IndexedImage) -> int:
+            if metadata is not None:
+                image = replace(image, metadata=metadata)
+            return sum(map(len, how.pieces(image)))
+
+        return targets.reach(picture, k, given, size)
+    for name in ("size", "bpp", "ssim"):
+        given.pop(name, None)
+    return quantize(picture, k, **given)
 
 
 def _encoded(
@@ -317,16 +405,10 @@ def _encoded(
     method: str | None,
     strip_height: int | None,
     n_threads: int | None,
-    quantize_options: QuantizeOptions,
+    quantize_options: FileOptions,
 ) -> list[bytes]:
     """Return the pieces of a file, front to back."""
-    threads = resolve_threads(n_threads)
-    if effort is not None:
-        checks.one_of(effort, "effort", EFFORTS)
-    if method is not None:
-        coding.strip_method(method)
-    if strip_height is not None:
-        strip_height = checks.whole_number(strip_height, "strip_height", 1, MAX_SIDE)
+    how = Coding.checked(effort, method, strip_height, n_threads)
     if isinstance(picture, IndexedImage):
         given = [] if k is None else ["k"]
         if given := [*given, *quantize_options]:
@@ -334,18 +416,8 @@ def _encoded(
                 f"{', '.join(given)} given with an IndexedImage, which is stored as it is; "
                 "quantize takes the picture it was made from"
             )
-        image = picture
-    else:
-        image = quantized(picture, k, effort, n_threads, quantize_options)
-    plan = coding.plan_strips(method, effort or "balanced", image.indices.size, image.n_colors)
-    if strip_height is None:
-        rows = coding.even_strip_height(image.height, image.width, plan.strip_pixels)
-    else:
-        rows = _checked_strip_height(strip_height, image.height)
-    header = container.Header(image.pixel_format, image.width, image.height, image.n_colors, rows)
-    palette = coding.encode_palette(image.palette)
-    strips = coding.encode_strips(image.indices, image.palette, plan.methods, rows, threads)
-    return container.pack_file(header, palette, image.metadata, strips)
+        return how.pieces(picture)
+    return how.pieces(quantized(picture, k, how, quantize_options))
 
 
 def _decoded(stream: BinaryIO, limits: Limits, n_threads: int) -> IndexedImage:

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 # Pillow checks the size that it finds in a header itself, against a limit its callers can change.
 _LIMITS = Limits(pixels=MAX_SIDE**2)
 
-_QUANTIZE_OPTIONS = ("k", *files.QuantizeOptions.__annotations__)
+_QUANTIZE_OPTIONS = ("k", *files.FileOptions.__annotations__)
 _ENCODE_OPTIONS = ("effort", "method", "strip_height", "n_threads")
 _METADATA_OPTIONS = tuple(item.name for item in fields(Metadata) if item.name != "extra")
 
@@ -120,20 +120,22 @@ def _save(picture: Image.Image, fp: IO[bytes], filename: str | bytes) -> None:
     given = picture.encoderinfo
     quantize = {name: given[name] for name in _QUANTIZE_OPTIONS if name in given}
     encode = {name: given[name] for name in _ENCODE_OPTIONS if name in given}
-    image = _indexed(picture, quantize, encode)
-    files.write(fp, replace(image, metadata=_metadata(picture, given)), **encode)
+    metadata = _metadata(picture, given)
+    image = _indexed(picture, quantize, encode, metadata)
+    files.write(fp, replace(image, metadata=metadata), **encode)
 
 
 def _indexed(
-    picture: Image.Image, quantize: dict[str, Any], encode: dict[str, Any]
+    picture: Image.Image, quantize: dict[str, Any], encode: dict[str, Any], metadata: Metadata
 ) -> IndexedImage:
     if picture.mode in ("P", "PA") and not quantize:
         return indexed_from_pillow(picture)
     # Without its metadata, of which an EXIF orientation would be applied.
     bare = picture.copy()
     bare.info = {key: bare.info[key] for key in ("transparency",) if key in bare.info}
-    k, effort, n_threads = quantize.pop("k", None), encode.get("effort"), encode.get("n_threads")
-    return files.quantized(bare, k, effort, n_threads, cast(files.QuantizeOptions, quantize))
+    k = quantize.pop("k", None)
+    how = files.Coding.checked(*(encode.get(name) for name in _ENCODE_OPTIONS))
+    return files.quantized(bare, k, how, cast(files.FileOptions, quantize), metadata)
 
 
 def _metadata(picture: Image.Image, given: dict[str, Any]) -> Metadata:

@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import numpy as np
 
@@ -94,105 +93,46 @@ def quantize_pixels(
 
     `importance` (height, width) float64 says how much each pixel counts for the palette.
     """
-    session = Session(pixels, options, importance)
-    if isinstance(colors, ErrorTarget):
-        return session.reach(colors)
-    if isinstance(colors, int):
-        return session.quantize(colors, options.rate)
-    return session.map_to(colors, options.rate)
-
-
-class Session:
-    """One picture with all that is worth keeping between several quantizations of it."""
-
-    def __init__(self, pixels: Pixels, options: KMeansOptions, importance: Array | None = None):
-        """Count colours; arguments are those of `quantize_pixels`."""
-        self._pixels = pixels
-        self._options = options
-        self._importance = importance
-        self._seconds: dict[str, float] = {}
-        self._solved: dict[int, _Rounded] = {}
-        with _timed(self._seconds, "histogram"):
-            self._map = histogram.map_colors(pixels.samples, pixels.pixel_format, options.n_threads)
-        with _timed(self._seconds, "palette"):
-            weights = None
-            if importance is not None:
-                weights = histogram.sum_by_color(self._map.ids, importance, len(self._map.keys))
-            self._problem = _Problem.of(self._map.histogram, self._map.keys, weights, options)
-
-    @property
-    def n_colors(self) -> int:
-        """Distinct colours of the picture."""
-        return len(self._map.keys)
-
-    def reach(self, target: ErrorTarget) -> IndexedImage:
-        """Return the picture in the fewest colours that reach a target."""
-        with _timed(self._seconds, "palette"):
-            rounded = _reach(self._problem, target)
-        return self._image(rounded, 0, keep_palette=False)
-
-    def quantize(self, k: int, rate: float) -> IndexedImage:
-        """Return the picture in at most `k` colours."""
-        if k not in self._solved:
-            with _timed(self._seconds, "palette"):
-                self._solved[k] = _solve(self._problem, k)
-        return self._image(self._solved[k], rate, keep_palette=False)
-
-    def map_to(self, entries: Array, rate: float) -> IndexedImage:
-        """Return the picture in colours of a palette that is kept as it is."""
-        with _timed(self._seconds, "palette"):
-            rounded = _label(self._problem, entries, Fit(entries.astype(np.float64), 0, True))
-        return self._image(rounded, rate, keep_palette=True)
-
-    def error_curve(self, max_colors: int) -> Iterator[tuple[int, float]]:
-        """Yield (k, mean squared error per pixel) for growing k."""
-        yield from _grow(self._map.histogram, self._map.keys, max_colors)
-
-    def _image(self, rounded: _Rounded, rate: float, *, keep_palette: bool) -> IndexedImage:
-        pixels, options, color_map = self._pixels, self._options, self._map
-        with _timed(self._seconds, "indices"):
-            if options.dither and rounded.mse:
-                rounded, indices = _dither(self._problem, rounded, color_map.ids, keep_palette)
-            else:
-                indices = histogram.map_labels(
-                    color_map.ids, rounded.labels, len(rounded.palette), options.n_threads
-                )
-        entries, mse = rounded.palette, rounded.mse
-        if rate > 0 and len(entries) > 1:
-            with _timed(self._seconds, "rate"):
-                entries, indices = _trade(
-                    self._problem,
-                    self._rate_mapper,
-                    rounded,
-                    indices.astype(np.int32),
-                    rate,
-                    keep_palette=keep_palette,
-                )
-                has_alpha = pixels.pixel_format.has_alpha
-                mse = mse_of(pixels.samples, entries[indices], has_alpha=has_alpha)
-        report = Report(
-            colors_in=self.n_colors,
-            colors_out=len(entries),
-            mse=mse,
-            psnr=psnr(mse, pixels.pixel_format),
-            iterations=rounded.fit.n_iter,
-            converged=rounded.fit.converged,
-            seed=options.seed,
-            seconds=dict(self._seconds),
-        )
-        return IndexedImage(entries, indices, pixels.pixel_format, pixels.metadata, report)
-
-    @cached_property
-    def _rate_mapper(self) -> rate.RateMapper:
-        colors = self._map.histogram
-        return rate.RateMapper(
-            self._map.ids,
-            self._problem.points.columns.T,
-            _kinds(colors.colors, colors.pixel_format),
-            self._importance,
-            colors.pixel_format.max_value,
-            self._options.n_threads,
-        )
+    seconds: dict[str, float] = {}
+    with _timed(seconds, "histogram"):
+        color_map = histogram.map_colors(pixels.samples, pixels.pixel_format, options.n_threads)
+    with _timed(seconds, "palette"):
+        weights = None
+        if importance is not None:
+            weights = histogram.sum_by_color(color_map.ids, importance, len(color_map.keys))
+        problem = _Problem.of(color_map.histogram, color_map.keys, weights, options)
+        if isinstance(colors, ErrorTarget):
+            rounded = _reach(problem, colors)
+        elif isinstance(colors, int):
+            rounded = _solve(problem, colors)
+        else:
+            rounded = _label(problem, colors, Fit(colors.astype(np.float64), 0, True))
+    keep_palette = not isinstance(colors, int | ErrorTarget)
+    with _timed(seconds, "indices"):
+        if options.dither and rounded.mse:
+            rounded, indices = _dither(problem, rounded, color_map.ids, keep_palette)
+        else:
+            indices = histogram.map_labels(
+                color_map.ids, rounded.labels, len(rounded.palette), options.n_threads
+            )
+    entries, mse = rounded.palette, rounded.mse
+    if options.rate > 0 and len(entries) > 1:
+        with _timed(seconds, "rate"):
+            mapper = _rate_mapper(problem, color_map.ids, importance)
+            entries, indices = _trade(problem, mapper, rounded, indices, keep_palette=keep_palette)
+            has_alpha = pixels.pixel_format.has_alpha
+            mse = mse_of(pixels.samples, entries[indices], has_alpha=has_alpha)
+    report = Report(
+        colors_in=len(color_map.histogram.colors),
+        colors_out=len(entries),
+        mse=mse,
+        psnr=psnr(mse, pixels.pixel_format),
+        iterations=rounded.fit.n_iter,
+        converged=rounded.fit.converged,
+        seed=options.seed,
+        seconds=seconds,
+    )
+    return IndexedImage(entries, indices, pixels.pixel_format, pixels.metadata, report)
 
 
 def _dither(
@@ -639,27 +579,39 @@ def _label(problem: _Problem, entries: Array, fit: Fit) -> _Rounded:
     return _Rounded(entries, labels, mse, fit)
 
 
+def _rate_mapper(problem: _Problem, ids: Array, importance: Array | None) -> rate.RateMapper:
+    colors = problem.colors
+    return rate.RateMapper(
+        ids,
+        problem.points.columns.T,
+        _kinds(colors.colors, colors.pixel_format),
+        importance,
+        colors.pixel_format.max_value,
+        problem.options.n_threads,
+    )
+
+
 def _trade(
     problem: _Problem,
     mapper: rate.RateMapper,
     rounded: _Rounded,
     indices: Array,
-    factor: float,
     *,
     keep_palette: bool,
 ) -> tuple[Array, Array]:
-    """Return palette and indices that cost less by squared distance + `factor` · bits."""
-    space, progress = problem.space, problem.options.progress
+    """Return palette and indices that cost less by squared distance + rate · bits."""
+    space, options = problem.space, problem.options
     entries, fit = rounded.palette, rounded.fit
+    indices = indices.astype(np.int32)
     for turn in range(rate.ROUNDS):
         coordinates = space.forward(entries)
         labels = _label(problem, entries, fit).labels
         kinds = _kinds(entries, problem.colors.pixel_format)
-        indices = mapper.choose(indices, labels, coordinates, kinds, factor)
+        indices = mapper.choose(indices, labels, coordinates, kinds, options.rate)
         if not keep_palette:
             entries, indices = _recomputed(problem, mapper, entries, indices)
-        if progress is not None:
-            progress("rate", (turn + 1) / rate.ROUNDS)
+        if options.progress is not None:
+            options.progress("rate", (turn + 1) / rate.ROUNDS)
     if not keep_palette:
         mapper.cap(indices, _label(problem, entries, fit).labels, space.forward(entries))
     return entries, indices.astype(index_dtype(len(entries)))
@@ -722,4 +674,4 @@ def _squared_errors(colors: ColorHistogram, entries: Array, labels: Array) -> Ar
 def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
     start = time.perf_counter()
     yield
-    seconds[stage] = seconds.get(stage, 0) + time.perf_counter() - start
+    seconds[stage] = time.perf_counter() - start

@@ -6,7 +6,7 @@ import argparse
 import time
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from kmq.cli import paths, steering
 from kmq.cli.console import (
@@ -27,13 +27,14 @@ from kmq.model import DITHER_METHODS, EFFORTS, MAX_COLORS
 from kmq.threads import MAX_THREADS
 
 if TYPE_CHECKING:
-    from kmq.model import Report
+    from kmq.model import IndexedImage, Report
 
 _EXAMPLES = """\
   kmq encode photo.png                      64 colours, into photo.kmq
   kmq encode photo.png -k 16 -o small.kmq
-  kmq encode photo.png --psnr 35            as few colours as reach 35 dB
   kmq encode photo.png -k 16 --dither       what is between the colours, by mixing them
+  kmq encode photo.png --psnr 35            as small as 35 dB can be had
+  kmq encode photo.png --size 40000         as good as 40,000 bytes can be
   kmq encode photos/ scans/*.tif -o out/    folders and patterns, into a folder
   kmq encode 'photos/**/*.jpg'              a quoted pattern reaches into folders
   kmq encode photos/ --palette theme.gpl    with the palette of a file (see kmq palette)
@@ -68,7 +69,28 @@ def add_encoding_options(parser: argparse.ArgumentParser) -> None:
         "--psnr",
         type=positive_number,
         metavar="DB",
-        help="take the fewest colours that reach this PSNR in decibels; not with -k",
+        help="take the smallest file found that reaches this PSNR in decibels; not with -k",
+    )
+    parser.add_argument(
+        "--ssim",
+        type=positive_number,
+        metavar="S",
+        help="the same for this SSIM, above 0 and below 1",
+    )
+    parser.add_argument(
+        "--size",
+        type=whole_number(1, 2**63 - 1),
+        metavar="BYTES",
+        help="make the best file found of at most this size, and within 2 %% of it",
+    )
+    parser.add_argument(
+        "--bpp", type=positive_number, metavar="BITS", help="the same as bits per pixel"
+    )
+    parser.add_argument(
+        "--rate",
+        type=positive_number,
+        metavar="LAMBDA",
+        help="choose indices and palette by squared error + LAMBDA x bits: 20 is little, 200 much",
     )
     parser.add_argument(
         "--max-colors",
@@ -139,6 +161,7 @@ def _check_target(arguments: argparse.Namespace) -> None:
     for option, value in targets.items():
         if arguments.k is not None and value is not None:
             raise UsageError(f"-k and {option} are both given; -k alone says how many colours")
+    _check_one_target(arguments)
     if arguments.max_error is not None:
         for option, value in (("-k", arguments.k), ("--psnr", arguments.psnr)):
             if value is not None:
@@ -150,6 +173,19 @@ def _check_target(arguments: argparse.Namespace) -> None:
             raise UsageError(f"--dither and {option} are both given; dithering adds to the error")
     if arguments.dither_method is not None and not arguments.dither:
         raise UsageError("--dither-method is given without --dither; nothing is dithered")
+
+
+def _check_one_target(arguments: argparse.Namespace) -> None:
+    names = ("psnr", "ssim", "size", "bpp", "rate")
+    given = [f"--{name}" for name in names if getattr(arguments, name) is not None]
+    if len(given) > 1:
+        raise UsageError(f"{' and '.join(given)} are given; a file has one target")
+    if given and given[0] != "--psnr" and arguments.max_error is not None:
+        raise UsageError(f"{given[0]} and --max-error are given; a file has one target")
+    if arguments.ssim is not None and arguments.k is not None:
+        raise UsageError("-k and --ssim are both given; -k alone says how many colours")
+    if arguments.ssim is not None and arguments.ssim >= 1:
+        raise UsageError(f"--ssim is {arguments.ssim:g}; it must be below 1")
 
 
 def _check_method(name: str | None) -> None:
@@ -170,14 +206,14 @@ def _encode(
     target: Path,
     progress: Progress,
 ) -> str:
-    from kmq.api import quantize
     from kmq.files import write
 
     started = time.perf_counter()
     paths.claim(target, force=arguments.force, source=source)
     options = target_options(arguments) | quantize_options(arguments, chosen)
-    image = quantize(source, progress=progress, **options)
-    write(target, image, **encode_options(arguments))
+    encoding = encode_options(arguments)
+    image = quantized(source, options | {"progress": progress}, encoding)
+    write(target, image, **encoding)
     seconds = time.perf_counter() - started
     before, after = source.stat().st_size, target.stat().st_size
     return (
@@ -187,11 +223,24 @@ def _encode(
     )
 
 
+def quantized(source: Path, options: dict[str, Any], encoding: dict[str, Any]) -> IndexedImage:
+    """Return the image that is to be encoded: `options` are those of `kmq.write`, `k` included."""
+    from kmq import files
+
+    how = files.Coding.checked(encoding["effort"], encoding["method"], None, encoding["n_threads"])
+    rest = {name: value for name, value in options.items() if name not in ("k", *encoding)}
+    return files.quantized(source, options.get("k"), how, cast(files.FileOptions, rest))
+
+
 def target_options(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return what the options say to `kmq.quantize` of the number of colours, if anything."""
+    """Return what the options say to `kmq.write` of colours and size, if anything."""
     target = {
         "k": arguments.k,
         "psnr": arguments.psnr,
+        "ssim": arguments.ssim,
+        "size": arguments.size,
+        "bpp": arguments.bpp,
+        "rate": arguments.rate,
         "max_error": arguments.max_error,
         "max_colors": arguments.max_colors,
     }

@@ -16,7 +16,18 @@ _MOST_BITS = 16
 _MOST_PAGES = 65_536
 
 _NOT_BESIDE_PALETTE = (
-    *("k", "psnr", "max_error", "max_colors", "fixed", "posterize", "snap", "mask", "importance"),
+    *(
+        "k",
+        "psnr",
+        "ssim",
+        "max_error",
+        "max_colors",
+        "fixed",
+        "posterize",
+        "snap",
+        "mask",
+        "importance",
+    ),
 )
 
 

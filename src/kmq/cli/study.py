@@ -138,7 +138,7 @@ def study(
 
     Args:
         source: a picture or a .kmq file.
-        target: how many colours, in the arguments of `kmq.quantize`.
+        target: how many colours or what size, in the arguments of `kmq.write`.
         options: other arguments of `kmq.quantize`.
         encoding: arguments of `kmq.encode`.
         progress: hears what is done.
@@ -147,7 +147,7 @@ def study(
     Raises:
         Exception: what `kmq.quantize` raises.
     """
-    from kmq.api import quantize
+    from kmq.cli.encode import quantized
     from kmq.files import encode
     from kmq.stages.display import divisor
 
@@ -156,7 +156,7 @@ def study(
     if picture.image is not None and keep_image:
         image, size = picture.image, picture.file_size
     else:
-        image = quantize(source, **target, **options)
+        image = quantized(source, target | options, encoding)
         size = len(encode(image, **encoding))
     picture = picture.in_format(image.pixel_format)
     psnr, ssim = peers.similarity(picture.samples, image.palette[image.indices], image.pixel_format)

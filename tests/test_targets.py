@@ -1,0 +1,212 @@
+"""Files of a given size or quality, for which k and λ are chosen together."""
+
+import io
+import math
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import kmq.pillow
+from kmq import InputError, decode, encode, quantize
+from kmq.cli import main
+from kmq.stages import metrics
+
+
+def picture(height=72, width=96, seed=0):
+    """Waves with grain, of thousands of colours."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:height, :width] / 10
+    planes = np.stack([np.sin(x + y), np.sin(y - x / 2), np.cos(x * y / 9)], axis=2)
+    noise = rng.normal(0, 6, (height, width, 3))
+    return np.clip(128 + 90 * planes + noise, 0, 255).astype(np.uint8)
+
+
+PICTURE = picture()
+
+
+def quality(encoded, samples=PICTURE):
+    """PSNR in decibels and SSIM."""
+    image = decode(encoded)
+    error = metrics.mse(samples, image.to_array())
+    return metrics.psnr(error, image.pixel_format), metrics.ssim(samples, image.to_array(), 255)
+
+
+@pytest.mark.parametrize("size", [700, 1500, 3000, 6000])
+def test_a_size_is_met_from_below(size):
+    assert 0.98 * size <= len(encode(PICTURE, size=size)) <= size
+
+
+def test_more_bytes_are_a_better_picture():
+    found = [quality(encode(PICTURE, size=size))[0] for size in (1000, 2500, 6000)]
+    assert found == sorted(found)
+
+
+def test_a_size_beats_the_nearest_entries_of_that_size():
+    plain = encode(PICTURE, 24)
+    assert quality(encode(PICTURE, size=len(plain)))[0] > quality(plain)[0]
+
+
+def test_bits_per_pixel_are_a_size():
+    assert encode(PICTURE, bpp=2) == encode(
+        PICTURE, size=2 * PICTURE.shape[0] * PICTURE.shape[1] // 8
+    )
+
+
+def test_a_size_with_k_or_a_palette_moves_the_rate_alone():
+    largest = len(encode(PICTURE, 24))
+    size = round(0.9 * largest)
+    found = encode(PICTURE, 24, size=size)
+    assert 0.98 * size <= len(found) <= size
+    assert 12 < decode(found).n_colors <= 24
+    assert encode(PICTURE, 24, size=largest) == encode(PICTURE, 24)
+    palette = quantize(PICTURE, 16).palette
+    mapped = encode(PICTURE, palette=palette, size=2500)
+    assert len(mapped) <= 2500
+    assert np.array_equal(decode(mapped).palette, palette)
+
+
+def test_metadata_count():
+    text = {"Comment": "".join(map(str, np.random.default_rng(0).integers(0, 10**9, 60)))}
+    stream = io.BytesIO()
+    Image.fromarray(PICTURE).save(stream, "KMQ", size=3000, text=text)
+    assert 0.98 * 3000 <= len(stream.getvalue()) <= 3000
+    assert decode(stream.getvalue()).metadata.text == text
+
+
+def test_what_fits_as_it_is_stays_exact():
+    few = quantize(PICTURE, 5).to_array()
+    assert np.array_equal(decode(encode(few, size=100_000)).to_array(), few)
+
+
+def test_a_size_that_cannot_be_met_names_the_least():
+    least = len(encode(PICTURE, 1))
+    assert len(encode(PICTURE, size=least)) == least
+    with pytest.raises(
+        InputError, match=f"size is 40 bytes; the smallest .* has {least}, with 1 col"
+    ):
+        encode(PICTURE, size=40)
+    with pytest.raises(InputError, match=r"the smallest file .* with k = 24"):
+        encode(PICTURE, 24, size=200)
+
+
+def test_the_smallest_file_for_a_psnr():
+    found, plain = encode(PICTURE, psnr=30), encode(quantize(PICTURE, psnr=30))
+    assert 30 <= quality(found)[0] < 30.3
+    assert len(found) < 0.95 * len(plain)
+
+
+def test_the_smallest_file_for_an_error():
+    peak = 3 * 255**2
+    assert encode(PICTURE, max_error=peak / 1000) == encode(PICTURE, psnr=30)
+
+
+def test_the_smallest_file_for_an_ssim():
+    found = encode(PICTURE, ssim=0.9)
+    assert 0.9 <= quality(found)[1] < 0.905
+    plain = next(
+        file for file in (encode(PICTURE, k) for k in range(16, 400, 8)) if quality(file)[1] >= 0.9
+    )
+    assert len(found) < len(plain)
+
+
+def test_max_colors_is_as_far_as_a_quality_goes():
+    for target in ({"ssim": 0.99}, {"psnr": 60}):
+        assert decode(encode(PICTURE, max_colors=6, **target)).n_colors <= 6
+    assert decode(encode(PICTURE, max_colors=10, size=2000)).n_colors <= 10
+
+
+def test_quantize_alone_takes_the_fewest_colours():
+    image = quantize(PICTURE, psnr=30)
+    assert image.n_colors == kmq.choose_k(PICTURE, psnr=30)
+
+
+def test_threads_do_not_change_the_file():
+    assert encode(PICTURE, size=2000, n_threads=1) == encode(PICTURE, size=2000, n_threads=3)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"size": 900, "psnr": 30}, "size and psnr are given; a file has one target"),
+        ({"psnr": 30, "ssim": 0.9}, "psnr and ssim are given; a file has one target"),
+        ({"size": 900, "bpp": 1}, "size and bpp are given; a file has one target"),
+        ({"size": 900, "rate": 10}, "rate and size are both given; kmq chooses the rate"),
+        ({"psnr": 30, "rate": 10}, "rate and psnr are both given; kmq chooses the rate"),
+        ({"ssim": 0.9, "k": 9}, "k and ssim are given; one of them says how many colours"),
+        ({"psnr": 30, "k": 9}, "k and psnr are given"),
+        ({"size": 900, "k": 9, "max_colors": 9}, "k and max_colors are given"),
+        ({"ssim": 0.9, "palette": [[0, 0, 0]]}, "palette and ssim are given"),
+        ({"psnr": 30, "palette": [[0, 0, 0]]}, "palette is given with psnr"),
+        ({"size": 900, "k": 1, "palette": [[0, 0, 0]]}, "palette is given with k"),
+        ({"size": 0}, "size is 0; it must be 1 to"),
+        ({"bpp": 0}, "bpp is 0; it must be above 0"),
+        ({"bpp": math.inf}, "bpp is inf; it must be a finite number"),
+        ({"ssim": 1}, "ssim is 1; it must be above 0 and below 1"),
+        ({"ssim": math.nan}, "ssim is nan; it must be a finite number"),
+    ],
+)
+def test_contradictions(given, message):
+    with pytest.raises(InputError, match=message):
+        encode(PICTURE, **given)
+
+
+def test_numbers_are_numbers():
+    with pytest.raises(TypeError, match="size is float; it must be a whole number"):
+        encode(PICTURE, size=900.5)
+    with pytest.raises(TypeError, match="ssim is str; it must be a number"):
+        encode(PICTURE, ssim="high")
+
+
+def test_an_image_is_stored_as_it_is():
+    with pytest.raises(InputError, match="size given with an IndexedImage, which is stored"):
+        encode(quantize(PICTURE, 4), size=900)
+
+
+def test_no_ssim_of_what_is_too_small():
+    with pytest.raises(InputError, match="a picture of 5 x 20 pixels; it needs 11 of them a side"):
+        encode(PICTURE[:20, :5], ssim=0.5)
+
+
+@pytest.fixture
+def photo(tmp_path):
+    path = tmp_path / "photo.png"
+    Image.fromarray(PICTURE).save(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("options", "same"),
+    [
+        (["--size", "2000"], {"size": 2000}),
+        (["--bpp", "1.5"], {"bpp": 1.5}),
+        (["--ssim", "0.8"], {"ssim": 0.8}),
+        (["--psnr", "28"], {"psnr": 28}),
+        (["--rate", "50", "-k", "12"], {"rate": 50, "k": 12}),
+    ],
+)
+def test_the_command_line_has_them(photo, options, same):
+    assert main(["encode", str(photo), *options]) == 0
+    assert photo.with_suffix(".kmq").read_bytes() == encode(photo, **same)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--size", "900", "--rate", "9"], "--size and --rate are given; a file has one target"),
+        (["--psnr", "30", "--ssim", "0.9"], "--psnr and --ssim are given"),
+        (["--ssim", "0.9", "-k", "9"], "-k and --ssim are both given"),
+        (["--ssim", "1.5"], "--ssim is 1.5; it must be below 1"),
+        (["--size", "900", "--max-error", "9"], "--size and --max-error are given"),
+    ],
+)
+def test_the_command_line_refuses_contradictions(photo, options, message, capsys):
+    assert main(["encode", str(photo), *options]) == 2
+    assert message in capsys.readouterr().err
+    assert not photo.with_suffix(".kmq").exists()
+
+
+def test_a_size_too_small_leaves_no_file(photo, capsys):
+    assert main(["encode", str(photo), "--size", "20"]) == 1
+    assert "the smallest file of this picture has" in capsys.readouterr().err
+    assert not photo.with_suffix(".kmq").exists()
