@@ -31,9 +31,9 @@ from pictures import corpus_folder, from_corpus
 from records import Record, mean
 
 PLAIN_SIZES = (8, 16, 32, 64, 128, 256, 512)
-TRADED_SIZES = (16, 32, 64, 128, 256, 512)
-FACTORS = (1.0, 2.5)
-"""λ over the mean squared error of the plain image: both are tried, and the smaller file counts."""
+_FEW, _SOME, _MANY = (1.0, 2.5, 5.0), (0.4, 1.0, 2.5, 5.0), (0.4, 1.0, 2.5)
+FACTORS = {16: _FEW, 32: _FEW, 64: _SOME, 128: _SOME, 256: _MANY, 512: _MANY}
+"""λ over the mean squared error of the plain image, by k: the smallest file counts."""
 
 PNG_SIZES = (32, 64, 128, 256)
 DECIBELS = (30, 32, 34, 36, 38)
@@ -51,7 +51,7 @@ def measure(step: int) -> Iterator[Record]:
             plain, seconds = _timed(samples, k, 0.0)
             assert plain.report is not None
             yield facts | {"contender": "kmq", "k": k} | _quality(samples, plain) | seconds
-            for factor in FACTORS if k in TRADED_SIZES else ():
+            for factor in FACTORS.get(k, ()):
                 traded, seconds = _timed(samples, k, factor * plain.report.mse)
                 entry = facts | {"contender": f"rate {factor:g}", "k": k}
                 yield entry | _quality(samples, traded) | seconds
