@@ -155,13 +155,14 @@ SHARED = ("atomic", "checks", "deflate", "errors", "model", "threads")
 ROOMS = {f"kmq.{name}": "shared" for name in SHARED} | {
     "kmq.kernels": "kernels",
     "kmq.stages": "stages",
+    "kmq.fitting": "pipeline",
     "kmq.pipeline": "pipeline",
 }
 BELOW = {
     "shared": {"shared"},
     "kernels": set(),
     "stages": {"shared", "kernels"},
-    "pipeline": {"shared", "stages"},
+    "pipeline": {"shared", "stages", "pipeline"},
     "doors": {"shared", "kernels", "stages", "pipeline", "doors"},
 }
 EXCEPTIONS = {

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike
 
-from kmq import checks, pipeline
+from kmq import checks, fitting, pipeline
 from kmq.errors import InputError
 from kmq.model import (
     DITHER_METHODS,
@@ -194,7 +194,7 @@ def quantize(
         init = checks.init_method(init, clustering.INITS, target.k or 0, pixel_format.channels)
         if fixed is not None:
             raise InputError("init and fixed are both given; fixed colours need a search")
-    options = pipeline.KMeansOptions(
+    options = fitting.KMeansOptions(
         effort=effort,
         seed=checks.whole_number(seed, "seed", 0, checks.MAX_SEED + 1 - n_init),
         init=init,
@@ -219,7 +219,7 @@ def quantize(
     if target.k is not None:
         return pipeline.quantize_pixels(pixels, target.k, options, counting)
     mse = target.mse(pixel_format)
-    goal = pipeline.ErrorTarget(mse, MAX_COLORS if max_colors is None else max_colors)
+    goal = fitting.ErrorTarget(mse, MAX_COLORS if max_colors is None else max_colors)
     image = pipeline.quantize_pixels(pixels, goal, options, counting)
     if max_colors is None and image.report is not None and image.report.mse > mse:
         raise InputError(
@@ -329,7 +329,7 @@ def fit_palette(
     k = checks.whole_number(k, "k", 1, MAX_COLORS)
     threads = resolve_threads(n_threads)
     pixel_format = histogram.pixel_format
-    options = pipeline.KMeansOptions(
+    options = fitting.KMeansOptions(
         effort=checks.one_of(effort, "effort", EFFORTS),
         seed=checks.whole_number(seed, "seed", 0, checks.MAX_SEED),
         init=None,

@@ -2,85 +2,29 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
+from kmq import fitting
+from kmq.fitting import ErrorTarget, KMeansOptions, Problem, Rounded
 from kmq.model import (
     ColorHistogram,
     IndexedImage,
     PixelFormat,
     Pixels,
-    Progress,
     Report,
     index_dtype,
 )
-from kmq.stages import clustering, dithering, histogram, opaque, palette, palette_tree, rate
+from kmq.stages import dithering, histogram, palette_tree, rate
 from kmq.stages.clustering import Array
 from kmq.stages.metrics import mse as mse_of
 from kmq.stages.metrics import psnr
-from kmq.stages.palette import Fit, Points
+from kmq.stages.palette import Fit
 from kmq.stages.spaces import Space
-
-_STARTED_COLORS = 32
-"""Colours that are started in all at least: of few, each decides more and costs less."""
-
-_CURVE_IS_OFF_BY = 1.04
-"""How far the curve that `palette.grow` yields is above what a search finds, before one is made."""
-
-_SAFETY = 0.99
-"""Share of the error that is allowed which the second search aims at, so that there is no third."""
-
-_BEYOND = 0.9
-"""Share of the error that is allowed at which the curve ends: a little beyond where it is read."""
-
-_SNAP_SHARE = 16
-"""Share of the range, as 1 in so many, by which black and white may be off for `snap`."""
-
-_TINY = 1e-9
-"""An error that stands for none on a logarithmic scale."""
-
-_PLAIN_ROUNDS, _PLAIN_TOLERANCE = 300, 1e-4
-"""When plain k-means from a given start ends unless the caller says so: as in scikit-learn."""
-
-
-@dataclass(frozen=True)
-class KMeansOptions:
-    """How a palette is fitted; `kmq.quantize` describes each.
-
-    `fixed` are (f, channels) samples that must be entries; the others are multiples of `step`, and
-    with `snap` those nearest to black and white may become so. With a `rate` above 0 indices and
-    palette are chosen by distance + rate · bits.
-    """
-
-    effort: str
-    seed: int
-    init: str | Array | None
-    n_init: int
-    max_iter: int | None
-    tol: float | None
-    n_threads: int
-    progress: Progress | None
-    space: str = "rgb"
-    channel_weights: tuple[float, ...] | None = None
-    fixed: Array | None = None
-    step: int = 1
-    snap: bool = False
-    rate: float = 0.0
-    dither: float = 0.0
-    dither_method: str = "diffusion"
-
-
-@dataclass(frozen=True)
-class ErrorTarget:
-    """How good a picture must be: at most `mse` per pixel, with at most `max_colors`."""
-
-    mse: float
-    max_colors: int
 
 
 def quantize_pixels(
@@ -100,13 +44,13 @@ def quantize_pixels(
         weights = None
         if importance is not None:
             weights = histogram.sum_by_color(color_map.ids, importance, len(color_map.keys))
-        problem = _Problem.of(color_map.histogram, color_map.keys, weights, options)
+        problem = Problem.of(color_map.histogram, color_map.keys, weights, options)
         if isinstance(colors, ErrorTarget):
-            rounded = _reach(problem, colors)
+            rounded = fitting.reach(problem, colors)
         elif isinstance(colors, int):
-            rounded = _solve(problem, colors)
+            rounded = fitting.solve(problem, colors)
         else:
-            rounded = _label(problem, colors, Fit(colors.astype(np.float64), 0, True))
+            rounded = fitting.label(problem, colors, Fit(colors.astype(np.float64), 0, True))
     keep_palette = not isinstance(colors, int | ErrorTarget)
     with _timed(seconds, "indices"):
         if options.dither and rounded.mse:
@@ -136,8 +80,8 @@ def quantize_pixels(
 
 
 def _dither(
-    problem: _Problem, rounded: _Rounded, ids: Array, keep_palette: bool
-) -> tuple[_Rounded, Array]:
+    problem: Problem, rounded: Rounded, ids: Array, keep_palette: bool
+) -> tuple[Rounded, Array]:
     """Return the picture's indices with dithering, and palette and error as they then are."""
     space, options, colors = problem.space, problem.options, problem.colors
     shown = rounded.palette[rounded.labels]
@@ -170,7 +114,7 @@ def _dither(
     rounded = replace(rounded, mse=mse)
     if keep_palette:
         return rounded, dithered.indices
-    in_use = dithered.used | _are_fixed(problem, rounded.palette)
+    in_use = dithered.used | fitting.are_fixed(problem, rounded.palette)
     if in_use.all():
         return rounded, dithered.indices
     palette_in_use = rounded.palette[in_use]
@@ -181,410 +125,31 @@ def _dither(
 def fit_palette(colors: ColorHistogram, k: int, options: KMeansOptions) -> Array:
     """Return at most `k` colours (k, channels) for a histogram; InputError if it has no order."""
     keys = histogram.ordered_keys(colors, options.n_threads)
-    problem = _Problem.of(colors, keys, None, options)
-    return _solve(problem, k).palette
+    problem = Problem.of(colors, keys, None, options)
+    return fitting.solve(problem, k).palette
 
 
 def palette_error(colors: ColorHistogram, entries: Array) -> float:
     """Return the mean squared error per pixel of mapping a histogram's pixels to a palette."""
     options = KMeansOptions("fast", 0, None, 1, None, None, 1, None)
     keys = histogram.keys_of(colors.colors, 1)
-    return _label(
-        _Problem.of(colors, keys, None, options), entries, Fit(entries.astype(np.float64), 0, True)
+    return fitting.label(
+        Problem.of(colors, keys, None, options), entries, Fit(entries.astype(np.float64), 0, True)
     ).mse
 
 
 def error_curve(pixels: Pixels, max_colors: int, n_threads: int) -> Iterator[tuple[int, float]]:
     """Yield (k, mean squared error per pixel) for growing k, in one incremental pass."""
     color_map = histogram.map_colors(pixels.samples, pixels.pixel_format, n_threads)
-    yield from _grow(color_map.histogram, color_map.keys, max_colors)
+    yield from fitting.grow(color_map.histogram, color_map.keys, max_colors)
 
 
-@dataclass(frozen=True)
-class _Problem:
-    """What a palette is to be found for.
-
-    Attributes:
-        colors: the distinct colours and how often each is seen.
-        keys: their Morton keys.
-        space: what they are compared in.
-        points: all of them in that space.
-        fitted: those that count for the palette, which may be all.
-        fitted_keys: the keys of these.
-        fixed: (f, channels) samples that must be entries.
-        options: how to fit.
-    """
-
-    colors: ColorHistogram
-    keys: Array
-    space: Space
-    points: Points
-    fitted: Points
-    fitted_keys: Array
-    fixed: Array
-    options: KMeansOptions
-
-    @classmethod
-    def of(
-        cls, colors: ColorHistogram, keys: Array, weights: Array | None, options: KMeansOptions
-    ) -> _Problem:
-        """State the problem; `weights` (m,) say how much colours count, None as often as seen."""
-        space = Space(options.space, colors.pixel_format, options.channel_weights)
-        points = _points(space, colors, colors.counts if weights is None else weights)
-        fitted, fitted_keys = points, keys
-        if weights is not None and not weights.all():
-            some = weights > 0
-            columns = np.ascontiguousarray(points.columns[:, some])
-            fitted, fitted_keys = palette.points_of(columns, weights[some]), keys[some]
-        fixed = np.empty((0, colors.pixel_format.channels), colors.pixel_format.dtype)
-        if options.fixed is not None:
-            fixed = options.fixed
-        return cls(colors, keys, space, points, fitted, fitted_keys, _distinct(fixed), options)
-
-
-def _points(space: Space, colors: ColorHistogram, weights: Array) -> Points:
-    coordinates = colors.colors if space.is_identity else space.forward(colors.colors)
-    columns = np.ascontiguousarray(coordinates.T, dtype=np.float32)
-    return palette.points_of(columns, weights.astype(np.float64))
-
-
-def _distinct(rows: Array) -> Array:
-    """Return the rows without repetitions, each where it first stands."""
-    first = np.unique(rows, axis=0, return_index=True)[1]
-    return rows[np.sort(first)]
-
-
-@dataclass(frozen=True)
-class _Rounded:
-    """A palette in the picture's own samples, and what becomes of the distinct colours."""
-
-    palette: Array
-    labels: Array
-    mse: float
-    fit: Fit
-
-
-def _grow(colors: ColorHistogram, keys: Array, max_colors: int) -> Iterator[tuple[int, float]]:
-    """Yield (k, error) for growing k up to `max_colors`, and 0 once every colour has an entry."""
-    n_colors = len(colors.colors)
-    channels = colors.pixel_format.channels
-    space = Space("rgb", colors.pixel_format)
-    points = _points(space, colors, colors.counts)
-    limit = min(max_colors, n_colors - 1)
-    transparent = np.zeros((int(_has_transparent(colors)), channels))
-    if limit > 0:
-        mixed = _mixed(space, points, keys, np.empty((0, channels)))
-        if mixed is None:
-            yield from palette.grow(points, keys, transparent, limit)
-        else:
-            yield from opaque.grow(mixed, transparent, limit)
-    if n_colors <= max_colors:
-        yield n_colors, 0.0
-
-
-def _reach(problem: _Problem, target: ErrorTarget) -> _Rounded:
-    """Return the smallest palette found to reach the target, or the largest that is allowed.
-
-    The curve of `_grow` says where about that is. What a search finds there says by how much the
-    curve is off, and a second one settles it, to within a fiftieth of k.
-    """
-    curve: list[tuple[int, float]] = []
-    for k, error in _grow(problem.colors, problem.keys, target.max_colors):
-        curve.append((k, error))
-        if error <= target.mse * _BEYOND:
-            break
-    off_by = _CURVE_IS_OFF_BY
-    too_few = max(0, len(problem.fixed) - 1)
-    enough = max(too_few + 1, min(target.max_colors, len(problem.colors.colors)))
-    best: _Rounded | None = None
-    while best is None or enough - too_few > max(1, enough // 50):
-        k = _read_off(curve, target.mse * off_by)
-        k = min(max(k, too_few + 1), enough if best is None else enough - 1)
-        found = _solve(problem, k)
-        off_by = _error_at(curve, k) / max(found.mse, _TINY)
-        if found.mse <= target.mse:
-            best, enough = found, k
-            if _read_off(curve, target.mse * off_by) >= k - k // 50:
-                break
-        else:
-            too_few = k
-            if k == enough:  # all that are allowed
-                return found
-            off_by *= _SAFETY
-    return best
-
-
-def _error_at(curve: list[tuple[int, float]], k: int) -> float:
-    """Return the curve's error at `k`, straight lines between its points on logarithmic scales."""
-    ks, errors = zip(*curve, strict=True)
-    logarithms = np.log(np.maximum(errors, _TINY))
-    return float(np.exp(np.interp(math.log(k), np.log(ks), logarithms)))
-
-
-def _read_off(curve: list[tuple[int, float]], error: float) -> int:
-    """Return the least k at which the curve is at most `error`; its last k if there is none."""
-    ks = [k for k, _ in curve]
-    low, high = 1, ks[-1]
-    while low < high:
-        middle = (low + high) // 2
-        if _error_at(curve, middle) <= error:
-            high = middle
-        else:
-            low = middle + 1
-    return low
-
-
-def _solve(problem: _Problem, k: int) -> _Rounded:
-    """Return a palette of at most `k` colours."""
-    rounded = _solve_exactly(problem, k)
-    return _snap(problem, rounded) if problem.options.snap else rounded
-
-
-def _solve_exactly(problem: _Problem, k: int) -> _Rounded:
-    """Return a palette before black and white are made so."""
-    colors = problem.colors
-    if _has_transparent(colors) and len(problem.fixed) + 1 < k:
-        fixed = _distinct(np.concatenate([problem.fixed, colors.colors[:1]]))
-        problem = replace(problem, fixed=fixed)
-    return _round(problem, _fit(problem, k))
-
-
-def _has_transparent(colors: ColorHistogram) -> bool:
-    """Whether there are transparent pixels, which must stay so: all are one colour, the first."""
-    return colors.pixel_format.has_alpha and not colors.colors[0, -1]
-
-
-def _fit(problem: _Problem, k: int) -> Fit:
-    """Return up to `k` centroids in the problem's space, the fixed ones first."""
-    options, points = problem.options, problem.fitted
-    fixed = problem.space.forward(problem.fixed)
-    free = k - len(fixed)
-    n_points = points.columns.shape[1]
-    if n_points <= free or free == 0:
-        rows = points.columns.T[: max(free, 0)].astype(np.float64)
-        return Fit(np.concatenate([fixed, rows]), 0, True)
-    if options.init is None:
-        return _search(problem, fixed, free)
-    return _plain(problem, options.init, fixed, free)
-
-
-def _plain(problem: _Problem, init: str | Array, fixed: Array, free: int) -> Fit:
-    """Run plain k-means from the given start for `free` centroids beside the transparent one, which
-    is the only one that may be fixed; its points take no part."""
-    options, points, keys = problem.options, problem.fitted, problem.fitted_keys
-    if not isinstance(init, str):
-        init = problem.space.forward(init)
-    if len(fixed):
-        seen = points.columns[-1] > 0
-        columns = np.ascontiguousarray(points.columns[:, seen])
-        points, keys = palette.points_of(columns, points.weights[seen]), keys[seen]
-        if not isinstance(init, str):  # the one nearest to it is what it replaces
-            init = np.delete(init, np.argmin(np.square(init).sum(axis=1)), axis=0)
-    seeds = range(options.seed, options.seed + options.n_init)
-    max_iter = options.max_iter or _PLAIN_ROUNDS
-    tol = _PLAIN_TOLERANCE if options.tol is None else options.tol
-    mixed = _mixed(problem.space, points, keys, fixed)
-    if mixed is not None:
-        if isinstance(init, str):
-            rows, tried = mixed.lifted, seeds[:1] if init == "var-part" else seeds
-            starts = [
-                clustering.start_centroids(rows, mixed.weights, free, init, seed) for seed in tried
-            ]
-        else:
-            starts = [mixed.lift(init)]
-        stopping = palette.Stopping(max_iter, tol)
-        fit = opaque.plain(mixed, starts, stopping, options.n_threads, options.progress)
-        held = np.concatenate([np.zeros(len(fixed), np.bool_), fit.opaque])
-        return replace(fit, centroids=np.concatenate([fixed, fit.centroids]), opaque=held)
-    found = clustering.best_of(
-        np.ascontiguousarray(points.columns.T),
-        points.weights,
-        free,
-        init,
-        seeds=seeds,
-        max_iter=max_iter,
-        tol=tol,
-        n_threads=options.n_threads,
-        progress=options.progress,
-    )
-    return Fit(np.concatenate([fixed, found.centroids]), found.n_iter, found.converged)
-
-
-def _search(problem: _Problem, fixed: Array, free: int) -> Fit:
-    """Search for `free` centroids beside the fixed ones on bins, then settle on all colours."""
-    options, points = problem.options, problem.fitted
-    effort = palette.EFFORTS[options.effort]
-    n_fixed, k = len(fixed), len(fixed) + free
-    enough, n_starts = effort.enough_bins(k), max(effort.starts, _STARTED_COLORS // k)
-    mixed = _mixed(problem.space, points, problem.fitted_keys, fixed)
-    if mixed is None:
-        bins = palette.bins_of(points, problem.fitted_keys, enough)
-        rows = np.ascontiguousarray(bins.columns.T)
-        found = _starts(rows, bins.weights, free, n_starts, options.seed)
-        starts = [np.concatenate([fixed, start]) for start in found]
-        centroids = palette.search(bins, starts, n_fixed, effort, options.n_threads)
-    else:
-        mixed_bins = mixed.bins(enough)
-        found = _starts(mixed_bins.lifted, mixed_bins.weights, free, n_starts, options.seed)
-        starts = [opaque.start(mixed_bins, fixed, start) for start in found]
-        centroids = opaque.search(mixed_bins, starts, n_fixed, effort, options.n_threads)
-    if options.progress is not None:
-        options.progress("search", 1.0)
-    stopping = palette.Stopping.of(options.max_iter, options.tol, effort, k)
-    if mixed is None:
-        return palette.settle(
-            points, centroids, n_fixed, stopping, options.n_threads, options.progress
-        )
-    return opaque.settle(mixed, centroids, n_fixed, stopping, options.n_threads, options.progress)
-
-
-def _starts(rows: Array, weights: Array, k: int, n_starts: int, seed: int) -> list[Array]:
-    """Return so many starts (k, d): the first by variance, the others random."""
-    methods = ["var-part"] + ["k-means++"] * (n_starts - 1)
-    return [
-        clustering.start_centroids(rows, weights, k, method, seed + attempt)
-        for attempt, method in enumerate(methods)
-    ]
-
-
-def _mixed(space: Space, points: Points, keys: Array, fixed: Array) -> opaque.Mixed | None:
-    """Return the points divided, or None unless some are opaque and some are not.
-
-    Transparent ones that have a fixed entry to themselves do not count.
-    """
-    if not space.pixel_format.has_alpha:
-        return None
-    solid = points.columns[-1] == np.float32(space.opaque)
-    others = ~solid
-    if not fixed.any(axis=1).all():  # the transparent colour is the origin
-        others &= points.columns[-1] > 0
-    return opaque.Mixed.of(points, keys, solid) if solid.any() and others.any() else None
-
-
-def _round(problem: _Problem, fit: Fit) -> _Rounded:
-    """Make samples of the centroids, keep the entries in use and the fixed ones, and sort them."""
-    free = fit.centroids[len(problem.fixed) :]
-    found = problem.space.nearest_samples(free, problem.options.step)
-    if problem.colors.pixel_format.has_alpha:
-        held = None if fit.opaque is None else fit.opaque[len(problem.fixed) :]
-        found = _with_opaque(problem, found) if held is None else _opaque(problem, found, held)
-    entries = np.unique(np.concatenate([problem.fixed, found]), axis=0)
-    entries = palette_tree.ascending(entries)  # the order that codes best
-    rounded = _label(problem, entries, fit)
-    kept = np.zeros(len(entries), np.bool_)
-    kept[rounded.labels] = True
-    if len(problem.fixed):
-        kept |= _are_fixed(problem, entries)
-    if kept.all():
-        return rounded
-    labels = (np.cumsum(kept) - 1).astype(np.int32)[rounded.labels]
-    return _Rounded(entries[kept], labels, rounded.mse, fit)
-
-
-def _are_fixed(problem: _Problem, entries: Array) -> Array:
-    """Return (k,) bool: which entries are among the fixed colours."""
-    fixed: Array = (entries[:, None] == problem.fixed[None]).all(axis=2).any(axis=1)
-    return fixed
-
-
-def _snap(problem: _Problem, rounded: _Rounded) -> _Rounded:
-    """Make the entries nearest to black and to white so, if near enough, and keep their pixels.
-
-    Those may now be nearer to another entry; but ink is to be black, and not the next dark grey.
-    """
-    entries = rounded.palette
-    fixed = _are_fixed(problem, entries)
-    exact = _snapped(entries, fixed, problem.colors.pixel_format)
-    distinct, number = np.unique(exact, axis=0, return_inverse=True)
-    merged = palette_tree.ascending(distinct)
-    place = np.unique(merged, axis=0, return_index=True)[1]
-    labels = place[number.reshape(-1)].astype(np.int32)[rounded.labels]
-    errors = _squared_errors(problem.colors, merged, labels)
-    mse = float((errors * problem.colors.counts).sum()) / problem.colors.n_pixels
-    return _Rounded(merged, labels, mse, rounded.fit)
-
-
-def _snapped(entries: Array, fixed: Array, pixel_format: PixelFormat) -> Array:
-    """Return the entries with the ones nearest to black and to white made so, if near enough.
-
-    Only the nearest: that two dark colours differ may be all that is seen of a shadow.
-    """
-    top = pixel_format.max_value
-    dark, light = np.zeros(pixel_format.channels, np.int64), np.full(pixel_format.channels, top)
-    if pixel_format is PixelFormat.CMYK32:
-        dark, light = np.array([0, 0, 0, top]), dark
-    elif pixel_format.has_alpha:
-        dark[-1] = top
-    entries = entries.copy()
-    for exact in (dark, light):
-        apart = np.abs(entries.astype(np.int64) - exact)
-        if pixel_format.has_alpha:
-            apart[apart[:, -1] > 0] = top
-        near = (apart.max(axis=1) <= top // _SNAP_SHARE) & ~fixed
-        if near.any():
-            squares = np.where(near, np.square(apart).sum(axis=1), np.iinfo(np.int64).max)
-            entries[np.argmin(squares)] = exact
-    return entries
-
-
-def _with_opaque(problem: _Problem, entries: Array) -> Array:
-    """Return the entries with those opaque that mostly stand for opaque colours.
-
-    It is for entries found for one kind alone, say with the other under a mask. There is at least
-    one of them if there are opaque colours.
-    """
-    top = problem.colors.pixel_format.max_value
-    solid = problem.colors.colors[:, -1] == top
-    if not solid.any() or not len(entries):
-        return entries
-    beside = np.concatenate([problem.fixed, entries])
-    labels, _ = palette.assign(
-        problem.points, problem.space.forward(beside), problem.options.n_threads
-    )
-    counts, n_fixed = problem.colors.counts, len(problem.fixed)
-    all_of = np.bincount(labels, counts, len(beside))[n_fixed:]
-    solid_of = np.bincount(labels[solid], counts[solid], len(beside))[n_fixed:]
-    held = solid_of >= np.maximum(all_of / 2, 1)
-    held[np.argmax(solid_of)] = True
-    return _opaque(problem, entries, held)
-
-
-def _opaque(problem: _Problem, entries: Array, held: Array) -> Array:
-    """Return the entries, those that are `held` opaque."""
-    entries = entries.copy()
-    entries[held, -1] = problem.colors.pixel_format.max_value
-    return entries
-
-
-def _label(problem: _Problem, entries: Array, fit: Fit) -> _Rounded:
-    """Assign each colour to its nearest entry, but opaque ones to opaque entries."""
-    space, options = problem.space, problem.options
-    colors, pixel_format = problem.colors, problem.colors.pixel_format
-    coordinates = space.forward(entries)
-    labels, distances = palette.assign(problem.points, coordinates, options.n_threads)
-    if pixel_format.has_alpha:
-        held = np.flatnonzero(entries[:, -1] == pixel_format.max_value)
-        solid = colors.colors[:, -1] == pixel_format.max_value
-        astray = np.flatnonzero(solid & (entries[labels, -1] != pixel_format.max_value))
-        if len(held) and len(astray):
-            rows = np.ascontiguousarray(problem.points.columns.T[astray])
-            nearest, apart = np.empty(len(rows), np.int32), np.empty(len(rows), np.float32)
-            clustering.nearest(rows, coordinates[held], options.n_threads, nearest, apart)
-            labels[astray], distances[astray] = held[nearest], apart
-    if space.name == "rgb" and space.channel_weights is None:
-        errors = distances.astype(np.float64)
-    else:
-        errors = _squared_errors(colors, entries, labels)
-    mse = float((errors * colors.counts).sum()) / colors.n_pixels
-    return _Rounded(entries, labels, mse, fit)
-
-
-def _rate_mapper(problem: _Problem, ids: Array, importance: Array | None) -> rate.RateMapper:
+def _rate_mapper(problem: Problem, ids: Array, importance: Array | None) -> rate.RateMapper:
     colors = problem.colors
     return rate.RateMapper(
         ids,
         problem.points.columns.T,
-        _kinds(colors.colors, colors.pixel_format),
+        fitting.kinds(colors.colors, colors.pixel_format),
         importance,
         colors.pixel_format.max_value,
         problem.options.n_threads,
@@ -592,9 +157,9 @@ def _rate_mapper(problem: _Problem, ids: Array, importance: Array | None) -> rat
 
 
 def _trade(
-    problem: _Problem,
+    problem: Problem,
     mapper: rate.RateMapper,
-    rounded: _Rounded,
+    rounded: Rounded,
     indices: Array,
     *,
     keep_palette: bool,
@@ -605,20 +170,20 @@ def _trade(
     indices = indices.astype(np.int32)
     for turn in range(rate.ROUNDS):
         coordinates = space.forward(entries)
-        labels = _label(problem, entries, fit).labels
-        kinds = _kinds(entries, problem.colors.pixel_format)
+        labels = fitting.label(problem, entries, fit).labels
+        kinds = fitting.kinds(entries, problem.colors.pixel_format)
         indices = mapper.choose(indices, labels, coordinates, kinds, options.rate)
         if not keep_palette:
             entries, indices = _recomputed(problem, mapper, entries, indices)
         if options.progress is not None:
             options.progress("rate", (turn + 1) / rate.ROUNDS)
     if not keep_palette:
-        mapper.cap(indices, _label(problem, entries, fit).labels, space.forward(entries))
+        mapper.cap(indices, fitting.label(problem, entries, fit).labels, space.forward(entries))
     return entries, indices.astype(index_dtype(len(entries)))
 
 
 def _recomputed(
-    problem: _Problem, mapper: rate.RateMapper, entries: Array, indices: Array
+    problem: Problem, mapper: rate.RateMapper, entries: Array, indices: Array
 ) -> tuple[Array, Array]:
     """Return the entries as means of their pixels, in order and without unused ones.
 
@@ -628,7 +193,7 @@ def _recomputed(
     space, pixel_format = problem.space, problem.colors.pixel_format
     found = mapper.count(indices, space.forward(entries))
     fixed = (entries[:, None] == problem.fixed[None]).all(axis=2).any(axis=1)
-    stays = fixed | (_kinds(entries, pixel_format) == rate.TRANSPARENT)
+    stays = fixed | (fitting.kinds(entries, pixel_format) == rate.TRANSPARENT)
     if problem.options.snap:
         stays |= _is_extreme(entries, pixel_format)
     used = found.pixels > 0
@@ -651,23 +216,6 @@ def _is_extreme(entries: Array, pixel_format: PixelFormat) -> Array:
     """Whether each entry is black or white, with no sample between."""
     extreme: Array = ((entries == 0) | (entries == pixel_format.max_value)).all(axis=1)
     return extreme
-
-
-def _kinds(colors: Array, pixel_format: PixelFormat) -> Array:
-    """Return (n,) uint8 kinds of colours as `rate` has them."""
-    kinds = np.zeros(len(colors), np.uint8)
-    if pixel_format.has_alpha:
-        kinds[colors[:, -1] == pixel_format.max_value] = rate.OPAQUE
-        kinds[colors[:, -1] == 0] = rate.TRANSPARENT
-    return kinds
-
-
-def _squared_errors(colors: ColorHistogram, entries: Array, labels: Array) -> Array:
-    """Return the error (m,) float64 of each colour in its own samples, whatever the space."""
-    plain = Space("rgb", colors.pixel_format)
-    apart = plain.forward(colors.colors) - plain.forward(entries)[labels]
-    errors: Array = np.square(apart).sum(axis=1)
-    return errors
 
 
 @contextmanager
