@@ -247,7 +247,12 @@ class RateMapper:
         second = found.second + 0.5
         second_bits = -np.log2(second / second.sum(axis=1, keepdims=True))
         second_bits += np.log2(np.maximum(others / len(picks), 0.05))
-        return first_bits.astype(np.float32), np.maximum(second_bits, 0).astype(np.float32)
+        return _rounded(first_bits), _rounded(np.maximum(second_bits, 0))
+
+
+def _rounded(bits: Array) -> Array:
+    """Return float32 in steps of 1/256, since logarithms differ in their last bits by machine."""
+    return (np.rint(bits * 256) / 256).astype(np.float32)
 
 
 def _four(coordinates: Array) -> Array:
