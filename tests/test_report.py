@@ -314,6 +314,12 @@ def test_steered_palettes_are_shown(picture, tmp_path):
         assert re.findall(r"[.,] ([\d,]+): ", label)[:3] == ["4", "5", "8"]  # 2 are too few
 
 
+def test_a_dithered_picture_has_a_page_without_rates(picture):
+    page = report(picture, "-k", "4", "--dither")
+    assert "rate λ" not in page.text
+    assert len(charts_of(page)) == 2
+
+
 def test_a_mask_is_cut_as_the_picture_is(picture, tmp_path, monkeypatch):
     monkeypatch.setattr(study, "_MEASURED_PIXELS", 2700)
     mask = np.zeros((90, 120), np.uint8)

@@ -328,6 +328,8 @@ class _Sample:
         """Yield trials where a bit counts less and more against the error."""
         chosen = self.options.get("rate", 0)
         rates = sorted({*_RATES, chosen}) if self.image.n_colors > 1 else []
+        if self.options.get("dither"):  # a texture, on which a rate would save
+            rates = []
         for number, rate in enumerate(rates):
             progress("other rates", _TRIED + number / len(rates) * (_RATED - _TRIED))
             is_chosen = rate == chosen
