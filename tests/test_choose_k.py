@@ -85,6 +85,11 @@ def test_a_high_target_ends_with_the_exact_picture():
         assert image.n_colors == len(np.unique(picture))
 
 
+def test_a_target_beyond_what_floats_reach_is_the_exact_picture():
+    picture = np.arange(64, dtype=np.uint8).reshape(8, 8)
+    assert np.array_equal(kmq.quantize(picture, psnr=4000).to_array(), picture)
+
+
 def test_one_colour_is_enough_for_a_low_target():
     assert kmq.quantize(gradient(), psnr=0).n_colors == 1
     assert kmq.quantize(np.full((3, 3), 7, np.uint8), psnr=99).n_colors == 1
@@ -119,6 +124,7 @@ def test_what_a_palette_cannot_reach_is_refused(monkeypatch):
         ({"psnr": -1}, "psnr is -1"),
         ({"psnr": math.inf}, "psnr is inf"),
         ({"max_error": math.nan}, "max_error is nan"),
+        ({"max_error": 10**400}, "it must be a finite number"),
         ({"psnr": 30, "max_colors": 0}, "max_colors is 0"),
         ({"psnr": 30, "max_colors": 65_537}, "max_colors is 65537"),
     ],
@@ -128,7 +134,7 @@ def test_options_that_contradict_each_other_or_mean_nothing(options, fault):
         kmq.quantize(gradient(), **options)
 
 
-@pytest.mark.parametrize("options", [{"psnr": "high"}, {"max_error": True}])
+@pytest.mark.parametrize("options", [{"psnr": "high"}, {"psnr": 30j}, {"max_error": True}])
 def test_targets_are_numbers(options):
     with pytest.raises(TypeError, match="must be a number"):
         kmq.quantize(gradient(), **options)

@@ -101,3 +101,11 @@ def test_ssim_of_1_bit():
 def test_ssim_needs_room_for_its_window(shape):
     original, other = noisy_pair(shape)
     assert math.isnan(metrics.ssim(original, other, 255))
+
+
+@pytest.mark.parametrize("decibels", [0, 31.7, 90])
+def test_mse_at_a_psnr_has_that_psnr(decibels):
+    for pixel_format in PixelFormat:
+        found = metrics.psnr(metrics.mse_at(decibels, pixel_format), pixel_format)
+        assert found == pytest.approx(decibels, abs=1e-9)
+    assert metrics.mse_at(1e308, PixelFormat.RGB24) == 0

@@ -12,6 +12,7 @@ from kmq.model import (
     ChunkInfo,
     FileInfo,
     IndexedImage,
+    Limits,
     Metadata,
     PixelFormat,
     Report,
@@ -249,3 +250,10 @@ def test_format_errors_tell_where(kind):
     assert (error.chunk, error.offset) == ("S", 40)
     assert str(kind("it is damaged")) == "it is damaged"
     assert isinstance(error, ValueError)
+
+
+@pytest.mark.parametrize("limit", ["pixels", "metadata_bytes"])
+@pytest.mark.parametrize(("value", "error"), [(-1, InputError), ("x", TypeError)])
+def test_limits_are_whole_numbers(limit, value, error):
+    with pytest.raises(error, match=f"{limit} is "):
+        Limits(**{limit: value})

@@ -398,6 +398,9 @@ def test_any_772_bytes_are_a_colour_table_or_an_error(content):
         ([[1, 2, -1]], {}, InputError, "from -1 to 2"),
         ([[1, 2, 3]], {"pixel_format": "CMYK"}, InputError, "CMYK has 4"),
         ([[1, 2, 3]], {"pixel_format": "XYZ"}, InputError, "no pixel format"),
+        ([[1, 2, 3]], {"pixel_format": 3}, TypeError, "pixel_format is int"),
+        ([[1, 2, 3], [4, 5]], {}, InputError, "rows are not of one length"),
+        ([], {}, InputError, "shape"),
     ],
 )
 def test_what_is_no_palette_is_not_written(tmp_path, palette, options, error, sentence):

@@ -218,6 +218,10 @@ def test_seed_decides(init):
     assert first.report.seed == 1
 
 
+def test_every_seed_will_do_where_several_starts_are_searched_from():
+    assert kmq.quantize(photo(), 4, seed=2**32 - 1).n_colors == 4
+
+
 def test_var_part_needs_no_seed():
     assert kmq.quantize(photo(), 12, init="var-part", seed=1) == kmq.quantize(
         photo(), 12, init="var-part", seed=2
@@ -233,6 +237,11 @@ def test_colors_may_be_the_start():
     stopped = kmq.quantize(picture, 9, init=start, max_iter=1)
     assert stopped.report.iterations == 1
     assert image.report.mse <= stopped.report.mse
+
+
+def test_colors_that_are_the_start_say_how_many():
+    start = [[0, 0, 0], [250, 0, 0], [0, 250, 0]]
+    assert kmq.quantize(photo(), init=start) == kmq.quantize(photo(), 3, init=start)
 
 
 @pytest.mark.parametrize("n_threads", [2, 3, 8])

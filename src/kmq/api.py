@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -26,7 +25,7 @@ from kmq.model import (
 from kmq.stages import clustering, formats
 from kmq.stages.clustering import Array
 from kmq.stages.container import SIGNATURE
-from kmq.stages.metrics import peak_error
+from kmq.stages.metrics import mse_at
 from kmq.stages.metrics import psnr as psnr_of
 from kmq.stages.pixels import read_pixels
 from kmq.stages.spaces import SPACES
@@ -84,7 +83,8 @@ def quantize(
         picture: array (h, w), (h, w, 1 to 4), bool, uint8 or uint16; a Pillow image; an
             `IndexedImage`; or the path of a picture. Four uint8 channels are RGBA unless
             `pixel_format` says "CMYK".
-        k: colours of the palette, 1 to 65,536; None takes 64, or what `psnr` or `max_error` needs.
+        k: colours of the palette, 1 to 65,536; None takes 64, or what `psnr` or `max_error` needs,
+            or as many as `init` gives.
         psnr: the least PSNR in dB; the fewest colours that reach it are taken. Not with `k`.
         max_error: the same as a mean squared error per pixel, summed over the channels.
         max_colors: colours at most, with `psnr` or `max_error`: the best there is with so many if
@@ -95,8 +95,9 @@ def quantize(
             the assumption that samples are sRGB. For pictures that are to be looked at "oklab" is
             the advice: colours are nearer by CIEDE2000, by an eighth in photographs, at a
             larger squared error. CMYK has "rgb" alone.
-        channel_weights: how much each channel's squared error counts, alpha's last, above 0.
-        importance: (h, w), at least 0: how much each pixel counts for the palette; 1 is usual.
+        channel_weights: how much each channel's squared error counts, alpha's last, above 0 and
+            at most 10^9.
+        importance: (h, w), 0 to 10^9: how much each pixel counts for the palette; 1 is usual.
         mask: (h, w) bool: pixels that do not count for the palette are False.
         fixed: (f, channels) colours that must be in the palette, exactly; the rest is free. Or
             names of colours as in CSS ("white", "#ff8800"), one or several; "background" is the
@@ -420,7 +421,7 @@ class _Target:
         if self.max_error is not None:
             return self.max_error
         assert self.psnr is not None  # noqa: S101  # one of the three is given
-        return float(peak_error(pixel_format) / 10 ** (self.psnr / 10))
+        return mse_at(self.psnr, pixel_format)
 
 
 def _target(
@@ -438,19 +439,18 @@ def _target(
     if max_colors is not None:
         checks.whole_number(max_colors, "max_colors", 1, MAX_COLORS)
     if psnr is None and max_error is None:
-        if k is None:
+        if k is None and init is not None and not isinstance(init, str) and max_colors is None:
+            k = len(np.atleast_1d(checks.as_array(init, "init")))
+        elif k is None:
             k = 64 if max_colors is None else max_colors
         elif max_colors is not None:
             raise InputError("k and max_colors are given; k says how many colours already")
         return _Target(k=checks.whole_number(k, "k", 1, MAX_COLORS))
     if init is not None and not isinstance(init, str):
         raise InputError(f"init gives the number of colours, and {given[0]} asks for another")
-    value = psnr if psnr is not None else max_error
-    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
-        raise TypeError(f"{given[0]} is {type(value).__name__}; it must be a number")
-    if not 0 <= value < math.inf:
-        raise InputError(f"{given[0]} is {value}; it must be a finite number, at least 0")
-    return _Target(psnr=psnr, max_error=max_error)
+    if psnr is not None:
+        return _Target(psnr=checks.number(psnr, "psnr", 0))
+    return _Target(max_error=checks.number(max_error, "max_error", 0))
 
 
 def _refuse_beside_palette(palette: object, others: dict[str, object]) -> None:
@@ -473,7 +473,7 @@ def _checked_channel_weights(
 ) -> tuple[float, ...] | None:
     if weights is None:
         return None
-    factors = np.asarray(weights)
+    factors = checks.as_array(weights, "channel_weights")
     if factors.dtype.kind not in "iuf":
         raise TypeError(f"channel_weights have dtype {factors.dtype}; they must be numbers")
     if factors.shape != (pixel_format.channels,):
@@ -481,8 +481,10 @@ def _checked_channel_weights(
             f"channel_weights have shape {factors.shape}; pixel format {pixel_format.label} "
             f"needs ({pixel_format.channels},)"
         )
-    if not (np.isfinite(factors).all() and factors.min() > 0):
-        raise InputError("channel_weights have a value that is not above 0 and finite")
+    if not (factors.min() > 0 and factors.max() <= checks.MOST_WEIGHT):
+        raise InputError(
+            f"channel_weights have a value that is not above 0 and at most {checks.MOST_WEIGHT:g}"
+        )
     return tuple(factors.tolist())
 
 
@@ -552,8 +554,8 @@ def _named(name: str, pixel_format: PixelFormat, samples: Array | None) -> Array
 
 def _colors(colors: ArrayLike, name: str, pixel_format: PixelFormat) -> Array:
     """Return colours as (n, channels) samples of the picture's type."""
-    given = np.asarray(colors)
-    if given.dtype.kind not in "iub":
+    given = checks.as_array(colors, name)
+    if given.size and given.dtype.kind not in "iub":
         raise TypeError(f"{name} has dtype {given.dtype}; colours are whole numbers")
     if given.ndim != 2 or given.shape[1] != pixel_format.channels or not len(given):
         raise InputError(
@@ -593,16 +595,19 @@ def _importance(
     shape = pixels.samples.shape[:2]
     counting = np.ones(shape)
     if importance is not None:
-        given = np.asarray(importance)
+        given = checks.as_array(importance, "importance")
         if given.dtype.kind not in "biuf":
             raise TypeError(f"importance has dtype {given.dtype}; it must be numbers")
         if given.shape != shape:
             raise InputError(f"importance has shape {given.shape}; the picture has {shape}")
-        if not (np.isfinite(given).all() and given.min() >= 0):
-            raise InputError("importance has a value that is negative or not finite")
+        if not (given.min() >= 0 and given.max() <= checks.MOST_WEIGHT):
+            raise InputError(
+                f"importance has a value that is not 0 to {checks.MOST_WEIGHT:g}; how much pixels "
+                "count is relative"
+            )
         counting = given.astype(np.float64)
     if mask is not None:
-        kept = np.asarray(mask)
+        kept = checks.as_array(mask, "mask")
         if kept.dtype != np.bool_:
             raise TypeError(f"mask has dtype {kept.dtype}; it must be bool")
         if kept.shape != shape:

@@ -20,6 +20,9 @@ _NARROW = "?bBhHef"
 _WIDE = "iIlLqQd"
 """Type codes that become float64."""
 
+MOST_WEIGHT = 1e9
+"""How much a pixel or a channel may count: float32 holds squared distances times that."""
+
 _LARGEST = {"f": 1e18, "d": 1e150}
 """Largest coordinate by float type: squared distances of up to a hundred channels stay finite."""
 
@@ -55,28 +58,33 @@ def one_of(value: Any, name: str, choices: tuple[str, ...]) -> str:
 
 def tolerance(value: Any) -> float:
     """Return `value` as a finite float of at least 0, or raise TypeError or InputError."""
-    return _number(value, "tol", 0.0)
+    return number(value, "tol", 0.0)
 
 
 def rate(value: Any) -> float:
     """Return `value` as a finite float of at least 0, or raise TypeError or InputError."""
-    return _number(value, "rate", 0.0)
+    return number(value, "rate", 0.0)
 
 
 def positive(value: Any, name: str) -> float:
     """Return `value` as a finite float above 0, or raise TypeError or InputError."""
-    number = _number(value, name, 0.0)
-    if number == 0:
+    converted = number(value, name, 0.0)
+    if converted == 0:
         raise InputError(f"{name} is {value}; it must be above 0")
-    return number
+    return converted
 
 
-def _number(value: Any, name: str, low: float) -> float:
+def number(value: Any, name: str, low: float) -> float:
+    """Return `value` as a finite float of at least `low`, or raise TypeError or InputError."""
     if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
         raise TypeError(f"{name} is {type(value).__name__}; it must be a number, at least {low:g}")
-    if not low <= value < np.inf:
-        raise InputError(f"{name} is {value}; it must be a finite number, at least {low:g}")
-    return float(value)
+    try:
+        converted = float(value)
+    except OverflowError:  # an int of more than 308 digits
+        converted = np.inf
+    if not low <= converted < np.inf:
+        raise InputError(f"{name} is {converted}; it must be a finite number, at least {low:g}")
+    return converted
 
 
 def fraction(value: Any, name: str) -> float:
@@ -106,6 +114,14 @@ def init_method(
     return centroids
 
 
+def as_array(values: Any, name: str) -> Array:
+    """Return `values` as an array, or raise InputError where they form none."""
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise InputError(f"{name} is no array: its rows are not of one length") from error
+
+
 def float_rows(values: Any, name: str, dtype: Any = None) -> Array:
     """Return `values` (n, d) as C-ordered native float32 or float64, not copied where it is so.
 
@@ -116,7 +132,7 @@ def float_rows(values: Any, name: str, dtype: Any = None) -> Array:
         TypeError: not an array of numbers.
         InputError: not two-dimensional, empty, not finite, or too large for distances to be finite.
     """
-    array = np.asarray(values)
+    array = as_array(values, name)
     if array.dtype.char not in _NARROW + _WIDE:
         raise TypeError(
             f"{name} has dtype {array.dtype}; it must be bool, integer, float32 or float64"
@@ -156,7 +172,7 @@ def point_weights(weights: Any, n_points: int) -> Array:
     """
     if weights is None:
         return np.empty(0)
-    array = np.asarray(weights)
+    array = as_array(weights, "weights")
     if array.dtype.char not in _NARROW + _WIDE:
         raise TypeError(f"weights have dtype {array.dtype}; they must be real numbers")
     if array.shape != (n_points,):

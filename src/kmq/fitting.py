@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from kmq import checks
 from kmq.model import (
     ColorHistogram,
     PixelFormat,
@@ -317,7 +318,7 @@ def _starts(rows: Array, weights: Array, k: int, n_starts: int, seed: int) -> li
     """Return so many starts (k, d): the first by variance, the others random."""
     methods = ["var-part"] + ["k-means++"] * (n_starts - 1)
     return [
-        clustering.start_centroids(rows, weights, k, method, seed + attempt)
+        clustering.start_centroids(rows, weights, k, method, (seed + attempt) & checks.MAX_SEED)
         for attempt, method in enumerate(methods)
     ]
 

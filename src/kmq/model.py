@@ -5,12 +5,13 @@ from __future__ import annotations
 import operator
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kmq import checks
 from kmq.errors import InputError
 
 if TYPE_CHECKING:
@@ -452,6 +453,9 @@ class ColorHistogram:
         )
 
 
+_MOST_OF_A_LIMIT = 2**63 - 1
+
+
 @dataclass(frozen=True)
 class Limits:
     """What a reader accepts before it asks for memory.
@@ -464,6 +468,11 @@ class Limits:
 
     pixels: int = 178_956_970
     metadata_bytes: int = 64 * 2**20
+
+    def __post_init__(self) -> None:
+        """Raise TypeError or InputError unless both are whole numbers, at least 0."""
+        for limit in fields(self):
+            checks.whole_number(getattr(self, limit.name), limit.name, 0, _MOST_OF_A_LIMIT)
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from kmq import files
+from kmq import checks, files
 from kmq.atomic import replacing
 from kmq.errors import InputError
 from kmq.model import MAX_COLORS, IndexedImage, PixelFormat, index_dtype
 from kmq.stages import formats, palette_files
 from kmq.stages.container import SIGNATURE
 from kmq.stages.palette_files import Entries
-from kmq.stages.pixels import picture_palette, save_picture
+from kmq.stages.pixels import checked_format, picture_palette, save_picture
 
 Array = np.ndarray[Any, Any]
 
@@ -118,17 +118,14 @@ def _checked_entries(
 ) -> Entries:
     if isinstance(palette, IndexedImage):
         return Entries(palette.palette, palette.pixel_format)
-    given = np.asarray(palette)
-    if given.dtype.kind not in "iub":
+    given = checks.as_array(palette, "palette")
+    if given.size and given.dtype.kind not in "iub":
         raise TypeError(f"palette has dtype {given.dtype}; colours are whole numbers")
     if given.ndim != 2 or not 1 <= given.shape[1] <= 4 or not 1 <= len(given) <= MAX_COLORS:
         raise InputError(
             f"palette has shape {given.shape}; it must be (1 to {MAX_COLORS} colours, 1 to 4)"
         )
-    if isinstance(pixel_format, str):
-        pixel_format = PixelFormat.from_label(pixel_format)
-    if pixel_format is None:
-        pixel_format = formats.of_array(given)
+    pixel_format = checked_format(pixel_format) or formats.of_array(given)
     if given.shape[1] != pixel_format.channels or not (
         given.min() >= 0 and given.max() <= pixel_format.max_value
     ):

@@ -288,8 +288,8 @@ def _for_error(
     report = plain.report
     assert report is not None  # noqa: S101  # it was made just now
     rest, most = _without_limit(options)
-    peak = metrics.peak_error(plain.pixel_format)
-    goal = float(wanted) if name == "max_error" else peak / 10 ** (float(wanted) / 10)
+    is_error = name == "max_error"
+    goal = float(wanted) if is_error else metrics.mse_at(float(wanted), plain.pixel_format)
     if report.mse > goal or goal == 0:
         return plain
     search = _Search(_maker(picture, rest), _error_of, goal, _ERROR_TOLERANCE, grows_with_rate=True)

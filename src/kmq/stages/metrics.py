@@ -80,6 +80,11 @@ def psnr(squared_error: float, pixel_format: PixelFormat) -> float:
     return 10 * math.log10(peak_error(pixel_format) / squared_error)
 
 
+def mse_at(decibels: float, pixel_format: PixelFormat) -> float:
+    """Return the `mse` that a PSNR stands for; 0 where it is less than floats hold."""
+    return float(peak_error(pixel_format) * 10.0 ** (-decibels / 10))
+
+
 def peak_error(pixel_format: PixelFormat) -> int:
     """Return the largest `mse` there can be: that of white for black."""
     return pixel_format.max_value**2 * (pixel_format.channels - pixel_format.has_alpha)

@@ -136,7 +136,7 @@ def read_pixels(
         MissingExtraError: a 16-bit file needs the extra ``deep``.
         OSError: the file cannot be opened.
     """
-    wanted = _checked_format(pixel_format)
+    wanted = checked_format(pixel_format)
     if page is not None:
         page = checks.whole_number(page, "page", 1, _MOST_PAGES)
         if not isinstance(picture, (str, os.PathLike)):
@@ -145,7 +145,7 @@ def read_pixels(
                 "pages are those of a file, given as a path"
             )
     if isinstance(picture, np.ndarray):
-        pixels = _from_array(picture, wanted)
+        pixels = _from_array(np.asarray(picture), wanted)
     elif isinstance(picture, (str, os.PathLike)):
         pixels = _from_file(picture, page)
     elif _is_pillow(picture):
@@ -162,7 +162,8 @@ def read_pixels(
     return pixels
 
 
-def _checked_format(pixel_format: Any) -> PixelFormat | None:
+def checked_format(pixel_format: Any) -> PixelFormat | None:
+    """Return the format of a label, or None for None; raise TypeError or InputError."""
     if pixel_format is None or isinstance(pixel_format, PixelFormat):
         return pixel_format
     if isinstance(pixel_format, str):
