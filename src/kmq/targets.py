@@ -35,8 +35,8 @@ _STRIDE = 4
 _MOST_TRIES = 9
 """Times that λ is moved: regula falsi takes three or four."""
 
-_MOST_RAISES = 4
-"""Times that more colours are tried for a size that so many do not fill."""
+_MOST_MOVES = 4
+"""Times that other numbers of colours are tried for a size that so many do not make."""
 
 _SIZE_TOLERANCE, _ERROR_TOLERANCE = 0.02, 0.005
 """Share of a size, and of an error, by which a file may stay below what is allowed."""
@@ -163,12 +163,20 @@ class _Search:
         share = (math.log(max(self.goal, 1e-9)) - low) / (high - low) if high != low else 1.0
         return round(math.exp(math.log(before) + share * math.log(k / before)))
 
-    def tune_from(self, k: int, most: int) -> None:
-        """Tune at `k` colours, and at more if that leaves too much room: few have few sizes."""
-        for _ in range(_MOST_RAISES):
-            if self.tune(k) or k == most:
+    def tune_from(self, k: int, fewest: int, most: int) -> None:
+        """Tune at `k` colours, and at others if no λ makes a file of that size there."""
+        fewest = max([fewest, *(image.n_colors for image in self.met if image.n_colors < k)])
+        for _ in range(_MOST_MOVES):
+            n_met = len(self.met)
+            if self.tune(k):
                 return
-            k = min(max(k + 1, round(1.5 * k)), most)
+            if len(self.met) == n_met:  # too large at any λ
+                most = k - 1
+            else:
+                fewest = k + 1
+            if fewest > most:
+                return
+            k = min(max(math.isqrt(fewest * most), fewest), most, round(1.5 * k) + 1)
 
     def tune(self, k: int) -> bool:
         """Move λ at `k` colours until a value meets the goal; return whether one does."""
@@ -239,7 +247,7 @@ def _for_size(
         exact = make(min(64, most), 0.0)
         assert exact.report is not None  # noqa: S101  # it was made just now
         most = min(most, max(exact.report.colors_in, fewest))
-        search.tune_from(max(search.colors(fewest, most), fewest), most)
+        search.tune_from(max(search.colors(fewest, most), fewest), fewest, most)
         if not search.met:
             smallest = make(fewest, 0.0)
             _refuse(measure(smallest), size, f"{fewest} colour{'' if fewest == 1 else 's'}")
