@@ -252,7 +252,8 @@ class RateMapper:
 
 def _rounded(bits: Array) -> Array:
     """Return float32 in steps of 1/256, since logarithms differ in their last bits by machine."""
-    return (np.rint(bits * 256) / 256).astype(np.float32)
+    steps: Array = np.rint(bits * 256).astype(np.float32)
+    return steps / np.float32(256)
 
 
 def _four(coordinates: Array) -> Array:
