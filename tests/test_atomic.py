@@ -56,5 +56,13 @@ def test_device_is_written_directly():
 
 
 def test_missing_folder_is_an_error(tmp_path):
-    with pytest.raises(FileNotFoundError), replacing(tmp_path / "nowhere" / "new.bin"):
+    path = tmp_path / "nowhere" / "new.bin"
+    with pytest.raises(FileNotFoundError) as caught, replacing(path):
+        pass
+    assert caught.value.filename == str(path)
+
+
+def test_file_in_place_of_a_folder_is_an_error(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError), replacing(tmp_path / "file" / "new.bin"):
         pass

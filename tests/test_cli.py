@@ -205,6 +205,33 @@ def test_what_holds_no_picture_is_misuse(tmp_path, name, capsys):
     assert name in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("arguments", [[""], ["x.png", "-o", ""]])
+def test_an_empty_name_is_no_folder(photo, tmp_path, monkeypatch, arguments, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["encode", *arguments]) == 2
+    assert "is empty" in capsys.readouterr().err
+    assert names(tmp_path) == ["photo.png"]
+
+
+def test_encode_writes_no_kmq_file_by_the_name_of_a_picture(photo, tmp_path, capsys):
+    assert main(["encode", str(photo), "-o", str(tmp_path / "small.png")]) == 2
+    assert "small.png names a picture" in capsys.readouterr().err
+    assert names(tmp_path) == ["photo.png"]
+
+
+def test_what_is_in_the_way_of_a_file_is_named(photo, capsys):
+    assert main(["encode", str(photo), "-o", str(photo / "x.kmq")]) == 1
+    assert f"{photo} is no folder" in capsys.readouterr().err
+
+
+def test_help_names_every_method(capsys):
+    from kmq.stages.coding import STRIP_METHODS
+
+    assert main(["encode", "--help"]) == 0
+    named = re.search(r"--method \{(.*?)\}", capsys.readouterr().out)
+    assert set(named[1].split(",")) == {method.name for method in STRIP_METHODS}
+
+
 def test_a_bad_picture_does_not_stop_the_others(tmp_path, capsys):
     save(tmp_path / "a.png")
     (tmp_path / "b.png").write_bytes(b"this is no picture")
@@ -530,6 +557,13 @@ def test_a_closed_pipe_ends_it_quietly(packed):
         assert process.wait() == 141
 
 
+@pytest.mark.skipif(os.name != "posix", reason="needs a POSIX shell")
+def test_closed_output_is_no_failure(packed):
+    command = ["sh", "-c", f"{sys.executable} -m kmq info {packed} >&-"]
+    done = subprocess.run(command, stderr=subprocess.PIPE, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 # --- compare -------------------------------------------------------------------------------------
 
 
@@ -593,6 +627,26 @@ def test_compare_refuses_what_cannot_be_compared(photo, tmp_path, capsys):
     assert "one size" in capsys.readouterr().err
     assert main(["compare", str(photo), str(grey)]) == 1
     assert "one pixel format" in capsys.readouterr().err
+
+
+def test_compare_names_the_file_at_fault(photo, packed, capsys):
+    packed.write_bytes(packed.read_bytes()[:40])
+    assert main(["compare", str(photo), str(packed)]) == 1
+    assert capsys.readouterr().err.startswith(f"kmq: {packed}: ")
+
+
+def test_compare_takes_a_page_of_the_original(photo, tmp_path, capsys):
+    pages = [Image.fromarray(picture(seed=seed)) for seed in (1, 0)]
+    pages[0].save(tmp_path / "pages.tif", save_all=True, append_images=pages[1:])
+    assert main(["compare", str(tmp_path / "pages.tif"), str(photo), "--page", "2"]) == 0
+    assert "exact" in capsys.readouterr().out
+
+
+def test_compare_checks_the_suffix_first(photo, tmp_path, capsys):
+    assert main(["compare", str(photo), str(photo), "-o", str(tmp_path / "side.xyz")]) == 1
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "side.xyz has no suffix" in shown.err
 
 
 # --- curve ---------------------------------------------------------------------------------------

@@ -163,6 +163,17 @@ def test_misuse_is_told_at_once(photo, tmp_path, command, arguments, sentence, c
     assert names(tmp_path) == []
 
 
+def test_a_histogram_has_its_suffix(photo, tmp_path, capsys):
+    assert run("palette", photo, "--histogram", tmp_path / "colours.json") == 2
+    assert "does not end in .kmqhist" in capsys.readouterr().err
+    assert names(tmp_path) == []
+
+
+def test_an_error_that_is_not_reached_is_told(photo, capsys):
+    assert run("encode", photo, "--max-error", "1", "--max-colors", "3") == 0
+    assert ", above the 1 asked for)" in capsys.readouterr().out
+
+
 def test_background_is_none_of_many_pictures(photo, capsys):
     assert run("palette", photo, "--fixed", "background") == 1
     assert "background, which a histogram does not know" in capsys.readouterr().err

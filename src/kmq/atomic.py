@@ -6,7 +6,7 @@ import os
 import secrets
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -27,11 +27,21 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         return
     beside = place.with_name(f".kmq-{secrets.token_hex(8)}")
     try:
-        with open(beside, "x+b") as file:
+        with _opened(beside, place) as file:
             yield file
         if old is not None:
             beside.chmod(stat.S_IMODE(old.st_mode))
         beside.replace(place)
     except BaseException:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):  # none was made
+            beside.unlink()
+        raise
+
+
+def _opened(beside: Path, place: Path) -> BinaryIO:
+    """Make the new file; what stands in the way of that is said of the one it is to become."""
+    try:
+        return open(beside, "x+b")
+    except OSError as error:
+        error.filename = str(place)
         raise

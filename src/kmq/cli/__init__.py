@@ -42,6 +42,9 @@ command line cannot be meant.
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line `argv` (by default the process's own) and return its exit code."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # the caller has closed it
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  # for good
     for stream in (sys.stdout, sys.stderr):
         # A file name that the terminal cannot show is no reason to fail.
         if hasattr(stream, "reconfigure"):

@@ -7,8 +7,8 @@ import math
 from pathlib import Path
 
 from kmq.atomic import replacing
-from kmq.cli import paths
-from kmq.cli.console import DONE, Commands, add_command, complain, decibels
+from kmq.cli import paths, steering
+from kmq.cli.console import DONE, Commands, about, add_command, complain, decibels
 from kmq.cli.pictures import Picture, load
 from kmq.errors import InputError
 
@@ -32,7 +32,8 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument("original", metavar="ORIGINAL", help="a picture or a .kmq file")
     parser.add_argument("other", metavar="OTHER", help="a picture or a .kmq file")
-    parser.add_argument("--out", metavar="SIDE.png", help="write both, side by side")
+    steering.add_page_option(parser, "ORIGINAL, if it is animated or has pages")
+    parser.add_argument("-o", "--out", metavar="SIDE.png", help="write both, side by side")
     parser.add_argument("--force", action="store_true", help="overwrite an existing file")
 
 
@@ -40,15 +41,27 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the figures, and write the picture that was asked for."""
     out = None if arguments.out is None else Path(arguments.out)
     if out is not None:
+        _check_suffix(out)
         for name in (arguments.original, arguments.other):
             paths.claim(out, force=arguments.force, source=Path(name))
-    original, other = load(Path(arguments.original)), load(Path(arguments.other))
+    with about(Path(arguments.original)):
+        original = load(Path(arguments.original), arguments.page)
+    with about(Path(arguments.other)):
+        other = load(Path(arguments.other))
     _check_comparable(original, other)
     print("\n".join(_figures(original, other)))
     if out is not None:
         _save_side_by_side(original, other, out)
         complain(f"wrote {out}")
     return DONE
+
+
+def _check_suffix(out: Path) -> None:
+    from PIL import Image
+
+    Image.init()
+    if Image.EXTENSION.get(out.suffix.lower()) not in Image.SAVE:
+        raise InputError(f"{out} has no suffix of a picture file that Pillow writes")
 
 
 def _check_comparable(original: Picture, other: Picture) -> None:
@@ -103,9 +116,5 @@ def _save_side_by_side(original: Picture, other: Picture, out: Path) -> None:
         sheet.putalpha(0)
     sheet.paste(halves[0], (0, 0))
     sheet.paste(halves[1], (width + _GAP, 0))
-    Image.init()
-    file_type = Image.EXTENSION.get(out.suffix.lower())
-    if file_type is None:
-        raise InputError(f"{out} has no suffix of a picture file that Pillow writes")
     with replacing(out) as stream:
-        sheet.save(stream, file_type)
+        sheet.save(stream, Image.EXTENSION[out.suffix.lower()])

@@ -6,11 +6,13 @@ import argparse
 import math
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from kmq.errors import KmqError
+from kmq.threads import MAX_THREADS
 
 DONE, FAILED, MISUSED = 0, 1, 2
 INTERRUPTED, CUT_OFF = 130, 141  # as shells report an end by SIGINT or SIGPIPE: 128 + its number
@@ -57,6 +59,16 @@ def add_command(
     )
     parser.set_defaults(run=run)
     return parser
+
+
+def add_threads_option(parser: argparse.ArgumentParser) -> None:
+    """Add ``--threads``."""
+    parser.add_argument(
+        "--threads",
+        type=whole_number(1, MAX_THREADS),
+        metavar="N",
+        help="most threads to use (default: all cores, or KMQ_NUM_THREADS)",
+    )
 
 
 def whole_number(lowest: int, highest: int) -> Callable[[str], int]:
@@ -143,6 +155,15 @@ def complaint_about(source: Path, error: BaseException) -> str:
     """Say what is wrong with a file, beginning with its name."""
     sentence = reason(error, source)
     return sentence if sentence.startswith(str(source)) else f"{source}: {sentence}"
+
+
+@contextmanager
+def about(source: Path) -> Iterator[None]:
+    """Name the file first in whatever the block finds wrong."""
+    try:
+        yield
+    except FAILURES as error:
+        raise KmqError(complaint_about(source, error)) from error
 
 
 class Bar:

@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 from kmq.atomic import replacing
 from kmq.cli import paths, steering
-from kmq.cli.console import DONE, Commands, add_command, colors, complain, decibels, whole_number
+from kmq.cli.console import (
+    DONE,
+    Commands,
+    about,
+    add_command,
+    add_threads_option,
+    colors,
+    complain,
+    decibels,
+    whole_number,
+)
 from kmq.cli.warmup import announcing
 from kmq.errors import InputError, MissingExtraError
 from kmq.model import MAX_COLORS
@@ -54,10 +64,12 @@ def add(commands: Commands) -> None:
     )
     steering.add_page_option(parser)
     parser.add_argument(
+        "-o",
         "--out",
         metavar="CURVE.png",
         help="draw it, too: .png, .svg or .pdf; needs matplotlib (pip install kmq[plot])",
     )
+    add_threads_option(parser)
     parser.add_argument("--json", action="store_true", help="the figures for programs")
     parser.add_argument("--force", action="store_true", help="overwrite an existing file")
 
@@ -71,8 +83,10 @@ def run(arguments: argparse.Namespace) -> int:
     if out is not None:
         _check_drawable(out)
         paths.claim(out, force=arguments.force, source=source)
-    with announcing():
-        curve = error_curve(source, arguments.max_colors, page=arguments.page)
+    with announcing(), about(source):
+        curve = error_curve(
+            source, arguments.max_colors, page=arguments.page, n_threads=arguments.threads
+        )
     if arguments.json:
         import json
 

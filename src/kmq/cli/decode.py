@@ -10,9 +10,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kmq.cli import paths
-from kmq.cli.console import Commands, Progress, add_command, colors, complain, each
+from kmq.cli.console import (
+    Commands,
+    Progress,
+    add_command,
+    add_threads_option,
+    colors,
+    complain,
+    each,
+)
 
 if TYPE_CHECKING:
+    from kmq.files import OnError
     from kmq.model import IndexedImage
 
 _EXAMPLES = """\
@@ -32,11 +41,13 @@ def add(commands: Commands) -> None:
     parser.add_argument("files", metavar="FILE.kmq", nargs="+", help="file, folder or pattern")
     parser.add_argument(
         "-o",
+        "--out",
         dest="output",
         metavar="OUT",
         help="file, whose suffix says what it becomes, or folder for several "
         "(default: beside the file, .png, or .tif for what PNG cannot hold)",
     )
+    add_threads_option(parser)
     parser.add_argument("--force", action="store_true", help="overwrite existing files")
     parts = parser.add_mutually_exclusive_group()
     parts.add_argument(
@@ -93,10 +104,11 @@ def _read(arguments: argparse.Namespace, source: Path) -> IndexedImage:
     from kmq.files import read, read_region
 
     if arguments.box is not None:
-        return read_region(source, arguments.box)
+        return read_region(source, arguments.box, n_threads=arguments.threads)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        image = read(source, on_error="salvage" if arguments.salvage else "raise")
+        on_error: OnError = "salvage" if arguments.salvage else "raise"
+        image = read(source, on_error=on_error, n_threads=arguments.threads)
     for warning in caught:
         complain(f"{source}: {warning.message}")
     return image

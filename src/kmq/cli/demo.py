@@ -41,7 +41,7 @@ def add(commands: Commands) -> None:
         examples=_EXAMPLES,
     )
     parser.add_argument(
-        "-o", dest="output", metavar="FOLDER", default="kmq-demo", help="default: kmq-demo"
+        "-o", "--out", dest="output", metavar="FOLDER", default="kmq-demo", help="default: kmq-demo"
     )
     parser.add_argument("--force", action="store_true", help="overwrite existing files")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -14,6 +15,7 @@ from kmq.cli.console import (
     Progress,
     UsageError,
     add_command,
+    add_threads_option,
     colors,
     decibels,
     each,
@@ -24,7 +26,6 @@ from kmq.cli.console import (
 from kmq.cli.warmup import announcing
 from kmq.errors import InputError
 from kmq.model import DITHER_METHODS, EFFORTS, MAX_COLORS
-from kmq.threads import MAX_THREADS
 
 if TYPE_CHECKING:
     from kmq.model import IndexedImage, Report
@@ -50,6 +51,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("pictures", metavar="PICTURE", nargs="+", help="file, folder or pattern")
     parser.add_argument(
         "-o",
+        "--out",
         dest="output",
         metavar="OUT",
         help="file, or folder for several pictures (default: beside the picture, suffix .kmq)",
@@ -125,13 +127,10 @@ def add_encoding_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--method",
-        help="how indices are coded, by its name in FORMAT.md (default: kmq chooses)",
+        metavar="{deflate,rank,mix}",
+        help="how indices are coded (default: kmq chooses)",
     )
-    parser.add_argument(
-        "--threads",
-        type=whole_number(1, MAX_THREADS),
-        help="most threads to use (default: all cores, or KMQ_NUM_THREADS)",
-    )
+    add_threads_option(parser)
     parser.add_argument("--force", action="store_true", help="overwrite existing files")
     steering.add_options(parser)
     steering.add_picture_options(parser)
@@ -144,9 +143,16 @@ def run(arguments: argparse.Namespace) -> int:
     jobs = paths.plan(
         sources, arguments.output, ".kmq", into_folder=paths.names_several(arguments.pictures)
     )
+    _refuse_pictures(jobs)
     chosen = steering.picture_options(arguments)
     with announcing():
         return each(jobs, partial(_encode, arguments, chosen))
+
+
+def _refuse_pictures(jobs: Sequence[tuple[Path, Path]]) -> None:
+    for _, target in jobs:
+        if target.suffix.lower() in paths.PICTURE_SUFFIXES:
+            raise UsageError(f"-o {target} names a picture; kmq encode writes .kmq files")
 
 
 def check_encoding_options(arguments: argparse.Namespace) -> None:
@@ -219,7 +225,7 @@ def _encode(
     return (
         f"{target}: {colors(image.n_colors)}, {before:,} → {after:,} bytes, "
         f"{8 * after / image.indices.size:.3f} bits per pixel, "
-        f"{_quality(image.report, arguments.psnr)}, {seconds:.2f} s"
+        f"{_quality(image.report, arguments.psnr, arguments.max_error)}, {seconds:.2f} s"
     )
 
 
@@ -269,8 +275,12 @@ def encode_options(arguments: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _quality(report: Report | None, wanted: float | None) -> str:
+def _quality(report: Report | None, psnr: float | None, max_error: float | None) -> str:
     if report is None:
         return "exact"
-    missed = wanted is not None and report.psnr < wanted
-    return decibels(report.psnr) + (f" (below the {wanted:g} asked for)" if missed else "")
+    missed = ""
+    if psnr is not None and report.psnr < psnr:
+        missed = f" (below the {psnr:g} asked for)"
+    elif max_error is not None and report.mse > max_error:
+        missed = f" (an error of {report.mse:.4g}, above the {max_error:g} asked for)"
+    return decibels(report.psnr) + missed

@@ -7,9 +7,10 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kmq.cli.console import DONE, Commands, add_command, colors
+from kmq.cli.console import DONE, Commands, about, add_command, colors
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,7 +38,7 @@ def add(commands: Commands) -> None:
         summary="show header, palette, strips and chunks of a .kmq file",
         examples=_EXAMPLES,
     )
-    parser.add_argument("file", metavar="FILE.kmq")
+    parser.add_argument("file", metavar="FILE.kmq", help="one file")
     parser.add_argument("--json", action="store_true", help="everything, for programs")
 
 
@@ -45,7 +46,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Print what `kmq.info` tells."""
     from kmq.files import info
 
-    facts = info(arguments.file)
+    with about(Path(arguments.file)):
+        facts = info(arguments.file)
     if arguments.json:
         import json
 

@@ -17,6 +17,7 @@ from kmq.cli.console import (
     Commands,
     UsageError,
     add_command,
+    add_threads_option,
     colors,
     complain,
     complaint_about,
@@ -25,7 +26,6 @@ from kmq.cli.console import (
 )
 from kmq.cli.warmup import announcing
 from kmq.model import EFFORTS, MAX_COLORS
-from kmq.threads import MAX_THREADS
 
 if TYPE_CHECKING:
     from kmq.model import ColorHistogram
@@ -58,6 +58,7 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument(
         "-o",
+        "--out",
         dest="output",
         metavar="OUT",
         help="palette file, .kmqpal .gpl .act .pal .hex .txt .json or .png",
@@ -87,11 +88,7 @@ def add(commands: Commands) -> None:
         default=0,
         help="start of the random numbers; the same seed gives the same palette (default: 0)",
     )
-    parser.add_argument(
-        "--threads",
-        type=whole_number(1, MAX_THREADS),
-        help="most threads to use (default: all cores, or KMQ_NUM_THREADS)",
-    )
+    add_threads_option(parser)
     parser.add_argument("--force", action="store_true", help="overwrite existing files")
 
 
@@ -130,10 +127,16 @@ def _claim_targets(arguments: argparse.Namespace, sources: Sequence[Path]) -> No
             raise UsageError(
                 f"-o {arguments.output} is of no kind of palette file: {', '.join(SUFFIXES)}"
             )
+    if arguments.histogram is not None and not _is_histogram(Path(arguments.histogram)):
+        raise UsageError(f"--histogram {arguments.histogram} does not end in {_HISTOGRAM_SUFFIX}")
     for target in (arguments.output, arguments.histogram):
         if target is not None:
             for source in sources:
                 paths.claim(Path(target), force=arguments.force, source=source)
+
+
+def _is_histogram(path: Path) -> bool:
+    return path.suffix.lower() == _HISTOGRAM_SUFFIX
 
 
 def _counted(
@@ -147,7 +150,7 @@ def _counted(
     for number, source in enumerate(sources):
         bar.advance(f"counting {number + 1:,} of {len(sources):,}", 0)
         try:
-            if source.suffix.lower() == _HISTOGRAM_SUFFIX:
+            if _is_histogram(source):
                 histogram = ColorHistogram.load(source)
             else:
                 histogram = ColorHistogram.from_picture(

@@ -28,10 +28,12 @@ def expand(names: Sequence[str], suffixes: frozenset[str]) -> list[Path]:
     exists is never a pattern; a name that matches nothing is kept, to be reported as missing.
 
     Raises:
-        UsageError: a folder or a pattern holds no file of that kind.
+        UsageError: a folder or a pattern holds no file of that kind, or a name is empty.
     """
     found: dict[Path, Path] = {}
     for name in names:
+        if not name:
+            raise UsageError("a name is empty; the folder one is in is .")
         for path in _expand_one(name, suffixes):
             found.setdefault(_identity(path), path)
     return list(found.values())
@@ -98,6 +100,8 @@ def plan(
 
 def _as_folder(output: str, several: bool) -> Path | None:
     """Return `output` if it is a folder, there or to be made, and None if it is a file."""
+    if not output:
+        raise UsageError("-o is empty; the folder one is in is .")
     path = Path(output)
     if path.is_dir() or output.endswith((os.sep, "/")):
         return path
@@ -128,10 +132,14 @@ def claim(target: Path, *, force: bool, source: Path | None = None) -> None:
     """Make sure that `target` may be written, and that its folder is there.
 
     Raises:
-        InputError: it exists and `force` is not set, or it is `source` by another name.
+        InputError: it exists and `force` is not set, or it is `source` by another name, or a
+            folder that it is to be in is a file.
     """
     if source is not None and target.exists() and source.exists() and target.samefile(source):
         raise InputError(f"{target} is the picture itself, which is never overwritten")
     if os.path.lexists(target) and not force:
         raise InputError(f"{target} exists already; --force overwrites it")
-    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise InputError(f"{target} cannot be made: {error.filename} is no folder") from error

@@ -32,6 +32,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("pictures", metavar="PICTURE", nargs="+", help="file, folder or pattern")
     parser.add_argument(
         "-o",
+        "--out",
         dest="output",
         metavar="REPORT.html",
         help="file, or folder for several pictures (default: beside the picture, suffix .html)",

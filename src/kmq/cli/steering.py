@@ -67,13 +67,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_page_option(parser)
 
 
-def add_page_option(parser: argparse.ArgumentParser) -> None:
+def add_page_option(
+    parser: argparse.ArgumentParser, whose: str = "an animated file or one with pages"
+) -> None:
     """Add the option for files with several pictures."""
     parser.add_argument(
         "--page",
         type=whole_number(1, _MOST_PAGES),
         metavar="N",
-        help="which picture of an animated file or one with pages, counted from 1",
+        help=f"which picture of {whose}, counted from 1",
     )
 
 
