@@ -83,7 +83,7 @@ def number(value: Any, name: str, low: float) -> float:
     except OverflowError:  # an int of more than 308 digits
         converted = np.inf
     if not low <= converted < np.inf:
-        raise InputError(f"{name} is {converted}; it must be a finite number, at least {low:g}")
+        raise InputError(f"{name} is {converted:g}; it must be a finite number, at least {low:g}")
     return converted
 
 
