@@ -241,6 +241,8 @@ def test_a_kmq_file_shows_itself(tmp_path):
     assert sorted(re.findall(r"<code>(#\w+)</code>", page.source)) == sorted(colors)
     assert not [tag for tag, _ in page.tags if tag == "input"]
     assert "reduced to" in report(path, "--snap").text
+    for option in ("--rate", "--size"):  # 300 bytes are too few for all colours
+        assert "reduced to" in report(path, option, "300").text
     fewer = report(path, "-k", "4")
     assert "reduced to 4 colours" in fewer.text
 

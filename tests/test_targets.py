@@ -198,12 +198,19 @@ def test_the_command_line_has_them(photo, options, same):
         (["--ssim", "0.9", "-k", "9"], "-k and --ssim are both given"),
         (["--ssim", "1.5"], "--ssim is 1.5; it must be below 1"),
         (["--size", "900", "--max-error", "9"], "--size and --max-error are given"),
+        (["--size", "900", "--dither"], "--dither and --size are both given"),
+        (["--rate", "9", "--dither"], "--dither and --rate are both given"),
     ],
 )
 def test_the_command_line_refuses_contradictions(photo, options, message, capsys):
     assert main(["encode", str(photo), *options]) == 2
     assert message in capsys.readouterr().err
     assert not photo.with_suffix(".kmq").exists()
+
+
+def test_dithering_has_no_target():
+    with pytest.raises(InputError, match="dither and size are both given"):
+        encode(PICTURE, size=2500, dither=1)
 
 
 def test_a_size_too_small_leaves_no_file(photo, capsys):

@@ -76,6 +76,10 @@ def reach(
     name = given[0]
     if options.get("rate"):
         raise InputError(f"rate and {name} are both given; kmq chooses the rate for a {name}")
+    if options.get("dither"):
+        raise InputError(
+            f"dither and {name} are both given; dithering adds to the error and to the file"
+        )
     rest = {key: value for key, value in options.items() if key not in (*TARGETS, "rate")}
     if name in ("psnr", "max_error"):
         if rest.get("palette") is not None:

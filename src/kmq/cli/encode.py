@@ -98,7 +98,8 @@ def add_encoding_options(parser: argparse.ArgumentParser) -> None:
         "--max-colors",
         type=whole_number(1, MAX_COLORS),
         metavar="N",
-        help="with --psnr, colours at most, even if they do not reach it; alone the same as -k",
+        help="with --psnr or --max-error, colours at most, even if they do not reach it; alone the "
+        "same as -k",
     )
     parser.add_argument(
         "--effort",
@@ -174,9 +175,12 @@ def _check_target(arguments: argparse.Namespace) -> None:
                 raise UsageError(
                     f"{option} and --max-error are both given; one of them says how many colours"
                 )
-    for option, value in (("--psnr", arguments.psnr), ("--max-error", arguments.max_error)):
-        if arguments.dither and value is not None:
-            raise UsageError(f"--dither and {option} are both given; dithering adds to the error")
+    for name in ("psnr", "max_error", "ssim", "size", "bpp", "rate"):
+        if arguments.dither and getattr(arguments, name) is not None:
+            option = "--" + name.replace("_", "-")
+            raise UsageError(
+                f"--dither and {option} are both given; dithering adds to the error and to the file"
+            )
     if arguments.dither_method is not None and not arguments.dither:
         raise UsageError("--dither-method is given without --dither; nothing is dithered")
 

@@ -15,7 +15,7 @@ from kmq.cli.warmup import announcing
 _EXAMPLES = """\
   kmq report photo.png                      64 colours, into photo.html
   kmq report photo.png -k 16 -o report.html
-  kmq report photo.png --psnr 35            the fewest colours that reach 35 dB
+  kmq report photo.png --psnr 35            as small as 35 dB can be had
   kmq report photo.kmq                      what a .kmq file holds
 """
 

@@ -30,6 +30,8 @@ _NOT_BESIDE_PALETTE = (
     ),
 )
 
+_CODED_BY = ("ssim", "size", "bpp", "rate")
+
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add what steers a palette for one or many pictures."""
@@ -90,7 +92,7 @@ def add_picture_options(parser: argparse.ArgumentParser) -> None:
         "--max-error",
         type=positive_number,
         metavar="MSE",
-        help="take the fewest colours with this mean squared error a pixel; not with -k",
+        help="take the smallest file found of at most this mean squared error; not with -k",
     )
     parser.add_argument(
         "--mask",
@@ -118,7 +120,7 @@ def check(arguments: argparse.Namespace) -> None:
 
 def asks_for_another(arguments: argparse.Namespace) -> bool:
     """Whether the options ask for another palette than an image has already."""
-    names = (*_NOT_BESIDE_PALETTE, "palette", "channel_weights")
+    names = (*_NOT_BESIDE_PALETTE, *_CODED_BY, "palette", "channel_weights", "dither")
     return arguments.space != "rgb" or any(getattr(arguments, name) for name in names)
 
 
