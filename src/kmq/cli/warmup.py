@@ -20,7 +20,8 @@ _EXAMPLES = """\
   NUMBA_CACHE_DIR=/var/cache/kmq kmq warmup     keep the compiled kernels elsewhere
 """
 
-_EACH_TIME = " each time: no cache folder is writable (set NUMBA_CACHE_DIR to one that is)"
+_SET_ONE = "set NUMBA_CACHE_DIR to one that is)"
+_EACH_TIME = f" each time: no cache folder is writable ({_SET_ONE}"
 
 _SIDE = 24  # pixels of a trial picture's side: 576 of them, for more colours than any trial's k
 
@@ -48,9 +49,10 @@ def run(arguments: argparse.Namespace) -> int:
             trial()
             seconds = time.perf_counter() - before
             print(f"{title:<58} {len(compiled) - count:>3} compiled, {seconds:5.1f} s", flush=True)
-    folder = cache_folder() or "nowhere: no folder is writable; set NUMBA_CACHE_DIR to one that is"
+    folder = cache_folder()
+    kept = f"kept in {folder}" if folder else "kept nowhere: no folder is writable (" + _SET_ONE
     print(f"{len(compiled)} kernels compiled in {time.perf_counter() - started:.1f} s")
-    print(f"kept in {folder}")
+    print(kept)
     return DONE
 
 

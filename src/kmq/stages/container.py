@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import sys
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, BinaryIO
 
 from kmq.deflate import deflate, inflate
@@ -181,6 +182,8 @@ def _pack_metadata(metadata: Metadata) -> Iterator[tuple[str, bytes]]:
         yield "x", deflate(_checked_bytes(metadata.xmp, "xmp"))
     if metadata.dpi is not None:
         yield "d", _pack_dpi(metadata.dpi)
+    if not isinstance(metadata.text, Mapping):
+        raise TypeError(f"text is {type(metadata.text).__name__}; it must be a mapping of strings")
     for keyword, value in metadata.text.items():
         yield "t", _pack_text(keyword, value)
     for letter, payload in metadata.extra:
@@ -200,12 +203,16 @@ def _checked_bytes(payload: bytes, name: str) -> bytes:
 
 def _pack_dpi(dpi: tuple[float, float]) -> bytes:
     most = MAX_VARINT / _DPI_UNITS
+    if not isinstance(dpi, tuple | list) or not all(isinstance(part, Real) for part in dpi):
+        raise TypeError(f"dpi is {dpi!r}; it must be two numbers from 0 to {most}")
     if len(dpi) != 2 or not all(0 <= resolution <= most for resolution in dpi):
         raise InputError(f"dpi is {dpi}; it must be two numbers from 0 to {most}")
     return b"".join(pack_varint(round(resolution * _DPI_UNITS)) for resolution in dpi)
 
 
 def _pack_text(keyword: str, value: str) -> bytes:
+    if not isinstance(keyword, str) or not isinstance(value, str):
+        raise TypeError(f"text has {keyword!r}: {type(value).__name__}; both must be strings")
     if not keyword or "\0" in keyword:
         raise InputError(f"text has a keyword {keyword!r}; it must not be empty or contain NUL")
     try:
