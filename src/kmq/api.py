@@ -156,16 +156,17 @@ def quantize(
     """
     n_init = checks.whole_number(n_init, "n_init", 1, 10_000)
     n_threads = resolve_threads(n_threads)
-    if init is None and n_init > 1:
-        init = "k-means++"
-    if init is not None and effort is not None:
-        raise InputError("effort and init are both given; a given start is not searched from")
     _refuse_beside_palette(
         palette,
         {"k": k, "psnr": psnr, "max_error": max_error, "max_colors": max_colors, "init": init,
          "effort": effort, "importance": importance, "mask": mask, "fixed": fixed,
-         "posterize": posterize, "snap": snap or None},
+         "posterize": posterize, "snap": snap or None, "max_iter": max_iter, "tol": tol,
+         "n_init": n_init if n_init > 1 else None},
     )  # fmt: skip
+    if init is None and n_init > 1:
+        init = "k-means++"
+    if init is not None and effort is not None:
+        raise InputError("effort and init are both given; a given start is not searched from")
     rate = checks.rate(rate)
     target = _target(k, psnr, max_error, max_colors, init)
     if rate > 0 and target.k is None:
