@@ -13,7 +13,8 @@ Saving takes the options of `kmq.encode`, and ``icc_profile``, ``exif``, ``xmp``
 indices unless ``k``, ``psnr`` or another option of `kmq.quantize` is given (``effort`` alone does
 not count); other modes are quantized, to 64 colours if no option says how many. Pixels are stored
 as they stand: as everywhere in Pillow, saving does not apply the EXIF orientation, and the EXIF
-keeps it.
+keeps it. Pillow empties an existing file before a plugin sees it, so what is refused leaves none;
+`kmq.write` keeps the old one.
 
 Errors are those that callers of Pillow expect. Damage before the strips makes ``Image.open`` raise
 UnidentifiedImageError. A file it cannot open for another reason (it needs a newer kmq, or is one of

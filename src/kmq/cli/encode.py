@@ -113,7 +113,8 @@ def add_encoding_options(parser: argparse.ArgumentParser) -> None:
         const=1.0,
         default=0.0,
         metavar="STRENGTH",
-        help="mix colours to look like those between, 0 to 1 (default: 0; 1 if nothing follows)",
+        help="mix colours to look like those between, 0 to 1 (default: 0; 1 if nothing follows, so "
+        "name the pictures before it)",
     )
     parser.add_argument(
         "--dither-method",
