@@ -432,6 +432,11 @@ def _opaque(problem: Problem, entries: Array, held: Array) -> Array:
     return entries
 
 
+def map_to(problem: Problem, entries: Array) -> Rounded:
+    """Assign each colour to its nearest of entries that are given, not found."""
+    return label(problem, entries, Fit(entries.astype(np.float64), 0, True))
+
+
 def label(problem: Problem, entries: Array, fit: Fit) -> Rounded:
     """Assign each colour to its nearest entry, but opaque ones to opaque entries."""
     space, options = problem.space, problem.options

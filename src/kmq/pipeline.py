@@ -23,7 +23,6 @@ from kmq.stages import dithering, histogram, palette_tree, rate
 from kmq.stages.clustering import Array
 from kmq.stages.metrics import mse as mse_of
 from kmq.stages.metrics import psnr
-from kmq.stages.palette import Fit
 from kmq.stages.spaces import Space
 
 
@@ -50,7 +49,7 @@ def quantize_pixels(
         elif isinstance(colors, int):
             rounded = fitting.solve(problem, colors)
         else:
-            rounded = fitting.label(problem, colors, Fit(colors.astype(np.float64), 0, True))
+            rounded = fitting.map_to(problem, colors)
     keep_palette = not isinstance(colors, int | ErrorTarget)
     with _timed(seconds, "indices"):
         if options.dither and rounded.mse:
@@ -133,9 +132,7 @@ def palette_error(colors: ColorHistogram, entries: Array) -> float:
     """Return the mean squared error per pixel of mapping a histogram's pixels to a palette."""
     options = KMeansOptions("fast", 0, None, 1, None, None, 1, None)
     keys = histogram.keys_of(colors.colors, 1)
-    return fitting.label(
-        Problem.of(colors, keys, None, options), entries, Fit(entries.astype(np.float64), 0, True)
-    ).mse
+    return fitting.map_to(Problem.of(colors, keys, None, options), entries).mse
 
 
 def error_curve(pixels: Pixels, max_colors: int, n_threads: int) -> Iterator[tuple[int, float]]:
@@ -166,11 +163,11 @@ def _trade(
 ) -> tuple[Array, Array]:
     """Return palette and indices that cost less by squared distance + rate · bits."""
     space, options = problem.space, problem.options
-    entries, fit = rounded.palette, rounded.fit
+    entries = rounded.palette
     indices = indices.astype(np.int32)
     for turn in range(rate.ROUNDS):
         coordinates = space.forward(entries)
-        labels = fitting.label(problem, entries, fit).labels
+        labels = fitting.map_to(problem, entries).labels
         kinds = fitting.kinds(entries, problem.colors.pixel_format)
         indices = mapper.choose(indices, labels, coordinates, kinds, options.rate)
         if not keep_palette:
@@ -178,7 +175,7 @@ def _trade(
         if options.progress is not None:
             options.progress("rate", (turn + 1) / rate.ROUNDS)
     if not keep_palette:
-        mapper.cap(indices, fitting.label(problem, entries, fit).labels, space.forward(entries))
+        mapper.cap(indices, fitting.map_to(problem, entries).labels, space.forward(entries))
     return entries, indices.astype(index_dtype(len(entries)))
 
 
@@ -192,7 +189,7 @@ def _recomputed(
     """
     space, pixel_format = problem.space, problem.colors.pixel_format
     found = mapper.count(indices, space.forward(entries))
-    fixed = (entries[:, None] == problem.fixed[None]).all(axis=2).any(axis=1)
+    fixed = fitting.are_fixed(problem, entries)
     stays = fixed | (fitting.kinds(entries, pixel_format) == rate.TRANSPARENT)
     if problem.options.snap:
         stays |= _is_extreme(entries, pixel_format)
