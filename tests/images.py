@@ -1,5 +1,7 @@
 """Indexed images for tests of the file format: seeded, any pixel format, any size."""
 
+import struct
+
 import numpy as np
 
 from kmq.model import IndexedImage, Metadata, PixelFormat
@@ -46,3 +48,15 @@ def same(image, plain):
         and (metadata.xmp, dpi) == (plain["x"], plain["d"])
         and (metadata.text, metadata.extra) == (plain["text"], tuple(plain["extra"]))
     )
+
+
+def exif_of(orientation, order="MM"):
+    """An EXIF block with a maker before, and a software name after, the orientation."""
+    endian = ">" if order == "MM" else "<"
+    entries = [
+        struct.pack(endian + "HHI4s", 0x010F, 2, 4, b"kmq\0"),
+        struct.pack(endian + "HHIHH", 0x0112, 3, 1, orientation, 0),
+        struct.pack(endian + "HHI4s", 0x0131, 2, 4, b"odd\0"),
+    ]
+    head = order.encode() + struct.pack(endian + "HIH", 42, 8, len(entries))
+    return b"Exif\0\0" + head + b"".join(entries) + bytes(4)

@@ -168,6 +168,8 @@ BELOW = {
 EXCEPTIONS = {
     # Salvage takes the same chunks apart, where they are damaged.
     ("kmq.stages.salvage", "kmq.stages.container", True),
+    # Reading and writing of pictures are one stage in two files.
+    ("kmq.stages.writing", "kmq.stages.pixels", True),
     # Methods of the image or histogram a user holds, which run what is above when called.
     ("kmq.model", "kmq.stages.pixels", False),
     ("kmq.model", "kmq.histograms", False),

@@ -1,4 +1,4 @@
-"""Pictures to samples and back: arrays, Pillow images, files of every type kmq speaks of."""
+"""Pictures to samples: arrays, Pillow images, files of every type kmq speaks of."""
 
 import struct
 import subprocess
@@ -12,10 +12,11 @@ import pytest
 import tifffile
 from PIL import Image, ImageOps, PngImagePlugin
 
-from images import FULL_METADATA, indexed_image
+from images import FULL_METADATA, exif_of, indexed_image
 from kmq.errors import InputError, MissingExtraError
-from kmq.model import MAX_SIDE, IndexedImage, Metadata, PixelFormat
-from kmq.stages.pixels import indexed_from_pillow, read_pixels, save_picture, to_pillow
+from kmq.model import MAX_SIDE, Metadata, PixelFormat
+from kmq.stages.pixels import indexed_from_pillow, read_pixels, to_pillow
+from kmq.stages.writing import save_picture
 
 SHAPES = {
     PixelFormat.BILEVEL: (np.bool_, ()),
@@ -368,18 +369,6 @@ def test_empty_and_broken_pillow_images_are_refused(tmp_path):
 
 
 # --- EXIF orientation and other metadata ---------------------------------------------------------
-
-
-def exif_of(orientation, order="MM"):
-    """An EXIF block with a maker before, and a software name after, the orientation."""
-    endian = ">" if order == "MM" else "<"
-    entries = [
-        struct.pack(endian + "HHI4s", 0x010F, 2, 4, b"kmq\0"),
-        struct.pack(endian + "HHIHH", 0x0112, 3, 1, orientation, 0),
-        struct.pack(endian + "HHI4s", 0x0131, 2, 4, b"odd\0"),
-    ]
-    head = order.encode() + struct.pack(endian + "HIH", 42, 8, len(entries))
-    return b"Exif\0\0" + head + b"".join(entries) + bytes(4)
 
 
 @pytest.mark.parametrize("order", ["II", "MM"])
@@ -921,95 +910,3 @@ def test_from_pillow_refuses_other_modes(mode):
 def test_from_pillow_refuses_other_types():
     with pytest.raises(TypeError, match="must be a Pillow image"):
         indexed_from_pillow(np.zeros((2, 2), np.uint8))
-
-
-# --- saving --------------------------------------------------------------------------------------
-
-NO_METADATA = Metadata()
-LOSSLESS = {
-    ".png": set(PixelFormat) - {PixelFormat.CMYK32},
-    ".tif": set(PixelFormat),
-    ".tiff": set(PixelFormat),
-    ".webp": {PixelFormat.RGB24, PixelFormat.RGBA32},
-    ".bmp": {PixelFormat.BILEVEL, PixelFormat.GREY8, PixelFormat.RGB24},
-    ".ppm": {PixelFormat.RGB24},
-    ".pgm": {PixelFormat.GREY8, PixelFormat.GREY16},
-    ".pbm": {PixelFormat.BILEVEL},
-    ".jpg": set(),
-    ".kmq": set(),
-    "": set(),
-}
-
-
-def visible_image(pixel_format, n_colors, metadata=NO_METADATA):
-    """An image without hidden colours, so that reading changes nothing."""
-    image = indexed_image(pixel_format, n_colors, 11, 13)
-    palette = image.palette.copy()
-    if pixel_format.has_alpha:
-        palette[:, -1] = np.maximum(palette[:, -1], 1)
-        palette[0] = 0
-    return IndexedImage(palette, image.indices, pixel_format, metadata)
-
-
-@pytest.mark.parametrize("extension", LOSSLESS)
-@pytest.mark.parametrize("pixel_format", PixelFormat)
-def test_saved_picture_is_the_same_or_refused(tmp_path, pixel_format, extension):
-    path = tmp_path / f"saved{extension.upper()}"
-    for n_colors in (2, 5, 300):
-        image = visible_image(pixel_format, n_colors)
-        if pixel_format in LOSSLESS[extension]:
-            save_picture(image, path)
-            assert_pixels(read_pixels(path), pixel_format, image.palette[image.indices])
-        else:
-            with pytest.raises(InputError, match=r"\.tif"):
-                save_picture(image, path)
-            assert not path.exists()
-    assert {entry.name for entry in tmp_path.iterdir()} <= {path.name}
-
-
-@pytest.mark.parametrize("pixel_format", [PixelFormat.RGB24, PixelFormat.RGBA32])
-def test_png_keeps_palette_and_indices(tmp_path, pixel_format):
-    image = visible_image(pixel_format, 37)
-    save_picture(image, tmp_path / "palette.png")
-    with Image.open(tmp_path / "palette.png") as picture:
-        assert indexed_from_pillow(picture) == image
-
-
-@pytest.mark.parametrize("pixel_format", [PixelFormat.RGB24, PixelFormat.GREY16, PixelFormat.RGB48])
-def test_png_keeps_metadata(tmp_path, pixel_format):
-    profile = struct.pack(">I", 132) + bytes(128)
-    text = {"Title": "Häuser", "Empty": "", "Far": "☃" * 300}
-    metadata = Metadata(profile, exif_of(1), b"<x:xmpmeta/>", (254.0, 127.0), text)
-    save_picture(visible_image(pixel_format, 20, metadata), tmp_path / "full.png")
-    assert read_pixels(tmp_path / "full.png").metadata == metadata
-
-
-@pytest.mark.parametrize("pixel_format", [PixelFormat.RGB24, PixelFormat.CMYK32, PixelFormat.RGB48])
-def test_tiff_keeps_metadata(tmp_path, pixel_format):
-    metadata = Metadata(b"profile", None, b"<x:xmpmeta/>", (254.0, 127.0))
-    save_picture(visible_image(pixel_format, 20, metadata), tmp_path / "full.tif")
-    assert read_pixels(tmp_path / "full.tif").metadata == metadata
-
-
-def test_tiff_keeps_exif(tmp_path):
-    image = visible_image(PixelFormat.RGB24, 20, Metadata(exif=exif_of(1)))
-    save_picture(image, tmp_path / "full.tif")
-    with Image.open(tmp_path / "full.tif") as picture:
-        assert picture.getexif()[0x010F] == "kmq"
-
-
-def test_webp_keeps_metadata(tmp_path):
-    metadata = Metadata(b"profile", exif_of(1)[6:], b"<x:xmpmeta/>")
-    save_picture(visible_image(PixelFormat.RGBA32, 20, metadata), tmp_path / "full.webp")
-    assert read_pixels(tmp_path / "full.webp").metadata == metadata
-
-
-def test_side_that_a_type_cannot_hold_is_refused_and_leaves_the_old_file(tmp_path):
-    path = tmp_path / "wide.webp"
-    path.write_bytes(b"old")
-    indices = np.zeros((1, 20_000), np.uint8)
-    image = IndexedImage(np.zeros((1, 3), np.uint8), indices, PixelFormat.RGB24)
-    with pytest.raises(InputError, match="cannot be written as WEBP"):
-        save_picture(image, path)
-    assert path.read_bytes() == b"old"
-    assert [entry.name for entry in tmp_path.iterdir()] == ["wide.webp"]

@@ -16,7 +16,8 @@ from kmq.model import MAX_COLORS, IndexedImage, PixelFormat, index_dtype
 from kmq.stages import formats, palette_files
 from kmq.stages.container import SIGNATURE
 from kmq.stages.palette_files import Entries
-from kmq.stages.pixels import checked_format, picture_palette, save_picture
+from kmq.stages.pixels import checked_format, picture_palette
+from kmq.stages.writing import save_picture
 
 Array = np.ndarray[Any, Any]
 

@@ -83,7 +83,7 @@ def _box(text: str) -> tuple[int, ...]:
 
 def _decode(arguments: argparse.Namespace, source: Path, target: Path, progress: Progress) -> str:
     from kmq.model import PixelFormat
-    from kmq.stages.pixels import save_picture
+    from kmq.stages.writing import save_picture
 
     started = time.perf_counter()
     progress("decoding", 0)

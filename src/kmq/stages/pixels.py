@@ -1,35 +1,30 @@
-"""Between pictures (arrays, Pillow images, files) and the samples or palettes kmq works on.
+"""From pictures (arrays, Pillow images, files) to the samples or palettes kmq works on.
 
 Reading ends in `Pixels`: C order, native bytes, upright, with nothing hidden under alpha 0.
-Writing starts from an `IndexedImage` and keeps every sample, or refuses.
 
-Pillow decodes and encodes; where it would cut 16-bit samples to 8 bits, imagecodecs (PNG) and
-tifffile (TIFF) of the extra ``deep`` take over.
+Pillow decodes; where it would cut 16-bit samples to 8 bits, imagecodecs (PNG) and tifffile (TIFF)
+of the extra ``deep`` take over.
 """
 
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import re
 import struct
 import sys
-from collections.abc import Iterator, Mapping
-from types import MappingProxyType
-from typing import IO, TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from collections.abc import Mapping
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
 from kmq import checks
-from kmq.atomic import replacing
 from kmq.errors import InputError, KmqError, MissingExtraError
 from kmq.model import MAX_COLORS, MAX_SIDE, IndexedImage, Limits, Metadata, PixelFormat, Pixels
 
 if TYPE_CHECKING:
     from PIL.Image import Image
     from PIL.ImageFile import ImageFile
-    from PIL.PngImagePlugin import PngInfo
     from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 Array = np.ndarray[Any, Any]
@@ -60,7 +55,7 @@ _DIRECT_MODES = {
     "RGBA": PixelFormat.RGBA32,
     "CMYK": PixelFormat.CMYK32,
 }
-_PILLOW_MODES = {pixel_format: mode for mode, pixel_format in _DIRECT_MODES.items()} | {
+PILLOW_MODES = {pixel_format: mode for mode, pixel_format in _DIRECT_MODES.items()} | {
     PixelFormat.BILEVEL: "1",
     PixelFormat.GREY16: "I;16",
 }
@@ -85,12 +80,11 @@ _FRAMES_MESSAGE = (
 _MOST_PAGES = 65_536
 """Largest number of a page: bounds the way through a file to it."""
 
-_EXTRA_MESSAGE = "16-bit {} files with more than one channel need {}: pip install kmq[deep]"
+EXTRA_MESSAGE = "16-bit {} files with more than one channel need {}: pip install kmq[deep]"
 
 _EXIF_ORIENTATION = 0x0112
 _MOST_DPI = 100_000.0  # a quarter of a micrometre; what claims more is damaged
 _STRIP_BYTES = 1 << 20
-_PNG_HEAD = 8 + 12 + 13  # signature, and IHDR with its frame
 
 
 class _Tiff:
@@ -460,7 +454,7 @@ def to_pillow(image: IndexedImage) -> Image:
         InputError: Pillow has no mode for the pixel format (16-bit RGB, RGBA and grey-alpha).
     """
     mode = pillow_mode(image.pixel_format, image.n_colors)
-    picture = _palette_picture(image) if mode == "P" else _direct_picture(image)
+    picture = _palette_picture(image) if mode == "P" else direct_picture(image)
     picture.info.update(pillow_info(image.metadata, image.palette, mode))
     return picture
 
@@ -473,17 +467,17 @@ def pillow_mode(pixel_format: PixelFormat, n_colors: int) -> str:
     """
     if pixel_format in (PixelFormat.RGB24, PixelFormat.RGBA32) and n_colors <= 256:
         return "P"
-    if pixel_format not in _PILLOW_MODES:
+    if pixel_format not in PILLOW_MODES:
         raise InputError(
             f"Pillow has no mode for pixel format {pixel_format.label}; "
             "kmq.read(…).to_array() has all its bits"
         )
-    return _PILLOW_MODES[pixel_format]
+    return PILLOW_MODES[pixel_format]
 
 
 def pillow_info(metadata: Metadata, palette: Array, mode: str) -> dict[str, Any]:
     """What `info` of the Pillow image of that mode carries."""
-    info = _metadata_info(metadata)
+    info = metadata_info(metadata)
     if mode == "P" and palette.shape[1] == 4:
         info["transparency"] = palette[:, 3].tobytes()
     return info
@@ -507,10 +501,11 @@ def _palette_picture(image: IndexedImage) -> Image:
     return picture
 
 
-def _direct_picture(image: IndexedImage) -> Image:
+def direct_picture(image: IndexedImage) -> Image:
+    """Return a Pillow image of the mode of the pixel format, without metadata."""
     from PIL import Image
 
-    mode = _PILLOW_MODES[image.pixel_format]
+    mode = PILLOW_MODES[image.pixel_format]
     content, rawmode = pillow_bytes(image, mode)
     return Image.frombytes(mode, (image.width, image.height), content, "raw", rawmode)
 
@@ -606,7 +601,8 @@ def _reset_exif_orientation(exif: bytes) -> bytes:
     return bytes(patched)
 
 
-def _metadata_info(metadata: Metadata) -> dict[str, Any]:
+def metadata_info(metadata: Metadata) -> dict[str, Any]:
+    """Return the metadata there are under the keys of Pillow's `info`."""
     info = {
         "icc_profile": metadata.icc_profile,
         "exif": metadata.exif,
@@ -684,7 +680,7 @@ def _from_deep_png(file: IO[bytes], picture: Image) -> Pixels:
     try:
         import imagecodecs
     except ImportError as error:
-        raise MissingExtraError(_EXTRA_MESSAGE.format("PNG", "imagecodecs")) from error
+        raise MissingExtraError(EXTRA_MESSAGE.format("PNG", "imagecodecs")) from error
     picture.load()  # metadata may follow the pixels
     file.seek(0)
     samples = imagecodecs.png_decode(file.read())
@@ -740,7 +736,7 @@ def _from_deep_tiff(
     try:
         import tifffile
     except ImportError as error:
-        raise MissingExtraError(_EXTRA_MESSAGE.format("TIFF", "tifffile")) from error
+        raise MissingExtraError(EXTRA_MESSAGE.format("TIFF", "tifffile")) from error
     with tifffile.TiffFile(file) as tiff:
         page: Any = tiff.pages[_page_index(number, len(tiff.pages))]
         _check_deep_page(page)
@@ -793,177 +789,4 @@ def _tiff_metadata(directory: ImageFileDirectory_v2, orientation: int) -> Metada
         icc_profile=_bytes_or_none(directory.get(_Tiff.ICC_PROFILE)),
         xmp=_bytes_or_none(directory.get(_Tiff.XMP)),
         dpi=dpi if unit != 1 else None,
-    )
-
-
-# ---------------------------------------------------------------------------------------------
-# Writing files
-
-
-class _FileType(NamedTuple):
-    """A kind of file that loses nothing.
-
-    Attributes:
-        name: what Pillow calls it.
-        holds: pixel formats that come back as they were.
-        palettes: those of them that it also holds as palette and indices.
-        options: Pillow's save options.
-    """
-
-    name: str
-    holds: frozenset[PixelFormat]
-    palettes: frozenset[PixelFormat] = frozenset()
-    options: Mapping[str, Any] = MappingProxyType({})
-
-
-def _holding(labels: str) -> frozenset[PixelFormat]:
-    return frozenset(PixelFormat.from_label(label) for label in labels.split())
-
-
-_TIFF = _FileType(
-    "TIFF",
-    frozenset(PixelFormat),
-    _holding("RGB"),
-    {"compression": "tiff_adobe_deflate"},
-)
-_FILE_TYPES = {
-    ".png": _FileType("PNG", frozenset(PixelFormat) - _holding("CMYK"), _holding("RGB RGBA")),
-    ".tif": _TIFF,
-    ".tiff": _TIFF,
-    ".webp": _FileType("WEBP", _holding("RGB RGBA"), options={"lossless": True, "exact": True}),
-    ".bmp": _FileType("BMP", _holding("1 L RGB"), _holding("RGB")),
-    ".ppm": _FileType("PPM", _holding("RGB")),
-    ".pgm": _FileType("PPM", _holding("L L16")),
-    ".pbm": _FileType("PPM", _holding("1")),
-    ".pnm": _FileType("PPM", _holding("1 L L16 RGB")),
-}
-
-
-def save_picture(image: IndexedImage, path: str | os.PathLike[str]) -> None:
-    """Write the picture to a file whose type is its extension's and which loses no sample.
-
-    The file takes the place of an existing one only once it is complete. Metadata is kept where
-    the type can: PNG all, TIFF and WebP all but text, BMP the resolution; a 16-bit TIFF with more
-    than one channel has no EXIF.
-
-    Raises:
-        InputError: the extension is none of a type that holds this pixel format unchanged; the
-            message names those that do.
-        MissingExtraError: 16-bit RGB, RGBA or grey-alpha needs the extra ``deep``.
-        OSError: the file cannot be written.
-    """
-    file_type = _fitting_type(image, path)
-    with replacing(path) as file:
-        if image.pixel_format in _PILLOW_MODES:
-            _save_shallow(image, file, file_type)
-        elif file_type is _TIFF:
-            _save_deep_tiff(image, file)
-        else:
-            _save_deep_png(image, file)
-
-
-def _fitting_type(image: IndexedImage, path: str | os.PathLike[str]) -> _FileType:
-    name = os.fspath(path)
-    extension = os.path.splitext(name)[1].lower()
-    file_type = _FILE_TYPES.get(extension)
-    label = image.pixel_format.label
-    fitting = ", ".join(
-        key for key, kind in _FILE_TYPES.items() if image.pixel_format in kind.holds
-    )
-    if file_type is None:
-        kind = f'extension "{extension}"' if extension else "no extension"
-        raise InputError(
-            f"{name} has {kind}; kmq decodes to files that keep every sample: "
-            f"pixel format {label} fits in {fitting}"
-        )
-    if image.pixel_format not in file_type.holds:
-        raise InputError(
-            f"{name}: {extension} cannot hold pixel format {label} unchanged; {fitting} can"
-        )
-    return file_type
-
-
-def _save_shallow(image: IndexedImage, file: BinaryIO, file_type: _FileType) -> None:
-    as_palette = image.n_colors <= 256 and image.pixel_format in file_type.palettes
-    picture = to_pillow(image) if as_palette else _direct_picture(image)
-    options = {**file_type.options, **_save_metadata(image.metadata, file_type.name)}
-    try:
-        picture.save(file, file_type.name, **options)
-    except (ValueError, SystemError) as error:  # a side longer than the type allows
-        raise InputError(f"the picture cannot be written as {file_type.name}: {error}") from error
-
-
-def _save_metadata(metadata: Metadata, type_name: str) -> dict[str, Any]:
-    """Pillow's save options for metadata; what a type cannot keep, Pillow leaves out."""
-    options = _metadata_info(metadata)
-    text = options.pop("text", {})
-    if type_name == "PNG":
-        options["pnginfo"] = _png_text(text, options.pop("xmp", None))
-    if type_name == "TIFF" and "xmp" in options:
-        from PIL.TiffImagePlugin import ImageFileDirectory_v2
-
-        directory = ImageFileDirectory_v2()
-        directory[_Tiff.XMP] = options.pop("xmp")
-        options["tiffinfo"] = directory
-    return options
-
-
-def _png_text(text: Mapping[str, str], xmp: bytes | None) -> PngInfo:
-    from PIL.PngImagePlugin import PngInfo
-
-    chunks = PngInfo()
-    for keyword, value in text.items():
-        chunks.add_text(keyword, value)
-    if xmp is not None:
-        chunks.add_itxt("XML:com.adobe.xmp", xmp.decode("utf-8", "replace"))
-    return chunks
-
-
-def _save_deep_png(image: IndexedImage, file: BinaryIO) -> None:
-    """Pixels from imagecodecs; the metadata chunks from a one-pixel PNG that Pillow writes."""
-    from PIL import Image
-
-    try:
-        import imagecodecs
-    except ImportError as error:
-        raise MissingExtraError(_EXTRA_MESSAGE.format("PNG", "imagecodecs")) from error
-    pixel = io.BytesIO()
-    Image.new("L", (1, 1)).save(pixel, "PNG", **_save_metadata(image.metadata, "PNG"))
-    deep = imagecodecs.png_encode(image.to_array())
-    file.write(deep[:_PNG_HEAD])
-    for name, chunk in _png_chunks(pixel.getvalue()):
-        if name not in (b"IHDR", b"IDAT", b"IEND"):
-            file.write(chunk)
-    file.write(deep[_PNG_HEAD:])
-
-
-def _png_chunks(png: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Name and bytes, frame included, of each chunk."""
-    start = 8
-    while start < len(png):
-        end = start + 12 + int.from_bytes(png[start : start + 4], "big")
-        yield png[start + 4 : start + 8], png[start:end]
-        start = end
-
-
-def _save_deep_tiff(image: IndexedImage, file: BinaryIO) -> None:
-    try:
-        import tifffile
-    except ImportError as error:
-        raise MissingExtraError(_EXTRA_MESSAGE.format("TIFF", "tifffile")) from error
-    metadata = image.metadata
-    tags = [(_Tiff.XMP, 1, len(metadata.xmp), metadata.xmp, True)] if metadata.xmp else []
-    tifffile.imwrite(
-        file,
-        image.to_array(),
-        photometric="rgb" if image.pixel_format.channels > 2 else "minisblack",
-        extrasamples=["unassalpha"] if image.pixel_format.has_alpha else None,
-        compression="deflate",
-        predictor=True,
-        metadata=None,
-        software=False,
-        iccprofile=metadata.icc_profile,
-        resolution=metadata.dpi,
-        resolutionunit="inch" if metadata.dpi else None,
-        extratags=tags,
     )
