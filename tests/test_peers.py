@@ -100,3 +100,52 @@ def test_similarity_is_that_of_the_report():
     assert found == pytest.approx(image.report.psnr)
     assert found == pytest.approx(psnr(picture, image.to_array()))
     assert 0 < ssim < 1
+
+
+@pytest.mark.parametrize("shape", [(160, 160), (300, 97), (1, 1), (2, 17_000), (65_500, 2)])
+def test_noise_has_a_jpeg_file(shape, capfd):
+    noise = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    content = peers._jpeg(Image.fromarray(noise), quality=94, subsampling=0)
+    assert Image.open(io.BytesIO(content)).size == shape[::-1]
+    assert capfd.readouterr().err == ""  # libjpeg speaks for itself
+
+
+def of_a_strip(width):
+    image = kmq.IndexedImage(
+        np.array([[0, 0, 0], [255, 128, 0]], np.uint8),
+        (np.arange(width, dtype=np.uint16) % 7 == 0).astype(np.uint8)[None],
+        PixelFormat.RGB24,
+    )
+    samples = image.to_array()
+    return [*peers.lossless(image, 30, 0.9), *peers.lossy(samples, PixelFormat.RGB24, 5)]
+
+
+@pytest.mark.parametrize(("width", "unable"), [(16_383, set()), (16_384, {"WebP"})])
+def test_a_side_that_a_format_does_not_hold_costs_its_row(width, unable):
+    files = of_a_strip(width)
+    assert {file.name for file in files if file.size is None} == unable
+    assert {file.remark for file in files} - {""} <= {"holds up to 16,383 pixels a side"}
+
+
+@pytest.mark.parametrize(
+    ("error", "remark"),
+    [
+        (OSError("broken data stream"), "Pillow could not write it: broken data stream"),
+        (ValueError("size limit"), "Pillow could not write it: size limit"),
+        (SystemError(), "Pillow could not write it: SystemError"),
+        (MemoryError(), "needs more memory than there is"),
+    ],
+)
+def test_whatever_an_encoder_raises_costs_its_row(error, remark, monkeypatch):
+    def save(picture, stream, **options):
+        raise error
+
+    monkeypatch.setattr(Image.Image, "save", save)
+    assert [(file.size, file.remark) for file in of_a_strip(12)] == [(None, remark)] * 4
+
+
+def test_a_codec_that_this_pillow_lacks_costs_its_row(monkeypatch):
+    monkeypatch.setattr("PIL.features.check", lambda codec: False)
+    png, *others = of_a_strip(12)
+    assert png.size > 0
+    assert [file.remark for file in others] == ["this Pillow is built without it"] * 3

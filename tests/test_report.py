@@ -362,6 +362,17 @@ def test_icons_and_lines_have_a_page(tmp_path):
         assert "nan" not in page.text
 
 
+def test_encoders_at_fault_cost_their_rows_and_not_the_page(tmp_path, monkeypatch):
+    def write(picture, **options):
+        raise OSError("encoder error -2")
+
+    monkeypatch.setattr("kmq.cli.peers._saved", write)
+    path = tmp_path / "noise.png"
+    Image.fromarray(photo(24, 30)).save(path)
+    page = report(path, "-k", "4")
+    assert page.text.count("Pillow could not write it: encoder error -2") == 4
+
+
 def test_nothing_is_overwritten_or_half_written(picture, tmp_path, capsys):
     out = tmp_path / "report.html"
     out.write_text("mine")

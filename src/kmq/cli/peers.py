@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,9 @@ _LOSSY_MODES = {
     PixelFormat.RGB24: "RGB",
     PixelFormat.RGBA32: "RGBA",
 }
+
+_JPEG_BYTES_PER_PIXEL = 8  # twice what noise takes at quality 100, without subsampling
+_JPEG_PADDING = 15  # pixels by which a side may grow to whole blocks
 
 
 @dataclass(frozen=True)
@@ -70,63 +73,109 @@ def psnr_of(
 
 def lossless(image: IndexedImage, psnr: float, ssim: float) -> Iterator[File]:
     """Yield PNG-8 and WebP files of an image, which hold it as it is and so are as good."""
-    from kmq.stages.display import shrunk_image
-
-    reason = ""
-    if image.pixel_format.depth > 8:
-        reason = "has 8 bits a channel"
-    elif image.pixel_format is PixelFormat.CMYK32:
-        reason = "has no CMYK"
-    shown = None if reason else shrunk_image(image, 1)
-    for name, made, few_only, options in (
-        ("PNG-8", "lossless, Pillow with optimize", True, {"format": "PNG", "optimize": True}),
-        ("WebP", "lossless, method 6, quality 100", False,
-         {"format": "WEBP", "lossless": True, "quality": 100, "method": 6, "exact": True}),
-    ):  # fmt: skip
-        unable = reason or ("holds 256 colours" if few_only and image.n_colors > 256 else "")
-        if shown is None or unable:
-            yield File(name, made, remark=unable)
-            continue
-        if not few_only:
-            shown = shown.convert("RGBA" if image.pixel_format.has_alpha else "RGB")
-        yield File(name, made, len(_saved(shown, **options)), psnr, ssim)
+    for name, made, write in (
+        ("PNG-8", "lossless, Pillow with optimize", _png_8),
+        ("WebP", "lossless, method 6, quality 100", _lossless_webp),
+    ):
+        try:
+            size = len(write(image))
+        except Exception as error:  # an encoder at fault costs its row, not the page
+            yield File(name, made, remark=_remark(error))
+        else:
+            yield File(name, made, size, psnr, ssim)
 
 
 def lossy(
     samples: np.ndarray[Any, Any], pixel_format: PixelFormat, wanted: float
 ) -> Iterator[File]:
     """Yield the smallest JPEG and WebP files of a picture whose PSNR is at least `wanted`."""
-    jpeg = partial(_saved, format="JPEG", optimize=True, progressive=True)
-    for name, made, write in (
-        ("JPEG", "progressive, optimize, the better subsampling", jpeg),
-        ("WebP", "lossy, method 6", partial(_saved, format="WEBP", method=6)),
+    for name, made, ways in (
+        (
+            "JPEG",
+            "progressive, optimize, the better subsampling",
+            [partial(_jpeg, subsampling=way) for way in (0, 2)],
+        ),
+        ("WebP", "lossy, method 6", [partial(_webp, method=6)]),
     ):
-        reason = _no_lossy(name, pixel_format, wanted)
-        if reason:
-            yield File(name, made, remark=reason)
-            continue
-        ways = [partial(write, subsampling=way) for way in (0, 2)] if name == "JPEG" else [write]
-        found = [_least(way, samples, pixel_format, wanted) for way in ways]
-        files = [file for file in found if file is not None]
-        if not files:
-            yield File(name, made, remark="does not get as close at its best quality")
-            continue
-        quality, content = min(files, key=lambda file: len(file[1]))
-        decoded = _opened(content, samples, pixel_format)
-        psnr, ssim = similarity(samples, decoded, pixel_format)
-        yield File(name, f"{made}, quality {quality}", len(content), psnr, ssim)
+        try:
+            yield _best_lossy(name, made, ways, samples, pixel_format, wanted)
+        except Exception as error:
+            yield File(name, made, remark=_remark(error))
 
 
-def _no_lossy(name: str, pixel_format: PixelFormat, wanted: float) -> str:
+class _UnableError(Exception):
+    """A format cannot hold the picture; the message says why."""
+
+
+def _remark(error: Exception) -> str:
+    """Say why there is no file."""
+    if isinstance(error, _UnableError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "needs more memory than there is"
+    return f"Pillow could not write it: {str(error) or type(error).__name__}"
+
+
+def _check_room(name: str, size: tuple[int, int]) -> None:
+    """Raise _UnableError if a format has no room for a picture, or Pillow none for the format."""
+    from PIL import features
+
+    codec, most = {"JPEG": ("jpg", 65_500), "WebP": ("webp", 16_383)}[name]
+    if max(size) > most:
+        raise _UnableError(f"holds up to {most:,} pixels a side")
+    if not features.check(codec):
+        raise _UnableError("this Pillow is built without it")
+
+
+def _png_8(image: IndexedImage) -> bytes:
+    if image.n_colors > 256:
+        raise _UnableError("holds 256 colours")
+    return _saved(_shown(image), format="PNG", optimize=True)
+
+
+def _lossless_webp(image: IndexedImage) -> bytes:
+    picture = _shown(image).convert("RGBA" if image.pixel_format.has_alpha else "RGB")
+    return _webp(picture, lossless=True, quality=100, method=6, exact=True)
+
+
+def _shown(image: IndexedImage) -> Image:
+    from kmq.stages.display import shrunk_image
+
+    if image.pixel_format.depth > 8:
+        raise _UnableError("has 8 bits a channel")
+    if image.pixel_format is PixelFormat.CMYK32:
+        raise _UnableError("has no CMYK")
+    return shrunk_image(image, 1)
+
+
+def _best_lossy(
+    name: str,
+    made: str,
+    ways: Sequence[Callable[..., bytes]],
+    samples: np.ndarray[Any, Any],
+    pixel_format: PixelFormat,
+    wanted: float,
+) -> File:
+    """Return the smallest file of some ways to write it that reaches a PSNR."""
+    _check_lossy(name, pixel_format, wanted)
+    found = [_least(way, samples, pixel_format, wanted) for way in ways]
+    files = [file for file in found if file is not None]
+    if not files:
+        raise _UnableError("does not get as close at its best quality")
+    quality, content = min(files, key=lambda file: len(file[1]))
+    psnr, ssim = similarity(samples, _opened(content, samples, pixel_format), pixel_format)
+    return File(name, f"{made}, quality {quality}", len(content), psnr, ssim)
+
+
+def _check_lossy(name: str, pixel_format: PixelFormat, wanted: float) -> None:
     if math.isinf(wanted):
-        return "is never exact"
+        raise _UnableError("is never exact")
     if pixel_format.depth > 8:
-        return "has 8 bits a channel"
+        raise _UnableError("has 8 bits a channel")
     if pixel_format.has_alpha and name == "JPEG":
-        return "has no alpha"
+        raise _UnableError("has no alpha")
     if pixel_format not in _LOSSY_MODES:
-        return f"not compared in {pixel_format.label}"
-    return ""
+        raise _UnableError(f"not compared in {pixel_format.label}")
 
 
 def _least(
@@ -165,6 +214,28 @@ def _opened(
     if pixel_format.depth == 1:
         decoded = (decoded > 127).astype(np.uint8)
     return decoded.reshape(samples.shape)
+
+
+def _jpeg(picture: Image, **options: Any) -> bytes:
+    """Write a progressive JPEG file.
+
+    libjpeg wants a buffer for the whole of one; Pillow's guess is too short for noise.
+    """
+    from PIL import ImageFile
+
+    _check_room("JPEG", picture.size)
+    n_coded = (picture.width + _JPEG_PADDING) * (picture.height + _JPEG_PADDING)
+    usual = ImageFile.MAXBLOCK
+    ImageFile.MAXBLOCK = max(usual, _JPEG_BYTES_PER_PIXEL * n_coded)
+    try:
+        return _saved(picture, format="JPEG", optimize=True, progressive=True, **options)
+    finally:
+        ImageFile.MAXBLOCK = usual
+
+
+def _webp(picture: Image, **options: Any) -> bytes:
+    _check_room("WebP", picture.size)
+    return _saved(picture, format="WEBP", **options)
 
 
 def _saved(picture: Image, **options: Any) -> bytes:
