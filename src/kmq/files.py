@@ -352,6 +352,7 @@ class Coding:
 
     def pieces(self, image: IndexedImage) -> list[bytes]:
         """Return the pieces of a file, front to back."""
+        image = replace(image)  # checked anew: the kernels below write where its indices point
         n_colors = image.n_colors
         effort = self.effort or "balanced"
         plan = coding.plan_strips(self.method, effort, image.indices.size, n_colors)

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 Progress = Callable[[str, float], None]
 """Called with a stage's name and the fraction of it that is done; may raise to stop the work."""
+
+T = TypeVar("T")
 
 EFFORTS = ("fast", "balanced", "best")
 """How much time to take, for a palette and for the coded indices."""
@@ -96,6 +98,35 @@ class PixelFormat(Enum):
         raise InputError(f"there is no pixel format {label!r}; kmq has {labels}")
 
 
+def _unchangeable(*arrays: str) -> Callable[[type[T]], type[T]]:
+    """Decorate a frozen dataclass whose `__post_init__` puts these arrays over bytes.
+
+    Each access gives a view of its own, since anybody can set the shape and dtype of an array.
+    Copies and pickles are made by the constructor, with its checks.
+    """
+
+    def array_property(name: str) -> property:
+        def get(self: Any) -> Any:
+            array = vars(self)[name]
+            return array.view() if isinstance(array, np.ndarray) else array
+
+        def put(self: Any, array: Any) -> None:
+            vars(self)[name] = array
+
+        return property(get, put)
+
+    def reduce(self: Any) -> tuple[type[T], tuple[Any, ...]]:
+        return type(self), tuple(getattr(self, item.name) for item in fields(self))
+
+    def decorate(cls: type[T]) -> type[T]:
+        for name in arrays:
+            setattr(cls, name, array_property(name))
+        cls.__reduce__ = reduce  # type: ignore[method-assign]
+        return cls
+
+    return decorate
+
+
 @dataclass(frozen=True)
 class Metadata:
     """What travels with a picture beside its pixels.
@@ -145,9 +176,13 @@ class Report:
     seconds: Mapping[str, float]
 
 
+@_unchangeable("palette", "indices")
 @dataclass(frozen=True, eq=False)
 class IndexedImage:
-    """A palette and, for each pixel, which entry it shows. Checked once, then read-only.
+    """A palette and, for each pixel, which entry it shows. Checked once, then unchangeable.
+
+    The arrays that are passed are copied, and those that the image hands out are read-only for
+    good: `numpy.array` makes a copy to write to.
 
     Attributes:
         palette: (k, channels) uint8 or uint16, 1 ≤ k ≤ 65,536, in the units of `pixel_format`.
@@ -172,11 +207,8 @@ class IndexedImage:
     lost: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
-        """Check palette and indices against each other and make them read-only."""
-        if not isinstance(self.pixel_format, PixelFormat):
-            raise TypeError(
-                f"pixel_format is {type(self.pixel_format).__name__}; it must be a kmq.PixelFormat"
-            )
+        """Check palette and indices against each other and put them over bytes."""
+        _check_pixel_format(self.pixel_format)
         object.__setattr__(self, "palette", _checked_palette(self.palette, self.pixel_format))
         object.__setattr__(self, "indices", _checked_indices(self.indices, len(self.palette)))
         object.__setattr__(self, "lost", _checked_lost(self.lost, self.height))
@@ -279,13 +311,15 @@ class Pixels:
     metadata: Metadata = Metadata()
 
 
+@_unchangeable("colors", "counts")
 @dataclass(frozen=True, eq=False)
 class ColorHistogram:
     """The distinct colours of one or more pictures and how often each occurs.
 
     It is all that k-means needs to know of pictures, however many: histograms add up, in any order
     and grouping to the same sum, and `kmq.fit_palette` finds one palette for all of them. A colour
-    takes 9 to 16 bytes; pictures of 24-bit RGB have 2^24 at most, and a sum holds up to 2^26.
+    takes 9 to 16 bytes; pictures of 24-bit RGB have 2^24 at most, and a sum holds up to 2^26. The
+    arrays are copied and read-only, as those of an `IndexedImage` are.
 
     >>> histogram = kmq.ColorHistogram.from_pictures(paths)
     >>> palette = kmq.fit_palette(histogram, 64)
@@ -302,7 +336,11 @@ class ColorHistogram:
     pixel_format: PixelFormat
 
     def __post_init__(self) -> None:
-        """Check types, shapes and ranges; the order is checked by what relies on it."""
+        """Check types, shapes and ranges, and put the arrays over bytes.
+
+        The order is checked by what relies on it.
+        """
+        _check_pixel_format(self.pixel_format)
         _check_colors(self.colors, "colors", self.pixel_format)
         counts = self.counts
         if not isinstance(counts, np.ndarray) or counts.dtype != np.int64:
@@ -312,6 +350,8 @@ class ColorHistogram:
                 f"counts have shape {counts.shape}; there must be one above 0 for each of the "
                 f"{len(self.colors)} colours"
             )
+        object.__setattr__(self, "colors", _over_bytes(self.colors, self.colors.dtype))
+        object.__setattr__(self, "counts", _over_bytes(counts, counts.dtype))
 
     @property
     def n_colors(self) -> int:
@@ -569,7 +609,14 @@ def _checked_palette(palette: Any, pixel_format: PixelFormat) -> np.ndarray[Any,
     _check_colors(palette, "palette", pixel_format)
     if len(palette) > MAX_COLORS:
         raise InputError(f"palette has {len(palette)} colours; it holds 1 to {MAX_COLORS}")
-    return _read_only(palette, palette.dtype)
+    return _over_bytes(palette, palette.dtype)
+
+
+def _check_pixel_format(pixel_format: Any) -> None:
+    if not isinstance(pixel_format, PixelFormat):
+        raise TypeError(
+            f"pixel_format is {type(pixel_format).__name__}; it must be a kmq.PixelFormat"
+        )
 
 
 def _check_colors(colors: Any, name: str, pixel_format: PixelFormat) -> None:
@@ -606,7 +653,7 @@ def _checked_indices(indices: Any, n_colors: int) -> np.ndarray[Any, Any]:
     largest = int(indices.max())
     if largest >= n_colors:
         raise InputError(f"an index is {largest}; the palette has {n_colors} colours, from 0")
-    return _read_only(indices, index_dtype(n_colors))
+    return _over_bytes(indices, index_dtype(n_colors))
 
 
 def _checked_lost(lost: Any, height: int) -> tuple[tuple[int, int], ...]:
@@ -622,8 +669,15 @@ def _checked_lost(lost: Any, height: int) -> tuple[tuple[int, int], ...]:
     return bands
 
 
-def _read_only(array: np.ndarray[Any, Any], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
-    """Return a C-ordered read-only view, or a copy where the array is not so already."""
-    view = np.ascontiguousarray(array, dtype=dtype.newbyteorder("=")).view()
-    view.flags.writeable = False
-    return view
+def _over_bytes(array: np.ndarray[Any, Any], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+    """Return the array C-ordered over bytes, which nobody can make writable again.
+
+    One that lies over bytes already, as those of other images do, is not copied.
+    """
+    array = np.ascontiguousarray(array, dtype=dtype.newbyteorder("=")).view(np.ndarray)
+    owner = array
+    while isinstance(owner.base, np.ndarray):
+        owner = owner.base
+    if isinstance(owner.base, bytes):
+        return array
+    return np.frombuffer(array.tobytes(), array.dtype).reshape(array.shape)
