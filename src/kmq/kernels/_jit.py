@@ -5,28 +5,49 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numba
 from llvmlite.ir import Constant, IntType
-from numba.core import types
+from numba.core import config, types
+from numba.core.compiler_lock import global_compiler_lock
+from numba.core.registry import CPUDispatcher
 from numba.extending import intrinsic
+
+from kmq.kernels._cache import KernelCache
 
 
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile `function` on first use: no GIL, no fastmath, cached on disk where that is possible.
 
     IEEE arithmetic as written, so that each machine computes the same bits; where speed needs a
-    fused multiply-add, kernels spell it `fma`. Without a writable cache folder numba raises when
-    it decorates, that is on import; then the kernel is compiled anew in each process.
+    fused multiply-add, kernels spell it `fma`.
     """
-    try:
-        return numba.njit(function, nogil=True, cache=True, error_model="numpy")
-    except RuntimeError:
-        return numba.njit(function, nogil=True, error_model="numpy")
+    compiled: Any = _Kernel(py_func=function, targetoptions=dict(_OPTIONS))
+    compiled._cache = KernelCache(function)
+    return compiled
 
 
 def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a small function that only kernels of the same file call; never cached alone."""
-    return numba.njit(function, nogil=True, error_model="numpy", inline="never")
+    return _Kernel(py_func=function, targetoptions=dict(_OPTIONS))
+
+
+_OPTIONS = {"nopython": True, "nogil": True, "error_model": "numpy", "boundscheck": None}
+
+
+class _Kernel(CPUDispatcher):
+    """What `numba.njit` makes of a function, but compiled where ``NUMBA_DISABLE_JIT`` is set, too.
+
+    Projects set that variable to measure the coverage of their own functions. In plain Python the
+    vectors and fused operations of kernels have no meaning.
+    """
+
+    def compile(self, sig):
+        """Compile for a signature; Numba compiles pieces of its own with `njit` meanwhile."""
+        with global_compiler_lock:
+            is_disabled, config.DISABLE_JIT = config.DISABLE_JIT, 0
+            try:
+                return super().compile(sig)
+            finally:
+                config.DISABLE_JIT = is_disabled
 
 
 def named(function: Callable[..., Any], name: str) -> Callable[..., Any]:
