@@ -1,21 +1,28 @@
 """The same input and seed give the same bytes: in any thread, any process, and beside others."""
 
 import hashlib
+import importlib
 import json
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import threading
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
+from numba.core.compiler_lock import global_compiler_lock
 
 import kmq
+import kmq.kernels
 from kmq import threads
 from kmq.errors import InputError
+from kmq.kernels._jit import kernel
+from kmq.lazily import computed_once
 from kmq.threads import resolve_threads
 
 PATIENCE = 120  # seconds until a test that would hang fails instead
@@ -361,6 +368,91 @@ def test_a_fork_amid_other_threads_work_goes_on_by_itself():
         release.set()
     others.join(PATIENCE)
     assert not others.is_alive()
+
+
+@pytest.mark.skipif("fork" not in START_METHODS, reason="no fork on this system")
+@fork_beside_threads
+def test_a_fork_amid_the_computing_of_an_attribute_leaves_nothing_taken():
+    computing, release = threading.Event(), threading.Event()
+
+    class Kept:
+        def __init__(self, wait):
+            self.wait = wait
+
+        @computed_once
+        def one(self):
+            if self.wait:
+                computing.set()
+                assert release.wait(PATIENCE)
+            return 1
+
+    other = threading.Thread(target=lambda: Kept(True).one)
+    other.start()
+    assert computing.wait(PATIENCE)
+    try:
+        assert run_in_a_fork(lambda: Kept(False).one == 1)
+    finally:
+        release.set()
+    other.join(PATIENCE)
+
+
+@pytest.mark.skipif("fork" not in START_METHODS, reason="no fork on this system")
+@fork_beside_threads
+def test_a_fork_amid_compiling_leaves_the_compiler_usable():
+    @kernel
+    def plus_one(number):
+        return number + 1
+
+    compiling, release = threading.Event(), threading.Event()
+
+    def hold():
+        with global_compiler_lock:
+            compiling.set()
+            assert release.wait(PATIENCE)
+
+    other = threading.Thread(target=hold)
+    other.start()
+    assert compiling.wait(PATIENCE)
+    threading.Timer(0.05, release.set).start()  # a fork waits for the compiler, not for good
+    assert run_in_a_fork(lambda: plus_one(1) == 2)
+    other.join(PATIENCE)
+    assert plus_one(2) == 3  # the parent has it back as well
+
+
+@pytest.mark.skipif("fork" not in START_METHODS, reason="no fork on this system")
+@fork_beside_threads
+def test_a_fork_amid_an_import_of_kernels_waits_for_it(tmp_path, monkeypatch):
+    (tmp_path / "slow.py").write_text(
+        "import test_concurrency as t\nt.importing.set()\nt.go.wait()\n"
+    )
+    monkeypatch.setattr(kmq.kernels, "__path__", [*kmq.kernels.__path__, str(tmp_path)])
+    other = threading.Thread(target=lambda: importlib.import_module("kmq.kernels.slow"))
+    other.start()
+    assert importing.wait(PATIENCE)
+    threading.Timer(0.05, go.set).start()
+    try:
+        assert run_in_a_fork(lambda: bool(importlib.import_module("kmq.kernels.slow")))
+    finally:
+        go.set()
+        other.join(PATIENCE)
+        del sys.modules["kmq.kernels.slow"]
+
+
+def test_no_attribute_takes_a_lock_of_its_class():
+    for path in Path(kmq.__file__).parent.rglob("*.py"):
+        assert "import cached_property" not in path.read_text(encoding="utf-8"), path
+
+
+importing, go = threading.Event(), threading.Event()
+
+
+def run_in_a_fork(check):
+    """Say whether `check` holds in a child, which is killed if it hangs."""
+    child = os.fork()
+    if not child:
+        signal.alarm(PATIENCE)
+        os._exit(0 if check() else 1)
+    return os.waitpid(child, 0)[1] == 0
 
 
 DIGESTS = """

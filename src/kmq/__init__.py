@@ -13,6 +13,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+import kmq.forks  # noqa: F401  # first of all: it readies the process for forks
+
 if TYPE_CHECKING:
     from kmq.api import ErrorCurve, choose_k, error_curve, fit_palette, quantize
     from kmq.core import KMeansResult, accumulate, assign, kmeans

@@ -15,11 +15,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from kmq.lazily import computed_once
 from kmq.model import Progress
 from kmq.stages import palette
 from kmq.stages.palette import Effort, Fit, Points, Stopping
@@ -63,12 +63,12 @@ class Mixed:
             self.other_keys,
         )
 
-    @cached_property
+    @computed_once
     def columns(self) -> Array:
         """(d, n) float32: the opaque points, then the others."""
         return np.concatenate([self.solid.columns, self.others.columns], axis=1)
 
-    @cached_property
+    @computed_once
     def weights(self) -> Array:
         """(n,) float64, in the same order."""
         return np.concatenate([self.solid.weights, self.others.weights])
@@ -95,7 +95,7 @@ class Mixed:
         squares = self.solid.moments[1] + self.others.moments[1]
         return float((squares / self.total_weight - (sums / self.total_weight) ** 2).mean())
 
-    @cached_property
+    @computed_once
     def lifted(self) -> Array:
         """(n, d) float32 rows, the opaque ones so far off that no cluster has both for long."""
         return np.ascontiguousarray(self.lift(self.columns.T), dtype=np.float32)

@@ -11,12 +11,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
+from kmq.lazily import computed_once
 from kmq.model import Progress
 from kmq.threads import run_chunks
 
@@ -127,12 +127,12 @@ class Points:
         """What most kernels take first."""
         return self.channels, self.columns, self.weights, self.low, self.high
 
-    @cached_property
+    @computed_once
     def total_weight(self) -> float:
         """Σ weight."""
         return float(self.weights.sum())
 
-    @cached_property
+    @computed_once
     def moments(self) -> tuple[Array, Array]:
         """Σ weight · x and Σ weight · x² of each channel."""
         from kmq.kernels.search import LANES, moments

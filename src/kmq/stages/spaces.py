@@ -16,12 +16,12 @@ so a · (t - w/2) and a · |w/2| are its coordinates.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import product
 from typing import Any
 
 import numpy as np
 
+from kmq.lazily import computed_once
 from kmq.model import PixelFormat
 
 Array = np.ndarray[Any, Any]
@@ -152,13 +152,13 @@ class Space:
             typed[typed[:, -1] == 0] = 0
         return typed
 
-    @cached_property
+    @computed_once
     def _scales(self) -> Array:
         if self.channel_weights is None:
             return np.ones(self.pixel_format.channels)
         return np.sqrt(np.array(self.channel_weights, np.float64))
 
-    @cached_property
+    @computed_once
     def _white(self) -> Array:
         n_solid = self.pixel_format.channels - self.pixel_format.has_alpha
         white: Array = self._solid(np.full((1, n_solid), float(self.pixel_format.max_value)))[0]

@@ -1,0 +1,48 @@
+"""A fork amid another thread's call leaves no lock taken in the child.
+
+A child has only the thread that forked. A lock that another thread held stays taken for good, so a
+fork waits for the locks that kmq's calls take: those of modules that are being imported, and the
+one of Numba's compiler. Both are held for a second or two at most.
+
+`kmq` imports this module first, before there can be such a thread.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+from importlib import import_module
+from typing import Any
+
+_held: list[Any] = []
+
+
+def _before() -> None:
+    _await_imports()
+    compiler = sys.modules.get("numba.core.compiler_lock")
+    if compiler is not None:
+        compiler.global_compiler_lock.acquire()
+        _held.append(compiler.global_compiler_lock)
+
+
+def _await_imports() -> None:
+    """Return when no other thread is importing a module of kmq, or what such a module imports.
+
+    To import a module that another thread is importing waits for it. One that this thread itself
+    is importing is returned at once.
+    """
+    for name, module in list(sys.modules.items()):
+        spec = getattr(module, "__spec__", None)
+        if name.startswith("kmq.") and getattr(spec, "_initializing", False):
+            with suppress(Exception):  # the other thread is told of what fails there
+                import_module(name)
+
+
+def _after() -> None:
+    while _held:
+        _held.pop().release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before, after_in_parent=_after, after_in_child=_after)
