@@ -34,7 +34,10 @@ def test_environment_comes_next(monkeypatch):
 
 def test_openmp_variable_only_lowers(monkeypatch):
     monkeypatch.setattr(threads, "available_cores", lambda: 4)
-    expected = {"": 4, "1": 1, "3": 3, "4": 4, "99": 4, "0": 1, "2,1": 4, "²": 4, "many": 4}
+    numbers = {"1": 1, "3": 3, " 1": 1, "1 ": 1, "03": 3, "99": 4, "9" * 5000: 4, "0": 1}
+    lists = {"2,2": 2, " 3 , 1": 3, "99,1": 4, ",2": 4}
+    others = dict.fromkeys(["", " ", "²", "٣", "many", "1.5", "-1", "+", "1_0"], 4)
+    expected = numbers | lists | others
     for text, number in expected.items():
         monkeypatch.setenv("OMP_NUM_THREADS", text)
         assert resolve_threads(None) == number
@@ -56,7 +59,20 @@ def test_other_arguments_are_refused(number):
         resolve_threads(number)
 
 
-@pytest.mark.parametrize("text", ["0", "257", "two", "1.5", "-3", " "])
+@pytest.mark.parametrize("text", [" 5", "5 ", "005", "0" * 5000 + "5"])
+def test_spaces_and_zeros_around_a_number_are_taken(monkeypatch, text):
+    monkeypatch.setenv("KMQ_NUM_THREADS", text)
+    assert resolve_threads(None) == 5
+
+
+@pytest.mark.parametrize("text", ["9" * 5000, "two " * 5000])
+def test_a_long_variable_is_shown_in_part(monkeypatch, text):
+    monkeypatch.setenv("KMQ_NUM_THREADS", text)
+    with pytest.raises(InputError, match=rf"KMQ_NUM_THREADS is '{text[:17]}\.\.\.'; it must be"):
+        resolve_threads(None)
+
+
+@pytest.mark.parametrize("text", ["0", "257", "two", "1.5", "-3", " ", "5,5", "٣", "1_0"])
 def test_environment_is_checked(monkeypatch, text):
     monkeypatch.setenv("KMQ_NUM_THREADS", text)
     sentence = f"KMQ_NUM_THREADS is '{text}'; it must be a whole number, 1 to 256"

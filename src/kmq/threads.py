@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import re
 import sys
 import threading
 from collections.abc import Callable
@@ -48,12 +49,13 @@ def resolve_threads(n_threads: int | None) -> int:
 
     In this order: the argument; the environment's ``KMQ_NUM_THREADS``; 1 in a daemonic process, as
     workers of `multiprocessing.Pool` are; ``OMP_NUM_THREADS`` (which joblib sets in its workers)
-    if it is below the number of cores; 1 in any other process that multiprocessing started, as
-    `ProcessPoolExecutor` does, since its siblings already use the cores; the number of cores.
+    if it is below the number of cores, the first number where it is a list; 1 in any other process
+    that multiprocessing started, as `ProcessPoolExecutor` does, since its siblings already use the
+    cores; the number of cores.
 
     Raises:
-        TypeError: the argument is no integer.
-        InputError: a number outside 1 to 256, or an environment variable that is no number.
+        TypeError: the argument is not an integer.
+        InputError: the argument or ``KMQ_NUM_THREADS`` is not a whole number from 1 to 256.
     """
     if n_threads is not None:
         return whole_number(n_threads, "n_threads", 1, MAX_THREADS)
@@ -62,20 +64,33 @@ def resolve_threads(n_threads: int | None) -> int:
     process = sys.modules.get("multiprocessing.process")
     if process is not None and process.current_process().daemon:
         return 1
-    openmp = os.environ.get("OMP_NUM_THREADS", "")
     cores = available_cores()
-    if openmp.isdecimal():
-        return max(1, min(cores, int(openmp), MAX_THREADS))
+    # OpenMP's own syntax: a number for each level of nested regions, spaces around it allowed.
+    openmp = _number(os.environ.get("OMP_NUM_THREADS", "").split(",")[0])
+    if openmp is not None:
+        return max(1, min(cores, openmp, MAX_THREADS))
     return 1 if process is not None and process.parent_process() is not None else cores
 
 
 def _from_environment(text: str) -> int:
-    number = int(text) if text.isdecimal() else 0
-    if not 1 <= number <= MAX_THREADS:
+    number = _number(text)
+    if number is None or not 1 <= number <= MAX_THREADS:
+        shown = text if len(text) <= 20 else f"{text[:17]}..."
         raise InputError(
-            f"KMQ_NUM_THREADS is {text!r}; it must be a whole number, 1 to {MAX_THREADS}"
+            f"KMQ_NUM_THREADS is {shown!r}; it must be a whole number, 1 to {MAX_THREADS}"
         )
     return number
+
+
+def _number(text: str) -> int | None:
+    """Return a decimal number, or None for other text; one of many digits is just above the limit.
+
+    `int` refuses thousands of digits, and takes those of other scripts.
+    """
+    digits = re.fullmatch(r"\s*0*([0-9]+)\s*", text, re.ASCII)
+    if digits is None:
+        return None
+    return int(digits[1]) if len(digits[1]) <= len(str(MAX_THREADS)) else MAX_THREADS + 1
 
 
 def run_chunks(work: Callable[[int], object], n_chunks: int, n_threads: int) -> None:
