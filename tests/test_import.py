@@ -202,7 +202,7 @@ def test_walk_sees_the_imports():
     edges = {(found.source, found.target, found.at_top) for found in ALL_IMPORTS}
     assert ("kmq.api", "kmq.pipeline", True) in edges
     assert ("kmq.stages.clustering", "kmq.kernels.nearest", False) in edges
-    assert ("kmq.kernels._jit", "numba", True) in edges
+    assert ("kmq.kernels._jit", "numba.core", True) in edges
     assert ("kmq.pillow", "PIL", True) in edges
     assert ("kmq.model", "PIL.Image", True) not in edges
 
