@@ -1,5 +1,6 @@
 """Files appear whole or not at all."""
 
+import errno
 import os
 import stat
 
@@ -53,6 +54,26 @@ def test_device_is_written_directly():
     with replacing(os.devnull) as file:
         file.write(b"gone")
     assert stat.S_ISCHR(os.stat(os.devnull).st_mode)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/fd"), reason="needs names of descriptors")
+def test_a_pipe_is_written_by_any_of_its_names():
+    reading, writing = os.pipe()
+    with replacing(f"/dev/fd/{writing}") as file:
+        file.write(b"through")
+    os.close(writing)
+    with open(reading, "rb") as stream:
+        assert stream.read() == b"through"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs links")
+def test_a_link_to_itself_is_an_error(tmp_path):
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    with pytest.raises(OSError, match="loop") as caught, replacing(loop):
+        pass
+    assert caught.value.errno == errno.ELOOP
+    assert loop.is_symlink()
 
 
 def test_missing_folder_is_an_error(tmp_path):

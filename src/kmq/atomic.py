@@ -19,12 +19,12 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     points to is replaced; an existing file's permissions are kept. The file may be read and sought
     while it is written, unless `path` is a device or pipe, which is written to directly.
     """
-    place = Path(path).resolve()
-    old = place.stat() if place.exists() else None
+    old = _status(path)
     if old is not None and not stat.S_ISREG(old.st_mode):
-        with open(place, "wb") as file:
+        with open(path, "wb") as file:
             yield file
         return
+    place = Path(path).resolve()
     beside = place.with_name(f".kmq-{secrets.token_hex(8)}")
     try:
         with _opened(beside, place) as file:
@@ -36,6 +36,14 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         with suppress(OSError):  # none was made
             beside.unlink()
         raise
+
+
+def _status(path: str | os.PathLike[str]) -> os.stat_result | None:
+    """Return what the system says of the file that a path leads to, or None if there is none."""
+    try:
+        return os.stat(path)
+    except FileNotFoundError:
+        return None
 
 
 def _opened(beside: Path, place: Path) -> BinaryIO:
