@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Sequence
 
 from kmq import __version__
-from kmq.cli import compare, curve, decode, demo, encode, info, palette, report, warmup
+from kmq.cli import compare, curve, decode, demo, encode, info, palette, pipes, report, warmup
 from kmq.cli.console import (
     CUT_OFF,
     FAILED,
@@ -34,6 +34,10 @@ examples:
   kmq compare photo.png photo.kmq     what it cost
   kmq curve photo.png                 what other numbers of colours would cost
   kmq report photo.png                a page to look at all of that
+
+Where a file is read or written, - is standard input or output; pipes and <(...) will do as well.
+Results go to standard output, messages to standard error; where standard output takes a file, all
+else goes to standard error.
 
 `kmq COMMAND --help` says more. Exit code: 0 all went well, 1 some of the work failed, 2 the
 command line cannot be meant.
@@ -60,8 +64,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: argparse.Namespace) -> int:
     try:
-        code: int = arguments.run(arguments)
-        sys.stdout.flush()
+        with pipes.attended():
+            code: int = arguments.run(arguments)
+            sys.stdout.flush()
     except UsageError as error:
         complain(f"{error} (see kmq {arguments.command} --help)")
         return MISUSED

@@ -7,8 +7,8 @@ import math
 from pathlib import Path
 
 from kmq.atomic import replacing
-from kmq.cli import paths, steering
-from kmq.cli.console import DONE, Commands, about, add_command, complain, decibels
+from kmq.cli import paths, pipes, steering
+from kmq.cli.console import DONE, Commands, about, add_command, complain, decibels, spoken
 from kmq.cli.pictures import Picture, load
 from kmq.errors import InputError
 
@@ -30,26 +30,29 @@ def add(commands: Commands) -> None:
         summary="compare two pictures: sizes, bits per pixel, MSE, PSNR, SSIM",
         examples=_EXAMPLES,
     )
-    parser.add_argument("original", metavar="ORIGINAL", help="a picture or a .kmq file")
-    parser.add_argument("other", metavar="OTHER", help="a picture or a .kmq file")
+    parser.add_argument("original", metavar="ORIGINAL", help="a picture or a .kmq file, or -")
+    parser.add_argument("other", metavar="OTHER", help="a picture or a .kmq file, or -")
     steering.add_page_option(parser, "ORIGINAL, if it is animated or has pages")
-    parser.add_argument("-o", "--out", metavar="SIDE.png", help="write both, side by side")
+    parser.add_argument(
+        "-o", "--out", metavar="SIDE.png", help="write both, side by side; - is a PNG"
+    )
     parser.add_argument("--force", action="store_true", help="overwrite an existing file")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the figures, and write the picture that was asked for."""
-    out = None if arguments.out is None else Path(arguments.out)
+    out = None if arguments.out is None else pipes.target(arguments.out, ".png")
     if out is not None:
         _check_suffix(out)
         for name in (arguments.original, arguments.other):
             paths.claim(out, force=arguments.force, source=Path(name))
-    with about(Path(arguments.original)):
-        original = load(Path(arguments.original), arguments.page)
-    with about(Path(arguments.other)):
-        other = load(Path(arguments.other))
+    original_path, other_path = pipes.source(arguments.original), pipes.source(arguments.other)
+    with about(original_path):
+        original = load(original_path, arguments.page)
+    with about(other_path):
+        other = load(other_path)
     _check_comparable(original, other)
-    print("\n".join(_figures(original, other)))
+    print(spoken("\n".join(_figures(original, other))))
     if out is not None:
         _save_side_by_side(original, other, out)
         complain(f"wrote {out}")

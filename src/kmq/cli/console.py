@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -28,6 +29,9 @@ Work = Callable[[Path, Path, Progress], str]
 
 _BAR_AFTER = 1.0  # seconds
 
+SPOKEN: dict[str, str] = {}
+"""What a file is called that stands in for a pipe: its path without suffix, and the name."""
+
 Commands = Any
 """What `add_subparsers` returns; its class is not public."""
 
@@ -38,7 +42,14 @@ class UsageError(Exception):
 
 def complain(message: str) -> None:
     """Say something on stderr."""
-    print(f"kmq: {message}", file=sys.stderr)
+    print(f"kmq: {spoken(message)}", file=sys.stderr)
+
+
+def spoken(text: str) -> str:
+    """Call files that stand in for pipes by the names of those."""
+    for path, name in SPOKEN.items():
+        text = name.join(re.split(re.escape(path) + r"(?:\.\w+)?", text))
+    return text
 
 
 def add_command(
@@ -146,7 +157,7 @@ def each(jobs: Sequence[tuple[Path, Path]], work: Work) -> int:
                 code = FAILED
             else:
                 bar.clear()
-                print(line, flush=True)
+                print(spoken(line), flush=True)
             bar.next()
     return code
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kmq.atomic import replacing
-from kmq.cli import paths, steering
+from kmq.cli import paths, pipes, steering
 from kmq.cli.console import (
     DONE,
     Commands,
@@ -54,7 +54,7 @@ def add(commands: Commands) -> None:
         summary="show the error of a picture against the number of colours, and the knee",
         examples=_EXAMPLES,
     )
-    parser.add_argument("picture", metavar="PICTURE", help="a picture or a .kmq file")
+    parser.add_argument("picture", metavar="PICTURE", help="a picture or a .kmq file, or -")
     parser.add_argument(
         "--max-colors",
         type=whole_number(1, MAX_COLORS),
@@ -67,7 +67,8 @@ def add(commands: Commands) -> None:
         "-o",
         "--out",
         metavar="CURVE.png",
-        help="draw it, too: .png, .svg or .pdf; needs matplotlib (pip install kmq[plot])",
+        help="draw it, too: .png, .svg or .pdf, or - for a PNG; needs matplotlib "
+        "(pip install 'kmq[plot]')",
     )
     add_threads_option(parser)
     parser.add_argument("--json", action="store_true", help="the figures for programs")
@@ -78,11 +79,11 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the curve, and draw it if that was asked for."""
     from kmq.api import error_curve
 
-    source = Path(arguments.picture)
-    out = None if arguments.out is None else Path(arguments.out)
+    out = None if arguments.out is None else pipes.target(arguments.out, ".png")
     if out is not None:
         _check_drawable(out)
-        paths.claim(out, force=arguments.force, source=source)
+        paths.claim(out, force=arguments.force, source=Path(arguments.picture))
+    source = pipes.source(arguments.picture)
     with announcing(), about(source):
         curve = error_curve(
             source, arguments.max_colors, page=arguments.page, n_threads=arguments.threads

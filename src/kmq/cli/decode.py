@@ -29,6 +29,7 @@ _EXAMPLES = """\
   kmq decode photo.kmq -o photo.tif
   kmq decode pictures/ -o pngs/         every .kmq file of a folder
   kmq decode map.kmq --box 0,0,800,600  its upper left corner alone
+  kmq decode photo.kmq -o - | display   a PNG through a pipe
   kmq decode hurt.kmq --salvage         what is left of a damaged file
 """
 
@@ -38,14 +39,17 @@ def add(commands: Commands) -> None:
     parser = add_command(
         commands, "decode", run, summary="turn .kmq files into pictures", examples=_EXAMPLES
     )
-    parser.add_argument("files", metavar="FILE.kmq", nargs="+", help="file, folder or pattern")
+    parser.add_argument(
+        "files", metavar="FILE.kmq", nargs="+", help="file, folder or pattern, or -"
+    )
     parser.add_argument(
         "-o",
         "--out",
         dest="output",
         metavar="OUT",
-        help="file, whose suffix says what it becomes, or folder for several "
-        "(default: beside the file, .png, or .tif for what PNG cannot hold)",
+        help="file, whose suffix says what it becomes, or folder for several, or - (default: "
+        "beside the file, and - for what comes through a pipe); without a suffix it becomes a "
+        "PNG, or a TIFF if that is CMYK",
     )
     add_threads_option(parser)
     parser.add_argument("--force", action="store_true", help="overwrite existing files")

@@ -40,6 +40,7 @@ _EXAMPLES = """\
   kmq encode 'photos/**/*.jpg'              a quoted pattern reaches into folders
   kmq encode photos/ --palette theme.gpl    with the palette of a file (see kmq palette)
   kmq encode scan.tif -k 8 --snap --page 2  black on white, of the second page
+  convert a.psd png:- | kmq encode - > a.kmq
 """
 
 
@@ -48,13 +49,16 @@ def add(commands: Commands) -> None:
     parser = add_command(
         commands, "encode", run, summary="turn pictures into .kmq files", examples=_EXAMPLES
     )
-    parser.add_argument("pictures", metavar="PICTURE", nargs="+", help="file, folder or pattern")
+    parser.add_argument(
+        "pictures", metavar="PICTURE", nargs="+", help="file, folder or pattern, or -"
+    )
     parser.add_argument(
         "-o",
         "--out",
         dest="output",
         metavar="OUT",
-        help="file, or folder for several pictures (default: beside the picture, suffix .kmq)",
+        help="file, or folder for several pictures, or - (default: beside the picture, "
+        "suffix .kmq, and - for what comes through a pipe)",
     )
     add_encoding_options(parser)
 

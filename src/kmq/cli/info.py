@@ -7,9 +7,9 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kmq.cli import pipes
 from kmq.cli.console import DONE, Commands, about, add_command, colors
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def add(commands: Commands) -> None:
         summary="show header, palette, strips and chunks of a .kmq file",
         examples=_EXAMPLES,
     )
-    parser.add_argument("file", metavar="FILE.kmq", help="one file")
+    parser.add_argument("file", metavar="FILE.kmq", help="one file, or -")
     parser.add_argument("--json", action="store_true", help="everything, for programs")
 
 
@@ -46,8 +46,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Print what `kmq.info` tells."""
     from kmq.files import info
 
-    with about(Path(arguments.file)):
-        facts = info(arguments.file)
+    source = pipes.source(arguments.file)
+    with about(source):
+        facts = info(source)
     if arguments.json:
         import json
 

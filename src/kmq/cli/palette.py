@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kmq.cli import paths, steering
+from kmq.cli import paths, pipes, steering
 from kmq.cli.console import (
     DONE,
     FAILED,
@@ -22,6 +22,7 @@ from kmq.cli.console import (
     complain,
     complaint_about,
     decibels,
+    spoken,
     whole_number,
 )
 from kmq.cli.warmup import announcing
@@ -54,14 +55,15 @@ def add(commands: Commands) -> None:
         "pictures",
         metavar="PICTURE",
         nargs="+",
-        help=f"file, folder or pattern; {_HISTOGRAM_SUFFIX} files count for their pictures",
+        help=f"file, folder or pattern, or -; {_HISTOGRAM_SUFFIX} files count for their pictures",
     )
     parser.add_argument(
         "-o",
         "--out",
         dest="output",
         metavar="OUT",
-        help="palette file, .kmqpal .gpl .act .pal .hex .txt .json or .png",
+        help="palette file, .kmqpal .gpl .act .pal .hex .txt .json or .png; - is a .kmqpal to "
+        "standard output",
     )
     parser.add_argument(
         "-k",
@@ -123,10 +125,13 @@ def _claim_targets(arguments: argparse.Namespace, sources: Sequence[Path]) -> No
     if arguments.output is not None:
         from kmq.palettes import SUFFIXES
 
+        arguments.output = pipes.target(arguments.output, ".kmqpal")
         if Path(arguments.output).suffix.lower() not in SUFFIXES:
             raise UsageError(
                 f"-o {arguments.output} is of no kind of palette file: {', '.join(SUFFIXES)}"
             )
+    if arguments.histogram is not None:
+        arguments.histogram = pipes.target(arguments.histogram, _HISTOGRAM_SUFFIX)
     if arguments.histogram is not None and not _is_histogram(Path(arguments.histogram)):
         raise UsageError(f"--histogram {arguments.histogram} does not end in {_HISTOGRAM_SUFFIX}")
     for target in (arguments.output, arguments.histogram):
@@ -137,6 +142,16 @@ def _claim_targets(arguments: argparse.Namespace, sources: Sequence[Path]) -> No
 
 def _is_histogram(path: Path) -> bool:
     return path.suffix.lower() == _HISTOGRAM_SUFFIX
+
+
+def _holds_histogram(source: Path) -> bool:
+    """Whether a histogram came through a pipe, which has no suffix to say so."""
+    from kmq.stages.histogram_file import SIGNATURE
+
+    if not pipes.is_piped(source):
+        return False
+    with source.open("rb") as file:
+        return file.read(len(SIGNATURE)) == SIGNATURE
 
 
 def _counted(
@@ -150,7 +165,7 @@ def _counted(
     for number, source in enumerate(sources):
         bar.advance(f"counting {number + 1:,} of {len(sources):,}", 0)
         try:
-            if _is_histogram(source):
+            if _is_histogram(source) or _holds_histogram(source):
                 histogram = ColorHistogram.load(source)
             else:
                 histogram = ColorHistogram.from_picture(
@@ -194,9 +209,10 @@ def _fit(
         write_palette(arguments.output, palette, pixel_format=pixel_format)
     pictures = "1 picture" if n_pictures == 1 else f"{n_pictures:,} pictures"
     name = "" if arguments.output is None else f"{arguments.output}: "
-    print(
+    line = (
         f"{name}{colors(len(palette))} for {pictures}, {pixel_format.label}, "
         f"{histogram.n_colors:,} distinct among {histogram.n_pixels:,} pixels, "
         f"{decibels(psnr(error, pixel_format))}, {time.perf_counter() - started:.2f} s"
     )
+    print(spoken(line))
     print("\n".join(palette_lines(palette, pixel_format, indent="", rest="-o writes them all")))

@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from kmq.cli import pipes
 from kmq.cli.console import UsageError
 from kmq.errors import InputError
 
@@ -24,11 +25,13 @@ PICTURE_SUFFIXES = frozenset(
 def expand(names: Sequence[str], suffixes: frozenset[str]) -> list[Path]:
     """Replace folders by their files with one of `suffixes`, and patterns by what matches them.
 
-    Files come in the order named, those of a folder or pattern sorted, each once. A name that
-    exists is never a pattern; a name that matches nothing is kept, to be reported as missing.
+    A pipe is replaced by a file with what comes through it. Files come in the order named, those
+    of a folder or pattern sorted, each once. A name that exists is never a pattern; a name that
+    matches nothing is kept, to be reported as missing.
 
     Raises:
         UsageError: a folder or a pattern holds no file of that kind, or a name is empty.
+        UsageError, InputError, OSError: see `pipes.source`.
     """
     found: dict[Path, Path] = {}
     for name in names:
@@ -40,6 +43,8 @@ def expand(names: Sequence[str], suffixes: frozenset[str]) -> list[Path]:
 
 
 def _expand_one(name: str, suffixes: frozenset[str]) -> list[Path]:
+    if pipes.is_pipe(name):
+        return [pipes.source(name)]
     path = Path(name)
     if path.is_dir():
         files = [file for file in path.iterdir() if _is_kind(file, suffixes)]
@@ -76,6 +81,8 @@ def plan(
 ) -> list[tuple[Path, Path]]:
     """Pair each source with its target: beside it, in folder `output`, or the file `output`.
 
+    What came through a pipe has nothing beside it: it goes to standard output.
+
     Args:
         sources: files to read.
         output: value of ``-o``.
@@ -90,7 +97,9 @@ def plan(
     jobs = []
     for source in sources:
         if output is not None and folder is None:
-            target = Path(output)
+            target = pipes.target(output, suffix)
+        elif output is None and pipes.is_piped(source):
+            target = pipes.target(pipes.STANDARD, suffix)
         else:
             target = (folder or source.parent) / (source.stem + suffix)
         jobs.append((source, target))
@@ -102,6 +111,10 @@ def _as_folder(output: str, several: bool) -> Path | None:
     """Return `output` if it is a folder, there or to be made, and None if it is a file."""
     if not output:
         raise UsageError("-o is empty; the folder one is in is .")
+    if pipes.is_pipe(output):
+        if several:
+            raise UsageError(f"-o {output} takes one file; for several pictures name a folder")
+        return None
     path = Path(output)
     if path.is_dir() or output.endswith((os.sep, "/")):
         return path

@@ -29,13 +29,16 @@ def add(commands: Commands) -> None:
         summary="make a page that shows a picture in few colours, its error, palette and sizes",
         examples=_EXAMPLES,
     )
-    parser.add_argument("pictures", metavar="PICTURE", nargs="+", help="file, folder or pattern")
+    parser.add_argument(
+        "pictures", metavar="PICTURE", nargs="+", help="file, folder or pattern, or -"
+    )
     parser.add_argument(
         "-o",
         "--out",
         dest="output",
         metavar="REPORT.html",
-        help="file, or folder for several pictures (default: beside the picture, suffix .html)",
+        help="file, or folder for several pictures, or - (default: beside the picture, "
+        "suffix .html, and - for what comes through a pipe)",
     )
     encode.add_encoding_options(parser)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from kmq.cli import pipes
 from kmq.cli.console import UsageError, positive_number, whole_number
 from kmq.errors import InputError
 from kmq.stages.spaces import SPACES
@@ -145,8 +146,9 @@ def picture_options(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.palette is not None:
         from kmq.palettes import read_palette
 
-        read_palette(arguments.palette)  # so that a fault of it is not said of each picture
-        chosen["palette"] = arguments.palette
+        path = pipes.source(arguments.palette)
+        read_palette(path)  # so that a fault of it is not said of each picture
+        chosen["palette"] = path
     if arguments.mask is not None:
         chosen["mask"] = _grey(arguments.mask, "--mask") > 0.5
     if arguments.importance is not None:
@@ -160,7 +162,7 @@ def _grey(path: str, option: str) -> np.ndarray[Any, Any]:
     from kmq.stages.formats import converted
     from kmq.stages.pixels import read_pixels
 
-    pixels = read_pixels(path)
+    pixels = read_pixels(pipes.source(path))
     wanted = PixelFormat.GREY16 if pixels.pixel_format.depth > 8 else PixelFormat.GREY8
     flat = pixels.samples.reshape(-1, pixels.pixel_format.channels)
     try:

@@ -1,0 +1,222 @@
+"""Pipes: ``-``, descriptors, named pipes and devices.
+
+A file stands in for each of them, so that all else deals with files alone: what comes through a
+pipe is copied into a file before the work, and a pipe is given a file that is complete after it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import stat
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, TextIO
+
+from kmq.cli.console import SPOKEN, UsageError
+from kmq.errors import InputError
+
+STANDARD = "-"
+
+_STDIN, _STDOUT = 0, 1
+_FILE_NAMES = {_STDIN: "stdin", _STDOUT: "stdout"}
+_TITLES = {_STDIN: "standard input", _STDOUT: "standard output"}
+_DESCRIPTORS = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
+_NUMBERED = re.compile(r"/(?:dev|proc/self)/fd/(\d{1,9})")
+
+_MOST_BYTES = 1 << 32  # no file of as many pixels as kmq accepts needs more
+_BLOCK = 1 << 20
+
+_TEXT = frozenset([".gpl", ".hex", ".html", ".json", ".pal", ".svg", ".txt"])
+"""Suffixes of files that a terminal can show."""
+
+Pipe = int | str
+"""A descriptor's number, or the path of a named pipe or device."""
+
+
+@dataclass
+class _Pipes:
+    """The pipes of one command, and what stands in for them.
+
+    Attributes:
+        stack: what is to be cleared away in the end.
+        stdout: standard output, wherever `sys.stdout` leads meanwhile.
+        sources: files with what came through a pipe.
+        targets: folders of the files that go into a pipe.
+    """
+
+    stack: ExitStack
+    stdout: TextIO
+    sources: dict[Pipe, Path] = field(default_factory=dict)
+    targets: dict[Pipe, Path] = field(default_factory=dict)
+
+    def stand_in(self, pipe: Pipe, suffix: str) -> Path:
+        """Return the path of a file that is to stand in for a pipe, in a folder of its own."""
+        from tempfile import TemporaryDirectory
+
+        place = Path(self.stack.enter_context(TemporaryDirectory(prefix="kmq-")))
+        name = Path(_FILE_NAMES.get(pipe, str(pipe)) if isinstance(pipe, int) else pipe)
+        SPOKEN[str(place / name.stem)] = _title(pipe)
+        return place / (name.stem + (name.suffix or suffix))
+
+
+_attended: _Pipes | None = None
+
+
+@contextmanager
+def attended() -> Iterator[None]:
+    """Let `source` and `target` stand for pipes meanwhile; at the end fill those to write to.
+
+    Raises:
+        OSError: a pipe cannot be written to; BrokenPipeError if nobody reads it any more.
+    """
+    global _attended
+    with ExitStack() as stack:
+        _attended = pipes = _Pipes(stack, sys.stdout)
+        try:
+            yield
+            for pipe, place in pipes.targets.items():
+                for file in place.iterdir():  # none if it could not be made
+                    _fill(pipe, file)
+        finally:
+            sys.stdout = pipes.stdout
+            SPOKEN.clear()
+            _attended = None
+
+
+def is_pipe(name: str) -> bool:
+    """Whether a name stands for what has no end or cannot be replaced: ``-``, a pipe, a device."""
+    if name == STANDARD or _descriptor(name) is not None:
+        return True
+    try:
+        mode = os.stat(name).st_mode
+    except (OSError, ValueError):
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+def is_piped(source: Path) -> bool:
+    """Whether a file stands in for a pipe that was read."""
+    return source in _current().sources.values()
+
+
+def source(name: str) -> Path:
+    """Return the file to read: that of this name, or one with all that comes through the pipe.
+
+    Raises:
+        UsageError: the pipe is a terminal, or is named twice.
+        InputError: standard input is closed, or more than 4 GiB come.
+        OSError: the pipe cannot be read.
+    """
+    if not is_pipe(name):
+        return Path(name)
+    pipes, pipe = _current(), _pipe(name, _STDIN)
+    if _is_device(pipe) and not _is_terminal(pipe):  # it may never end, and can be read in parts
+        return Path(name)
+    if pipe in pipes.sources:
+        raise UsageError(f"{_title(pipe)} is named twice; it can be read once")
+    copy = pipes.stand_in(pipe, "")
+    with _opened(pipe, "rb") as stream:
+        if stream.isatty():
+            raise UsageError(f"{_title(pipe)} is a terminal; name a file, or pipe one into kmq")
+        with copy.open("xb") as file:
+            _copy(stream, file, _title(pipe))
+    pipes.sources[pipe] = copy
+    return copy
+
+
+def target(name: str, suffix: str) -> Path:
+    """Return the file to write: that of this name, or one that goes into the pipe at the end.
+
+    Standard output, if it is the pipe, belongs to the file: what is printed meanwhile goes to
+    standard error.
+
+    Args:
+        name: a file or pipe.
+        suffix: the kind of file that goes into a pipe whose name has no suffix.
+
+    Raises:
+        UsageError: the pipe is a terminal that cannot show the file, or is named twice.
+        InputError: standard output is closed.
+        OSError: there is no such descriptor.
+    """
+    if not is_pipe(name):
+        return Path(name)
+    pipes, pipe = _current(), _pipe(name, _STDOUT)
+    if pipe in pipes.targets:
+        raise UsageError(f"{_title(pipe)} is named twice; it takes one file")
+    file = pipes.stand_in(pipe, suffix)
+    if file.suffix.lower() not in _TEXT and _is_terminal(pipe):
+        raise UsageError(f"{_title(pipe)} is a terminal; name a file, or pipe it into a program")
+    pipes.targets[pipe] = file.parent
+    if pipe == _STDOUT:
+        sys.stdout = sys.stderr
+    return file
+
+
+def _current() -> _Pipes:
+    assert _attended is not None  # noqa: S101  # `main` sees to it
+    return _attended
+
+
+def _descriptor(name: str) -> int | None:
+    """Return the number of the descriptor that a path leads to, if it is of that kind."""
+    match = _NUMBERED.fullmatch(name)
+    return int(match[1]) if match else _DESCRIPTORS.get(name)
+
+
+def _pipe(name: str, standard: int) -> Pipe:
+    """Return what a name stands for, which has several names."""
+    number = standard if name == STANDARD else _descriptor(name)
+    return os.path.realpath(name) if number is None else number
+
+
+def _title(pipe: Pipe) -> str:
+    return _TITLES.get(pipe, f"/dev/fd/{pipe}") if isinstance(pipe, int) else pipe
+
+
+@contextmanager
+def _opened(pipe: Pipe, mode: str) -> Iterator[Any]:
+    """Open a pipe, and name it in what the system says about it; the standard ones stay open."""
+    if (sys.stdin if pipe == _STDIN else sys.__stdout__) is None and pipe in _TITLES:
+        raise InputError(f"{_title(pipe)} is closed")
+    try:
+        if pipe in _TITLES:
+            stream = sys.stdin if pipe == _STDIN else _current().stdout
+            yield stream.buffer
+        else:
+            with open(os.dup(pipe) if isinstance(pipe, int) else pipe, mode) as stream:
+                yield stream
+    except OSError as error:
+        error.filename = error.filename or _title(pipe)
+        raise
+
+
+def _is_device(pipe: Pipe) -> bool:
+    return isinstance(pipe, str) and stat.S_ISCHR(os.stat(pipe).st_mode)
+
+
+def _is_terminal(pipe: Pipe) -> bool:
+    if isinstance(pipe, str) and not _is_device(pipe):
+        return False  # and opening it would wait for a reader
+    with _opened(pipe, "wb") as stream:
+        return bool(stream.isatty())
+
+
+def _copy(stream: BinaryIO, file: BinaryIO, title: str) -> None:
+    left = _MOST_BYTES
+    while block := stream.read(min(_BLOCK, left + 1)):
+        left -= len(block)
+        if left < 0:
+            raise InputError(f"{title} holds more than the {_MOST_BYTES:,} bytes kmq reads")
+        file.write(block)
+
+
+def _fill(pipe: Pipe, file: Path) -> None:
+    with file.open("rb") as content, _opened(pipe, "wb") as stream:
+        shutil.copyfileobj(content, stream, _BLOCK)
+        stream.flush()
