@@ -68,13 +68,13 @@ def test_there_and_back_through_standard_streams(photo, tmp_path, piped):
     code, encoded, messages = piped(photo.read_bytes(), "encode", "-", "-k", "8")
     assert code == 0
     assert kmq.decode(encoded) == kmq.quantize(photo, 8)
-    assert messages.startswith(f"standard output: 8 colours, {photo.stat().st_size:,} → ")
+    assert f"standard output: 8 colours, {photo.stat().st_size:,} → " in messages
     code, decoded, messages = piped(encoded, "decode", "-", "-o", "-")
     assert code == 0
     with Image.open(io.BytesIO(decoded)) as picture:
         assert picture.format == "PNG"
         assert np.array_equal(picture.convert("RGB"), kmq.decode(encoded).to_array())
-    assert messages.startswith("standard output: 30 × 20 pixels, RGB, 8 colours, ")
+    assert "standard output: 30 × 20 pixels, RGB, 8 colours, " in messages
     assert [path.name for path in tmp_path.iterdir()] == ["photo.png"]
 
 
@@ -170,7 +170,7 @@ def test_a_palette_and_a_histogram_go_through_pipes(photo, tmp_path, piped):
     assert code == 0
     code, palette, shown = piped(histogram, "palette", "-", "-k", "5", "-o", "-")
     assert code == 0
-    assert shown.startswith("standard output: 5 colours for 1 picture")
+    assert "standard output: 5 colours for 1 picture" in shown
     code, encoded, _ = piped(palette, "encode", photo, "--palette", "-", "-o", "-")
     assert code == 0
     assert kmq.decode(encoded) == kmq.quantize(photo, palette=kmq.decode(palette).palette)
@@ -187,7 +187,7 @@ def test_a_report_goes_to_standard_output(packed, piped):
     code, page, line = piped(packed.read_bytes(), "report", "-")
     assert code == 0
     assert page.startswith(b"<!")
-    assert line.startswith("standard output: ")
+    assert "standard output: " in line
 
 
 @pytest.mark.parametrize("content", [b"", b"no picture", png()[:300]])
