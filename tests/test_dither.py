@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -115,6 +116,23 @@ def test_search_finds_the_nearest_entry(k, channels):
     squares = np.square(colors[:, None].astype(float) - entries[None]).sum(axis=2)
     chosen = squares[np.arange(3000), indices]
     assert np.all(chosen <= squares.min(axis=1) * (1 + 1e-5))
+
+
+def test_candidates_stay_few_where_all_entries_are_as_far_away():
+    entries = np.stack(np.meshgrid(*[np.arange(20)] * 3), axis=-1).reshape(-1, 3)
+    entries = 32768 + entries[:6000].astype(np.float32)
+    colors = np.random.default_rng(0).integers(0, 65536, (500, 3)).astype(np.float32)
+    shown = np.zeros(len(colors), np.int32)
+    mapping = dithering.Mapping(colors, entries, shown, shown + 1, shown > 0)
+    ids = np.arange(500, dtype=np.uint32).reshape(20, 25)
+    tracemalloc.start()
+    try:
+        found = dithering.dither(ids, mapping, "diffusion", 0.0, 1).indices.reshape(-1)
+        assert tracemalloc.get_traced_memory()[1] < 2**26  # not 2^18 cells x 6000 entries
+    finally:
+        tracemalloc.stop()
+    squares = np.square(colors[:, None].astype(float) - entries[None]).sum(axis=2)
+    assert np.all(squares[np.arange(500), found] <= squares.min(axis=1) * (1 + 1e-5))
 
 
 def test_neighbours_are_the_nearest_entries():

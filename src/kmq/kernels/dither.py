@@ -36,14 +36,15 @@ def _sum(lanes):
 
 @kernel
 def list_candidates(
-    channels, entries, cells, splits, parents, starts, members, out_starts, out_members
+    channels, entries, cells, splits, parents, starts, members, most, out_starts, out_members
 ):
     """List the candidates of the cells that each parent cell is cut into, `splits` along each axis.
 
     `parents` is how many parents there are along each axis; `starts` and `members` list their
     candidates; `cells` has three rows: the lower corner of the box, the width of a child, and how
     much farther it may reach by rounding. Write how many candidates all children before have to
-    `out_starts`, and as many candidates as there is room for; return how many there are.
+    `out_starts`, and as many candidates as there is room for; return how many there are, or some
+    number above `most` as soon as there are more than that.
     """
     shape = (
         parents[0] * splits[0], parents[1] * splits[1], parents[2] * splits[2],
@@ -83,6 +84,8 @@ def list_candidates(
                             if count < out_members.size:
                                 out_members[count] = members[i]
                             count += 1
+                    if count > most:
+                        return count
                     cell += 1
     out_starts[cell] = count
     return count

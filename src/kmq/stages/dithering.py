@@ -44,6 +44,10 @@ _CELL_BITS, _MANY_CELL_BITS, _MANY_ENTRIES = 16, 18, 4096
 _ROOM = 8
 """Candidates a cell that there is room for at first; few palettes need more."""
 
+_MOST_CANDIDATES = 1 << 23
+"""Candidates of all cells at most (16 MiB): cells stay larger where there would be more. A palette
+that fills the box has four million; one that is a dot in it is all in every cell, however small."""
+
 MASK_SIDE = 64
 """Pixels of the mask's side; it is repeated."""
 
@@ -243,11 +247,9 @@ class _Search:
         if mapping.opaque_entries is not None:
             opaque = np.flatnonzero(mapping.opaque_entries).astype(np.uint16)
             groups.append(opaque if len(opaque) else every)
-        lists = [_candidates(rows.entries, group, low, high, channels, bits) for group in groups]
+        shape, lists = _candidates(rows.entries, groups, low, high, channels, bits)
         offsets = np.cumsum([0] + [len(members) for _, members in lists])
         starts = np.stack([one + offset for (one, _), offset in zip(lists, offsets, strict=False)])
-        n = 1 << bits
-        shape = [n] * channels + [1] * (ROW - channels)
         per_unit = _cells_per_unit(low, high, shape)
         strides = (shape[1] * shape[2] * shape[3], shape[2] * shape[3], shape[3])
         return cls(
@@ -258,37 +260,54 @@ class _Search:
         )
 
 
-def _cells_per_unit(low: Array, high: Array, shape: list[int]) -> Array:
+def _cells_per_unit(low: Array, high: Array, shape: tuple[int, ...]) -> Array:
     """Return the factors (ROW,) float32 that take `high` to just below the number of cells."""
     extent = np.where(high > low, high - low, 1).astype(np.float64)
     return (np.array(shape) * (1 - 1e-6) / extent * (high > low)).astype(np.float32)
 
 
 def _candidates(
-    entries: Array, group: Array, low: Array, high: Array, channels: int, bits: int
-) -> tuple[Array, Array]:
-    """Return where each cell's candidates start, int64, and the candidates, uint16."""
-    from kmq.kernels.dither import list_candidates
+    entries: Array, groups: list[Array], low: Array, high: Array, channels: int, bits: int
+) -> tuple[tuple[int, ...], list[tuple[Array, Array]]]:
+    """Return the cells along each axis, and for each group of entries its candidates.
 
-    parents = (1,) * ROW
-    starts, members = np.array([0, len(group)], np.int64), group
+    That is where each cell's candidates start, int64, and the candidates, uint16. An axis has up to
+    2 ** `bits` cells.
+    """
+    shape = (1,) * ROW
+    lists = [(np.array([0, len(group)], np.int64), group) for group in groups]
     done = 0
     while done < bits:
         more = min(2, bits - done) if (bits - done) % 2 == 0 else 1
         done += more
         splits = (1 << more,) * channels + (1,) * (ROW - channels)
-        shape = [a * b for a, b in zip(parents, splits, strict=True)]
+        finer_shape = tuple(a * b for a, b in zip(shape, splits, strict=True))
         extent = high - low
-        cells = np.concatenate([low, extent / np.array(shape), extent * 4e-6]).astype(np.float32)
-        given = (_CHANNELS, entries, cells, splits, parents, starts, members)
-        starts = np.empty(int(np.prod(shape)) + 1, np.int64)
-        members = np.empty(_ROOM * len(starts), np.uint16)
-        count = list_candidates(*given, starts, members)
-        if count > len(members):
-            members = np.empty(count, np.uint16)
-            list_candidates(*given, starts, members)
-        parents, members = tuple(shape), members[:count]
-    return starts, members
+        cells = np.concatenate([low, extent / np.array(finer_shape), extent * 4e-6])
+        finer = []
+        for coarse in lists:
+            given = (_CHANNELS, entries, cells.astype(np.float32), splits, shape, *coarse)
+            found = _listed(given, int(np.prod(finer_shape)))
+            if found is None:
+                return shape, lists
+            finer.append(found)
+        shape, lists = finer_shape, finer
+    return shape, lists
+
+
+def _listed(given: tuple[Any, ...], n_cells: int) -> tuple[Array, Array] | None:
+    """Run `list_candidates`; return nothing if there are too many."""
+    from kmq.kernels.dither import list_candidates
+
+    starts = np.empty(n_cells + 1, np.int64)
+    members = np.empty(_ROOM * n_cells, np.uint16)
+    count = list_candidates(*given, _MOST_CANDIDATES, starts, members)
+    if count > _MOST_CANDIDATES:
+        return None
+    if count > len(members):
+        members = np.empty(count, np.uint16)
+        list_candidates(*given, _MOST_CANDIDATES, starts, members)
+    return starts, members[:count]
 
 
 def _ordered(
