@@ -1,6 +1,7 @@
 """Palettes for pictures with opaque and translucent colours: the former stay so, and both get a
 fair share of the entries."""
 
+import weakref
 from itertools import product
 
 import numpy as np
@@ -135,6 +136,28 @@ def test_plain_k_means_shares_the_entries_too(picture):
         assert not image.to_array()[clear].any()
         if isinstance(init, str):
             assert image.report.mse <= 2.5 * searched.report.mse
+
+
+def test_plain_starts_are_made_one_at_a_time():
+    random = np.random.default_rng(0)
+    columns = random.integers(0, 255, (4, 60)).astype(np.float32)
+    solid = np.arange(60) < 30
+    columns[3, solid] = 255
+    points = palette.points_of(columns, np.ones(60))
+    mixed = opaque.Mixed.of(points, np.arange(60, dtype=np.uint64), solid)
+    living = []
+
+    def starts():
+        for seed in range(9):
+            assert sum(start() is not None for start in living) <= 1
+            start = clustering.start_centroids(mixed.lifted, mixed.weights, 5, "random", seed)
+            living.append(weakref.ref(start))
+            yield start
+            del start
+
+    fit = opaque.plain(mixed, starts(), palette.Stopping(20, 0), 1, None)
+    assert len(living) == 9
+    assert fit.centroids.shape == (5, 4)
 
 
 def test_alpha_of_254_costs_no_entries():

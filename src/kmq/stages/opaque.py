@@ -208,17 +208,17 @@ def settle(
 
 def plain(
     points: Mixed,
-    starts: list[Array],
+    starts: Iterator[Array],
     stopping: Stopping,
     n_threads: int,
     progress: Progress | None,
 ) -> Fit:
     """Run rounds from each of the lifted `starts` (k, d) and return the best."""
     none = np.empty((0, len(points.columns)))
-    fits = [
+    fits = (
         settle(points, start(points, none, lifted), 0, stopping, n_threads, progress)
         for lifted in starts
-    ]
+    )
     return min(fits, key=lambda fit: _measure(points, _entries(points, fit.centroids, 0)).inertia)
 
 
