@@ -1,5 +1,7 @@
 """`rate=`: indices and palette by squared error + λ · bits, and what must hold at any λ."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -219,3 +221,19 @@ def test_counts_and_sums():
         assert found.weights[entry] == pytest.approx(importance[own].sum())
         expected = (importance[own][:, None] * colors[ids[own]]).sum(axis=0)
         assert np.allclose(found.sums[entry], expected)
+
+
+def test_sums_of_many_entries_take_few_parts(monkeypatch):
+    monkeypatch.setattr(stage, "_STRIP_PIXELS", 8)
+    monkeypatch.setattr(stage, "_SUM_BUDGET", 1 << 16)
+    rng = np.random.default_rng(0)
+    colors = rng.integers(0, 256, (5000, 3)).astype(np.float64)
+    ids = rng.integers(0, 5000, (200, 10)).astype(np.uint32)
+    mapper = stage.RateMapper(ids, colors, np.zeros(5000, np.uint8), None, 255, 2)
+    tracemalloc.start()
+    try:
+        found = mapper.count(ids.astype(np.int32), colors)
+        assert tracemalloc.get_traced_memory()[1] < 8e6  # not 200 strips x 5000 entries x 6
+    finally:
+        tracemalloc.stop()
+    assert np.array_equal(found.pixels, np.bincount(ids.reshape(-1), minlength=5000))

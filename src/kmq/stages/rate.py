@@ -47,6 +47,9 @@ _TABLE_COLORS = 1024
 _PICKED_COLORS = 1024
 """Entries from which the others are counted by level, in a large palette."""
 
+_SUM_BUDGET = 1 << 22
+"""Numbers in the sums of all strips together at most (32 MiB); 65,536 entries leave ten strips."""
+
 _STRIP_PIXELS = 1 << 15
 """Pixels of a strip, about: what one thread works on. Strips see each other as they were."""
 
@@ -102,9 +105,7 @@ class RateMapper:
         self._scale = (max_value / 255) ** 2
         self._unit = np.float32(_UNIT * self._scale)
         self._n_threads = n_threads
-        n_strips = max(1, round(ids.size / _STRIP_PIXELS))
-        bounds = [len(ids) * strip // n_strips for strip in range(n_strips + 1)]
-        self._strips = [(top, end - top) for top, end in pairwise(bounds) if end > top]
+        self._strips = _strips(len(ids), max(1, round(ids.size / _STRIP_PIXELS)))
 
     def count(self, indices: Array, coordinates: Array) -> Statistics:
         """Measure (height, width) int32 indices of entries (k, channels)."""
@@ -112,14 +113,17 @@ class RateMapper:
 
         centroids = _four(coordinates)
         levels = self._levels(centroids)
-        k, n_strips = len(centroids), len(self._strips)
+        k = len(centroids)
+        # A large k has few parts, since each has sums of its own.
+        strips = _strips(len(self._ids), min(len(self._strips), _SUM_BUDGET // (6 * k)))
+        n_strips = len(strips)
         first = np.zeros((n_strips, kernels.CONTEXTS, kernels.SYMBOLS), np.int64)
         second = np.zeros((n_strips, kernels.ACTIVITIES, kernels.LEVELS), np.int64)
         sums = np.zeros((n_strips, k, 6))
 
         def work(strip: int) -> None:
             kernels.count_strip(
-                *self._strips[strip],
+                *strips[strip],
                 indices,
                 self._ids,
                 self._points,
@@ -248,6 +252,12 @@ class RateMapper:
         second_bits = -np.log2(second / second.sum(axis=1, keepdims=True))
         second_bits += np.log2(np.maximum(others / len(picks), 0.05))
         return _rounded(first_bits), _rounded(np.maximum(second_bits, 0))
+
+
+def _strips(height: int, n_strips: int) -> list[tuple[int, int]]:
+    """Return (first row, rows) of at most so many strips of even height."""
+    bounds = [height * strip // n_strips for strip in range(n_strips + 1)]
+    return [(top, end - top) for top, end in pairwise(bounds) if end > top]
 
 
 def _rounded(bits: Array) -> Array:
