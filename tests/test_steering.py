@@ -1,11 +1,14 @@
 """What a caller can ask of a palette: spaces, weights, fixed and given colours, histograms."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from skimage import data
 
 import kmq
 import naive
+from kmq import fitting
 from kmq.errors import InputError
 
 
@@ -151,6 +154,22 @@ def test_snap_leaves_fixed_colours_alone():
     palette = kmq.quantize(scan(), 4, snap=True, fixed=[(14, 12, 9)]).palette.tolist()
     assert [14, 12, 9] in palette
     assert [255, 255, 255] in palette
+
+
+def test_fixed_colours_are_found_without_comparing_each_with_each():
+    rows = np.stack(np.meshgrid(*[np.arange(0, 256, 6)] * 3), axis=-1).reshape(-1, 3)
+    entries = rows.astype(np.uint8)[:65536]
+    fixed = np.concatenate([entries[::7], entries[:1] + 1])
+    histogram = kmq.ColorHistogram.from_picture(entries[:4, None])
+    options = fitting.KMeansOptions("fast", 0, None, 1, None, None, 1, None, fixed=fixed)
+    problem = fitting.Problem.of(histogram, np.zeros(4, np.uint32), None, options)
+    tracemalloc.start()
+    try:
+        found = fitting.are_fixed(problem, entries)
+        assert tracemalloc.get_traced_memory()[1] < 2**24
+    finally:
+        tracemalloc.stop()
+    assert np.array_equal(np.flatnonzero(found), np.arange(0, len(entries), 7))
 
 
 def test_fixed_colours_alone():

@@ -16,6 +16,7 @@ from kmq.model import (
 )
 from kmq.stages import clustering, opaque, palette, palette_tree, rate
 from kmq.stages.clustering import Array
+from kmq.stages.histogram import keys_of
 from kmq.stages.palette import Fit, Points
 from kmq.stages.spaces import Space
 
@@ -263,11 +264,11 @@ def _plain(problem: Problem, init: str | Array, fixed: Array, free: int) -> Fit:
     if mixed is not None:
         if isinstance(init, str):
             rows, tried = mixed.lifted, seeds[:1] if init == "var-part" else seeds
-            starts = [
+            starts = (  # one at a time: there may be thousands, of many centroids
                 clustering.start_centroids(rows, mixed.weights, free, init, seed) for seed in tried
-            ]
+            )
         else:
-            starts = [mixed.lift(init)]
+            starts = iter([mixed.lift(init)])
         stopping = palette.Stopping(max_iter, tol)
         fit = opaque.plain(mixed, starts, stopping, options.n_threads, options.progress)
         held = np.concatenate([np.zeros(len(fixed), np.bool_), fit.opaque])
@@ -359,8 +360,8 @@ def _round(problem: Problem, fit: Fit) -> Rounded:
 
 def are_fixed(problem: Problem, entries: Array) -> Array:
     """Return (k,) bool: which entries are among the fixed colours."""
-    fixed: Array = (entries[:, None] == problem.fixed[None]).all(axis=2).any(axis=1)
-    return fixed
+    keys = [keys_of(colors, problem.options.n_threads) for colors in (entries, problem.fixed)]
+    return np.isin(*keys)
 
 
 def _snap(problem: Problem, rounded: Rounded) -> Rounded:
