@@ -150,6 +150,62 @@ def test_snap_knows_every_pixel_format():
     assert np.array_equal(palette, kmq.quantize(ink_and_paper, 4, snap=True).palette)
 
 
+PURE = {
+    "RGB24": [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0)],
+    "RGB48": [(65535, 0, 0), (0, 65535, 0), (0, 0, 65535), (65535, 65535, 0)],
+    "RGBA32": [(255, 0, 0, 255), (0, 255, 0, 255), (0, 0, 255, 255), (0, 0, 0, 0)],
+    "RGBA64": [(65535, 0, 0, 65535), (0, 65535, 65535, 65535), (0, 0, 0, 0), (9000,) * 4],
+    "GREY8_ALPHA": [(90, 255), (200, 255), (0, 0), (255, 128)],
+    "CMYK32": [(255, 0, 0, 0), (0, 255, 0, 0), (0, 255, 255, 0), (255, 255, 255, 255)],
+}
+
+
+@pytest.mark.parametrize("name", PURE)
+def test_snap_with_a_rate_freezes_black_and_white_alone(name):
+    pixel_format = kmq.PixelFormat[name]
+    top, opaque = pixel_format.max_value, pixel_format.has_alpha
+    quarters = np.array(PURE[name]).repeat(400, axis=0).reshape(40, 40, -1)
+    speckled = np.random.default_rng(0).random((40, 40)) < 0.2
+    if opaque:
+        speckled &= quarters[:, :, -1] > 0
+    moved = np.where(quarters > top / 2, quarters - top // 30, quarters + top // 30)
+    if opaque:
+        moved[:, :, -1] = quarters[:, :, -1]
+    samples = np.where(speckled[:, :, None], moved, quarters).astype(pixel_format.dtype)
+    snapped, plain = (
+        kmq.quantize(samples, 8, rate=1000, snap=snap, pixel_format=pixel_format)
+        for snap in (True, False)
+    )
+    assert snapped.n_colors < 8  # speckles went into the colour around them
+    assert snapped == plain
+
+
+@pytest.mark.parametrize("name", ["GREY8", "GREY16", "RGB24", "RGB48", "RGBA32", "CMYK32"])
+def test_snap_with_a_rate_keeps_ink_and_paper(name):
+    pixel_format = kmq.PixelFormat[name]
+    exact = fitting.black_and_white(pixel_format)
+    random = np.random.default_rng(0)
+    samples = exact[(np.arange(40) % 8 < 2).astype(int)][:, None].repeat(40, axis=1).astype(int)
+    grain = random.integers(0, pixel_format.max_value // 20, samples.shape)
+    samples = np.where(samples > 0, samples - grain, grain)
+    if pixel_format.has_alpha:
+        samples[:, :, -1] = pixel_format.max_value
+    samples = samples.astype(pixel_format.dtype)
+    palette = kmq.quantize(samples, 9, rate=50, snap=True, pixel_format=pixel_format).palette
+    for color in exact.tolist():
+        assert color in palette.tolist()
+
+
+def test_what_a_rate_brings_near_black_snaps():
+    picture = np.full((40, 40), 110, np.uint8)
+    picture[:16] = 10
+    speckles = np.random.default_rng(0).random((24, 40)) < 0.2
+    picture[16:][speckles] = 50
+    assert kmq.quantize(picture, 2, snap=True).palette.min() > 255 // 16
+    assert kmq.quantize(picture, 2, rate=3000).palette.min() == 10
+    assert kmq.quantize(picture, 2, rate=3000, snap=True).palette.min() == 0
+
+
 def test_snap_leaves_fixed_colours_alone():
     palette = kmq.quantize(scan(), 4, snap=True, fixed=[(14, 12, 9)]).palette.tolist()
     assert [14, 12, 9] in palette

@@ -382,25 +382,39 @@ def _snap(problem: Problem, rounded: Rounded) -> Rounded:
 
 
 def _snapped(entries: Array, fixed: Array, pixel_format: PixelFormat) -> Array:
-    """Return the entries with the ones nearest to black and to white made so, if near enough.
+    """Return the entries with the ones nearest to black and to white made so, if near enough."""
+    for exact in black_and_white(pixel_format):
+        entries = snapped_to(exact, entries, fixed, pixel_format)
+    return entries
+
+
+def black_and_white(pixel_format: PixelFormat) -> Array:
+    """Return what `snap` makes of entries: (2, channels), opaque, black first."""
+    top = pixel_format.max_value
+    pair = np.zeros((2, pixel_format.channels), pixel_format.dtype)
+    if pixel_format is PixelFormat.CMYK32:
+        pair[0, -1] = top
+        return pair
+    pair[1] = top
+    if pixel_format.has_alpha:
+        pair[0, -1] = top
+    return pair
+
+
+def snapped_to(exact: Array, entries: Array, fixed: Array, pixel_format: PixelFormat) -> Array:
+    """Return the entries with the one nearest to `exact` (channels,) made so, if near enough.
 
     Only the nearest: that two dark colours differ may be all that is seen of a shadow.
     """
     top = pixel_format.max_value
-    dark, light = np.zeros(pixel_format.channels, np.int64), np.full(pixel_format.channels, top)
-    if pixel_format is PixelFormat.CMYK32:
-        dark, light = np.array([0, 0, 0, top]), dark
-    elif pixel_format.has_alpha:
-        dark[-1] = top
-    entries = entries.copy()
-    for exact in (dark, light):
-        apart = np.abs(entries.astype(np.int64) - exact)
-        if pixel_format.has_alpha:
-            apart[apart[:, -1] > 0] = top
-        near = (apart.max(axis=1) <= top // _SNAP_SHARE) & ~fixed
-        if near.any():
-            squares = np.where(near, np.square(apart).sum(axis=1), np.iinfo(np.int64).max)
-            entries[np.argmin(squares)] = exact
+    apart = np.abs(entries.astype(np.int64) - exact)
+    if pixel_format.has_alpha:
+        apart[apart[:, -1] > 0] = top
+    near = (apart.max(axis=1) <= top // _SNAP_SHARE) & ~fixed
+    if near.any():
+        squares = np.where(near, np.square(apart).sum(axis=1), np.iinfo(np.int64).max)
+        entries = entries.copy()
+        entries[np.argmin(squares)] = exact
     return entries
 
 

@@ -184,15 +184,16 @@ def _recomputed(
 ) -> tuple[Array, Array]:
     """Return the entries as means of their pixels, in order and without unused ones.
 
-    Fixed entries stay, and so do transparent ones, and with `snap` black and white; opaque entries
-    stay opaque.
+    Fixed entries stay, and so do transparent ones, and with `snap` black and white, or else what
+    comes near enough becomes so; opaque entries stay opaque.
     """
     space, pixel_format = problem.space, problem.colors.pixel_format
     found = mapper.count(indices, space.forward(entries))
     fixed = fitting.are_fixed(problem, entries)
     stays = fixed | (fitting.kinds(entries, pixel_format) == rate.TRANSPARENT)
-    if problem.options.snap:
-        stays |= _is_extreme(entries, pixel_format)
+    exact = fitting.black_and_white(pixel_format) if problem.options.snap else []
+    for color in exact:
+        stays |= (entries == color).all(axis=1)
     used = found.pixels > 0
     moved = used & ~stays
     renewed = entries.copy()
@@ -201,18 +202,15 @@ def _recomputed(
     if pixel_format.has_alpha:
         renewed[entries[:, -1] == pixel_format.max_value, -1] = pixel_format.max_value
     kept = used | fixed
+    for color in exact:
+        if not (renewed[kept] == color).all(axis=1).any():
+            renewed = fitting.snapped_to(color, renewed, ~moved, pixel_format)
     distinct, number = np.unique(renewed[kept], axis=0, return_inverse=True)
     ordered = palette_tree.ascending(distinct)
     place = np.unique(ordered, axis=0, return_index=True)[1]
     places = np.zeros(len(entries), np.int32)
     places[kept] = place[number.reshape(-1)]
     return ordered, places[indices]
-
-
-def _is_extreme(entries: Array, pixel_format: PixelFormat) -> Array:
-    """Whether each entry is black or white, with no sample between."""
-    extreme: Array = ((entries == 0) | (entries == pixel_format.max_value)).all(axis=1)
-    return extreme
 
 
 @contextmanager
