@@ -1,9 +1,9 @@
 """Fuzz the reader guided by coverage: ``python tests/fuzz_atheris.py --seconds 600``.
 
-Needs atheris (``pip install kmq[fuzz]``). Starts from the golden files, mutates mostly the payload
-of one chunk, puts strip table and CRCs right, and goes on from what reaches new lines of the reader
-(the kernels are compiled and not seen). Stops at a finding, which stays in tests/crashers, where
-the tests go through it. Options after ``--`` go to libFuzzer.
+Needs atheris (``pip install 'kmq[fuzz]'``). Starts from the golden files, mutates mostly the
+payload of one chunk, puts strip table and CRCs right, and goes on from what reaches new lines of
+the reader (the kernels are compiled and not seen). Stops at a finding, which stays in
+tests/crashers, where the tests go through it. Options after ``--`` go to libFuzzer.
 """
 
 import argparse

@@ -721,7 +721,7 @@ def test_curve_without_matplotlib_names_the_extra(photo, tmp_path, monkeypatch, 
     monkeypatch.setitem(sys.modules, "matplotlib.backends.backend_agg", None)
     assert main(["curve", str(photo), "--out", str(tmp_path / "curve.png")]) == 1
     captured = capsys.readouterr()
-    assert captured.err == "kmq: --out needs matplotlib: pip install kmq[plot]\n"
+    assert captured.err == "kmq: --out needs matplotlib: pip install 'kmq[plot]'\n"
     assert captured.out == ""
     assert main(["curve", str(photo)]) == 0
 

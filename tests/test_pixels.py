@@ -658,9 +658,9 @@ def test_missing_extra_is_named(tmp_path, monkeypatch, name, library):
     image = indexed_image(PixelFormat.RGB48, 20, 5, 6)
     save_picture(image, tmp_path / name)
     monkeypatch.setitem(sys.modules, library, None)
-    with pytest.raises(MissingExtraError, match=r"pip install kmq\[deep\]"):
+    with pytest.raises(MissingExtraError, match=r"pip install 'kmq\[deep\]'"):
         read_pixels(tmp_path / name)
-    with pytest.raises(MissingExtraError, match=r"pip install kmq\[deep\]"):
+    with pytest.raises(MissingExtraError, match=r"pip install 'kmq\[deep\]'"):
         save_picture(image, tmp_path / name)
 
 

@@ -20,6 +20,19 @@ def test_version_is_the_same_in_both_places():
     assert metadata["project"]["version"] == kmq.__version__
 
 
+def test_advice_to_install_an_extra_is_quoted_and_names_one_there_is():
+    # A shell takes bare brackets for a pattern.
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    files = [README, *(file.read_text("utf-8") for file in sorted((PROJECT / "src").rglob("*.py")))]
+    advice = [
+        found for file in files for found in re.findall(r"pip install (\S*kmq\[.*?\].)", file)
+    ]
+    assert advice
+    for words in advice:
+        assert re.fullmatch(r"'kmq\[(\w+)\]'", words), words
+        assert words[5:-2] in project["optional-dependencies"]
+
+
 def test_checks_of_a_clone_run_the_readmes_test_command():
     commands = [line for line in README.splitlines() if line.endswith("-m pytest")]
     assert len(commands) == 1

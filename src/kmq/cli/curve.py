@@ -125,7 +125,7 @@ def _check_drawable(out: Path) -> None:
     try:
         import matplotlib.backends.backend_agg  # noqa: F401  # whether it can be imported
     except ImportError as error:
-        raise MissingExtraError("--out needs matplotlib: pip install kmq[plot]") from error
+        raise MissingExtraError("--out needs matplotlib: pip install 'kmq[plot]'") from error
     if out.suffix.lower() not in _SUFFIXES:
         raise InputError(f"{out} has no suffix of a plot; it must be {', '.join(_SUFFIXES)}")
 

@@ -80,7 +80,7 @@ _FRAMES_MESSAGE = (
 _MOST_PAGES = 65_536
 """Largest number of a page: bounds the way through a file to it."""
 
-EXTRA_MESSAGE = "16-bit {} files with more than one channel need {}: pip install kmq[deep]"
+EXTRA_MESSAGE = "16-bit {} files with more than one channel need {}: pip install 'kmq[deep]'"
 
 _EXIF_ORIENTATION = 0x0112
 _MOST_DPI = 100_000.0  # a quarter of a micrometre; what claims more is damaged
