@@ -1,6 +1,9 @@
+import contextlib
+import gc
 import subprocess
 import sys
 import threading
+import weakref
 
 import numpy as np
 import pytest
@@ -129,6 +132,28 @@ def test_exception_of_another_thread_is_passed_on():
 
     with pytest.raises(KeyboardInterrupt):
         run_chunks(work, 2, 2)
+
+
+def test_exception_of_another_thread_is_freed_at_once():
+    """Its traceback holds the buffers of the work that failed."""
+    meeting = threading.Barrier(2)
+    freed = []
+
+    def work(chunk):
+        meeting.wait(PATIENCE)
+        if threading.current_thread() is not threading.main_thread():
+            buffer = np.zeros(1)
+            freed.append(weakref.ref(buffer))
+            raise LookupError(chunk)
+
+    gc.disable()
+    try:
+        with contextlib.suppress(LookupError):
+            run_chunks(work, 2, 2)
+        del work
+        assert [reference() for reference in freed] == [None]
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("n_threads", [1, 4])

@@ -122,9 +122,12 @@ def run_chunks(work: Callable[[int], object], n_chunks: int, n_threads: int) -> 
         # A helper that never got a thread has nothing left to do; one that runs must end first,
         # since it writes to buffers of the caller.
         errors = [helper.exception() for helper in helpers if not helper.cancel()]
-    for error in errors:
+    error = next((error for error in errors if error is not None), None)
+    try:
         if error is not None:
             raise error
+    finally:  # its traceback holds this frame: what names it here would keep both for long
+        del error, errors, helpers
 
 
 def _submit(work: Callable[[], None], n_helpers: int) -> list[Future[None]]:
