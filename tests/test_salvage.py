@@ -1,6 +1,9 @@
 """What ``on_error="salvage"`` makes of damaged files."""
 
+import contextlib
+import gc
 import io
+import tracemalloc
 import warnings
 
 import numpy as np
@@ -10,7 +13,8 @@ import kmq.files
 from images import FULL_METADATA, indexed_image
 from kmq.errors import FormatError, InputError, LimitError, NewerFormatError, SalvageWarning
 from kmq.model import IndexedImage, Limits, Metadata, PixelFormat
-from kmq.stages.container import chunk_size, pack_chunk
+from kmq.stages.coding import STRIP_METHODS
+from kmq.stages.container import chunk_size, pack_chunk, pack_varint
 
 IMAGE = indexed_image(PixelFormat.RGB24, 20, 13, 17, metadata=Metadata(text={"Title": "A"}))
 ENCODED = kmq.files.encode(IMAGE, method="deflate", strip_height=3)
@@ -251,3 +255,34 @@ def test_a_search_among_hostile_bytes_ends_soon():
     bait = b"S" + b"\xff\xff\x3f"
     image, _ = salvaged(front + bait * 500_000)
     assert image.lost == ((0, 13),)
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+@pytest.mark.parametrize("method", STRIP_METHODS, ids=lambda method: method.name)
+def test_broken_strips_keep_no_memory(method, n_threads):
+    """Not even until the next collection of garbage."""
+    image = indexed_image(PixelFormat.GREY8, 16, 300, 500)
+    chunks = [
+        pack_chunk("S", bytes([method.code]) + bytes(4 + length))
+        for length in (*[30, 100] * 149, 100, 1)
+    ]
+    encoded = kmq.files.encode(image, strip_height=1)
+    info = kmq.files.info(io.BytesIO(encoded))
+    front = encoded[: next(chunk.offset for chunk in info.chunks if chunk.letter == "T")]
+    table = b"".join(pack_varint(len(chunk)) for chunk in chunks)
+    encoded = b"".join([front, pack_chunk("T", table), *chunks, pack_chunk("E", b"")])
+    image, _ = salvaged(encoded, n_threads=n_threads)
+    assert image.lost == ((0, 300),)
+    del image
+    tracemalloc.start()
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(3):
+            salvaged(encoded, n_threads=n_threads)
+            with pytest.raises(FormatError):
+                kmq.files.decode(encoded, n_threads=n_threads)
+        assert tracemalloc.get_traced_memory()[0] < 100_000
+    finally:
+        gc.enable()
+        tracemalloc.stop()

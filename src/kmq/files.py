@@ -445,7 +445,7 @@ def _salvaged(stream: BinaryIO, limits: Limits, n_threads: int) -> IndexedImage:
     shape = header.height, header.width
     indices, faults = coding.salvage_strips(left.strips, left.payloads, palette, shape, n_threads)
     lost = left.faults | {
-        left.strips[place].row // header.strip_height: str(error) for place, error in faults.items()
+        left.strips[place].row // header.strip_height: fault for place, fault in faults.items()
     }
     message = _lost_message(damage, header, lost, left.notes)
     warnings.warn(message, SalvageWarning, stacklevel=3)

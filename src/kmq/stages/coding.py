@@ -363,7 +363,7 @@ def salvage_strips(
     palette: Array,
     shape: tuple[int, int],
     n_threads: int,
-) -> tuple[Array, dict[int, FormatError]]:
+) -> tuple[Array, dict[int, str]]:
     """Decode the strips that can be, and leave 0 in all other rows of a picture of that shape.
 
     Returns:
@@ -371,14 +371,14 @@ def salvage_strips(
     """
     decoder = _StripDecoder(palette, shape[1])
     indices = np.zeros(shape, index_dtype(len(palette)))
-    faults: dict[int, FormatError] = {}
+    faults: dict[int, str] = {}  # not errors: their tracebacks hold this frame and those below
     sound = []
     for number, (strip, payload) in enumerate(zip(strips, payloads, strict=True)):
         try:
             decoder.admit(strip, payload)
             sound.append(number)
         except FormatError as error:
-            faults[number] = error
+            faults[number] = str(error)
 
     def decode(turn: int) -> None:
         number = sound[turn]
@@ -387,7 +387,7 @@ def salvage_strips(
         try:
             decoder.decode(strips[number], payloads[number], out_indices)
         except FormatError as error:
-            faults[number] = error
+            faults[number] = str(error)
             out_indices.fill(0)
 
     run_chunks(decode, len(sound), n_threads)
