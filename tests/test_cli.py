@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 import kmq
-from kmq.cli import console, curve, main
+from kmq.cli import console, curve, main, swatches
 from kmq.stages import metrics
 
 COMMANDS = ("encode", "decode", "palette", "info", "compare", "curve", "report", "demo", "warmup")
@@ -418,7 +418,7 @@ def test_info_prints_the_sum_and_the_palette(packed, capsys):
     size = packed.stat().st_size
     assert "4 × 3 pixels, RGB, 3 colours" in shown
     assert f"= 3 × 4 × 3 = 36 bytes; the file is {size} ({size / 36:.1%})" in shown
-    assert "000000 ff8000 102040" in shown
+    assert "000000   ff8000   102040\n" in shown
     assert "rows 0 to 2: deflate (0), " in shown
     assert "\x1b" not in shown
 
@@ -434,7 +434,7 @@ def test_info_shows_colours_on_a_terminal(packed, monkeypatch, capsys):
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     assert main(["info", str(packed)]) == 0
-    assert "\x1b[48;2;255;128;0m  \x1b[0m" in capsys.readouterr().out
+    assert "\x1b[48;2;255;128;0m  \x1b[0m ff8000   \x1b[48;2;16;32;64m" in capsys.readouterr().out
     monkeypatch.setenv("NO_COLOR", "1")
     assert main(["info", str(packed)]) == 0
     assert "\x1b" not in capsys.readouterr().out
@@ -452,19 +452,15 @@ def test_info_shows_colours_on_a_terminal(packed, monkeypatch, capsys):
     ],
 )
 def test_every_pixel_format_has_a_colour_on_the_screen(label, entry, shown):
-    from kmq.cli.info import displayed
-
-    assert displayed(entry, kmq.PixelFormat.from_label(label)) == shown
+    assert swatches.displayed(entry, kmq.PixelFormat.from_label(label)) == shown
 
 
 def test_info_as_json_says_everything(packed, capsys):
     assert main(["info", str(packed), "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
-    assert set(facts) == {
-        *("version", "pixel_format", "width", "height", "n_colors", "file_size"),
-        *("bits_per_pixel", "memory", "palette", "strip_height", "strips", "chunks", "metadata"),
-        *("parts", "ordered_palette_bytes"),
-    }
+    assert facts["file"] == str(packed)
+    assert facts["hex"] == ["000000", "ff8000", "102040"]
+    assert facts["counts"] is facts["shares"] is None
     assert (facts["width"], facts["height"], facts["n_colors"]) == (4, 3, 3)
     assert facts["palette"] == [[0, 0, 0], [255, 128, 0], [16, 32, 64]]
     assert facts["file_size"] == packed.stat().st_size
@@ -522,7 +518,7 @@ def test_info_shortens_long_lists(tmp_path, capsys):
     assert main(["info", str(path)]) == 0
     shown = capsys.readouterr().out
     assert "… and 68 more; --json lists them all" in shown
-    assert "… and 3,976 more; --json lists them all" in shown
+    assert "… and 4,744 more; --json lists them all" in shown
     assert main(["info", str(path), "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert (len(facts["strips"]), len(facts["palette"])) == (100, 5000)
@@ -539,12 +535,80 @@ def test_info_of_another_file_fails_in_a_sentence(tmp_path, content, capsys):
     assert len(message.splitlines()) == 1
 
 
+def test_info_counts_pixels_where_that_is_asked_for(packed, capsys):
+    assert main(["info", str(packed), "--counts"]) == 0
+    assert "000000  33.33%   ff8000  33.33%   102040  33.33%\n" in capsys.readouterr().out
+    assert main(["info", str(packed), "--counts", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["counts"] == [4, 4, 4]
+    assert facts["shares"] == [4 / 12] * 3
+
+
+@pytest.fixture
+def folder(packed, tmp_path):
+    """Three files, one of them broken."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for name in ("a.kmq", "c.kmq"):
+        shutil.copy(packed, folder / name)
+    (folder / "b.kmq").write_bytes(packed.read_bytes()[:-9])
+    (folder / "notes.txt").write_text("none of ours")
+    return folder
+
+
+def test_info_of_many_files_is_a_line_for_each(folder, packed, capsys):
+    size = packed.stat().st_size
+    assert main(["info", str(folder), str(packed)]) == 1
+    out, err = capsys.readouterr()
+    bits = f"{size:,} bytes, {8 * size / 12:.3f} bits per pixel"
+    assert out.splitlines() == [
+        *(
+            f"{path}: 4 × 3 pixels, RGB, 3 colours, {bits}"
+            for path in (folder / "a.kmq", folder / "c.kmq", packed)
+        ),
+        f"3 files: {3 * size:,} bytes, {8 * size / 12:.3f} bits per pixel",
+    ]
+    assert err.startswith(f"kmq: {folder / 'b.kmq'}: ")
+    assert len(err.splitlines()) == 1
+    assert main(["info", str(folder / "a.kmq"), str(packed), "--counts"]) == 0
+    assert capsys.readouterr().out.count("ff8000  33.33%") == 2
+
+
+def test_info_of_many_files_as_json_is_a_list(folder, packed, capsys):
+    assert main(["info", str(folder), "--json"]) == 1
+    first, second = json.loads(capsys.readouterr().out)
+    assert [first["file"], second["file"]] == [str(folder / "a.kmq"), str(folder / "c.kmq")]
+    assert main(["info", str(packed), "--json"]) == 0
+    alone = json.loads(capsys.readouterr().out)
+    assert first == alone | {"file": first["file"]}
+    (folder / "a.kmq").unlink()
+    (folder / "c.kmq").unlink()
+    assert main(["info", str(folder), "--json"]) == 1
+    assert json.loads(capsys.readouterr().out) == []
+    assert main(["info", str(folder / "b.kmq"), "--json"]) == 1
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("command", ["info", "palette", "compare", "curve"])
+def test_help_names_every_key_of_json(command, photo, packed, capsys):
+    names = {"info": [packed], "compare": [photo, photo]}.get(command, [photo])
+    assert main([command, *map(str, names), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert main([command, "--help"]) == 0
+    keys = capsys.readouterr().out.split("keys of --json")[1]
+    nested = [value for value in found.values() if isinstance(value, dict)]
+    nested += [value[0] for value in found.values() if isinstance(value, list)]
+    for names in (found, *(value for value in nested if isinstance(value, dict))):
+        assert [name for name in names if not re.search(rf"\b{name}\b", keys)] == []
+
+
 def test_info_stays_light(packed):
     program = (
-        "import sys; from kmq.cli import main; code = main(['info', sys.argv[1]]); "
+        "import sys; from kmq.cli import main; "
+        "code = main(['info', sys.argv[1]]) or main(['info', sys.argv[2], '--json']); "
         "print(code, sorted({'numba', 'PIL', 'sklearn', 'tqdm'} & set(sys.modules)))"
     )
-    command = [sys.executable, "-c", program, str(packed)]
+    command = [sys.executable, "-c", program, str(packed), str(packed.parent)]
     done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=True)
     assert done.stdout.splitlines()[-1] == "0 []"
 
@@ -622,11 +686,93 @@ def test_compare_knows_every_pixel_format(label, tmp_path, capsys):
 
 def test_compare_refuses_what_cannot_be_compared(photo, tmp_path, capsys):
     larger = save(tmp_path / "larger.png", picture(21, 30))
-    grey = save(tmp_path / "grey.png", picture()[:, :, 0])
+    inks = tmp_path / "inks.tif"
+    Image.fromarray(picture()).convert("CMYK").save(inks)
     assert main(["compare", str(photo), str(larger)]) == 1
     assert "one size" in capsys.readouterr().err
-    assert main(["compare", str(photo), str(grey)]) == 1
-    assert "one pixel format" in capsys.readouterr().err
+    assert main(["compare", str(photo), str(inks)]) == 1
+    assert "CMYK and RGB have no pixel format in common" in capsys.readouterr().err
+
+
+def alpha(samples, level=255):
+    return np.dstack([samples, np.full(samples.shape[:2], level, samples.dtype)])
+
+
+GREY = picture()[:, :, 0]
+SHADES = {
+    "L": GREY,
+    "LA": alpha(GREY),
+    "RGB": np.dstack([GREY] * 3),
+    "RGBA": alpha(np.dstack([GREY] * 3)),
+    "L16": GREY * np.uint16(257),
+    "RGBA64": alpha(np.dstack([GREY] * 3) * np.uint16(257), 65535),
+}
+
+
+@pytest.mark.parametrize(
+    ("one", "another", "compared_as"),
+    [
+        ("L", "RGB", "RGB"),
+        ("L", "LA", "L"),
+        ("LA", "RGB", "RGB"),
+        ("RGBA", "RGB", "RGB"),
+        ("RGBA", "L", "RGB"),
+        ("L16", "L", "L16"),
+        ("L16", "RGB", "RGB48"),
+        ("RGBA64", "LA", "RGB48"),
+    ],
+)
+def test_compare_brings_pixel_formats_together(one, another, compared_as, tmp_path, capsys):
+    """The same picture in both, from files of both kinds."""
+    kmq.write(tmp_path / "one.kmq", SHADES[one], 256)
+    other = tmp_path / "other.png"
+    Image.fromarray(SHADES[another]).save(other)
+    for names in ([tmp_path / "one.kmq", other], [other, tmp_path / "one.kmq"]):
+        assert main(["compare", *map(str, names)]) == 0
+        shown = capsys.readouterr().out
+        assert f"30 × 20 pixels, compared as {compared_as}\n" in shown
+        assert "exact" in shown
+        assert f"bits per pixel, {one}  {tmp_path / 'one.kmq'}" in shown
+
+
+def test_compare_of_two_pixel_formats_finds_what_differs(tmp_path, capsys):
+    dark, sheer = GREY // 2, alpha(picture(), 128)
+    for first, second in (
+        (Image.fromarray(GREY), Image.fromarray(np.dstack([dark] * 3))),
+        (Image.fromarray(picture()), Image.fromarray(sheer)),
+        (Image.fromarray(GREY > 99), Image.fromarray(GREY)),
+    ):
+        first.save(tmp_path / "first.png")
+        second.save(tmp_path / "second.png")
+        command = ["compare", str(tmp_path / "first.png"), str(tmp_path / "second.png"), "--json"]
+        assert main(command) == 0
+        found = json.loads(capsys.readouterr().out)
+        label = found["pixel_format"]
+        mode = {"L": "L", "RGB": "RGB", "RGBA": "RGBA"}[label]
+        samples = [np.asarray(half.convert(mode)) for half in (first, second)]
+        squared_error = metrics.mse(*samples, has_alpha=label == "RGBA")
+        assert found["mse"] == pytest.approx(squared_error)
+        assert found["mse"] > 100
+        psnr = metrics.psnr(squared_error, kmq.PixelFormat.from_label(label))
+        assert found["psnr"] == pytest.approx(psnr)
+
+
+def test_compare_as_json(photo, tmp_path, capsys):
+    twin = save(tmp_path / "twin.bmp")
+    assert main(["compare", str(photo), str(twin), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["width"], found["height"], found["pixel_format"]) == (30, 20, "RGB")
+    assert (found["mse"], found["psnr"], found["ssim"]) == (0, None, pytest.approx(1))
+    size = twin.stat().st_size
+    assert found["other"] == {
+        "file": str(twin),
+        "file_size": size,
+        "bits_per_pixel": size / 75,
+        "pixel_format": "RGB",
+    }
+    small = save(tmp_path / "small.png", picture(3, 4))
+    assert main(["compare", str(small), str(small), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["ssim"] is None
 
 
 def test_compare_names_the_file_at_fault(photo, packed, capsys):

@@ -1,5 +1,6 @@
 """``kmq palette``, ``kmq encode --palette`` and what else steers a palette on the command line."""
 
+import json
 import subprocess
 import sys
 
@@ -54,7 +55,13 @@ def test_palette_of_a_folder_is_that_of_all_its_pictures(photos, tmp_path, name,
         f"{tmp_path / name}: 7 colours for 3 pictures, RGB, "
         f"{histogram.n_colors:,} distinct among 1,800 pixels, {whole.report.psnr:.2f} dB, "
     )
-    assert " ".join(shown).split() == [bytes(color).hex() for color in expected.tolist()]
+    labels = kmq.quantize(np.concatenate([samples(seed) for seed in range(3)]), palette=expected)
+    counts = np.bincount(labels.indices.ravel(), minlength=7)
+    assert " ".join(shown).split() == [
+        word
+        for color, count in zip(expected.tolist(), counts, strict=True)
+        for word in (bytes(color).hex(), f"{count / 1800:.2%}")
+    ]
 
 
 def test_palette_as_a_process_without_a_file(photo, tmp_path):
@@ -106,6 +113,55 @@ def test_a_palette_a_file_cannot_hold_is_refused_and_nothing_written(tmp_path, c
     assert run("palette", tmp_path / "sheer.png", "-o", tmp_path / "x.gpl") == 1
     assert "GIMP palettes hold RGB; colour" in capsys.readouterr().err
     assert names(tmp_path) == ["sheer.png"]
+
+
+@pytest.fixture
+def sprites(tmp_path):
+    """A picture of 30 opaque, 20 translucent and 10 transparent pixels."""
+    sprite = np.zeros((6, 10, 4), np.uint8)
+    sprite[:, :, :3] = samples(5, 6, 10)
+    sprite[:3, :, 3], sprite[3:5, :, 3] = 255, 90
+    Image.fromarray(sprite).save(tmp_path / "sprites.png")
+    return tmp_path / "sprites.png"
+
+
+@pytest.mark.parametrize("suffix", [".gpl", ".pal", ".act"])
+def test_a_palette_of_opaque_pixels_alone_fits_where_alpha_does_not(sprites, suffix, capsys):
+    target = sprites.with_suffix(suffix)
+    assert run("palette", sprites, "-k", "5", "-o", target) == 1
+    assert "--opaque leaves out pixels that are not opaque" in capsys.readouterr().err
+    assert run("palette", sprites, "-k", "5", "-o", target, "--opaque") == 0
+    out, err = capsys.readouterr()
+    assert err == "kmq: left out 30 pixels that are not opaque, 50.00% of all\n"
+    assert out.startswith(f"{target}: 5 colours for 1 picture, RGB, 30 distinct among 30 pixels")
+    opaque = np.asarray(Image.open(sprites))[:3, :, :3]
+    expected = kmq.fit_palette(kmq.ColorHistogram.from_picture(opaque), 5)
+    assert np.array_equal(kmq.read_palette(target), expected)
+
+
+def test_opaque_leaves_opaque_pictures_alone_and_needs_a_pixel(photo, tmp_path, capsys):
+    assert run("palette", photo, "-k", "5", "--opaque") == 0
+    assert capsys.readouterr().err == ""
+    Image.new("LA", (3, 3)).save(tmp_path / "clear.png")
+    assert run("palette", tmp_path / "clear.png", "--opaque") == 1
+    assert "no pixel is opaque" in capsys.readouterr().err
+
+
+def test_palette_as_json_is_a_palette_file(photo, tmp_path, capsys):
+    assert run("palette", photo, "-k", "6", "--json") == 0
+    shown = capsys.readouterr().out
+    found = json.loads(shown)
+    image = kmq.quantize(photo, 6)
+    assert found["palette"] == image.palette.tolist()
+    assert found["hex"] == [bytes(entry).hex() for entry in found["palette"]]
+    assert found["counts"] == np.bincount(image.indices.ravel()).tolist()
+    assert found["shares"] == [count / 600 for count in found["counts"]]
+    assert (found["n_pictures"], found["n_pixels"], found["n_distinct"]) == (1, 600, 600)
+    assert found["psnr"] == pytest.approx(image.report.psnr)
+    (tmp_path / "x.json").write_text(shown)
+    assert np.array_equal(kmq.read_palette(tmp_path / "x.json"), image.palette)
+    assert run("palette", photo, "-k", "600", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["psnr"] is None
 
 
 def test_every_bad_picture_is_named_and_nothing_written(photos, tmp_path, capsys):

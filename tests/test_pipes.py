@@ -139,7 +139,7 @@ def test_devices_are_written_to(photo, capfd):
 def test_info_and_curve_read_standard_input(photo, packed, piped):
     code, shown, _ = piped(packed.read_bytes(), "info", "-")
     assert code == 0
-    assert shown.decode().startswith("-: 4 × 3 pixels")
+    assert shown.decode().startswith("standard input: 4 × 3 pixels")
     assert piped(packed.read_bytes(), "info", "-", "--json")[0] == 0
     code, shown, _ = piped(photo.read_bytes(), "curve", "-", "--max-colors", "8", "--json")
     assert code == 0

@@ -14,7 +14,6 @@ from kmq.fitting import ErrorTarget, KMeansOptions, Problem, Rounded
 from kmq.model import (
     ColorHistogram,
     IndexedImage,
-    PixelFormat,
     Pixels,
     Report,
     index_dtype,
@@ -128,11 +127,18 @@ def fit_palette(colors: ColorHistogram, k: int, options: KMeansOptions) -> Array
     return fitting.solve(problem, k).palette
 
 
-def palette_error(colors: ColorHistogram, entries: Array) -> float:
-    """Return the mean squared error per pixel of mapping a histogram's pixels to a palette."""
+def map_histogram(colors: ColorHistogram, entries: Array) -> tuple[float, Array]:
+    """Map a histogram's pixels to a palette.
+
+    Returns:
+        The mean squared error per pixel, and (k,) int64 pixels of each entry.
+    """
     options = KMeansOptions("fast", 0, None, 1, None, None, 1, None)
     keys = histogram.keys_of(colors.colors, 1)
-    return fitting.map_to(Problem.of(colors, keys, None, options), entries).mse
+    rounded = fitting.map_to(Problem.of(colors, keys, None, options), entries)
+    counts = np.zeros(len(entries), np.int64)
+    np.add.at(counts, rounded.labels, colors.counts)
+    return rounded.mse, counts
 
 
 def error_curve(pixels: Pixels, max_colors: int, n_threads: int) -> Iterator[tuple[int, float]]:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 import math
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from kmq.atomic import replacing
 from kmq.cli import paths, pipes, steering
@@ -16,6 +19,18 @@ _EXAMPLES = """\
   kmq compare photo.png photo.kmq
   kmq compare photo.png photo.kmq --out side.png
   kmq compare photo.png photo.jpg            any two pictures of one size
+  kmq compare photo.png photo.kmq --json | jq .psnr
+
+Pictures of two pixel formats are compared in the plainest that holds both: grey and RGB as RGB,
+8 and 16 bits in 16, opaque RGBA and RGB as RGB.
+
+keys of --json:
+  width, height
+  pixel_format     in which they are compared
+  original, other  file, file_size in bytes, bits_per_pixel, pixel_format
+  mse              mean squared error a pixel, summed over the channels
+  psnr             the same in decibels, or null if they are equal
+  ssim             -1 to 1, or null below 11 × 11 pixels
 """
 
 _GAP = 16  # pixels between two pictures side by side
@@ -36,6 +51,7 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "-o", "--out", metavar="SIDE.png", help="write both, side by side; - is a PNG"
     )
+    parser.add_argument("--json", action="store_true", help="the figures for programs")
     parser.add_argument("--force", action="store_true", help="overwrite an existing file")
 
 
@@ -51,10 +67,16 @@ def run(arguments: argparse.Namespace) -> int:
         original = load(original_path, arguments.page)
     with about(other_path):
         other = load(other_path)
-    _check_comparable(original, other)
-    print(spoken("\n".join(_figures(original, other))))
+    _check_sizes(original, other)
+    figures = _Figures.of(original, other)
+    if arguments.json:
+        import json
+
+        print(json.dumps(figures.as_json(), indent=2))
+    else:
+        print(spoken("\n".join(figures.lines())))
     if out is not None:
-        _save_side_by_side(original, other, out)
+        _save_side_by_side(figures.compared, out)
         complain(f"wrote {out}")
     return DONE
 
@@ -67,52 +89,113 @@ def _check_suffix(out: Path) -> None:
         raise InputError(f"{out} has no suffix of a picture file that Pillow writes")
 
 
-def _check_comparable(original: Picture, other: Picture) -> None:
+def _check_sizes(original: Picture, other: Picture) -> None:
     ours, theirs = original.samples.shape[:2], other.samples.shape[:2]
     if ours != theirs:
         raise InputError(
             f"{original.path} has {ours[1]} × {ours[0]} pixels, {other.path} "
             f"{theirs[1]} × {theirs[0]}; only pictures of one size can be compared"
         )
-    if original.pixel_format is not other.pixel_format:
-        raise InputError(
-            f"{original.path} is {original.pixel_format.label}, {other.path} "
-            f"{other.pixel_format.label}; only pictures of one pixel format can be compared"
+
+
+@dataclass(frozen=True, eq=False)
+class _Figures:
+    """How far two pictures are from each other.
+
+    Attributes:
+        original: as it was read.
+        other: the same.
+        compared: both in one pixel format.
+        mse: mean squared error a pixel, summed over the channels.
+        psnr: in decibels, infinite if they are equal.
+        ssim: NaN for a side below 11 pixels.
+    """
+
+    original: Picture
+    other: Picture
+    compared: tuple[Picture, Picture]
+    mse: float
+    psnr: float
+    ssim: float
+
+    @classmethod
+    def of(cls, original: Picture, other: Picture) -> _Figures:
+        """Compare two pictures of one size."""
+        from kmq.stages import metrics
+
+        compared = _in_one_format(original, other)
+        pixel_format, has_alpha = compared[0].pixel_format, compared[0].pixel_format.has_alpha
+        first, second = (picture.samples for picture in compared)
+        mse = metrics.mse(first, second, has_alpha=has_alpha)
+        ssim = metrics.ssim(first, second, pixel_format.max_value, has_alpha=has_alpha)
+        return cls(original, other, compared, mse, metrics.psnr(mse, pixel_format), ssim)
+
+    def lines(self) -> Iterator[str]:
+        """Say it in words."""
+        original, other, pixel_format = self.original, self.other, self.compared[0].pixel_format
+        formats = {picture.pixel_format for picture in (original, other, *self.compared)}
+        differ = len(formats) > 1
+        n_summed = pixel_format.channels - pixel_format.has_alpha
+        summed = "" if n_summed == 1 else f", summed over {n_summed} channels"
+        yield (
+            f"both      {original.width} × {original.height} pixels, "
+            f"{'compared as ' if differ else ''}{pixel_format.label}"
         )
+        yield f"original  {_about(original, differ)}  {original.path}"
+        yield (
+            f"other     {_about(other, differ)}  {other.path} "
+            f"({other.file_size / original.file_size:.1%} of the original)"
+        )
+        yield f"MSE       {self.mse:.4g} a pixel{summed}"
+        yield f"PSNR      {decibels(self.psnr)}"
+        yield f"SSIM      {'needs 11 × 11 pixels' if math.isnan(self.ssim) else f'{self.ssim:.4f}'}"
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain numbers and strings; None where a figure is infinite or undefined."""
+        return {
+            "width": self.original.width,
+            "height": self.original.height,
+            "pixel_format": self.compared[0].pixel_format.label,
+            **{
+                name: {
+                    "file": spoken(str(picture.path)),
+                    "file_size": picture.file_size,
+                    "bits_per_pixel": picture.bits_per_pixel,
+                    "pixel_format": picture.pixel_format.label,
+                }
+                for name, picture in (("original", self.original), ("other", self.other))
+            },
+            "mse": self.mse,
+            "psnr": None if math.isinf(self.psnr) else self.psnr,
+            "ssim": None if math.isnan(self.ssim) else self.ssim,
+        }
 
 
-def _figures(original: Picture, other: Picture) -> list[str]:
-    from kmq.stages import metrics
-
-    pixel_format = original.pixel_format
-    has_alpha = pixel_format.has_alpha
-    mse = metrics.mse(original.samples, other.samples, has_alpha=has_alpha)
-    ssim = metrics.ssim(
-        original.samples, other.samples, pixel_format.max_value, has_alpha=has_alpha
-    )
-    summed = "" if pixel_format.channels == 1 else f", summed over {pixel_format.channels} channels"
-    return [
-        f"both      {original.width} × {original.height} pixels, {pixel_format.label}",
-        f"original  {_size(original)}  {original.path}",
-        f"other     {_size(other)}  {other.path} "
-        f"({other.file_size / original.file_size:.1%} of the original)",
-        f"MSE       {mse:.4g} a pixel{summed}",
-        f"PSNR      {decibels(metrics.psnr(mse, pixel_format))}",
-        f"SSIM      {'needs 11 × 11 pixels' if math.isnan(ssim) else f'{ssim:.4f}'}",
-    ]
+def _about(picture: Picture, with_format: bool) -> str:
+    text = f"{picture.file_size:>12,} bytes, {picture.bits_per_pixel:6.3f} bits per pixel"
+    return f"{text}, {picture.pixel_format.label}" if with_format else text
 
 
-def _size(picture: Picture) -> str:
-    return f"{picture.file_size:>12,} bytes, {picture.bits_per_pixel:6.3f} bits per pixel"
+def _in_one_format(original: Picture, other: Picture) -> tuple[Picture, Picture]:
+    """Return both in the plainest pixel format that holds all their colours."""
+    from kmq.stages.formats import common_format, without_alpha
+
+    try:
+        wanted = common_format(original.pixel_format, other.pixel_format)
+    except InputError as error:
+        raise InputError(f"{original.path} and {other.path} cannot be compared: {error}") from error
+    if wanted.has_alpha and original.is_opaque() and other.is_opaque():
+        wanted = without_alpha(wanted)
+    return original.in_format(wanted), other.in_format(wanted)
 
 
-def _save_side_by_side(original: Picture, other: Picture, out: Path) -> None:
+def _save_side_by_side(pictures: tuple[Picture, Picture], out: Path) -> None:
     """Write both in 8 bits a sample, for the eye."""
     from PIL import Image
 
     from kmq.stages.display import to_screen
 
-    halves = [to_screen(picture.samples, picture.pixel_format) for picture in (original, other)]
+    halves = [to_screen(picture.samples, picture.pixel_format) for picture in pictures]
     width, height = halves[0].size
     sheet = Image.new(halves[0].mode, (2 * width + _GAP, height), "white")
     if sheet.has_transparency_data:

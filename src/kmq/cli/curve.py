@@ -35,6 +35,10 @@ _EXAMPLES = """\
   kmq curve photo.png
   kmq curve photo.png --max-colors 1024 --out curve.png
   kmq curve photo.png --json | jq .knee
+
+keys of --json:
+  knee    number of colours
+  points  list of them: k, mse a pixel and psnr in decibels, which is null if nothing is lost
 """
 
 _SUFFIXES = (".png", ".svg", ".pdf")

@@ -1,29 +1,53 @@
-"""``kmq info``: what a file says about itself, without decoding its pixels."""
+"""``kmq info``: what files say about themselves, without decoding their pixels."""
 
 from __future__ import annotations
 
 import argparse
-import os
-import shutil
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kmq.cli import pipes
-from kmq.cli.console import DONE, Commands, about, add_command, colors
+from kmq.cli import paths, swatches
+from kmq.cli.console import (
+    DONE,
+    FAILED,
+    FAILURES,
+    Commands,
+    add_command,
+    colors,
+    complain,
+    complaint_about,
+    spoken,
+)
+from kmq.cli.pictures import entry_counts
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from kmq.model import FileInfo, Metadata, PixelFormat
+    from kmq.model import FileInfo, Metadata
 
-_EXAMPLES = """\
+    _Found = tuple[Path, FileInfo, np.ndarray[Any, Any] | None]
+
+_EXAMPLES = f"""\
   kmq info photo.kmq
+  kmq info photo.kmq --counts                which colours most pixels show
+  kmq info pictures/                         a line for each file, and their sum
   kmq info photo.kmq --json | jq .bits_per_pixel
-"""
+  kmq info *.kmq --json | jq '.[].file'      a list, where several files may be meant
 
-_MOST_SWATCHES = 1024
-"""Colours shown of a palette; --json lists them all."""
+keys of --json:
+  file, version, file_size, width, height, bits_per_pixel
+{swatches.JSON_KEYS}\
+                (counts and shares are null without --counts)
+  memory        bytes of the picture before it is compressed
+  parts         bytes of palette, strips, metadata and frame, which is all the rest
+  ordered_palette_bytes
+                what the palette would take in the order that kmq.quantize gives it
+  strip_height  rows of each strip but perhaps the last
+  strips        list of them: row, height, offset and length in bytes, method
+  chunks        list of them: letter, offset, length of what they hold
+  metadata      icc_profile_bytes, exif_bytes, xmp_bytes, dpi, text, unknown
+"""
 
 _MOST_ROWS = 32
 """Strips and chunks shown; --json lists them all."""
@@ -35,44 +59,93 @@ def add(commands: Commands) -> None:
         commands,
         "info",
         run,
-        summary="show header, palette, strips and chunks of a .kmq file",
+        summary="show header, palette, strips and chunks of .kmq files",
         examples=_EXAMPLES,
     )
-    parser.add_argument("file", metavar="FILE.kmq", help="one file, or -")
+    parser.add_argument("files", metavar="FILE.kmq", nargs="+", help="file, folder, pattern or -")
+    parser.add_argument(
+        "--counts",
+        action="store_true",
+        help="decode the pixels, too, and say how many show each colour",
+    )
     parser.add_argument("--json", action="store_true", help="everything, for programs")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print what `kmq.info` tells."""
-    from kmq.files import info
-
-    source = pipes.source(arguments.file)
-    with about(source):
-        facts = info(source)
+    """Print what `kmq.info` tells of each file, and report those that cannot be read."""
+    sources = paths.expand(arguments.files, frozenset([".kmq"]))
+    several = paths.names_several(arguments.files)
+    failed: list[Path] = []
+    found = _read_each(sources, arguments.counts, failed)
     if arguments.json:
-        import json
-
-        print(json.dumps(as_json(facts), indent=2))
+        _show_json(found, several)
+    elif several:
+        _show_each(found)
     else:
-        print("\n".join(_lines(arguments.file, facts)))
-    return DONE
+        for source, facts, counts in found:
+            print("\n".join(_lines(source, facts, counts)))
+    return FAILED if failed else DONE
 
 
-def as_json(facts: FileInfo) -> dict[str, Any]:
+def _read_each(sources: Sequence[Path], with_counts: bool, failed: list[Path]) -> Iterator[_Found]:
+    """Yield what is found in each file, or say what is wrong with it."""
+    from kmq.files import info, read
+
+    for source in sources:
+        try:
+            facts = info(source)
+            counts = entry_counts(read(source)) if with_counts else None
+        except FAILURES as error:
+            complain(complaint_about(source, error))
+            failed.append(source)
+        else:
+            yield source, facts, counts
+
+
+def _show_json(found: Iterator[_Found], several: bool) -> None:
+    """Print an object, or a list with an object for each file in a line of its own."""
+    import json
+
+    texts = [
+        json.dumps(
+            {"file": spoken(str(source))} | as_json(facts, counts), indent=None if several else 2
+        )
+        for source, facts, counts in found
+    ]
+    if several:
+        print("[", ",\n".join(texts), "]", sep="\n")
+    elif texts:
+        print(texts[0])
+
+
+def _show_each(found: Iterator[_Found]) -> None:
+    """Print a line for each file, and their sum."""
+    n_files = n_bytes = n_pixels = 0
+    for source, facts, counts in found:
+        size = _size_text(facts.file_size, facts.bits_per_pixel)
+        print(f"{_headline(source, facts)}, {size}")
+        if counts is not None:
+            print("\n".join(_palette_lines(facts, counts)))
+        n_files += 1
+        n_bytes += facts.file_size
+        n_pixels += facts.height * facts.width
+    if n_files:
+        print(f"{n_files:,} files: {_size_text(n_bytes, 8 * n_bytes / n_pixels)}")
+
+
+def as_json(facts: FileInfo, counts: np.ndarray[Any, Any] | None) -> dict[str, Any]:
     """Return the facts as plain numbers, strings, lists and dictionaries."""
     metadata = facts.metadata
     return {
         "version": facts.version,
-        "pixel_format": facts.pixel_format.label,
+        "file_size": facts.file_size,
         "width": facts.width,
         "height": facts.height,
-        "n_colors": facts.n_colors,
-        "file_size": facts.file_size,
         "bits_per_pixel": facts.bits_per_pixel,
+        **swatches.as_json(facts.palette, facts.pixel_format, counts),
         "memory": facts.memory,
         "parts": facts.parts,
         "ordered_palette_bytes": _ordered_size(facts),
-        "palette": facts.palette.tolist(),
         "strip_height": facts.strip_height,
         "strips": [
             {
@@ -101,13 +174,9 @@ def as_json(facts: FileInfo) -> dict[str, Any]:
     }
 
 
-def _lines(name: str, facts: FileInfo) -> Iterator[str]:
-    pixel_format = facts.pixel_format
-    yield (
-        f"{name}: {facts.width} × {facts.height} pixels, {pixel_format.label}, "
-        f"{colors(facts.n_colors)}, format version {facts.version}"
-    )
-    yield _row("file", f"{facts.file_size:,} bytes, {facts.bits_per_pixel:.3f} bits per pixel")
+def _lines(source: Path, facts: FileInfo, counts: np.ndarray[Any, Any] | None) -> Iterator[str]:
+    yield f"{_headline(source, facts)}, format version {facts.version}"
+    yield _row("file", _size_text(facts.file_size, facts.bits_per_pixel))
     yield from _part_lines(facts)
     yield _row("memory", _memory_sum(facts))
     yield from _metadata_lines(facts.metadata)
@@ -126,8 +195,25 @@ def _lines(name: str, facts: FileInfo) -> Iterator[str]:
     ]
     yield from _shortened(chunks)
     yield _row("palette", colors(facts.n_colors))
-    yield from palette_lines(
-        facts.palette, facts.pixel_format, indent=_row("", ""), rest="--json lists them all"
+    yield from _palette_lines(facts, counts)
+
+
+def _headline(source: Path, facts: FileInfo) -> str:
+    size = f"{facts.width} × {facts.height} pixels"
+    return f"{spoken(str(source))}: {size}, {facts.pixel_format.label}, {colors(facts.n_colors)}"
+
+
+def _size_text(n_bytes: int, bits_per_pixel: float) -> str:
+    return f"{n_bytes:,} bytes, {bits_per_pixel:.3f} bits per pixel"
+
+
+def _palette_lines(facts: FileInfo, counts: np.ndarray[Any, Any] | None) -> Iterator[str]:
+    return swatches.lines(
+        facts.palette,
+        facts.pixel_format,
+        counts,
+        indent=_row("", ""),
+        rest="--json lists them all",
     )
 
 
@@ -143,10 +229,15 @@ def _part_lines(facts: FileInfo) -> Iterator[str]:
 
 def _ordered_size(facts: FileInfo) -> int:
     """Return the bytes that the palette would take in the order that codes best."""
+    import numpy as np
+
     from kmq.stages.coding import encode_palette
     from kmq.stages.palette_tree import ascending
 
-    return len(encode_palette(ascending(facts.palette)))
+    ordered = ascending(facts.palette)
+    if np.array_equal(ordered, facts.palette):
+        return facts.parts["palette"]
+    return len(encode_palette(ordered))
 
 
 def _method_names() -> dict[int, str]:
@@ -187,45 +278,3 @@ def _shortened(lines: list[str]) -> Iterator[str]:
     yield from (_row("", line) for line in lines[:_MOST_ROWS])
     if len(lines) > _MOST_ROWS:
         yield _row("", f"… and {len(lines) - _MOST_ROWS:,} more; --json lists them all")
-
-
-def palette_lines(
-    palette: np.ndarray[Any, Any], pixel_format: PixelFormat, *, indent: str, rest: str
-) -> Iterator[str]:
-    """Show a palette: as blocks of colour on a terminal, in hexadecimal elsewhere.
-
-    `rest` says where the others are if there are too many.
-    """
-    entries = palette[:_MOST_SWATCHES].tolist()
-    if sys.stdout.isatty() and not os.environ.get("NO_COLOR"):
-        cells = [_swatch(entry, pixel_format) for entry in entries]
-        widest, gap = 2, ""
-    else:
-        from kmq.stages.palette_files import format_hex
-
-        cells = [format_hex(entry, pixel_format) for entry in entries]
-        widest, gap = len(cells[0]) + 1, " "
-    room = max(1, (shutil.get_terminal_size().columns - len(indent)) // widest)
-    per_row = min(room, 32)
-    for start in range(0, len(cells), per_row):
-        yield indent + gap.join(cells[start : start + per_row])
-    if len(palette) > _MOST_SWATCHES:
-        yield f"{indent}… and {len(palette) - _MOST_SWATCHES:,} more; {rest}"
-
-
-def _swatch(entry: list[int], pixel_format: PixelFormat) -> str:
-    red, green, blue = displayed(entry, pixel_format)
-    return f"\x1b[48;2;{red};{green};{blue}m  \x1b[0m"
-
-
-def displayed(entry: list[int], pixel_format: PixelFormat) -> tuple[int, int, int]:
-    """Return a palette entry as 8-bit RGB for a screen, laid over white where it has alpha."""
-    samples = [sample / pixel_format.max_value for sample in entry]
-    opacity = samples.pop() if pixel_format.has_alpha else 1.0
-    if pixel_format.label == "CMYK":
-        key = samples.pop()
-        samples = [(1 - ink) * (1 - key) for ink in samples]
-    if len(samples) == 1:
-        samples *= 3
-    red, green, blue = (round(255 * (1 - opacity + opacity * sample)) for sample in samples)
-    return red, green, blue

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import math
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from kmq.cli import paths, pipes, steering
+from kmq.cli import paths, pipes, steering, swatches
 from kmq.cli.console import (
     DONE,
     FAILED,
@@ -26,17 +27,30 @@ from kmq.cli.console import (
     whole_number,
 )
 from kmq.cli.warmup import announcing
+from kmq.errors import InputError
 from kmq.model import EFFORTS, MAX_COLORS
 
 if TYPE_CHECKING:
-    from kmq.model import ColorHistogram
+    import numpy as np
 
-_EXAMPLES = """\
+    from kmq.model import ColorHistogram, PixelFormat
+
+_EXAMPLES = f"""\
   kmq palette photos/ -k 32 -o theme.gpl     one palette for a folder of pictures
   kmq palette logo.png -k 8                  its colours, in hexadecimal
   kmq encode photos/ --palette theme.gpl     use it
   kmq palette mon/ --histogram mon.kmqhist   count the colours of many pictures, and keep that
   kmq palette *.kmqhist -o theme.png         a palette for all that was counted
+  kmq palette sprites/ --opaque -o s.gpl     of opaque pixels alone, as GIMP has no alpha
+  kmq palette logo.png --json | jq -r '.hex[]'
+
+keys of --json, which is a palette file, too:
+{swatches.JSON_KEYS}\
+  n_pictures    pictures, or histograms of some
+  n_pixels      their pixels
+  n_distinct    their distinct colours
+  mse           mean squared error a pixel, summed over the channels
+  psnr          the same in decibels, or null if nothing is lost
 """
 
 _HISTOGRAM_SUFFIX = ".kmqhist"
@@ -90,7 +104,13 @@ def add(commands: Commands) -> None:
         default=0,
         help="start of the random numbers; the same seed gives the same palette (default: 0)",
     )
+    parser.add_argument(
+        "--opaque",
+        action="store_true",
+        help="leave out pixels that are not opaque, so that any kind of file holds the palette",
+    )
     add_threads_option(parser)
+    parser.add_argument("--json", action="store_true", help="the palette and figures for programs")
     parser.add_argument("--force", action="store_true", help="overwrite existing files")
 
 
@@ -116,6 +136,8 @@ def run(arguments: argparse.Namespace) -> int:
         return FAILED
     if arguments.histogram is not None:
         histogram.save(arguments.histogram)
+    if arguments.opaque:
+        histogram = _opaque_part(histogram)
     _fit(arguments, histogram, len(sources), started)
     return DONE
 
@@ -184,14 +206,32 @@ def _chained(first: ColorHistogram, rest: Iterator[ColorHistogram]) -> Iterator[
     yield from rest
 
 
+def _opaque_part(histogram: ColorHistogram) -> ColorHistogram:
+    """Return the opaque colours without alpha, and say what is left out."""
+    from kmq.model import ColorHistogram
+    from kmq.stages.formats import without_alpha
+
+    pixel_format = histogram.pixel_format
+    if not pixel_format.has_alpha:
+        return histogram
+    opaque = histogram.colors[:, -1] == pixel_format.max_value
+    if not opaque.any():
+        raise InputError("no pixel is opaque; without --opaque there is a palette")
+    colors, counts = histogram.colors[opaque], histogram.counts[opaque]
+    kept = ColorHistogram(colors, counts, pixel_format).to_format(without_alpha(pixel_format))
+    n_left_out = histogram.n_pixels - kept.n_pixels
+    if n_left_out:
+        share = swatches.share_of(n_left_out / histogram.n_pixels)
+        complain(f"left out {n_left_out:,} pixels that are not opaque, {share} of all")
+    return kept
+
+
 def _fit(
     arguments: argparse.Namespace, histogram: ColorHistogram, n_pictures: int, started: float
 ) -> None:
     """Find the palette, write it if that was asked for, and print what it is."""
     from kmq.api import fit_palette
-    from kmq.cli.info import palette_lines
-    from kmq.palettes import write_palette
-    from kmq.pipeline import palette_error
+    from kmq.pipeline import map_histogram
     from kmq.stages.metrics import psnr
 
     pixel_format = histogram.pixel_format
@@ -204,15 +244,40 @@ def _fit(
             n_threads=arguments.threads,
             **steering.options(arguments),
         )
-        error = palette_error(histogram, palette)
+        error, counts = map_histogram(histogram, palette)
+    decibels_reached = psnr(error, pixel_format)
     if arguments.output is not None:
-        write_palette(arguments.output, palette, pixel_format=pixel_format)
+        _write(arguments.output, palette, pixel_format)
+    if arguments.json:
+        import json
+
+        found = swatches.as_json(palette, pixel_format, counts) | {
+            "n_pictures": n_pictures,
+            "n_pixels": histogram.n_pixels,
+            "n_distinct": histogram.n_colors,
+            "mse": error,
+            "psnr": None if math.isinf(decibels_reached) else decibels_reached,
+        }
+        print(json.dumps(found, indent=2))
+        return
     pictures = "1 picture" if n_pictures == 1 else f"{n_pictures:,} pictures"
     name = "" if arguments.output is None else f"{arguments.output}: "
     line = (
         f"{name}{colors(len(palette))} for {pictures}, {pixel_format.label}, "
         f"{histogram.n_colors:,} distinct among {histogram.n_pixels:,} pixels, "
-        f"{decibels(psnr(error, pixel_format))}, {time.perf_counter() - started:.2f} s"
+        f"{decibels(decibels_reached)}, {time.perf_counter() - started:.2f} s"
     )
     print(spoken(line))
-    print("\n".join(palette_lines(palette, pixel_format, indent="", rest="-o writes them all")))
+    rest = "--json and -o have them all"
+    print("\n".join(swatches.lines(palette, pixel_format, counts, rest=rest)))
+
+
+def _write(output: str, palette: np.ndarray[Any, Any], pixel_format: PixelFormat) -> None:
+    from kmq.palettes import write_palette
+
+    try:
+        write_palette(output, palette, pixel_format=pixel_format)
+    except InputError as error:
+        if pixel_format.has_alpha:
+            raise InputError(f"{error}; --opaque leaves out pixels that are not opaque") from error
+        raise

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
     from kmq.model import IndexedImage, Metadata, PixelFormat
 
+_COUNTED_PIXELS = 1 << 20  # at a time: NumPy makes 64-bit numbers of the indices
+
 
 @dataclass(frozen=True, eq=False)
 class Picture:
@@ -47,8 +49,13 @@ class Picture:
         """Bits of the whole file per pixel."""
         return 8 * self.file_size / (self.height * self.width)
 
+    def is_opaque(self) -> bool:
+        """Whether nothing shows through any pixel."""
+        max_value = self.pixel_format.max_value
+        return not self.pixel_format.has_alpha or bool((self.samples[:, :, -1] == max_value).all())
+
     def in_format(self, pixel_format: PixelFormat) -> Picture:
-        """Return the picture in a format that holds all its colours: that of a given palette."""
+        """Return the picture in a format that holds all its colours."""
         if pixel_format is self.pixel_format:
             return self
         from kmq.stages.formats import converted
@@ -72,3 +79,14 @@ def load(path: Path, page: int | None = None) -> Picture:
     pixels = read_picture(path if image is None else image, None, page, resolve_threads(None))
     size = path.stat().st_size
     return Picture(path, size, pixels.samples, pixels.pixel_format, pixels.metadata, image)
+
+
+def entry_counts(image: IndexedImage) -> np.ndarray[Any, Any]:
+    """Return how many pixels of an image show each entry of its palette, (k,) int64."""
+    import numpy as np
+
+    rows = max(1, _COUNTED_PIXELS // image.width)
+    counts = np.zeros(image.n_colors, np.int64)
+    for top in range(0, image.height, rows):
+        counts += np.bincount(image.indices[top : top + rows].ravel(), minlength=image.n_colors)
+    return counts

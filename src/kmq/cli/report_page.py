@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from kmq.cli import charts, page
 from kmq.cli.console import colors, decibels
 from kmq.cli.study import HEAT, ErrorMap, Pair, Study, Trial
+from kmq.cli.swatches import share_of
 from kmq.model import PixelFormat
 from kmq.stages.display import css_colors, data_uri, magnification
 
@@ -252,12 +253,12 @@ def _palette(study: Study) -> str:
     codes = (_code(entry, image.pixel_format) for entry in listed.tolist())
     items = [
         f"<li><i {page.painted(color)}></i><code>{code}</code>"
-        f"<span>{count:,} · {_share(count / image.indices.size)}</span></li>\n"
+        f"<span>{count:,} · {share_of(count / image.indices.size)}</span></li>\n"
         for color, code, count in zip(painted, codes, counts[order].tolist(), strict=True)
     ]
     body = f'<ul class="entries">\n{"".join(items[:_OPEN])}</ul>\n'
     if len(items) > _OPEN:
-        rest = _share(1 - counts[order[:_OPEN]].sum() / image.indices.size)
+        rest = share_of(1 - counts[order[:_OPEN]].sum() / image.indices.size)
         body += (
             f"<details><summary>{colors(image.n_colors - _OPEN)} more, {rest} of the "
             f'pixels</summary>\n<ul class="entries">\n{"".join(items[_OPEN:])}</ul></details>\n'
@@ -281,10 +282,6 @@ def _code(entry: Sequence[int], pixel_format: PixelFormat) -> str:
     return "#" + "".join(channels)
 
 
-def _share(share: float) -> str:
-    return "< 0.01%" if 0 < share < 0.00005 else f"{share:.2%}"
-
-
 def _histogram(study: Study) -> str:
     image, counts = study.image, study.counts
     shares = counts / image.indices.size
@@ -304,7 +301,7 @@ def _histogram(study: Study) -> str:
     used = shares[shares > 0]
     entropy = -float((used * [math.log2(share) for share in used]).sum())
     body = (
-        f'<div class="ends"><span>highest: {title}, {_share(bars[highest].value)}</span></div>\n'
+        f'<div class="ends"><span>highest: {title}, {share_of(bars[highest].value)}</span></div>\n'
         + charts.bars("Pixels of each palette entry", bars)
         + f'<div class="ends"><span>0</span><span>palette entry</span>'
         f"<span>{image.n_colors - 1:,}</span></div>\n"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from kmq.cli import peers
 from kmq.cli.console import Progress
-from kmq.cli.pictures import Picture, load
+from kmq.cli.pictures import Picture, entry_counts, load
 from kmq.errors import InputError
 from kmq.model import IndexedImage, Metadata, PixelFormat
 
@@ -178,7 +178,7 @@ def study(
         size=size,
         psnr=psnr,
         ssim=ssim,
-        counts=_counts(image),
+        counts=entry_counts(image),
         divisor=by,
         whole=_pair(picture, image, 0, 0, image.height, image.width, by),
         detail=detail,
@@ -188,17 +188,6 @@ def study(
         by_rate=by_rate,
         files=tuple(sample.files()),
     )
-
-
-def _counts(image: IndexedImage) -> Array:
-    """Return how many pixels show each entry, counted a band of rows at a time."""
-    import numpy as np
-
-    rows = max(1, _SHOWN_PIXELS // image.width)
-    counts = np.zeros(image.n_colors, np.int64)
-    for top in range(0, image.height, rows):
-        counts += np.bincount(image.indices[top : top + rows].ravel(), minlength=image.n_colors)
-    return counts
 
 
 # --- what is shown -------------------------------------------------------------------------------

@@ -29,6 +29,12 @@ def of_array(colors: Array) -> PixelFormat:
     return _OF_KIND[(1, 1, 3, 3)[colors.shape[1] - 1], colors.shape[1] in (2, 4), depth]
 
 
+def without_alpha(pixel_format: PixelFormat) -> PixelFormat:
+    """Return the same pixel format but for alpha."""
+    n_solid, _, depth = _kind(pixel_format)
+    return _OF_KIND[n_solid, False, depth]
+
+
 def common_format(first: PixelFormat, second: PixelFormat) -> PixelFormat:
     """Return the least pixel format that holds all colours of both.
 
