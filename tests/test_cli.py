@@ -115,6 +115,61 @@ def test_a_wrong_command_line_exits_with_2(arguments, capsys):
     assert "kmq" in captured.err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["encode", "x.png", "--sise", "40k"], "kmq encode: error: there is no option --sise; "
+         "did you mean --size?"),
+        (["encode", "--dithr=1", "x.png"], "did you mean --dither?"),
+        (["report", "x.png", "--colours", "4"], "kmq report: error: there is no option --colours; "
+         "did you mean --colors?"),
+        (["info", "x.kmq", "-z"], "kmq info: error: there is no option -z (see kmq info --help)"),
+        (["compare", "a", "b", "c"], "kmq compare: error: c is one file too many"),
+        (["encod", "x.png"], "kmq: error: there is no command encod; did you mean encode?"),
+    ],
+)  # fmt: skip
+def test_the_nearest_name_is_told_by_the_command_it_belongs_to(arguments, message, capsys):
+    assert main(arguments) == 2
+    shown = capsys.readouterr().err
+    assert message in shown
+    program = message.split(":")[0] if message.startswith("kmq") else "kmq encode"
+    assert shown.startswith(f"usage: {program} [")
+    assert len(shown.splitlines()) == 2
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_tells_the_exit_codes(command, capsys):
+    assert main([command, "--help"]) == 0
+    assert "exit code: 0 all went well, 1 some of the work failed, 2" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        *(("40000", 40_000), ("40000B", 40_000), ("40k", 40_000), ("40KB", 40_000)),
+        *(("40 kB", 40_000), ("40KiB", 40_960), ("40kib", 40_960), ("1.5M", 1_500_000)),
+        *(("1.5MiB", 1_572_864), ("0.5K", 500), ("2G", 2_000_000_000), ("1.0015k", 1001)),
+    ],
+)
+def test_sizes_have_units(text, number):
+    assert console.byte_count(text) == number
+
+
+@pytest.mark.parametrize(
+    "text", ["", "k", "-1", "0", "0.5", "40q", "1e3", "4 0", "inf", "9" * 5000, "9" * 19, "٤"]
+)
+def test_what_is_no_size_is_refused_in_a_sentence(text, capsys):
+    assert main(["encode", "x.png", f"--size={text}"]) == 2
+    assert f"{text!r} is no size: 1 byte or more, as 40000, 40k" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--threads", "--box"])
+def test_numbers_of_any_length_are_refused_in_a_sentence(option, capsys):
+    command = "decode" if option == "--box" else "encode"
+    assert main([command, "x", option, "9" * 5000]) == 2
+    assert re.search("99' is no (whole number|box)", capsys.readouterr().err)
+
+
 # --- encode --------------------------------------------------------------------------------------
 
 
@@ -138,6 +193,10 @@ def test_encode_says_when_nothing_was_lost(photo, capsys):
     ("arguments", "options"),
     [
         ([], {"k": 64}),
+        (["--rate", "0", "--colors", "9"], {"k": 9}),
+        (["--rate", "0", "--psnr", "20"], {"psnr": 20}),
+        (["--max-error", "0"], {"max_error": 0}),
+        (["-k", "5", "--dither", "--dither-strength", "0"], {"k": 5}),
         (["--psnr", "20"], {"psnr": 20}),
         (["--psnr", "20", "--effort", "fast"], {"psnr": 20, "effort": "fast"}),
         (["-k", "40", "--effort", "best"], {"k": 40, "effort": "best"}),
@@ -155,6 +214,12 @@ def test_encode_says_when_so_many_colours_do_not_reach_the_psnr(photo, tmp_path,
     assert kmq.read(tmp_path / "photo.kmq").n_colors == 6
     assert main(["encode", str(photo), "--psnr", "10", "--force"]) == 0
     assert "asked for" not in capsys.readouterr().out
+
+
+def test_options_without_a_value_take_no_picture(photo, tmp_path):
+    for option in ("--dither", "--snap", "--force"):
+        assert main(["encode", "-k", "3", option, str(photo), "--force"]) == 0
+        assert kmq.read(tmp_path / "photo.kmq").n_colors == 3
 
 
 @pytest.mark.parametrize("option", ["--psnr", "--max-colors"])

@@ -276,7 +276,9 @@ def test_options_reach_files_pillow_and_the_command_line(tmp_path):
     Image.fromarray(picture).save(target, k=6, dither=0.5, dither_method="ordered")
     assert kmq.read(target) == encoded
     command = [sys.executable, "-m", "kmq", "encode", source, "-k", "6", "--force"]
-    subprocess.run([*command, "--dither", "0.5", "--dither-method", "ordered"], check=True)
+    subprocess.run(
+        [*command, "--dither", "--dither-strength", "0.5", "--dither-method", "ordered"], check=True
+    )
     assert np.array_equal(kmq.read(target).to_array(), expected.to_array())
     subprocess.run([*command, "--dither"], check=True)
     full = kmq.quantize(picture, 6, dither=1)
@@ -305,9 +307,10 @@ def test_what_cannot_be_used_is_refused(options, error, sentence):
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (["--dither", "2"], "'2' is no number from 0 to 1"),
+        (["--dither", "--dither-strength", "2"], "'2' is no number from 0 to 1"),
         (["--dither", "--psnr", "30"], "--dither and --psnr are both given"),
         (["--dither-method", "ordered"], "--dither-method is given without --dither"),
+        (["--dither-strength", "1"], "--dither-strength is given without --dither"),
     ],
 )
 def test_command_line_refuses_the_same(tmp_path, options, sentence):

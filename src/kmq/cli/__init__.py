@@ -16,6 +16,7 @@ from kmq import __version__
 from kmq.cli import compare, curve, decode, demo, encode, info, palette, pipes, report, warmup
 from kmq.cli.console import (
     CUT_OFF,
+    EXIT_CODES,
     FAILED,
     FAILURES,
     INTERRUPTED,
@@ -24,9 +25,10 @@ from kmq.cli.console import (
     complain,
     reason,
 )
+from kmq.cli.usage import Parser, hint
 
 _DESCRIPTION = "Turn pictures into small palettes and the files that hold them."
-_EPILOG = """\
+_EPILOG = f"""\
 examples:
   kmq demo                            make a picture, encode it, and a page to look at
   kmq encode photo.png -k 64          write photo.kmq
@@ -39,9 +41,7 @@ Where a file is read or written, - is standard input or output; pipes and <(...)
 Results go to standard output, messages to standard error; where standard output takes a file, all
 else goes to standard error.
 
-`kmq COMMAND --help` says more. Exit code: 0 all went well, 1 some of the work failed, 2 the
-command line cannot be meant.
-"""
+`kmq COMMAND --help` says more. {EXIT_CODES}"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     try:
-        arguments = _parser().parse_args(argv)
+        arguments = _parsed(sys.argv[1:] if argv is None else argv)
     except SystemExit as stop:  # argparse has said all there is to say
         return stop.code if isinstance(stop.code, int) else MISUSED
     with warnings.catch_warnings():
@@ -82,8 +82,8 @@ def _run(arguments: argparse.Namespace) -> int:
     return code
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parsed(argv: Sequence[str]) -> argparse.Namespace:
+    parser = Parser(
         prog="kmq",
         description=_DESCRIPTION,
         epilog=_EPILOG,
@@ -93,4 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for module in (encode, decode, palette, info, compare, curve, report, demo, warmup):
         module.add(commands)
-    return parser
+    name = next((word for word in argv if not word.startswith("-")), None)
+    if name is not None and name not in commands.choices:
+        parser.error(f"there is no command {name}{hint(name, commands.choices)}")
+    return parser.parse_args(argv)

@@ -13,10 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from kmq.errors import KmqError
+from kmq.model import MAX_COLORS
 from kmq.threads import MAX_THREADS
 
 DONE, FAILED, MISUSED = 0, 1, 2
 INTERRUPTED, CUT_OFF = 130, 141  # as shells report an end by SIGINT or SIGPIPE: 128 + its number
+
+EXIT_CODES = """\
+exit code: 0 all went well, 1 some of the work failed, 2 the command line cannot be meant and
+nothing was done, 130 interrupted, 141 nobody reads the output any more
+"""
 
 FAILURES = (KmqError, OSError, TypeError, MemoryError)
 """What a picture, a file or an argument can be at fault for; anything else is a fault of ours."""
@@ -27,6 +33,10 @@ Progress = Callable[[str, float], None]
 Work = Callable[[Path, Path, Progress], str]
 """Turns a source into a target, tells how far it is, and returns the line to print about it."""
 
+_UNITS: dict[str, int] = {"": 1, "b": 1}
+for _power, _prefix in enumerate("kmg", 1):
+    _UNITS |= {_prefix: 1000**_power, f"{_prefix}b": 1000**_power, f"{_prefix}ib": 1024**_power}
+
 _BAR_AFTER = 1.0  # seconds
 
 SPOKEN: dict[str, str] = {}
@@ -34,6 +44,9 @@ SPOKEN: dict[str, str] = {}
 
 Commands = Any
 """What `add_subparsers` returns; its class is not public."""
+
+Options = Any
+"""A parser or a group of one; their common class is not public."""
 
 
 class UsageError(Exception):
@@ -65,14 +78,27 @@ def add_command(
         name,
         help=summary,
         description=summary[0].upper() + summary[1:] + ".",
-        epilog=f"examples:\n{examples}",
+        epilog=f"examples:\n{examples}\n{EXIT_CODES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(run=run)
     return parser
 
 
-def add_threads_option(parser: argparse.ArgumentParser) -> None:
+def add_colors_option(parser: Options, remark: str, default: int | None = None) -> None:
+    """Add ``-k``."""
+    parser.add_argument(
+        "-k",
+        "--colors",
+        dest="k",
+        type=whole_number(1, MAX_COLORS),
+        metavar="COLOURS",
+        default=default,
+        help=f"most colours of the palette, 1 to {MAX_COLORS} {remark}",
+    )
+
+
+def add_threads_option(parser: Options) -> None:
     """Add ``--threads``."""
     parser.add_argument(
         "--threads",
@@ -86,7 +112,7 @@ def whole_number(lowest: int, highest: int) -> Callable[[str], int]:
     """Return an argparse type for whole numbers in that range."""
 
     def parse(text: str) -> int:
-        number = int(text) if text.isascii() and text.isdigit() else -1
+        number = int(text) if re.fullmatch("[0-9]{1,20}", text) else -1
         if not lowest <= number <= highest:
             raise argparse.ArgumentTypeError(f"{text!r} is no whole number, {lowest} to {highest}")
         return number
@@ -105,6 +131,18 @@ def positive_number(text: str) -> float:
     return number
 
 
+def byte_count(text: str) -> int:
+    """Return a number of bytes written with or without a unit, as an argparse type."""
+    match = re.fullmatch(r"([0-9]{1,20})(?:\.([0-9]{1,20}))? ?([a-z]*)", text.lower())
+    whole, part, unit = match.groups(default="") if match else ("0", "", "")
+    number = int(whole + part) * _UNITS.get(unit, 0) // int("1" + "0" * len(part))
+    if not 1 <= number < 2**63:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no size: 1 byte or more, as 40000, 40k, 40KB, 1.5M or 39KiB"
+        )
+    return number
+
+
 def number_within(low: float, high: float) -> Callable[[str], float]:
     """Return an argparse type for numbers from `low` to `high`."""
 
@@ -113,8 +151,9 @@ def number_within(low: float, high: float) -> Callable[[str], float]:
             number = float(text)
         except ValueError:
             number = math.nan
-        if not low <= number <= high:
-            raise argparse.ArgumentTypeError(f"{text!r} is no number from {low:g} to {high:g}")
+        if not low <= number <= high or math.isinf(number):
+            end = f"from {low:g} to {high:g}" if high < math.inf else f"of {low:g} or more"
+            raise argparse.ArgumentTypeError(f"{text!r} is no number {end}")
         return number
 
     return parse

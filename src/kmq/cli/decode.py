@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import time
 import warnings
 from functools import partial
@@ -80,7 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _box(text: str) -> tuple[int, ...]:
     """Four whole numbers, as an argparse type."""
     sides = text.split(",")
-    if len(sides) != 4 or not all(side.isascii() and side.isdigit() for side in sides):
+    if len(sides) != 4 or not all(re.fullmatch("[0-9]{1,20}", side) for side in sides):
         raise argparse.ArgumentTypeError(f"{text!r} is no box: four whole numbers, L,U,R,B")
     return tuple(map(int, sides))
 

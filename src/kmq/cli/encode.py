@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -12,10 +13,13 @@ from typing import TYPE_CHECKING, Any, cast
 from kmq.cli import paths, steering
 from kmq.cli.console import (
     Commands,
+    Options,
     Progress,
     UsageError,
+    add_colors_option,
     add_command,
     add_threads_option,
+    byte_count,
     colors,
     decibels,
     each,
@@ -35,7 +39,7 @@ _EXAMPLES = """\
   kmq encode photo.png -k 16 -o small.kmq
   kmq encode photo.png -k 16 --dither       what is between the colours, by mixing them
   kmq encode photo.png --psnr 35            as small as 35 dB can be had
-  kmq encode photo.png --size 40000         as good as 40,000 bytes can be
+  kmq encode photo.png --size 40k           as good as 40,000 bytes can be
   kmq encode photos/ scans/*.tif -o out/    folders and patterns, into a folder
   kmq encode 'photos/**/*.jpg'              a quoted pattern reaches into folders
   kmq encode photos/ --palette theme.gpl    with the palette of a file (see kmq palette)
@@ -65,81 +69,97 @@ def add(commands: Commands) -> None:
 
 def add_encoding_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that say what a .kmq file is to be like, and ``--force``."""
-    parser.add_argument(
-        "-k",
+    parser.add_argument("--force", action="store_true", help="overwrite existing files")
+    steering.add_page_option(parser)
+    _add_targets(parser.add_argument_group("how many colours, or what they are to reach"))
+    palette = parser.add_argument_group("which colours")
+    steering.add_options(palette)
+    steering.add_picture_options(palette)
+    _add_dithering(parser.add_argument_group("dithering"))
+    _add_work(parser.add_argument_group("work"))
+
+
+def _add_targets(group: Options) -> None:
+    add_colors_option(group, "(default: 64)")
+    group.add_argument(
+        "--max-colors",
         type=whole_number(1, MAX_COLORS),
-        metavar="COLOURS",
-        help=f"most colours of the palette, 1 to {MAX_COLORS} (default: 64)",
+        metavar="N",
+        help="with a target below, colours at most, even if they do not reach it; alone the same "
+        "as -k",
     )
-    parser.add_argument(
+    group.add_argument(
         "--psnr",
         type=positive_number,
         metavar="DB",
         help="take the smallest file found that reaches this PSNR in decibels; not with -k",
     )
-    parser.add_argument(
+    group.add_argument(
         "--ssim",
         type=positive_number,
         metavar="S",
         help="the same for this SSIM, above 0 and below 1",
     )
-    parser.add_argument(
-        "--size",
-        type=whole_number(1, 2**63 - 1),
-        metavar="BYTES",
-        help="make the best file found of at most this size, and within 2 %% of it",
+    group.add_argument(
+        "--max-error",
+        type=number_within(0, math.inf),
+        metavar="MSE",
+        help="the same for at most this mean squared error",
     )
-    parser.add_argument(
+    group.add_argument(
+        "--size",
+        type=byte_count,
+        metavar="BYTES",
+        help="make the best file found of at most this size, and within 2 %% of it: 40000, 40k, "
+        "40KB, 1.5M, or in steps of 1024 39KiB, 1.5MiB",
+    )
+    group.add_argument(
         "--bpp", type=positive_number, metavar="BITS", help="the same as bits per pixel"
     )
-    parser.add_argument(
+    group.add_argument(
         "--rate",
-        type=positive_number,
+        type=number_within(0, math.inf),
         metavar="LAMBDA",
-        help="choose indices and palette by squared error + LAMBDA x bits: 20 is little, 200 much",
+        help="choose indices and palette by squared error + LAMBDA x bits: 20 is little, 200 much, "
+        "0 off",
     )
-    parser.add_argument(
-        "--max-colors",
-        type=whole_number(1, MAX_COLORS),
-        metavar="N",
-        help="with --psnr or --max-error, colours at most, even if they do not reach it; alone the "
-        "same as -k",
+
+
+def _add_dithering(group: Options) -> None:
+    group.add_argument(
+        "--dither", action="store_true", help="mix colours to look like those between"
     )
-    parser.add_argument(
-        "--effort",
-        choices=EFFORTS,
-        help="how long to search for good colours and a small file (default: balanced)",
-    )
-    parser.add_argument(
-        "--dither",
+    group.add_argument(
+        "--dither-strength",
         type=number_within(0, 1),
-        nargs="?",
-        const=1.0,
-        default=0.0,
-        metavar="STRENGTH",
-        help="mix colours to look like those between, 0 to 1 (default: 0; 1 if nothing follows, so "
-        "name the pictures before it)",
+        metavar="S",
+        help="how much of it, 0 to 1 (default: 1); with --dither",
     )
-    parser.add_argument(
+    group.add_argument(
         "--dither-method",
         choices=DITHER_METHODS,
         help="pass errors on to neighbours, or follow a mask (default: diffusion); with --dither",
     )
-    parser.add_argument(
+
+
+def _add_work(group: Options) -> None:
+    group.add_argument(
+        "--effort",
+        choices=EFFORTS,
+        help="how long to search for good colours and a small file (default: balanced)",
+    )
+    group.add_argument(
+        "--method",
+        metavar="{deflate,rank,mix}",
+        help="how indices are coded (default: kmq chooses)",
+    )
+    group.add_argument(
         "--seed",
         type=whole_number(0, 2**32 - 1),
         default=0,
         help="start of the random numbers; the same seed gives the same file (default: 0)",
     )
-    parser.add_argument(
-        "--method",
-        metavar="{deflate,rank,mix}",
-        help="how indices are coded (default: kmq chooses)",
-    )
-    add_threads_option(parser)
-    parser.add_argument("--force", action="store_true", help="overwrite existing files")
-    steering.add_options(parser)
-    steering.add_picture_options(parser)
+    add_threads_option(group)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -163,9 +183,21 @@ def _refuse_pictures(jobs: Sequence[tuple[Path, Path]]) -> None:
 
 def check_encoding_options(arguments: argparse.Namespace) -> None:
     """Raise UsageError if the options of `add_encoding_options` cannot be meant."""
+    _settle(arguments)
     _check_target(arguments)
     steering.check(arguments)
     _check_method(arguments.method)
+
+
+def _settle(arguments: argparse.Namespace) -> None:
+    """Take what is 0 for what is not given, and make ``--dither`` the strength."""
+    arguments.rate = arguments.rate or None
+    for name in ("dither_strength", "dither_method"):
+        if getattr(arguments, name) is not None and not arguments.dither:
+            option = "--" + name.replace("_", "-")
+            raise UsageError(f"{option} is given without --dither; nothing is dithered")
+    strength = 1.0 if arguments.dither_strength is None else arguments.dither_strength
+    arguments.dither = strength if arguments.dither else 0.0
 
 
 def _check_target(arguments: argparse.Namespace) -> None:
@@ -186,8 +218,6 @@ def _check_target(arguments: argparse.Namespace) -> None:
             raise UsageError(
                 f"--dither and {option} are both given; dithering adds to the error and to the file"
             )
-    if arguments.dither_method is not None and not arguments.dither:
-        raise UsageError("--dither-method is given without --dither; nothing is dithered")
 
 
 def _check_one_target(arguments: argparse.Namespace) -> None:

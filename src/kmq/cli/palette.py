@@ -17,6 +17,7 @@ from kmq.cli.console import (
     Bar,
     Commands,
     UsageError,
+    add_colors_option,
     add_command,
     add_threads_option,
     colors,
@@ -28,7 +29,7 @@ from kmq.cli.console import (
 )
 from kmq.cli.warmup import announcing
 from kmq.errors import InputError
-from kmq.model import EFFORTS, MAX_COLORS
+from kmq.model import EFFORTS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -79,13 +80,7 @@ def add(commands: Commands) -> None:
         help="palette file, .kmqpal .gpl .act .pal .hex .txt .json or .png; - is a .kmqpal to "
         "standard output",
     )
-    parser.add_argument(
-        "-k",
-        type=whole_number(1, MAX_COLORS),
-        metavar="COLOURS",
-        default=64,
-        help=f"most colours of the palette, 1 to {MAX_COLORS} (default: 64)",
-    )
+    add_colors_option(parser, "(default: 64)", default=64)
     parser.add_argument(
         "--histogram",
         metavar=f"FILE{_HISTOGRAM_SUFFIX}",
@@ -97,7 +92,8 @@ def add(commands: Commands) -> None:
         default="balanced",
         help="how long to search for good colours (default: balanced)",
     )
-    steering.add_options(parser)
+    steering.add_options(parser.add_argument_group("which colours"))
+    steering.add_page_option(parser)
     parser.add_argument(
         "--seed",
         type=whole_number(0, 2**32 - 1),

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from kmq.cli import pipes
-from kmq.cli.console import UsageError, positive_number, whole_number
+from kmq.cli.console import Options, UsageError, positive_number, whole_number
 from kmq.errors import InputError
 from kmq.stages.spaces import SPACES
 
@@ -34,7 +34,7 @@ _NOT_BESIDE_PALETTE = (
 _CODED_BY = ("ssim", "size", "bpp", "rate")
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
+def add_options(parser: Options) -> None:
     """Add what steers a palette for one or many pictures."""
     parser.add_argument(
         "--space",
@@ -67,12 +67,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="make what is nearly black or nearly white so",
     )
-    add_page_option(parser)
 
 
-def add_page_option(
-    parser: argparse.ArgumentParser, whose: str = "an animated file or one with pages"
-) -> None:
+def add_page_option(parser: Options, whose: str = "an animated file or one with pages") -> None:
     """Add the option for files with several pictures."""
     parser.add_argument(
         "--page",
@@ -82,18 +79,12 @@ def add_page_option(
     )
 
 
-def add_picture_options(parser: argparse.ArgumentParser) -> None:
+def add_picture_options(parser: Options) -> None:
     """Add what else steers the palette of one picture."""
     parser.add_argument(
         "--palette",
         metavar="FILE",
         help="map to the colours of this file, whatever kmq palette writes, instead of others",
-    )
-    parser.add_argument(
-        "--max-error",
-        type=positive_number,
-        metavar="MSE",
-        help="take the smallest file found of at most this mean squared error; not with -k",
     )
     parser.add_argument(
         "--mask",
