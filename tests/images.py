@@ -50,13 +50,25 @@ def same(image, plain):
     )
 
 
+def exif_block(tags, order):
+    """An EXIF block of (number, type, count, four bytes as a number), in the order given."""
+    entries = [struct.pack(order + "HHI", *tag[:3]) + _field(tag, order) for tag in tags]
+    head = b"II*\0" if order == "<" else b"MM\0*"
+    content = head + struct.pack(order + "IH", 8, len(entries)) + b"".join(entries) + bytes(4)
+    return b"Exif\0\0" + content
+
+
+def _field(tag, order):
+    """A value as a tag holds it: one that is short stands in front."""
+    _, kind, count, value = tag
+    is_short = kind == 3 and count == 1
+    return struct.pack(order + "HH", value, 0) if is_short else struct.pack(order + "I", value)
+
+
 def exif_of(orientation, order="MM"):
     """An EXIF block with a maker before, and a software name after, the orientation."""
-    endian = ">" if order == "MM" else "<"
-    entries = [
-        struct.pack(endian + "HHI4s", 0x010F, 2, 4, b"kmq\0"),
-        struct.pack(endian + "HHIHH", 0x0112, 3, 1, orientation, 0),
-        struct.pack(endian + "HHI4s", 0x0131, 2, 4, b"odd\0"),
+    texts = [
+        int.from_bytes(text, {"II": "little", "MM": "big"}[order]) for text in (b"kmq\0", b"odd\0")
     ]
-    head = order.encode() + struct.pack(endian + "HIH", 42, 8, len(entries))
-    return b"Exif\0\0" + head + b"".join(entries) + bytes(4)
+    maker, software = (0x010F, 2, 4, texts[0]), (0x0131, 2, 4, texts[1])
+    return exif_block([maker, (0x0112, 3, 1, orientation), software], "<" if order == "II" else ">")

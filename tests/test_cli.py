@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -416,6 +417,16 @@ def test_decode_refuses_a_type_that_would_lose_something(packed, tmp_path, capsy
     assert main(["decode", str(packed), "-o", str(tmp_path / "out.jpg")]) == 1
     assert "out.jpg" in capsys.readouterr().err
     assert names(tmp_path) == ["packed.kmq"]
+
+
+def test_decode_says_which_metadata_a_file_cannot_hold(packed, tmp_path, capsys):
+    image = replace(kmq.read(packed), metadata=kmq.Metadata(exif=b"Exif\0\0garbage"))
+    kmq.write(tmp_path / "odd.kmq", image)
+    assert main(["decode", str(tmp_path), "-o", str(tmp_path / "out")]) == 0
+    odd = tmp_path / "out" / "odd.png"
+    sentence = f"kmq: {odd} is written without EXIF (it does not begin like a TIFF file)\n"
+    assert capsys.readouterr().err == sentence
+    assert names(tmp_path / "out") == ["odd.png", "packed.png"]
 
 
 def test_decode_reports_damage_and_goes_on(packed, tmp_path, capsys):

@@ -63,6 +63,7 @@ def test_public_names():
         "LimitError",
         "Limits",
         "Metadata",
+        "MetadataWarning",
         "MissingExtraError",
         "NewerFormatError",
         "PixelFormat",
@@ -152,7 +153,7 @@ def imports(module):
 
 ALL_IMPORTS = [found for module in MODULES for found in imports(module)]
 
-SHARED = ("atomic", "checks", "deflate", "errors", "forks", "lazily", "model", "threads")
+SHARED = ("atomic", "checks", "deflate", "errors", "exif", "forks", "lazily", "model", "threads")
 ROOMS = {f"kmq.{name}": "shared" for name in SHARED} | {
     "kmq.kernels": "kernels",
     "kmq.stages": "stages",

@@ -10,6 +10,7 @@
     └── MissingExtraError  (also ImportError)  an optional package is not installed
 
     SalvageWarning         (a UserWarning)     a damaged file was read, and some of it is lost
+    MetadataWarning        (a UserWarning)     a picture was written, and some metadata left out
 """
 
 from __future__ import annotations
@@ -57,6 +58,10 @@ class MissingExtraError(KmqError, ImportError):
 
 class SalvageWarning(UserWarning):
     """A damaged ``.kmq`` file was read on request; the message says what of it is lost."""
+
+
+class MetadataWarning(UserWarning):
+    """A picture was written to a file that cannot hold all its metadata; the message says which."""
 
 
 @contextmanager

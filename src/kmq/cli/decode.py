@@ -6,6 +6,8 @@ import argparse
 import re
 import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -92,12 +94,14 @@ def _decode(arguments: argparse.Namespace, source: Path, target: Path, progress:
 
     started = time.perf_counter()
     progress("decoding", 0)
-    image = _read(arguments, source)
+    with _complaints(f"{source}: "):
+        image = _read(arguments, source)
     if target.name == source.stem or not target.suffix:
         in_png = image.pixel_format is not PixelFormat.CMYK32
         target = target.with_name(target.name + (".png" if in_png else ".tif"))
     paths.claim(target, force=arguments.force, source=source)
-    save_picture(image, target)
+    with _complaints():
+        save_picture(image, target)
     seconds = time.perf_counter() - started
     return (
         f"{target}: {image.width} × {image.height} pixels, {image.pixel_format.label}, "
@@ -110,10 +114,16 @@ def _read(arguments: argparse.Namespace, source: Path) -> IndexedImage:
 
     if arguments.box is not None:
         return read_region(source, arguments.box, n_threads=arguments.threads)
+    on_error: OnError = "salvage" if arguments.salvage else "raise"
+    return read(source, on_error=on_error, n_threads=arguments.threads)
+
+
+@contextmanager
+def _complaints(prefix: str = "") -> Iterator[None]:
+    """Turn the warnings of a block into complaints."""
     with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        on_error: OnError = "salvage" if arguments.salvage else "raise"
-        image = read(source, on_error=on_error, n_threads=arguments.threads)
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("always", UserWarning)
+        yield
     for warning in caught:
-        complain(f"{source}: {warning.message}")
-    return image
+        complain(f"{prefix}{warning.message}")

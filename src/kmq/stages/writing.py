@@ -1,19 +1,25 @@
 """From an `IndexedImage` to picture files that keep every sample, or refuse.
 
 Pillow encodes; where it would cut 16-bit samples to 8 bits, imagecodecs (PNG) and tifffile (TIFF)
-of the extra ``deep`` take over.
+of the extra ``deep`` take over. Metadata are kept where the type of file can hold them.
 """
 
 from __future__ import annotations
 
 import io
 import os
+import re
+import struct
+import warnings
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from fractions import Fraction
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from kmq import exif
 from kmq.atomic import replacing
-from kmq.errors import InputError, MissingExtraError
+from kmq.errors import InputError, MetadataWarning, MissingExtraError
 from kmq.model import IndexedImage, Metadata, PixelFormat
 from kmq.stages.pixels import (
     EXTRA_MESSAGE,
@@ -26,8 +32,23 @@ from kmq.stages.pixels import (
 if TYPE_CHECKING:
     from PIL.PngImagePlugin import PngInfo
 
-_TIFF_XMP = 700
 _PNG_HEAD = 8 + 12 + 13  # signature, and IHDR with its frame
+_PNG_KEYWORD = re.compile(r"(?! )(?!.*  )[ -~¡-ÿ]{1,79}(?<! )")  # PNG, 3rd edition, 11.3.3.1
+
+_MOST_NAMED = 10  # pieces of metadata that a warning names
+_MOST_SHOWN = 40  # characters of a keyword that it shows
+
+
+class _Tiff:
+    """Tags and a value of TIFF 6.0 and the ICC."""
+
+    X_RESOLUTION = 282
+    Y_RESOLUTION = 283
+    RESOLUTION_UNIT = 296
+    XMP = 700
+    ICC_PROFILE = 34675
+
+    PER_INCH = 2
 
 
 class _FileType(NamedTuple):
@@ -35,14 +56,16 @@ class _FileType(NamedTuple):
 
     Attributes:
         name: what Pillow calls it.
-        holds: pixel formats that come back as they were.
+        holds: pixel formats whose samples it keeps.
         palettes: those of them that it also holds as palette and indices.
+        keeps: metadata that it has a place for, by their names in `Metadata`.
         options: Pillow's save options.
     """
 
     name: str
     holds: frozenset[PixelFormat]
     palettes: frozenset[PixelFormat] = frozenset()
+    keeps: tuple[str, ...] = ()
     options: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -50,91 +73,202 @@ def _holding(labels: str) -> frozenset[PixelFormat]:
     return frozenset(PixelFormat.from_label(label) for label in labels.split())
 
 
+_PNG = _FileType(
+    "PNG",
+    frozenset(PixelFormat) - _holding("CMYK"),
+    _holding("RGB RGBA"),
+    ("icc_profile", "exif", "xmp", "dpi", "text"),
+)
 _TIFF = _FileType(
     "TIFF",
     frozenset(PixelFormat),
     _holding("RGB"),
+    ("icc_profile", "exif", "xmp", "dpi"),
     {"compression": "tiff_adobe_deflate"},
 )
+_WEBP = _FileType(
+    "WEBP",
+    _holding("RGB RGBA"),
+    keeps=("icc_profile", "exif", "xmp"),
+    options={"lossless": True, "exact": True},
+)
 _FILE_TYPES = {
-    ".png": _FileType("PNG", frozenset(PixelFormat) - _holding("CMYK"), _holding("RGB RGBA")),
+    ".png": _PNG,
     ".tif": _TIFF,
     ".tiff": _TIFF,
-    ".webp": _FileType("WEBP", _holding("RGB RGBA"), options={"lossless": True, "exact": True}),
-    ".bmp": _FileType("BMP", _holding("1 L RGB"), _holding("RGB")),
+    ".webp": _WEBP,
+    ".bmp": _FileType("BMP", _holding("1 L RGB"), _holding("RGB"), ("dpi",)),
     ".ppm": _FileType("PPM", _holding("RGB")),
     ".pgm": _FileType("PPM", _holding("L L16")),
     ".pbm": _FileType("PPM", _holding("1")),
     ".pnm": _FileType("PPM", _holding("1 L L16 RGB")),
 }
 
+_NAMES = {
+    "icc_profile": "colour profile",
+    "exif": "EXIF",
+    "xmp": "XMP",
+    "dpi": "resolution",
+    "text": "text",
+    "extra": "chunks that kmq does not know",
+}
+
 
 def save_picture(image: IndexedImage, path: str | os.PathLike[str]) -> None:
     """Write the picture to a file whose type is its extension's and which loses no sample.
 
-    The file takes the place of an existing one only once it is complete. Metadata is kept where
-    the type can: PNG all, TIFF and WebP all but text, BMP the resolution; a 16-bit TIFF with more
-    than one channel has no EXIF.
+    The file takes the place of an existing one only once it is complete. Metadata are kept where the type can: PNG all, TIFF and WebP all but text (and WebP no resolution), BMP the
+    resolution. Of EXIF, TIFF keeps what describes the picture; the thumbnail and the layout of the
+    file it came from are gone.
 
     Raises:
-        InputError: the extension is none of a type that holds this pixel format unchanged; the
-            message names those that do.
+        InputError: the extension is none of a type that holds this picture unchanged; the message
+            names those that do.
         MissingExtraError: 16-bit RGB, RGBA or grey-alpha needs the extra ``deep``.
         OSError: the file cannot be written.
+
+    Warns:
+        MetadataWarning: metadata that the file cannot hold are left out.
     """
     file_type = _fitting_type(image, path)
+    metadata, left_out = _fitting_metadata(image.metadata, file_type)
+    content = _encoded(replace(image, metadata=metadata), file_type)
     with replacing(path) as file:
-        if image.pixel_format in PILLOW_MODES:
-            _save_shallow(image, file, file_type)
-        elif file_type is _TIFF:
-            _save_deep_tiff(image, file)
-        else:
-            _save_deep_png(image, file)
+        file.write(content)
+    if left_out:
+        _warn(os.fspath(path), left_out)
 
 
 def _fitting_type(image: IndexedImage, path: str | os.PathLike[str]) -> _FileType:
     name = os.fspath(path)
     extension = os.path.splitext(name)[1].lower()
     file_type = _FILE_TYPES.get(extension)
-    label = image.pixel_format.label
-    fitting = ", ".join(
-        key for key, kind in _FILE_TYPES.items() if image.pixel_format in kind.holds
-    )
+    fitting = ", ".join(key for key, kind in _FILE_TYPES.items() if not _obstacle(image, kind))
     if file_type is None:
         kind = f'extension "{extension}"' if extension else "no extension"
         raise InputError(
             f"{name} has {kind}; kmq decodes to files that keep every sample: "
-            f"pixel format {label} fits in {fitting}"
+            f"pixel format {image.pixel_format.label} fits in {fitting}"
         )
-    if image.pixel_format not in file_type.holds:
-        raise InputError(
-            f"{name}: {extension} cannot hold pixel format {label} unchanged; {fitting} can"
-        )
+    if obstacle := _obstacle(image, file_type):
+        raise InputError(f"{name}: {extension} cannot hold {obstacle} unchanged; {fitting} can")
     return file_type
 
 
-def _save_shallow(image: IndexedImage, file: BinaryIO, file_type: _FileType) -> None:
-    as_palette = image.n_colors <= 256 and image.pixel_format in file_type.palettes
-    picture = to_pillow(image) if as_palette else direct_picture(image)
-    options = {**file_type.options, **_save_metadata(image.metadata, file_type.name)}
+def _obstacle(image: IndexedImage, file_type: _FileType) -> str | None:
+    """Return what of the picture a type of file cannot hold, or None if it holds all."""
+    if image.pixel_format not in file_type.holds:
+        return f"pixel format {image.pixel_format.label}"
+    return None
+
+
+def _encoded(image: IndexedImage, file_type: _FileType) -> bytes:
+    """Return the file; the metadata of the image fit into it."""
+    deep = image.pixel_format not in PILLOW_MODES
+    if file_type is _TIFF:
+        tiff = _deep_tiff(image) if deep else _shallow(image, file_type)
+        return exif.with_tags(tiff, _tiff_tags(image.metadata))
+    return _deep_png(image) if deep else _shallow(image, file_type)
+
+
+def _shallow(image: IndexedImage, file_type: _FileType) -> bytes:
+    """Encode with Pillow."""
+    options = {**file_type.options, **_save_metadata(image.metadata, file_type)}
+    if image.n_colors <= 256 and image.pixel_format in file_type.palettes:
+        picture = to_pillow(image)
+    else:
+        picture = direct_picture(image)
+    stream = io.BytesIO()
     try:
-        picture.save(file, file_type.name, **options)
-    except (ValueError, SystemError) as error:  # a side longer than the type allows
+        picture.save(stream, file_type.name, **options)
+    except (ValueError, OSError, SystemError, struct.error) as error:
+        # A side longer than the type allows.
         raise InputError(f"the picture cannot be written as {file_type.name}: {error}") from error
+    return stream.getvalue()
 
 
-def _save_metadata(metadata: Metadata, type_name: str) -> dict[str, Any]:
-    """Pillow's save options for metadata; what a type cannot keep, Pillow leaves out."""
+# ---------------------------------------------------------------------------------------------
+# Metadata
+
+
+def _fitting_metadata(
+    metadata: Metadata, file_type: _FileType
+) -> tuple[Metadata, list[tuple[str, str]]]:
+    """Return the metadata that a type of file can hold, and name and reason of the others."""
+    kept: dict[str, Any] = {"text": {}}
+    left_out: list[tuple[str, str]] = []
+    for name, what in _NAMES.items():
+        value = getattr(metadata, name)
+        if value and name not in file_type.keeps:
+            left_out.append((what, f"no place in a {file_type.name} file"))
+        elif value and (fault := _fault(name, value, file_type)):
+            left_out.append((what, fault))
+        elif value:
+            kept[name] = value
+    faults = {keyword: _text_fault(keyword, value) for keyword, value in kept["text"].items()}
+    left_out += [(f"text {_shown(keyword)}", fault) for keyword, fault in faults.items() if fault]
+    kept["text"] = {keyword: metadata.text[keyword] for keyword in faults if not faults[keyword]}
+    if file_type is _TIFF and "exif" in kept and not exif.descriptive_tags(kept["exif"])[1]:
+        left_out.append(("some tags of EXIF", "damaged"))
+    return Metadata(**kept), left_out
+
+
+def _fault(name: str, value: Any, file_type: _FileType) -> str | None:
+    """Return why a type of file cannot hold metadata that it has a place for, or None."""
+    if name == "exif":
+        try:
+            exif.byte_order(value)
+        except InputError as error:
+            return str(error)
+    if name == "xmp" and file_type is _PNG and not _is_text(value):
+        return "not UTF-8 text"
+    if name == "icc_profile" and file_type is _PNG:
+        from PIL.PngImagePlugin import MAX_TEXT_CHUNK
+
+        if len(value) > MAX_TEXT_CHUNK:
+            return f"{len(value)} bytes; Pillow opens PNG files with up to {MAX_TEXT_CHUNK}"
+    return None
+
+
+def _is_text(packet: bytes) -> bool:
+    try:
+        return "\0" not in packet.decode()
+    except UnicodeDecodeError:
+        return False
+
+
+def _text_fault(keyword: str, value: str) -> str | None:
+    """Return why a PNG file cannot hold an entry of text, or None."""
+    if not _PNG_KEYWORD.fullmatch(keyword):
+        return "a PNG keyword has 1 to 79 characters of Latin-1 and only single spaces inside"
+    return "it holds a NUL character" if "\0" in value else None
+
+
+def _shown(keyword: str) -> str:
+    return repr(keyword if len(keyword) <= _MOST_SHOWN else keyword[:_MOST_SHOWN] + "…")
+
+
+def _warn(name: str, left_out: list[tuple[str, str]]) -> None:
+    """Say in one sentence what the file lacks, to the caller of `save_picture`."""
+    by_reason: dict[str, list[str]] = {}
+    for what, reason in left_out[:_MOST_NAMED]:
+        by_reason.setdefault(reason, []).append(what)
+    clauses = [f"{', '.join(names)} ({reason})" for reason, names in by_reason.items()]
+    if len(left_out) > _MOST_NAMED:
+        clauses.append(f"{len(left_out) - _MOST_NAMED} more")
+    warnings.warn(f"{name} is written without {'; '.join(clauses)}", MetadataWarning, stacklevel=3)
+
+
+def _save_metadata(metadata: Metadata, file_type: _FileType) -> dict[str, Any]:
+    """Return Pillow's save options for metadata that fit; a TIFF gets its own afterwards."""
+    if file_type is _TIFF:
+        return {"icc_profile": None}
     options = metadata_info(metadata)
-    text = options.pop("text", {})
-    if type_name == "PNG":
-        options["pnginfo"] = _png_text(text, options.pop("xmp", None))
-    if type_name == "TIFF" and "xmp" in options:
-        from PIL.TiffImagePlugin import ImageFileDirectory_v2
-
-        directory = ImageFileDirectory_v2()
-        directory[_TIFF_XMP] = options.pop("xmp")
-        options["tiffinfo"] = directory
+    text, xmp = options.pop("text", {}), options.get("xmp")
+    if metadata.exif:
+        options["exif"] = exif.unnamed(metadata.exif)
+    if file_type is _PNG:
+        options["pnginfo"] = _png_text(text, xmp)
     return options
 
 
@@ -145,11 +279,34 @@ def _png_text(text: Mapping[str, str], xmp: bytes | None) -> PngInfo:
     for keyword, value in text.items():
         chunks.add_text(keyword, value)
     if xmp is not None:
-        chunks.add_itxt("XML:com.adobe.xmp", xmp.decode("utf-8", "replace"))
+        chunks.add_itxt("XML:com.adobe.xmp", xmp)
     return chunks
 
 
-def _save_deep_png(image: IndexedImage, file: BinaryIO) -> None:
+def _tiff_tags(metadata: Metadata) -> list[exif.Tag]:
+    tags = exif.descriptive_tags(metadata.exif)[0] if metadata.exif else []
+    if metadata.xmp:
+        tags.append(exif.Tag(_Tiff.XMP, exif.BYTE, metadata.xmp))
+    if metadata.icc_profile:
+        tags.append(exif.Tag(_Tiff.ICC_PROFILE, exif.UNDEFINED, metadata.icc_profile))
+    if metadata.dpi:
+        horizontal, vertical = map(_rational, metadata.dpi)
+        tags.append(exif.Tag(_Tiff.X_RESOLUTION, exif.RATIONAL, horizontal))
+        tags.append(exif.Tag(_Tiff.Y_RESOLUTION, exif.RATIONAL, vertical))
+        tags.append(exif.Tag(_Tiff.RESOLUTION_UNIT, exif.SHORT, struct.pack("<H", _Tiff.PER_INCH)))
+    return tags
+
+
+def _rational(number: float) -> bytes:
+    fraction = Fraction(number).limit_denominator(10_000)  # the unit of a .kmq file
+    return struct.pack("<II", *fraction.as_integer_ratio())
+
+
+# ---------------------------------------------------------------------------------------------
+# 16 bits
+
+
+def _deep_png(image: IndexedImage) -> bytes:
     """Pixels from imagecodecs; the metadata chunks from a one-pixel PNG that Pillow writes."""
     from PIL import Image
 
@@ -158,13 +315,14 @@ def _save_deep_png(image: IndexedImage, file: BinaryIO) -> None:
     except ImportError as error:
         raise MissingExtraError(EXTRA_MESSAGE.format("PNG", "imagecodecs")) from error
     pixel = io.BytesIO()
-    Image.new("L", (1, 1)).save(pixel, "PNG", **_save_metadata(image.metadata, "PNG"))
+    Image.new("L", (1, 1)).save(pixel, "PNG", **_save_metadata(image.metadata, _PNG))
     deep = imagecodecs.png_encode(image.to_array())
-    file.write(deep[:_PNG_HEAD])
-    for name, chunk in _png_chunks(pixel.getvalue()):
-        if name not in (b"IHDR", b"IDAT", b"IEND"):
-            file.write(chunk)
-    file.write(deep[_PNG_HEAD:])
+    chunks = [
+        chunk
+        for name, chunk in _png_chunks(pixel.getvalue())
+        if name not in (b"IHDR", b"IDAT", b"IEND")
+    ]
+    return b"".join([deep[:_PNG_HEAD], *chunks, deep[_PNG_HEAD:]])
 
 
 def _png_chunks(png: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -176,15 +334,14 @@ def _png_chunks(png: bytes) -> Iterator[tuple[bytes, bytes]]:
         start = end
 
 
-def _save_deep_tiff(image: IndexedImage, file: BinaryIO) -> None:
+def _deep_tiff(image: IndexedImage) -> bytes:
     try:
         import tifffile
     except ImportError as error:
         raise MissingExtraError(EXTRA_MESSAGE.format("TIFF", "tifffile")) from error
-    metadata = image.metadata
-    tags = [(_TIFF_XMP, 1, len(metadata.xmp), metadata.xmp, True)] if metadata.xmp else []
+    stream = io.BytesIO()
     tifffile.imwrite(
-        file,
+        stream,
         image.to_array(),
         photometric="rgb" if image.pixel_format.channels > 2 else "minisblack",
         extrasamples=["unassalpha"] if image.pixel_format.has_alpha else None,
@@ -192,8 +349,6 @@ def _save_deep_tiff(image: IndexedImage, file: BinaryIO) -> None:
         predictor=True,
         metadata=None,
         software=False,
-        iccprofile=metadata.icc_profile,
-        resolution=metadata.dpi,
-        resolutionunit="inch" if metadata.dpi else None,
-        extratags=tags,
+        bigtiff=False,
     )
+    return stream.getvalue()
