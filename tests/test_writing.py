@@ -243,3 +243,52 @@ def test_metadata_without_a_place_are_told(tmp_path, name, without):
     kind = "TIFF" if name == "x.tif" else name[2:].upper()
     sentence = saved_with(replace(FULL_METADATA, exif=exif_of(1)), tmp_path / name)
     assert sentence == f"{tmp_path / name} is written without {without} (no place in a {kind} file)"
+
+
+# --- GIF -----------------------------------------------------------------------------------------
+
+GIF_FORMATS = "1 L LA RGB RGBA"
+
+
+@pytest.mark.parametrize("label", GIF_FORMATS.split())
+@pytest.mark.parametrize("n_colors", [1, 2, 3, 129, 256])
+def test_gif_holds_256_colors(tmp_path, label, n_colors):
+    pixel_format = PixelFormat.from_label(label)
+    if n_colors > 2 and label == "1":
+        return
+    image = indexed_image(pixel_format, n_colors, 40, 30)
+    palette = image.palette.copy()
+    if pixel_format.has_alpha:
+        palette[:, -1] = 255
+        palette[n_colors // 2 :: 40] = 0  # several, in the middle
+    image = IndexedImage(palette, image.indices, pixel_format)
+    save_picture(image, tmp_path / "x.gif")
+    with Image.open(tmp_path / "x.gif") as picture:
+        shown = np.asarray(picture.convert("RGBA"))
+    expected = np.asarray(Image.fromarray(image.to_array()).convert("RGBA"))
+    visible = expected[..., 3] > 0
+    np.testing.assert_array_equal(shown[..., 3] > 0, visible)
+    np.testing.assert_array_equal(shown[visible], expected[visible])
+
+
+@pytest.mark.parametrize(
+    ("label", "n_colors", "alpha", "obstacle"),
+    [
+        ("RGB", 257, 255, "257 colours"),
+        ("RGBA", 2, 254, "translucent colours"),
+        ("LA", 2, 1, "translucent colours"),
+        ("CMYK", 2, 0, "pixel format CMYK"),
+        ("L16", 2, 0, "pixel format L16"),
+    ],
+)
+def test_gif_refuses_what_it_would_change(tmp_path, label, n_colors, alpha, obstacle):
+    pixel_format = PixelFormat.from_label(label)
+    image = indexed_image(pixel_format, n_colors, 20, 30)
+    palette = image.palette.copy()
+    palette[:, -1] = alpha
+    image = IndexedImage(palette, image.indices, pixel_format)
+    with pytest.raises(
+        InputError, match=rf"x\.gif: \.gif cannot hold {obstacle} unchanged; .*\.tif"
+    ):
+        save_picture(image, tmp_path / "x.gif")
+    assert not (tmp_path / "x.gif").exists()

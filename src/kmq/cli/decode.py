@@ -50,9 +50,10 @@ def add(commands: Commands) -> None:
         "--out",
         dest="output",
         metavar="OUT",
-        help="file, whose suffix says what it becomes, or folder for several, or - (default: "
-        "beside the file, and - for what comes through a pipe); without a suffix it becomes a "
-        "PNG, or a TIFF if that is CMYK",
+        help="file, whose suffix says what it becomes (.png .tif .webp .gif .bmp .ppm .pgm .pbm "
+        ".pnm, where that holds the picture), or folder for several, or - (default: beside the "
+        "file, and - for what comes through a pipe); without a suffix it becomes a PNG, or a TIFF "
+        "if that is CMYK",
     )
     add_threads_option(parser)
     parser.add_argument("--force", action="store_true", help="overwrite existing files")

@@ -17,6 +17,8 @@ from fractions import Fraction
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from kmq import exif
 from kmq.atomic import replacing
 from kmq.errors import InputError, MetadataWarning, MissingExtraError
@@ -30,6 +32,7 @@ from kmq.stages.pixels import (
 )
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
     from PIL.PngImagePlugin import PngInfo
 
 _PNG_HEAD = 8 + 12 + 13  # signature, and IHDR with its frame
@@ -92,11 +95,13 @@ _WEBP = _FileType(
     keeps=("icc_profile", "exif", "xmp"),
     options={"lossless": True, "exact": True},
 )
+_GIF = _FileType("GIF", _holding("1 L LA RGB RGBA"), options={"optimize": False, "interlace": 0})
 _FILE_TYPES = {
     ".png": _PNG,
     ".tif": _TIFF,
     ".tiff": _TIFF,
     ".webp": _WEBP,
+    ".gif": _GIF,
     ".bmp": _FileType("BMP", _holding("1 L RGB"), _holding("RGB"), ("dpi",)),
     ".ppm": _FileType("PPM", _holding("RGB")),
     ".pgm": _FileType("PPM", _holding("L L16")),
@@ -117,7 +122,9 @@ _NAMES = {
 def save_picture(image: IndexedImage, path: str | os.PathLike[str]) -> None:
     """Write the picture to a file whose type is its extension's and which loses no sample.
 
-    The file takes the place of an existing one only once it is complete. Metadata are kept where the type can: PNG all, TIFF and WebP all but text (and WebP no resolution), BMP the
+    The file takes the place of an existing one only once it is complete. GIF holds up to 256
+    colours of 8 bits, each opaque or fully transparent, and turns grey into RGB. Metadata are kept
+    where the type can: PNG all, TIFF and WebP all but text (and WebP no resolution), BMP the
     resolution. Of EXIF, TIFF keeps what describes the picture; the thumbnail and the layout of the
     file it came from are gone.
 
@@ -159,6 +166,12 @@ def _obstacle(image: IndexedImage, file_type: _FileType) -> str | None:
     """Return what of the picture a type of file cannot hold, or None if it holds all."""
     if image.pixel_format not in file_type.holds:
         return f"pixel format {image.pixel_format.label}"
+    if file_type is _GIF and image.n_colors > 256:
+        return f"{image.n_colors} colours"
+    if file_type is _GIF and image.pixel_format.has_alpha:
+        alpha = image.palette[:, -1]
+        if ((alpha > 0) & (alpha < image.pixel_format.max_value)).any():
+            return "translucent colours"
     return None
 
 
@@ -174,7 +187,9 @@ def _encoded(image: IndexedImage, file_type: _FileType) -> bytes:
 def _shallow(image: IndexedImage, file_type: _FileType) -> bytes:
     """Encode with Pillow."""
     options = {**file_type.options, **_save_metadata(image.metadata, file_type)}
-    if image.n_colors <= 256 and image.pixel_format in file_type.palettes:
+    if file_type is _GIF:
+        picture, options["transparency"] = _gif_picture(image)
+    elif image.n_colors <= 256 and image.pixel_format in file_type.palettes:
         picture = to_pillow(image)
     else:
         picture = direct_picture(image)
@@ -185,6 +200,22 @@ def _shallow(image: IndexedImage, file_type: _FileType) -> bytes:
         # A side longer than the type allows.
         raise InputError(f"the picture cannot be written as {file_type.name}: {error}") from error
     return stream.getvalue()
+
+
+def _gif_picture(image: IndexedImage) -> tuple[Image, int | None]:
+    """Return a Pillow image of mode P, and which of its entries is transparent."""
+    from PIL import Image
+
+    has_alpha, max_value = image.pixel_format.has_alpha, image.pixel_format.max_value
+    colors = image.palette[:, :-1] if has_alpha else image.palette
+    rgb = np.broadcast_to(colors * (255 // max_value), (image.n_colors, 3))
+    clear = np.flatnonzero(image.palette[:, -1] == 0) if has_alpha else np.empty(0, np.int64)
+    indices = image.indices
+    if len(clear) > 1:  # there is one transparent entry in a GIF
+        indices = np.where(np.isin(indices, clear), clear[0].astype(np.uint8), indices)
+    picture = Image.frombytes("P", (image.width, image.height), indices.tobytes())
+    picture.putpalette(rgb.astype(np.uint8).tobytes(), "RGB")
+    return picture, int(clear[0]) if len(clear) else None
 
 
 # ---------------------------------------------------------------------------------------------
