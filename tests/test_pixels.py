@@ -326,6 +326,68 @@ def test_transparent_color_of_a_png_becomes_alpha(tmp_path, mode, key, pixel_for
     assert_pixels(read_pixels(tmp_path / "key.png"), pixel_format, expected)
 
 
+def png_file(levels, depth, key, *, color=False):
+    """A PNG of (h, w) grey or (h, w, 3) samples as they are, with one of them transparent."""
+    rows = levels.reshape(len(levels), -1)
+    if depth == 16:
+        packed = rows.astype(">u2").view(np.uint8)
+    else:
+        bits = np.unpackbits(rows.astype(np.uint8)[..., None], axis=2)[:, :, -depth:]
+        packed = np.packbits(bits.reshape(len(rows), -1), axis=1)
+    lines = np.concatenate([np.zeros((len(rows), 1), np.uint8), packed], axis=1)
+    head = struct.pack(">IIBBBBB", levels.shape[1], len(rows), depth, 2 * color, 0, 0, 0)
+    chunks = png_chunk(b"IHDR", head) + png_chunk(b"tRNS", struct.pack(f">{len(key)}H", *key))
+    chunks += png_chunk(b"IDAT", zlib.compress(lines.tobytes())) + png_chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + chunks
+
+
+GREY_KEYS = [(bits, key) for bits in (1, 2, 4) for key in range(1 << bits)]
+GREY_KEYS += [(8, 0), (8, 15), (8, 17), (8, 255), (16, 0), (16, 15), (16, 65535)]
+
+
+@pytest.mark.parametrize(("depth", "key"), GREY_KEYS)
+def test_transparent_grey_of_a_png_is_found_at_each_depth(tmp_path, depth, key):
+    levels = np.arange(min(1 << depth, 256), dtype=np.uint16).reshape(2, -1)
+    levels[-1, -1] = (1 << depth) - 1
+    path = tmp_path / "key.png"
+    path.write_bytes(png_file(levels, depth, [key]))
+    deep = depth == 16
+    expected = np.empty((*levels.shape, 2), np.uint16 if deep else np.uint8)
+    expected[..., 0] = levels if deep else levels * (255 // ((1 << depth) - 1))
+    expected[..., 1] = np.where(levels == key, 0, 65535 if deep else 255)
+    expected[expected[..., 1] == 0] = 0
+    pixel_format = PixelFormat.GREY16_ALPHA if deep else PixelFormat.GREY8_ALPHA
+    assert_pixels(read_pixels(path), pixel_format, expected)
+    with Image.open(path) as picture:
+        assert_pixels(read_pixels(picture), pixel_format, expected)
+        assert_pixels(read_pixels(picture), pixel_format, expected)  # it is loaded now
+    assert_pixels(read_pixels(picture.copy()), pixel_format, expected)
+
+
+def test_transparent_level_of_8_bits_is_not_taken_for_one_of_4(tmp_path):
+    (tmp_path / "key.png").write_bytes(png_file(np.array([[0, 17, 255]]), 8, [15]))
+    expected = np.array([[[0, 255], [17, 255], [255, 255]]], np.uint8)
+    assert_pixels(read_pixels(tmp_path / "key.png"), PixelFormat.GREY8_ALPHA, expected)
+
+
+@pytest.mark.parametrize("depth", [8, 16])
+def test_transparent_color_of_a_png_is_found_at_each_depth(tmp_path, depth):
+    colors = np.array([[[1, 2, 3], [1, 2, 4], [0, 0, 0]]], np.uint16) << (depth - 8)
+    (tmp_path / "key.png").write_bytes(png_file(colors, depth, colors[0, 1], color=True))
+    pixel_format = PixelFormat.RGBA64 if depth == 16 else PixelFormat.RGBA32
+    expected = np.full((1, 3, 4), pixel_format.max_value, pixel_format.dtype)
+    expected[..., :3] = colors
+    expected[0, 1] = 0
+    assert_pixels(read_pixels(tmp_path / "key.png"), pixel_format, expected)
+
+
+def test_palette_of_a_grey_png_keeps_its_transparent_level(tmp_path):
+    (tmp_path / "key.png").write_bytes(png_file(np.array([[0, 1, 15]]), 4, [1]))
+    with Image.open(tmp_path / "key.png") as picture:
+        image = indexed_from_pillow(picture)
+    assert image.palette.tolist() == [[0, 255], [17, 0], [255, 255]]
+
+
 @pytest.mark.parametrize("key", [b"\0", (1, 2, 3), "0", None, 1.5])
 def test_transparency_of_another_mode_says_nothing(key):
     picture = Image.new("L", (3, 2))

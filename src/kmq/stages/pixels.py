@@ -63,6 +63,9 @@ PILLOW_MODES = {pixel_format: mode for mode, pixel_format in _DIRECT_MODES.items
 # Modes that say the same as another one: alpha already multiplied in, a fourth byte of padding.
 _EQUIVALENT_MODES = {"La": "LA", "RGBa": "RGBA", "RGBX": "RGB"}
 
+# Grey of 2 and 4 bits, which Pillow multiplies up to 8; its "transparency" stays as in the file.
+_WIDENINGS = {"L;2": 85, "L;4": 17}
+
 _CONVERSIONS = {
     "F": 'scale it to 0 to 255 and convert to "L", or pass a uint16 array',
     "HSV": 'convert to "RGB"',
@@ -271,23 +274,30 @@ def _transposed(samples: Array) -> Array:
 
 
 def _from_pillow(picture: Image) -> Pixels:
-    _load(picture)
-    samples, pixel_format = _pillow_samples(picture)
+    widening = _load(picture)
+    samples, pixel_format = _pillow_samples(picture, widening)
     orientation = _orientation(picture)
     return _finished(samples, pixel_format, pillow_metadata(picture, orientation), orientation)
 
 
-def _load(picture: Image) -> None:
-    """Decode a picture that Pillow has opened, and check that it has pixels."""
+def _load(picture: Image) -> int | None:
+    """Decode a picture that Pillow has opened, and check that it has pixels.
+
+    Returns:
+        What Pillow multiplies the file's grey levels by, or None if it had decoded them before.
+    """
+    tiles = getattr(picture, "tile", None)
+    widening = _WIDENINGS.get(tiles[0][3], 1) if tiles and isinstance(tiles[0][3], str) else None
     try:
         picture.load()
     except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
         raise InputError(f"picture cannot be decoded: {error}") from error
     if 0 in picture.size:
         raise InputError(f"picture has {picture.width} by {picture.height} pixels; it has none")
+    return widening
 
 
-def _pillow_samples(picture: Image) -> tuple[Array, PixelFormat]:
+def _pillow_samples(picture: Image, widening: int | None) -> tuple[Array, PixelFormat]:
     """Samples of a loaded picture, (height, width, channels), and what they are."""
     mode = picture.mode
     if mode in ("P", "PA"):
@@ -298,13 +308,13 @@ def _pillow_samples(picture: Image) -> tuple[Array, PixelFormat]:
         picture = picture.convert(_EQUIVALENT_MODES[mode])
     samples = _band_samples(picture)
     if mode == "1":
-        return _keyed(samples, PixelFormat.BILEVEL, picture)
+        return _keyed(samples, PixelFormat.BILEVEL, picture, widening)
     if mode == "I" or mode.startswith("I;16"):
-        return _keyed(_grey16(samples, mode), PixelFormat.GREY16, picture)
+        return _keyed(_grey16(samples, mode), PixelFormat.GREY16, picture, widening)
     if picture.mode not in _DIRECT_MODES:
         remedy = _CONVERSIONS.get(mode, 'convert to "RGB"')
         raise InputError(f"picture has Pillow mode {mode}, which kmq does not take: {remedy}")
-    return _keyed(samples, _DIRECT_MODES[picture.mode], picture)
+    return _keyed(samples, _DIRECT_MODES[picture.mode], picture, widening)
 
 
 def _band_samples(picture: Image) -> Array:
@@ -329,18 +339,37 @@ def _grey16(samples: Array, mode: str) -> Array:
     return samples.astype(np.uint16, copy=False)
 
 
-def _keyed(samples: Array, pixel_format: PixelFormat, picture: Image) -> tuple[Array, PixelFormat]:
+def _keyed(
+    samples: Array, pixel_format: PixelFormat, picture: Image, widening: int | None
+) -> tuple[Array, PixelFormat]:
     """Add alpha where the file names one colour that is transparent (PNG's tRNS)."""
     key = _transparent_color(picture, pixel_format.channels)
     if pixel_format not in _WITH_ALPHA or key is None:
         return samples, pixel_format
+    with_alpha = _WITH_ALPHA[pixel_format]
     if pixel_format is PixelFormat.BILEVEL:
         samples = 255 * samples.astype(np.uint8)
-    with_alpha = _WITH_ALPHA[pixel_format]
+        key = (255 * (key[0] != 0),)
+    elif pixel_format is PixelFormat.GREY8:
+        widening = widening or _likely_widening(samples, key[0], picture)
+        key = (key[0] % (255 // widening + 1) * widening,)
     levels = [level & with_alpha.max_value for level in key]  # PNG's are 16 bits at any depth
     opaque = (samples != np.array(levels, samples.dtype)).any(axis=2, keepdims=True)
     alpha = opaque.astype(samples.dtype) * samples.dtype.type(with_alpha.max_value)
     return np.concatenate([samples, alpha], axis=2), with_alpha
+
+
+def _likely_widening(samples: Array, key: int, picture: Image) -> int:
+    """What Pillow has multiplied the grey levels of a PNG by, from the decoded picture alone.
+
+    A transparent level that no pixel has would be idle. So it is one of the file's 2 or 4 bits if
+    every pixel is among the levels that those have.
+    """
+    if picture.format in ("PNG", None) and not np.any(samples == key):
+        for bits, widening in ((2, 85), (4, 17)):
+            if key < 1 << bits and not np.any(samples % widening):
+                return widening
+    return 1
 
 
 def _transparent_color(picture: Image, channels: int) -> tuple[int, ...] | None:
@@ -403,7 +432,7 @@ def indexed_from_pillow(picture: Any) -> IndexedImage:
             f"picture has Pillow mode {picture.mode}; only P, PA, L and 1 have a palette to "
             "keep: kmq.quantize takes the others"
         )
-    _load(picture)
+    widening = _load(picture)
     if picture.mode in ("P", "PA"):
         palette, indices = _pillow_palette(picture)
         pixel_format = _ARRAY_FORMATS[palette.dtype, palette.shape[1]]
@@ -411,7 +440,7 @@ def indexed_from_pillow(picture: Any) -> IndexedImage:
         bands = _band_samples(picture)[:, :, 0]
         levels, indices = _ranked(bands.astype(np.uint8), 256)
         samples = levels.astype(bands.dtype).reshape(-1, 1, 1)
-        samples, pixel_format = _keyed(samples, _ARRAY_FORMATS[bands.dtype, 1], picture)
+        samples, pixel_format = _keyed(samples, _ARRAY_FORMATS[bands.dtype, 1], picture, widening)
         palette = samples[:, 0].astype(pixel_format.dtype)
     return IndexedImage(palette, indices, pixel_format, pillow_metadata(picture))
 
