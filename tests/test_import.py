@@ -182,6 +182,10 @@ EXCEPTIONS = {
     ("kmq.stages.coding", "kmq.stages.rank", True),
     ("kmq.stages.coding", "kmq.stages.mix", True),
     ("kmq.stages.coding", "kmq.stages.palette_tree", True),
+    # So do the kinds of picture files.
+    ("kmq.stages.pixels", "kmq.stages.deep", True),
+    ("kmq.stages.pixels", "kmq.stages.tiff", True),
+    ("kmq.stages.tiff", "kmq.stages.deep", True),
 }
 
 

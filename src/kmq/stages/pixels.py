@@ -2,8 +2,8 @@
 
 Reading ends in `Pixels`: C order, native bytes, upright, with nothing hidden under alpha 0.
 
-Pillow decodes; where it would cut 16-bit samples to 8 bits, imagecodecs (PNG) and tifffile (TIFF)
-of the extra ``deep`` take over.
+Pillow decodes; where it would cut samples to 8 bits or take them for others, `deep` and `tiff` take
+over, with imagecodecs and tifffile of the extra ``deep``.
 """
 
 from __future__ import annotations
@@ -14,18 +14,20 @@ import re
 import struct
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
 from kmq import checks
-from kmq.errors import InputError, KmqError, MissingExtraError
+from kmq.errors import InputError, KmqError
 from kmq.model import MAX_COLORS, MAX_SIDE, IndexedImage, Limits, Metadata, PixelFormat, Pixels
+from kmq.stages import deep, tiff
+from kmq.stages.tiff import Tag
 
 if TYPE_CHECKING:
     from PIL.Image import Image
     from PIL.ImageFile import ImageFile
-    from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 Array = np.ndarray[Any, Any]
 
@@ -60,9 +62,6 @@ PILLOW_MODES = {pixel_format: mode for mode, pixel_format in _DIRECT_MODES.items
     PixelFormat.GREY16: "I;16",
 }
 
-# Modes that say the same as another one: alpha already multiplied in, a fourth byte of padding.
-_EQUIVALENT_MODES = {"La": "LA", "RGBa": "RGBA", "RGBX": "RGB"}
-
 # Grey of 2 and 4 bits, which Pillow multiplies up to 8; its "transparency" stays as in the file.
 _WIDENINGS = {"L;2": 85, "L;4": 17}
 
@@ -85,29 +84,19 @@ _MOST_PAGES = 65_536
 
 EXTRA_MESSAGE = "16-bit {} files with more than one channel need {}: pip install 'kmq[deep]'"
 
-_EXIF_ORIENTATION = 0x0112
+_EXIF_DIRECTORY = 0x8769  # where the directory is that has the tags from 0x8000 on
+
+# What EXIF and XMP say of columns and of rows: size and resolution, on paper and on the sensor.
+_EXIF_SIDES = ((0x0100, 0x0101), (0x011A, 0x011B), (0xA002, 0xA003), (0xA20E, 0xA20F))
+_XMP_SIDES = (
+    (b"tiff:ImageWidth", b"tiff:ImageLength"),
+    (b"tiff:XResolution", b"tiff:YResolution"),
+    (b"exif:PixelXDimension", b"exif:PixelYDimension"),
+    (b"exif:FocalPlaneXResolution", b"exif:FocalPlaneYResolution"),
+)
+
 _MOST_DPI = 100_000.0  # a quarter of a micrometre; what claims more is damaged
 _STRIP_BYTES = 1 << 20
-
-
-class _Tiff:
-    """Tags and values of TIFF 6.0 that kmq looks at."""
-
-    BITS_PER_SAMPLE = 258
-    SAMPLES_PER_PIXEL = 277
-    ORIENTATION = 274
-    X_RESOLUTION = 282
-    Y_RESOLUTION = 283
-    RESOLUTION_UNIT = 296
-    XMP = 700
-    ICC_PROFILE = 34675
-
-    MIN_IS_BLACK = 1
-    RGB = 2
-    PLANAR = 2
-    PREMULTIPLIED = 1
-    STRAIGHT = 2
-    PER_CENTIMETRE = 3
 
 
 def read_pixels(
@@ -273,11 +262,16 @@ def _transposed(samples: Array) -> Array:
 # Pillow images
 
 
-def _from_pillow(picture: Image) -> Pixels:
+def _from_pillow(picture: Image, *, are_products: bool = False) -> Pixels:
+    """Samples of a Pillow image; `are_products` says that RGBA is premultiplied."""
+    turned = getattr(picture, "tag_v2", {}).get(Tag.ORIENTATION, 1)  # by Pillow, once it is loaded
     widening = _load(picture)
     samples, pixel_format = _pillow_samples(picture, widening)
+    if are_products:
+        samples = tiff.unpremultiplied(samples)
     orientation = _orientation(picture)
-    return _finished(samples, pixel_format, pillow_metadata(picture, orientation), orientation)
+    metadata = _turned(pillow_metadata(picture), turned if orientation == 1 else orientation)
+    return _finished(samples, pixel_format, metadata, orientation)
 
 
 def _load(picture: Image) -> int | None:
@@ -304,9 +298,11 @@ def _pillow_samples(picture: Image, widening: int | None) -> tuple[Array, PixelF
         palette, indices = _pillow_palette(picture)
         pixel_format = _ARRAY_FORMATS[palette.dtype, palette.shape[1]]
         return np.take(palette, indices, axis=0), pixel_format
-    if mode in _EQUIVALENT_MODES:
-        picture = picture.convert(_EQUIVALENT_MODES[mode])
+    if mode == "RGBX":
+        picture = picture.convert("RGB")
     samples = _band_samples(picture)
+    if mode in ("La", "RGBa"):
+        return tiff.unpremultiplied(samples), _DIRECT_MODES[mode.upper()]
     if mode == "1":
         return _keyed(samples, PixelFormat.BILEVEL, picture, widening)
     if mode == "I" or mode.startswith("I;16"):
@@ -389,13 +385,20 @@ def _pillow_palette(picture: Image) -> tuple[Array, Array]:
     bands = _band_samples(picture)
     indices = bands[:, :, 0]
     entries = np.array(picture.getpalette("RGBA") or [], np.uint8).reshape(-1, 4)
+    colors = tiff.color_map(getattr(picture, "tag_v2", {}), entries[:, :3])
+    if colors is not None:
+        entries = entries.astype(colors.dtype) * (np.iinfo(colors.dtype).max // 255)
+        entries[: len(colors), :3] = colors
+    opaque = np.iinfo(entries.dtype).max
     missing = int(indices.max()) + 1 - len(entries)
     if missing > 0:
-        entries = np.concatenate([entries, np.full((missing, 4), (0, 0, 0, 255), np.uint8)])
+        black = np.array([(0, 0, 0, opaque)], entries.dtype)
+        entries = np.concatenate([entries, np.repeat(black, missing, axis=0)])
     if picture.mode == "PA":
         pairs = indices.astype(np.uint16) << 8 | bands[:, :, 1]
         used, indices = _ranked(pairs, 1 << 16)
-        return np.column_stack([entries[used >> 8, :3], used.astype(np.uint8)]), indices
+        alpha = (used & 255).astype(entries.dtype) * (opaque // 255)
+        return np.column_stack([entries[used >> 8, :3], alpha]), indices
     transparency = picture.info.get("transparency")
     if isinstance(transparency, bytes):
         alpha = np.frombuffer(transparency, np.uint8)[: len(entries)]
@@ -543,31 +546,19 @@ def direct_picture(image: IndexedImage) -> Image:
 # Metadata
 
 
-def pillow_metadata(picture: Image, orientation: int = 1) -> Metadata:
-    """Collect what travels with a loaded Pillow image.
-
-    Args:
-        picture: the image.
-        orientation: the EXIF orientation that is being applied to its pixels, 1 for none.
-    """
+def pillow_metadata(picture: Image) -> Metadata:
+    """Collect what travels with a loaded Pillow image."""
     info = picture.info
     # The text of a PNG may follow its pixels; it is complete once the picture is loaded.
     text = getattr(picture, "text", None) or info.get("text")
     exif = _bytes_or_none(info.get("exif")) or _exif_in_text(info)
     xmp = info.get("xmp")
     xmp = _bytes_or_none(xmp.encode() if isinstance(xmp, str) else xmp)
-    # (1, 1) is Pillow's word for a TIFF without a resolution.
-    dpi = _checked_dpi(info.get("dpi")) if info.get("dpi") != (1, 1) else None
-    if orientation != 1:
-        exif = exif and _reset_exif_orientation(exif)
-        xmp = xmp and re.sub(rb"(tiff:Orientation(?:=[\"']|>))[2-8]", rb"\g<1>1", xmp)
-    if dpi is not None and orientation >= 5:
-        dpi = dpi[::-1]
     return Metadata(
         icc_profile=_bytes_or_none(info.get("icc_profile")),
         exif=exif,
         xmp=xmp,
-        dpi=dpi,
+        dpi=_pillow_dpi(picture),
         text=_plain_text(text),
     )
 
@@ -584,6 +575,30 @@ def _exif_in_text(info: Mapping[Any, Any]) -> bytes | None:
     with contextlib.suppress(ValueError):
         return _bytes_or_none(bytes.fromhex("".join(profile.split("\n")[3:])))
     return None
+
+
+def _pillow_dpi(picture: Image) -> tuple[float, float] | None:
+    dpi = picture.info.get("dpi")
+    if dpi == (1, 1):  # Pillow's word for a TIFF without a resolution
+        return None
+    if picture.format in ("JPEG", "MPO") and picture.info.get("jfif_unit") not in (1, 2):
+        # From EXIF Pillow takes that of the columns for both, and 72 if there is none.
+        return _tagged_dpi(_exif_tags(picture))
+    return _checked_dpi(dpi)
+
+
+def _tagged_dpi(tags: Mapping[int, Any]) -> tuple[float, float] | None:
+    """What the tags of a TIFF file or of EXIF say."""
+    dpi = _checked_dpi(_ratio(tags.get(tag)) for tag in (Tag.X_RESOLUTION, Tag.Y_RESOLUTION))
+    unit = tags.get(Tag.RESOLUTION_UNIT, 2)
+    if dpi is None or unit == Tag.NO_UNIT:
+        return None
+    return (dpi[0] * 2.54, dpi[1] * 2.54) if unit == Tag.PER_CENTIMETRE else dpi
+
+
+def _ratio(value: Any) -> Any:
+    """A rational of tifffile as one number."""
+    return value[0] / value[1] if isinstance(value, tuple) else value
 
 
 def _checked_dpi(dpi: Any) -> tuple[float, float] | None:
@@ -607,27 +622,70 @@ def _plain_text(text: Any) -> dict[str, str]:
 
 
 def _orientation(picture: Image) -> int:
-    """EXIF orientation that is still to be applied, 1 to 8; damaged EXIF has none."""
-    try:
-        orientation = picture.getexif().get(_EXIF_ORIENTATION, 1)
-    except (SyntaxError, ValueError, TypeError, KeyError, IndexError, EOFError, struct.error):
-        return 1
+    """EXIF orientation that is still to be applied, 1 to 8."""
+    orientation = _exif_tags(picture).get(Tag.ORIENTATION, 1)
     return orientation if orientation in range(2, 9) else 1
 
 
-def _reset_exif_orientation(exif: bytes) -> bytes:
-    """Set the orientation in the first directory to 1 and leave every other byte as it is."""
+def _exif_tags(picture: Image) -> dict[int, Any]:
+    """First directory of the EXIF block; damaged EXIF has none."""
+    try:
+        return dict(picture.getexif())
+    except (SyntaxError, ValueError, TypeError, KeyError, IndexError, EOFError, struct.error):
+        return {}
+
+
+def _turned(metadata: Metadata, orientation: int) -> Metadata:
+    """Return what is true of a picture once this orientation has been applied to it.
+
+    Where rows become columns, width and height change places, and so do the resolutions.
+    """
+    if orientation == 1:
+        return metadata
+    swaps = orientation >= 5
+    exif, xmp, dpi = metadata.exif, metadata.xmp, metadata.dpi
+    if xmp is not None:
+        xmp = re.sub(rb"(tiff:Orientation(?:=[\"']|>))[2-8]", rb"\g<1>1", xmp)
+    if xmp is not None and swaps:
+        others = dict(_XMP_SIDES) | {down: across for across, down in _XMP_SIDES}
+        xmp = re.sub(rb"\b(?:%s)\b" % b"|".join(others), lambda name: others[name[0]], xmp)
+    return replace(
+        metadata,
+        exif=exif and _turned_exif(exif, swaps),
+        xmp=xmp,
+        dpi=dpi[::-1] if dpi is not None and swaps else dpi,
+    )
+
+
+def _turned_exif(exif: bytes, swaps: bool) -> bytes:
+    """Set the orientation to 1, swap what `swaps` says, and leave every other byte as it is."""
     start = 6 if exif.startswith(b"Exif\0\0") else 0
     order = ">" if exif[start : start + 2] == b"MM" else "<"
     patched = bytearray(exif)
     with contextlib.suppress(struct.error):
-        directory = start + struct.unpack_from(order + "I", exif, start + 4)[0]
-        n_entries = struct.unpack_from(order + "H", exif, directory)[0]
-        for entry in range(directory + 2, directory + 2 + 12 * n_entries, 12):
-            if struct.unpack_from(order + "H", exif, entry)[0] == _EXIF_ORIENTATION:
-                # Tag, type SHORT, one value: 1 (upright), padding.
-                struct.pack_into(order + "HHIHH", patched, entry, _EXIF_ORIENTATION, 3, 1, 1, 0)
+        entries = _exif_entries(exif, start, order, start + 4)
+        if Tag.ORIENTATION in entries:
+            # Tag, type SHORT, one value: 1 (upright), padding.
+            place = entries[Tag.ORIENTATION]
+            struct.pack_into(order + "HHIHH", patched, place, Tag.ORIENTATION, 3, 1, 1, 0)
+        if _EXIF_DIRECTORY in entries:
+            entries |= _exif_entries(exif, start, order, entries[_EXIF_DIRECTORY] + 8)
+        for across, down in _EXIF_SIDES if swaps else ():
+            if across in entries and down in entries:
+                first, second = (
+                    slice(entries[tag] + 2, entries[tag] + 12) for tag in (across, down)
+                )
+                patched[first], patched[second] = patched[second], patched[first]
     return bytes(patched)
+
+
+def _exif_entries(exif: bytes, start: int, order: str, pointer: int) -> dict[int, int]:
+    """Tag → place of its 12 bytes, in the directory whose offset stands at `pointer`."""
+    directory = start + struct.unpack_from(order + "I", exif, pointer)[0]
+    n_entries = struct.unpack_from(order + "H", exif, directory)[0]
+    end = min(directory + 2 + 12 * n_entries, len(exif) - 11)
+    places = range(directory + 2, end, 12)
+    return {struct.unpack_from(order + "H", exif, place)[0]: place for place in places}
 
 
 def metadata_info(metadata: Metadata) -> dict[str, Any]:
@@ -664,27 +722,37 @@ def _from_file(path: str | os.PathLike[str], page: int | None) -> Pixels:
 
 
 def _decoded(file: IO[bytes], page: int | None) -> Pixels:
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
-    directory = _tiff_directory(file, page or 1)
-    if directory is not None and _is_deep_tiff(directory):
-        return _from_deep_tiff(file, directory, page)
-    deep_png = _is_deep_png(file)
-    with Image.open(file) as picture:
+    if tiff.is_beyond_pillow(file, page or 1):
+        return _from_tiff(file, page)
+    try:
+        picture = Image.open(file)
+    except UnidentifiedImageError:
+        if not tiff.is_tiff(file):
+            raise
+        tiff.check_page(file, page or 1)
+        return _from_tiff(file, page)
+    with picture:
         n_pages = getattr(picture, "n_frames", 1)
         parts = picture.format in _FRAMES_ARE_PARTS
         number = _page_index(page, n_pages if page or not parts else 1)
-        if deep_png and n_pages > 1:
-            raise InputError("it is an animated PNG of 16 bits; kmq reads those of 8")
         if n_pages > 1:
             picture.seek(number)
-        if deep_png:
-            return _from_deep_png(file, picture)
-        if picture.format == "PPM" and picture.mode == "RGB":
-            samples = _deep_ppm_samples(file, picture)
-            if samples is not None:
-                return _finished(samples, PixelFormat.RGB48, Metadata())
-        return _from_pillow(picture)
+        samples = deep.samples(file, picture)
+        if samples is not None:
+            return _from_samples(samples, picture)
+        return _from_pillow(picture, are_products=tiff.keep_products(picture))
+
+
+def _from_samples(samples: Array, picture: ImageFile) -> Pixels:
+    """Metadata and orientation of a picture whose samples were read otherwise."""
+    if picture.format == "PNG":
+        picture.load()  # text may follow the pixels
+    orientation = _orientation(picture)
+    pixel_format = _ARRAY_FORMATS[samples.dtype, samples.shape[2]]
+    metadata = _turned(pillow_metadata(picture), orientation)
+    return _finished(samples, pixel_format, metadata, orientation)
 
 
 def _page_index(page: int | None, n_pages: int) -> int:
@@ -696,126 +764,30 @@ def _page_index(page: int | None, n_pages: int) -> int:
     return (page or 1) - 1
 
 
-def _is_deep_png(file: IO[bytes]) -> bool:
-    """Whether it is a PNG of 16-bit RGB (type 2), grey-alpha (4) or RGBA (6)."""
+def _from_tiff(file: IO[bytes], number: int | None) -> Pixels:
+    """Read a page with tifffile."""
+    tifffile = deep.library("tifffile", "TIFF files of this kind")
     file.seek(0)
-    head = file.read(26)
-    file.seek(0)
-    return head.startswith(b"\x89PNG\r\n\x1a\n") and head[24] == 16 and head[25] in (2, 4, 6)
-
-
-def _from_deep_png(file: IO[bytes], picture: Image) -> Pixels:
-    """Samples from imagecodecs, metadata from Pillow, which has checked the size."""
-    try:
-        import imagecodecs
-    except ImportError as error:
-        raise MissingExtraError(EXTRA_MESSAGE.format("PNG", "imagecodecs")) from error
-    picture.load()  # metadata may follow the pixels
-    file.seek(0)
-    samples = imagecodecs.png_decode(file.read())
-    orientation = _orientation(picture)
-    pixel_format = _ARRAY_FORMATS[samples.dtype, samples.shape[2]]
-    return _finished(samples, pixel_format, pillow_metadata(picture, orientation), orientation)
-
-
-def _deep_ppm_samples(file: IO[bytes], picture: ImageFile) -> Array | None:
-    """Samples of a PPM with two bytes a sample, scaled to 65535; None for one byte a sample."""
-    codec, _, offset, args = picture.tile[0]
-    max_value = args[-1] if isinstance(args, tuple) and codec in ("ppm", "ppm_plain") else 255
-    if max_value <= 255:
-        return None
-    if codec == "ppm_plain":
-        raise InputError("it is a plain 16-bit PPM; kmq reads binary ones: convert it to P6")
-    file.seek(offset)
-    samples = np.frombuffer(file.read(), ">u2", count=3 * picture.width * picture.height)
-    scaled = (np.minimum(samples, max_value) * np.uint32(65535) + max_value // 2) // max_value
-    width, height = picture.size
-    return np.asarray(scaled, np.uint16).reshape(height, width, 3)
-
-
-def _tiff_directory(file: IO[bytes], page: int) -> ImageFileDirectory_v2 | None:
-    """Tags of a page of a TIFF file, or None for another file or where there is none."""
-    file.seek(0)
-    head = file.read(4)
-    file.seek(0)
-    if head not in (b"II*\0", b"MM\0*", b"II+\0"):
-        return None
-    from PIL.TiffImagePlugin import ImageFileDirectory_v2
-
-    directory = ImageFileDirectory_v2(file.read(16 if 43 in head else 8))
-    visited = {0}
-    for _ in range(page):
-        if directory.next in visited:  # 0 after the last
-            break
-        visited.add(directory.next)
-        file.seek(directory.next)
-        directory.load(file)
-    file.seek(0)
-    return directory if len(visited) > page else None
-
-
-def _is_deep_tiff(directory: ImageFileDirectory_v2) -> bool:
-    bits = directory.get(_Tiff.BITS_PER_SAMPLE, (1,))
-    return bool(max(bits) == 16 and directory.get(_Tiff.SAMPLES_PER_PIXEL, 1) > 1)
-
-
-def _from_deep_tiff(
-    file: IO[bytes], directory: ImageFileDirectory_v2, number: int | None
-) -> Pixels:
-    try:
-        import tifffile
-    except ImportError as error:
-        raise MissingExtraError(EXTRA_MESSAGE.format("TIFF", "tifffile")) from error
-    with tifffile.TiffFile(file) as tiff:
-        page: Any = tiff.pages[_page_index(number, len(tiff.pages))]
-        _check_deep_page(page)
-        samples = page.asarray()
-        if page.planarconfig == _Tiff.PLANAR:
-            samples = np.moveaxis(samples, 0, -1)
-        n_colorants = 3 if page.photometric == _Tiff.RGB else 1
-        extra = page.extrasamples[0] if page.extrasamples else None
-    has_alpha = extra in (_Tiff.PREMULTIPLIED, _Tiff.STRAIGHT)
-    samples = samples[:, :, : n_colorants + has_alpha]
-    if extra == _Tiff.PREMULTIPLIED:
-        samples = _unpremultiplied(samples)
-    orientation = directory.get(_Tiff.ORIENTATION, 1)
+    with tifffile.TiffFile(file) as opened:
+        page = opened.pages[_page_index(number, len(opened.pages))]
+        if page.imagewidth * page.imagelength > Limits().pixels:
+            raise InputError(
+                f"picture has {page.imagewidth}x{page.imagelength} pixels; "
+                f"kmq opens files of up to {Limits().pixels} pixels"
+            )
+        tags = {tag.code: tag.value for tag in page.tags}
+        tiff.check(tags)
+        samples = tiff.samples(page)
+    orientation = tags.get(Tag.ORIENTATION, 1)
     orientation = orientation if orientation in range(2, 9) else 1
     pixel_format = _ARRAY_FORMATS[samples.dtype, samples.shape[2]]
-    return _finished(samples, pixel_format, _tiff_metadata(directory, orientation), orientation)
+    metadata = _turned(_tiff_metadata(tags), orientation)
+    return _finished(samples, pixel_format, metadata, orientation)
 
 
-def _check_deep_page(page: Any) -> None:
-    if page.photometric not in (_Tiff.MIN_IS_BLACK, _Tiff.RGB) or page.dtype != np.uint16:
-        raise InputError(
-            f"16-bit TIFF of photometric interpretation {int(page.photometric)} and sample type "
-            f"{page.dtype}; kmq takes unsigned grey and RGB: convert it to one of these"
-        )
-    if page.imagewidth * page.imagelength > Limits().pixels:
-        raise InputError(
-            f"picture has {page.imagewidth}x{page.imagelength} pixels; "
-            f"kmq opens files of up to {Limits().pixels} pixels"
-        )
-
-
-def _unpremultiplied(samples: Array) -> Array:
-    """Divide the alpha out again, rounded; colours brighter than their alpha become full."""
-    alpha = samples[:, :, -1:].astype(np.uint32)
-    divisor = np.maximum(alpha, 1)
-    colors = (samples[:, :, :-1] * np.uint32(65535) + divisor // 2) // divisor
-    straight = samples.copy()
-    straight[:, :, :-1] = np.minimum(colors, 65535)
-    return straight
-
-
-def _tiff_metadata(directory: ImageFileDirectory_v2, orientation: int) -> Metadata:
-    dpi = _checked_dpi((directory.get(_Tiff.X_RESOLUTION), directory.get(_Tiff.Y_RESOLUTION)))
-    unit = directory.get(_Tiff.RESOLUTION_UNIT, 2)
-    if dpi is not None and unit == _Tiff.PER_CENTIMETRE:
-        dpi = dpi[0] * 2.54, dpi[1] * 2.54
-    if dpi is not None and orientation >= 5:
-        dpi = dpi[::-1]
+def _tiff_metadata(tags: Mapping[int, Any]) -> Metadata:
     return Metadata(
-        icc_profile=_bytes_or_none(directory.get(_Tiff.ICC_PROFILE)),
-        xmp=_bytes_or_none(directory.get(_Tiff.XMP)),
-        dpi=dpi if unit != 1 else None,
+        icc_profile=_bytes_or_none(tags.get(Tag.ICC_PROFILE)),
+        xmp=_bytes_or_none(tags.get(Tag.XMP)),
+        dpi=_tagged_dpi(tags),
     )
