@@ -153,7 +153,18 @@ def imports(module):
 
 ALL_IMPORTS = [found for module in MODULES for found in imports(module)]
 
-SHARED = ("atomic", "checks", "deflate", "errors", "exif", "forks", "lazily", "model", "threads")
+SHARED = (
+    "atomic",
+    "checks",
+    "deflate",
+    "errors",
+    "exact",
+    "exif",
+    "forks",
+    "lazily",
+    "model",
+    "threads",
+)
 ROOMS = {f"kmq.{name}": "shared" for name in SHARED} | {
     "kmq.kernels": "kernels",
     "kmq.stages": "stages",
