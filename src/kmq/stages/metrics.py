@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from kmq import exact
 from kmq.model import PixelFormat
 
 SSIM_SIGMA = 1.5
@@ -77,12 +78,12 @@ def psnr(squared_error: float, pixel_format: PixelFormat) -> float:
     """
     if squared_error == 0:
         return math.inf
-    return 10 * math.log10(peak_error(pixel_format) / squared_error)
+    return float(10 / exact.LOG2_OF_10 * exact.log2(peak_error(pixel_format) / squared_error))
 
 
 def mse_at(decibels: float, pixel_format: PixelFormat) -> float:
     """Return the `mse` that a PSNR stands for; 0 where it is less than floats hold."""
-    return float(peak_error(pixel_format) * 10.0 ** (-decibels / 10))
+    return float(peak_error(pixel_format) * exact.exp2(-decibels / 10 * exact.LOG2_OF_10))
 
 
 def peak_error(pixel_format: PixelFormat) -> int:
@@ -132,13 +133,16 @@ def _planes(tile: np.ndarray[Any, Any], has_alpha: bool) -> np.ndarray[Any, Any]
 def _ssim_sum(x: np.ndarray[Any, Any], y: np.ndarray[Any, Any], max_value: int) -> float:
     """Sum the index over all channels and window positions of a tile.
 
-    The index needs the two variances only as their sum, so four blurred planes do. A blur is a
-    product with a banded matrix from either side: over a tile this small it is faster than eleven
-    passes, although most of the band is zero.
+    The index needs the two variances only as their sum, so four blurred planes do.
     """
-    height, width = x.shape[1:]
+    from kmq.kernels.blur import blur
+
     planes = np.concatenate((x, y, x * x + y * y, x * y))
-    blurred = _window_matrix(height) @ planes @ _window_matrix(width).T
+    count, height, width = planes.shape
+    inside = SSIM_WINDOW - 1
+    rows = np.empty((height, width - inside))
+    blurred = np.empty((count, height - inside, width - inside))
+    blur(planes, _window(), rows, blurred)
     mean_x, mean_y, squares, products = np.split(blurred, 4)
     mean_squares = mean_x * mean_x + mean_y * mean_y
     mean_products = mean_x * mean_y
@@ -149,14 +153,10 @@ def _ssim_sum(x: np.ndarray[Any, Any], y: np.ndarray[Any, Any], max_value: int) 
     return float((above / below).sum())
 
 
-@lru_cache(maxsize=8)  # whole tiles, and those at the right and lower edge
-def _window_matrix(side: int) -> np.ndarray[Any, Any]:
-    """Return (side - 10, side): row i weighs samples i to i + 10 by the Gaussian."""
+@lru_cache(maxsize=1)
+def _window() -> np.ndarray[Any, Any]:
+    """Return the weights (SSIM_WINDOW,) of the Gaussian."""
     offsets = np.arange(SSIM_WINDOW) - SSIM_WINDOW // 2
-    weights = np.exp(-0.5 * (offsets / SSIM_SIGMA) ** 2)
+    weights = exact.exp2((offsets / SSIM_SIGMA) ** 2 * (-0.5 * exact.LOG2_OF_E))
     weights /= weights.sum()
-    positions = side - SSIM_WINDOW + 1
-    matrix = np.zeros((positions, side))
-    for position in range(positions):
-        matrix[position, position : position + SSIM_WINDOW] = weights
-    return matrix
+    return weights
