@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from kmq import checks
+from kmq import checks, exact
 from kmq.model import (
     ColorHistogram,
     PixelFormat,
@@ -194,8 +193,8 @@ def reach(problem: Problem, target: ErrorTarget) -> Rounded:
 def _error_at(curve: list[tuple[int, float]], k: int) -> float:
     """Return the curve's error at `k`, straight lines between its points on logarithmic scales."""
     ks, errors = zip(*curve, strict=True)
-    logarithms = np.log(np.maximum(errors, _TINY))
-    return float(np.exp(np.interp(math.log(k), np.log(ks), logarithms)))
+    logarithms = exact.log2(np.maximum(errors, _TINY))
+    return float(exact.exp2(np.interp(exact.log2(k), exact.log2(np.array(ks)), logarithms)))
 
 
 def _read_off(curve: list[tuple[int, float]], error: float) -> int:
@@ -371,8 +370,8 @@ def _snap(problem: Problem, rounded: Rounded) -> Rounded:
     """
     entries = rounded.palette
     fixed = are_fixed(problem, entries)
-    exact = _snapped(entries, fixed, problem.colors.pixel_format)
-    distinct, number = np.unique(exact, axis=0, return_inverse=True)
+    snapped = _snapped(entries, fixed, problem.colors.pixel_format)
+    distinct, number = np.unique(snapped, axis=0, return_inverse=True)
     merged = palette_tree.ascending(distinct)
     place = np.unique(merged, axis=0, return_index=True)[1]
     labels = place[number.reshape(-1)].astype(np.int32)[rounded.labels]
@@ -383,8 +382,8 @@ def _snap(problem: Problem, rounded: Rounded) -> Rounded:
 
 def _snapped(entries: Array, fixed: Array, pixel_format: PixelFormat) -> Array:
     """Return the entries with the ones nearest to black and to white made so, if near enough."""
-    for exact in black_and_white(pixel_format):
-        entries = snapped_to(exact, entries, fixed, pixel_format)
+    for extreme in black_and_white(pixel_format):
+        entries = snapped_to(extreme, entries, fixed, pixel_format)
     return entries
 
 
@@ -401,20 +400,20 @@ def black_and_white(pixel_format: PixelFormat) -> Array:
     return pair
 
 
-def snapped_to(exact: Array, entries: Array, fixed: Array, pixel_format: PixelFormat) -> Array:
-    """Return the entries with the one nearest to `exact` (channels,) made so, if near enough.
+def snapped_to(extreme: Array, entries: Array, fixed: Array, pixel_format: PixelFormat) -> Array:
+    """Return the entries with the one nearest to `extreme` (channels,) made so, if near enough.
 
     Only the nearest: that two dark colours differ may be all that is seen of a shadow.
     """
     top = pixel_format.max_value
-    apart = np.abs(entries.astype(np.int64) - exact)
+    apart = np.abs(entries.astype(np.int64) - extreme)
     if pixel_format.has_alpha:
         apart[apart[:, -1] > 0] = top
     near = (apart.max(axis=1) <= top // _SNAP_SHARE) & ~fixed
     if near.any():
         squares = np.where(near, np.square(apart).sum(axis=1), np.iinfo(np.int64).max)
         entries = entries.copy()
-        entries[np.argmin(squares)] = exact
+        entries[np.argmin(squares)] = extreme
     return entries
 
 

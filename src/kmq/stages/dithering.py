@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from kmq import exact
 from kmq.model import index_dtype
 from kmq.threads import run_chunks
 
@@ -115,8 +116,8 @@ class _Rows:
     @classmethod
     def of(cls, mapping: Mapping) -> _Rows:
         apart = mapping.colors - mapping.entries[mapping.labels]
-        squares = np.einsum("ij,ij->i", apart, apart)
-        variance = float(squares @ mapping.counts / mapping.counts.sum())
+        squares = (apart * apart).sum(axis=1)
+        variance = float((squares * mapping.counts).sum() / mapping.counts.sum())
         return cls(_filled(mapping.colors), _filled(mapping.entries), variance)
 
 
@@ -383,9 +384,9 @@ def blue_noise() -> Array:
     count = side * side
     offsets = np.abs(np.arange(-side, side))
     offsets = np.minimum(offsets, side - offsets)
-    energy_of = np.rint(
-        2.0**30 * np.exp(-(offsets[:, None] ** 2 + offsets**2) / (2 * _MASK_SIGMA**2))
-    ).astype(np.int64)
+    squares = offsets[:, None] ** 2 + offsets**2
+    gaussian = exact.exp2(squares * (-exact.LOG2_OF_E / (2 * _MASK_SIGMA**2)))
+    energy_of = np.rint(2.0**30 * gaussian).astype(np.int64)
 
     def around(place: int) -> Array:
         y, x = divmod(place, side)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from kmq import exact
 from kmq.errors import FormatError
 
 Array = np.ndarray[Any, Any]
@@ -208,7 +209,7 @@ def _token_of_value(bounds: Array) -> Array:
 @cache
 def _logarithms() -> Array:
     """log2 of 0 (as 0), 1, … 4,096 in 2^-16 bits, to weigh tables; only the encoder needs it."""
-    return np.round(np.log2(np.maximum(1, np.arange(4097))) * _UNIT).astype(np.int64)
+    return np.round(exact.log2(np.maximum(1, np.arange(4097))) * _UNIT).astype(np.int64)
 
 
 def _check(status: int) -> None:

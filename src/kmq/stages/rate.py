@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from kmq import exact
 from kmq.threads import run_chunks
 
 Array = np.ndarray[Any, Any]
@@ -243,14 +244,14 @@ class RateMapper:
 
         mean = found.first.sum(axis=0) / found.first.sum()
         first = found.first + 0.4 * mean + 0.02
-        first_bits = -np.log2(first / first.sum(axis=1, keepdims=True))
+        first_bits = -exact.log2(first / first.sum(axis=1, keepdims=True))
         k = len(centroids)
         picks = np.unique(np.linspace(0, k - 1, min(k, _PICKED_COLORS)).astype(np.int64))
         others = np.zeros(LEVELS, np.int64)
         count_levels(centroids, picks, self._unit, others)
         second = found.second + 0.5
-        second_bits = -np.log2(second / second.sum(axis=1, keepdims=True))
-        second_bits += np.log2(np.maximum(others / len(picks), 0.05))
+        second_bits = -exact.log2(second / second.sum(axis=1, keepdims=True))
+        second_bits += exact.log2(np.maximum(others / len(picks), 0.05))
         return _rounded(first_bits), _rounded(np.maximum(second_bits, 0))
 
 
@@ -261,7 +262,7 @@ def _strips(height: int, n_strips: int) -> list[tuple[int, int]]:
 
 
 def _rounded(bits: Array) -> Array:
-    """Return float32 in steps of 1/256, since logarithms differ in their last bits by machine."""
+    """Return float32 in steps of 1/256, which all sums of a few of them keep exact."""
     steps: Array = np.rint(bits * 256).astype(np.float32)
     return steps / np.float32(256)
 
