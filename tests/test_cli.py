@@ -970,8 +970,17 @@ def test_curve_refuses_a_suffix_that_is_no_plot(photo, tmp_path, capsys):
 # --- kernels -------------------------------------------------------------------------------------
 
 
+def package_without_kernels(folder):
+    """Copy the sources alone; return what makes a process use the copy."""
+    package = folder / "kmq"
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(Path(kmq.__file__).parent, package, ignore=ignored)
+    return package, {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+
+
 def test_the_first_run_says_that_it_compiles_and_the_next_need_not(photo, tmp_path):
-    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    _, environment = package_without_kernels(tmp_path / "elsewhere")
+    environment |= {"NUMBA_CACHE_DIR": str(tmp_path / "cache")}
     command = ("encode", photo, "-k", "600", "--method", "deflate")  # few kernels to compile
     first = run_kmq(*command, env=environment)
     assert first.returncode == 0
@@ -982,18 +991,12 @@ def test_the_first_run_says_that_it_compiles_and_the_next_need_not(photo, tmp_pa
 
 
 def test_no_cache_folder_is_no_obstacle(photo, tmp_path):
-    package = tmp_path / "elsewhere" / "kmq"
-    shutil.copytree(
-        Path(kmq.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__")
-    )
+    package, environment = package_without_kernels(tmp_path / "elsewhere")
     # A file where each cache folder would have to be: this stops even a superuser.
     (package / "kernels" / "__pycache__").write_text("")
     blocked = tmp_path / "blocked"
     blocked.write_text("")
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(package.parent),
-        "PYTHONDONTWRITEBYTECODE": "1",
+    environment |= {
         **dict.fromkeys(("HOME", "XDG_CACHE_HOME", "LOCALAPPDATA", "USERPROFILE"), str(blocked)),
         "NUMBA_CACHE_DIR": str(blocked),
     }

@@ -1,6 +1,5 @@
 """What ``on_error="salvage"`` makes of damaged files."""
 
-import contextlib
 import gc
 import io
 import tracemalloc
