@@ -261,6 +261,7 @@ def _plain(problem: Problem, init: str | Array, fixed: Array, free: int) -> Fit:
     tol = _PLAIN_TOLERANCE if options.tol is None else options.tol
     mixed = _mixed(problem.space, points, keys, fixed)
     if mixed is not None:
+        starts: Iterator[Array]
         if isinstance(init, str):
             rows, tried = mixed.lifted, seeds[:1] if init == "var-part" else seeds
             starts = (  # one at a time: there may be thousands, of many centroids
@@ -359,8 +360,8 @@ def _round(problem: Problem, fit: Fit) -> Rounded:
 
 def are_fixed(problem: Problem, entries: Array) -> Array:
     """Return (k,) bool: which entries are among the fixed colours."""
-    keys = [keys_of(colors, problem.options.n_threads) for colors in (entries, problem.fixed)]
-    return np.isin(*keys)
+    n_threads = problem.options.n_threads
+    return np.isin(keys_of(entries, n_threads), keys_of(problem.fixed, n_threads))
 
 
 def _snap(problem: Problem, rounded: Rounded) -> Rounded:

@@ -197,8 +197,8 @@ def _recomputed(
     found = mapper.count(indices, space.forward(entries))
     fixed = fitting.are_fixed(problem, entries)
     stays = fixed | (fitting.kinds(entries, pixel_format) == rate.TRANSPARENT)
-    exact = fitting.black_and_white(pixel_format) if problem.options.snap else []
-    for color in exact:
+    extremes = fitting.black_and_white(pixel_format) if problem.options.snap else []
+    for color in extremes:
         stays |= (entries == color).all(axis=1)
     used = found.pixels > 0
     moved = used & ~stays
@@ -208,7 +208,7 @@ def _recomputed(
     if pixel_format.has_alpha:
         renewed[entries[:, -1] == pixel_format.max_value, -1] = pixel_format.max_value
     kept = used | fixed
-    for color in exact:
+    for color in extremes:
         if not (renewed[kept] == color).all(axis=1).any():
             renewed = fitting.snapped_to(color, renewed, ~moved, pixel_format)
     distinct, number = np.unique(renewed[kept], axis=0, return_inverse=True)
