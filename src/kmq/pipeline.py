@@ -197,7 +197,7 @@ def _recomputed(
     found = mapper.count(indices, space.forward(entries))
     fixed = fitting.are_fixed(problem, entries)
     stays = fixed | (fitting.kinds(entries, pixel_format) == rate.TRANSPARENT)
-    extremes = fitting.black_and_white(pixel_format) if problem.options.snap else []
+    extremes = list(fitting.black_and_white(pixel_format)) if problem.options.snap else []
     for color in extremes:
         stays |= (entries == color).all(axis=1)
     used = found.pixels > 0
