@@ -36,6 +36,9 @@ _EXAMPLES = """\
   kmq curve photo.png --max-colors 1024 --out curve.png
   kmq curve photo.png --json | jq .knee
 
+The knee is where the curve is farthest below the straight line between its two ends, so it depends
+on where the curve ends. To compare pictures, use one --max-colors for all of them.
+
 keys of --json:
   knee    number of colours
   points  list of them: k, mse a pixel and psnr in decibels, which is null if nothing is lost
@@ -64,7 +67,8 @@ def add(commands: Commands) -> None:
         type=whole_number(1, MAX_COLORS),
         default=256,
         metavar="N",
-        help=f"where the curve ends, 1 to {MAX_COLORS} (default: 256)",
+        help=f"where the curve ends, 1 to {MAX_COLORS} (default: 256); a longer one has its knee "
+        "farther out",
     )
     steering.add_page_option(parser)
     parser.add_argument(
@@ -107,8 +111,13 @@ def run(arguments: argparse.Namespace) -> int:
 def _lines(curve: ErrorCurve) -> Iterator[str]:
     yield f"{'k':>6}  {'mse':>12}  {'psnr':>9}"
     for k, mse, psnr in zip(curve.k, curve.mse, curve.psnr, strict=True):
-        mark = "  ← knee" if k == curve.knee else ""
+        mark = f"  ← {_knee(curve)}" if k == curve.knee else ""
         yield f"{k:>6}  {mse:>12,.6g}  {decibels(psnr):>9}{mark}"
+
+
+def _knee(curve: ErrorCurve) -> str:
+    """Name the knee with what it depends on."""
+    return f"knee of the curve to {colors(int(curve.k[-1]))}"
 
 
 def _as_json(curve: ErrorCurve) -> dict[str, Any]:
@@ -148,7 +157,7 @@ def _draw(curve: ErrorCurve, title: str) -> Figure:
     psnr = decibels(curve.psnr[curve.k == curve.knee][0])
     legend = upper.legend(
         [upper.lines[-1]],
-        [f"knee: {colors(curve.knee)}, {psnr}"],
+        [f"{colors(curve.knee)}, {psnr}: {_knee(curve)}"],
         loc="lower right",  # where a curve that rises leaves room
         framealpha=1,
     )
