@@ -81,6 +81,15 @@ def test_help_names_every_command(capsys):
     assert all(re.search(rf"^    {command} ", shown, re.MULTILINE) for command in COMMANDS)
 
 
+def test_no_command_at_all_is_helped(capsys, monkeypatch):
+    assert main(["--help"]) == 0
+    shown = capsys.readouterr()
+    monkeypatch.setattr(sys, "argv", ["kmq"])
+    for argv in ([], None):
+        assert main(argv) == 0
+        assert capsys.readouterr() == shown
+
+
 def test_version(capsys):
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"kmq {kmq.__version__}\n"
@@ -89,7 +98,6 @@ def test_version(capsys):
 @pytest.mark.parametrize(
     "arguments",
     [
-        [],
         ["paint"],
         ["encode"],
         ["encode", "x.png", "-k", "0"],
@@ -883,7 +891,9 @@ def test_curve_prints_a_table_with_the_knee(photo, capsys):
     errors = [float(row.split()[1].replace(",", "")) for row in rows]
     assert errors == pytest.approx(found.mse.tolist(), rel=1e-4)
     assert [row.split()[2] for row in rows] == [f"{psnr:.2f}" for psnr in found.psnr]
-    assert [int(row.split()[0]) for row in rows if "knee" in row] == [found.knee]
+    (knee,) = (row for row in rows if "knee" in row)
+    assert int(knee.split()[0]) == found.knee
+    assert knee.endswith("  ← knee of the curve to 50 colours")  # a longer one has another
 
 
 def test_curve_ends_where_the_colours_do(tmp_path, capsys):
@@ -923,7 +933,8 @@ def test_the_plot_shows_the_curve(photo):
     assert np.array_equal(lower.lines[0].get_xydata(), np.c_[found.k, np.sqrt(found.mse)])
     assert [line.get_xdata()[0] for line in upper.lines[1:]] == [found.knee, found.knee]
     (label,) = upper.get_legend().get_texts()
-    assert label.get_text().startswith(f"knee: {found.knee} colours, ")
+    assert label.get_text().startswith(f"{found.knee} colours, ")
+    assert label.get_text().endswith(" dB: knee of the curve to 600 colours")
 
 
 def test_drawing_leaves_matplotlib_as_it_was(photo, tmp_path):
