@@ -1,9 +1,11 @@
 """Files made to hurt: promises of pixels, lies in tables, and whatever bytes there are."""
 
+import contextlib
 import io
 import os
 import subprocess
 import sys
+import threading
 import tracemalloc
 from pathlib import Path
 
@@ -15,7 +17,7 @@ import kmq.files
 from images import indexed_image
 from kmq.deflate import deflate
 from kmq.errors import FormatError, LimitError, NewerFormatError
-from kmq.model import Limits, PixelFormat
+from kmq.model import Limits, Metadata, PixelFormat
 from kmq.stages.coding import STRIP_METHODS
 from kmq.stages.container import SIGNATURE, pack_chunk, pack_varint
 
@@ -143,13 +145,99 @@ def with_table(table, n_strips=3, strips=()):
     return b"".join([*pieces, *strips, pack_chunk("E", b"")])
 
 
+class Stubborn(io.BytesIO):
+    """Refuses to seek beyond its end, as files do beyond what their system holds, and maps."""
+
+    kind = OSError
+
+    def seek(self, offset, whence=os.SEEK_SET):
+        if whence == os.SEEK_CUR and self.tell() + offset > len(self.getbuffer()):
+            raise self.kind(22, "Invalid argument")
+        return super().seek(offset, whence)
+
+
+class StubbornMap(Stubborn):
+    kind = ValueError
+
+
+class Overflowing(Stubborn):
+    kind = OverflowError
+
+
+@contextlib.contextmanager
+def pipe(encoded):
+    """Yield a pipe that another thread writes the bytes to."""
+    reading, writing = os.pipe()
+
+    def fill():
+        with contextlib.suppress(BrokenPipeError), open(writing, "wb") as end:
+            end.write(encoded)
+
+    thread = threading.Thread(target=fill)
+    thread.start()
+    with open(reading, "rb") as end:
+        yield end
+    thread.join()
+
+
+def sources(encoded, path):
+    """Yield all that can be read from, one after the other."""
+    path.write_bytes(encoded)
+    yield path
+    with open(path, "rb") as file:
+        yield file
+    with open(path, "rb", buffering=0) as file:
+        yield file
+    with pipe(encoded) as file:
+        yield file
+    for wrap in (io.BytesIO, Unseekable, Stubborn, StubbornMap, Overflowing):
+        yield wrap(encoded)
+
+
 def test_a_table_of_endless_strips_takes_no_memory():
-    table = pack_varint(SIDE) * 65_536
-    encoded = with_table(table, 65_536)
-    refused(encoded, r"stands where 'S' belongs|ends", memory=8_000_000)
-    for wrap in (io.BytesIO, Unseekable):
-        with pytest.raises(FormatError, match="ends"):
-            kmq.files.read_region(wrap(encoded), (0, 65_535, 1, 65_536))
+    encoded = with_table(pack_varint(SIDE) * 8_192, 8_192)
+    refused(encoded, r"stands where 'S' belongs|ends", memory=1_000_000)
+
+
+@pytest.mark.parametrize("length", [11, 10**4, SIDE])
+def test_a_table_that_points_beyond_the_end_is_told_where(length, tmp_path):
+    encoded = with_table(pack_varint(length) * 65_536, 65_536)
+    first = len(encoded) - len(pack_chunk("E", b""))
+    for source in sources(encoded, tmp_path / "picture.kmq"):
+        with pytest.raises(FormatError, match="ends within") as caught:
+            kmq.files.read_region(source, (0, 65_535, 1, 65_536))
+        assert (caught.value.chunk, caught.value.offset) == ("S", first)
+
+
+@pytest.mark.parametrize("letter", "HPtTS")
+@pytest.mark.parametrize("length", [200, 2**21, SIDE])
+def test_a_length_that_points_beyond_the_end_is_told_where(letter, length, tmp_path):
+    """Also to `info`, which leaves out strips by seeking."""
+    image = indexed_image(PixelFormat.GREY8, 3, 2, 5, metadata=Metadata(text={"A": "b"}))
+    encoded = kmq.files.encode(image, strip_height=1)
+    chunks = kmq.files.info(io.BytesIO(encoded)).chunks
+    at = next(chunk.offset for chunk in chunks if chunk.letter == letter)
+    damaged = encoded[: at + 1] + pack_varint(length) + encoded[at + 2 :]
+    readers = [
+        kmq.files.info,
+        kmq.files.read,
+        lambda file: kmq.files.read_region(file, (0, 0, 5, 2)),
+    ]
+    for read in readers:
+        for source in sources(damaged, tmp_path / "picture.kmq"):
+            with pytest.raises(FormatError, match=r"ends within the chunk|limit") as caught:
+                read(source)
+            assert (caught.value.chunk, caught.value.offset) == (letter, at)
+
+
+@pytest.mark.parametrize("lengths", [[0, 0, 0], [0, 30, 30], [10, 30, 30], [30, 30, 0]])
+def test_a_table_of_strips_that_cannot_be_is_refused(lengths):
+    encoded = with_table(b"".join(map(pack_varint, lengths)))
+    refused(encoded, "it has 11 at least")
+    for row in range(3):
+        with pytest.raises(FormatError, match="it has 11 at least") as caught:
+            kmq.files.read_region(io.BytesIO(encoded), (0, row, 1, row + 1))
+        assert caught.value.chunk == "T"
 
 
 def test_more_strips_than_a_file_has_are_refused_from_the_header():

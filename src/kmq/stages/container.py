@@ -38,6 +38,7 @@ _DPI_UNITS = 10_000
 _TEXT_PLAIN, _TEXT_DEFLATED = 0, 1
 STRIP_HEAD = 5  # bytes of method and checksum
 CRC_SIZE = 4
+MIN_STRIP = 2 + STRIP_HEAD + CRC_SIZE  # bytes of the shortest strip's whole chunk
 _BLOCK = 1 << 20  # bytes read at a time, so that memory follows the file and not its promises
 _FORMAT_OF_CODE = {pixel_format.code: pixel_format for pixel_format in PixelFormat}
 NEWER = "this file needs a newer kmq"
@@ -277,7 +278,7 @@ def take_strips(
         FormatError: a strip is damaged or not where the strip table has it.
     """
     if numbers.start > 0:
-        reader.pass_over(sum(front.lengths[: numbers.start]), "S")
+        reader.pass_over(sum(front.lengths[: numbers.start]), "S", reader.offset)
     strips, payloads = [], []
     for number in numbers:
         length = reader.peek().length
@@ -388,8 +389,7 @@ class ChunkReader:
         if head.letter != "S" or not skip or head.length < 1:
             return self.take_only("S")
         method = self._take(1, head.letter, head.offset)
-        self.pass_over(head.length - 1 + CRC_SIZE - 1, head.letter)
-        self._take(1, head.letter, head.offset)  # shows a file that ends in what was skipped
+        self.pass_over(head.length - 1 + CRC_SIZE, head.letter, head.offset)
         self._head = None
         return Chunk(head.letter, head.offset, method)
 
@@ -416,16 +416,27 @@ class ChunkReader:
             length, _ = unpack_varint(stored, 1)
         return _Head(letter, offset, length, stored)
 
-    def pass_over(self, count: int, letter: str) -> None:
-        """Leave out bytes of chunks of that letter, by seeking where the stream can."""
+    def pass_over(self, count: int, letter: str, offset: int) -> None:
+        """Leave out at least one byte, by seeking where the stream can.
+
+        Raises:
+            FormatError: the file ends before; it names the letter and offset given.
+        """
+        skipped = self._seek_past(count - 1)
+        while skipped < count:  # one byte at least, which a file that ends before does not have
+            skipped += len(self._take(min(count - skipped, _BLOCK), letter, offset))
+
+    def _seek_past(self, count: int) -> int:
+        """Return how many bytes were left out: `count`, or 0 where the stream cannot seek there."""
         seekable = getattr(self._stream, "seekable", None)
-        if seekable is not None and seekable():
+        if seekable is None or not seekable():
+            return 0
+        try:
             self._stream.seek(count, os.SEEK_CUR)
-            self.offset += count
-            return
-        offset = self.offset
-        while count > 0:
-            count -= len(self._take(min(count, _BLOCK), letter, offset))
+        except (OSError, ValueError, OverflowError):  # farther than a file can be long, mostly
+            return 0
+        self.offset += count
+        return count
 
     def _take(self, count: int, letter: str, offset: int) -> bytes:
         taken = self._take_up_to(count)
@@ -495,11 +506,13 @@ def _check_header(header: Header, limits: Limits) -> None:
 
 
 def unpack_strip_table(chunk: Chunk, n_strips: int) -> tuple[int, ...]:
-    """Return the bytes of each strip's chunk; raise FormatError if they are not that many."""
+    """Return the bytes of each strip's chunk; raise FormatError if they cannot be those."""
     with located(chunk.letter, chunk.offset):
         lengths, position = [], 0
         for _ in range(n_strips):
             length, position = unpack_varint(chunk.payload, position)
+            if length < MIN_STRIP:
+                raise FormatError(f"a strip has {length} bytes; it has {MIN_STRIP} at least")
             lengths.append(length)
         if position < len(chunk.payload):
             raise FormatError("the strip table goes on after the last strip")
