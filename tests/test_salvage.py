@@ -1,5 +1,6 @@
 """What ``on_error="salvage"`` makes of damaged files."""
 
+import contextlib
 import gc
 import io
 import threading
