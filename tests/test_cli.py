@@ -287,9 +287,10 @@ def test_an_empty_name_is_no_folder(photo, tmp_path, monkeypatch, arguments, cap
     assert names(tmp_path) == ["photo.png"]
 
 
-def test_encode_writes_no_kmq_file_by_the_name_of_a_picture(photo, tmp_path, capsys):
-    assert main(["encode", str(photo), "-o", str(tmp_path / "small.png")]) == 2
-    assert "small.png names a picture" in capsys.readouterr().err
+@pytest.mark.parametrize("suffix", [".png", ".txt"])
+def test_encode_writes_no_kmq_file_by_the_name_of_another(photo, tmp_path, suffix, capsys):
+    assert main(["encode", str(photo), "-o", str(tmp_path / f"small{suffix}")]) == 2
+    assert f"small{suffix} has the suffix {suffix}" in capsys.readouterr().err
     assert names(tmp_path) == ["photo.png"]
 
 

@@ -281,6 +281,13 @@ def test_files_hold_what_was_saved_as_described(pixel_format, tmp_path):
     assert plain_unpack(path.read_bytes()) == counted(histogram)
 
 
+def test_a_suffix_of_another_kind_of_file_is_refused(tmp_path):
+    (tmp_path / "photo.png").write_bytes(b"dear to me")
+    with pytest.raises(InputError, match=r"suffix \.png; files of histograms have \.kmqhist"):
+        of(noise(PixelFormat.GREY8)).save(tmp_path / "photo.png")
+    assert (tmp_path / "photo.png").read_bytes() == b"dear to me"
+
+
 def test_large_counts_survive(tmp_path):
     path = tmp_path / "large.kmqhist"
     counts = np.array([2**40, 1, 2**61], np.int64)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 import kmq
 import kmq.files
@@ -435,6 +436,63 @@ def test_a_link_stays_a_link(tmp_path):
 def test_a_device_is_written_to_and_not_replaced():
     kmq.files.write("/dev/null", IMAGE)
     assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
+
+
+@pytest.mark.parametrize("name", ["x.png", "x.PNG", "x.kmq.tmp", "x.kmqhist", "x.y/../x.txt"])
+def test_a_suffix_of_another_kind_of_file_is_refused(tmp_path, name):
+    (tmp_path / "x.y").mkdir()
+    (tmp_path / "x.png").write_bytes(b"dear to me")
+    with pytest.raises(InputError, match=r"has the suffix \.[a-zA-Z]+; \.kmq files have \.kmq or"):
+        kmq.files.write(tmp_path / name, IMAGE)
+    assert (tmp_path / "x.png").read_bytes() == b"dear to me"
+    assert sorted(os.listdir(tmp_path)) == ["x.png", "x.y"]
+
+
+@pytest.mark.parametrize("name", ["x.kmq", "x.KMQ", "x.kmqpal", "x", ".x", "x.y/x"])
+def test_other_names_are_taken(tmp_path, name):
+    (tmp_path / "x.y").mkdir()
+    kmq.files.write(str(tmp_path / name), IMAGE)
+    assert kmq.files.read(tmp_path / name) == IMAGE
+
+
+@pytest.mark.skipif(os.name != "posix", reason="named pipes are made otherwise elsewhere")
+def test_a_named_pipe_may_have_any_suffix(tmp_path):
+    os.mkfifo(tmp_path / "x.fifo")
+    with ThreadPoolExecutor(1) as pool:
+        found = pool.submit((tmp_path / "x.fifo").read_bytes)
+        kmq.files.write(tmp_path / "x.fifo", IMAGE)
+        assert found.result() == kmq.files.encode(IMAGE)
+
+
+@pytest.fixture(params=["itself", "another spelling", "link", "hard link"])
+def source_and_target(request, tmp_path):
+    """Two paths of one picture, as far as the name of the second may be that of a .kmq file."""
+    source, target = tmp_path / "picture", tmp_path / "target.kmq"
+    Image.new("RGB", (4, 3), (1, 2, 3)).save(source, "PNG")
+    if request.param == "itself":
+        target = source
+    elif request.param == "another spelling":
+        (tmp_path / "folder").mkdir()
+        target = tmp_path / "folder" / ".." / "picture"
+    elif request.param == "link":
+        target.symlink_to(source)
+    else:
+        target.hardlink_to(source)
+    return source, target
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links need no rights on POSIX")
+@pytest.mark.parametrize("kind", [str, Path])
+def test_a_source_is_never_replaced(source_and_target, kind):
+    source, target = map(kind, source_and_target)
+    content = Path(source).read_bytes()
+    with pytest.raises(InputError, match="target and picture are the same file"):
+        kmq.files.write(target, source, k=8)
+    with pytest.raises(InputError, match="target and palette are the same file"):
+        kmq.files.write(target, np.zeros((2, 2, 3), np.uint8), palette=source)
+    assert Path(source).read_bytes() == content
+    kmq.files.write(target, kmq.quantize(source, 8))  # asked for
+    assert kmq.files.read(target).n_colors == 1
 
 
 def test_a_long_name_is_no_trouble(tmp_path):

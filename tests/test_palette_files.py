@@ -116,7 +116,7 @@ def test_palette_of_an_image_is_written(tmp_path):
 def test_any_kmq_file_is_a_palette_file_by_any_name(tmp_path):
     image = kmq.quantize(np.arange(48, dtype=np.uint8).reshape(4, 4, 3), 5)
     for name in ("picture.kmq", "picture.kmqpal", "picture.gpl"):
-        kmq.write(tmp_path / name, image)
+        (tmp_path / name).write_bytes(kmq.encode(image))
         assert np.array_equal(kmq.read_palette(tmp_path / name), image.palette)
 
 

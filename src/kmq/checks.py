@@ -1,8 +1,9 @@
-"""Checks that several doors share: whole numbers, seeds, k-means options, points."""
+"""Checks that several doors share: numbers, seeds, k-means options, points, names of files."""
 
 from __future__ import annotations
 
 import operator
+import os
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,21 @@ def one_of(value: Any, name: str, choices: tuple[str, ...]) -> str:
     if value not in choices:
         raise InputError(f"{name} is {value!r}; it must be one of {choices}")
     return value
+
+
+def suffix(path: str | os.PathLike[str], suffixes: tuple[str, ...], files: str) -> None:
+    """Check that the name of a file to be written says what it will hold, if it says anything.
+
+    A name without a suffix says nothing, and pipes and devices hold whatever comes.
+
+    Raises:
+        InputError: the name ends in the suffix of another kind of file.
+    """
+    name = os.fsdecode(path)
+    ending = os.path.splitext(name)[1]
+    is_special = os.path.exists(name) and not os.path.isfile(name)
+    if ending and ending.lower() not in suffixes and not is_special:
+        raise InputError(f"{name} has the suffix {ending}; {files} have {' or '.join(suffixes)}")
 
 
 def tolerance(value: Any) -> float:

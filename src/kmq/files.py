@@ -43,6 +43,9 @@ OnError: TypeAlias = Literal["raise", "salvage"]
 Target: TypeAlias = "str | os.PathLike[str] | WritableFile"
 
 
+SUFFIXES = (".kmq", ".kmqpal")
+"""Suffixes of .kmq files: of any picture, and of one that is a palette."""
+
 _ON_ERROR = ("raise", "salvage")
 _MOST_NAMED = 10  # strips that a warning names
 
@@ -181,8 +184,8 @@ def write(
     permissions are kept.
 
     Args:
-        target: a path, or a file object open for binary writing, which needs no more than
-            `write` and stays open.
+        target: a path that ends in ``.kmq`` or ``.kmqpal`` or has no suffix; or a file object open
+            for binary writing, which needs no more than `write` and stays open.
         picture: as for `encode`, like all other arguments.
         k: see `encode`.
         effort: see `encode`.
@@ -192,11 +195,16 @@ def write(
         **quantize_options: see `encode`.
 
     Raises:
-        InputError: an argument is out of range, or the metadata do not fit the format.
+        InputError: an argument is out of range, or the metadata do not fit the format; the target
+            has the suffix of another kind of file, or is a file that `picture` or `palette` names.
         TypeError: an argument is of the wrong type.
         OSError: the file cannot be written.
     """
-    if not isinstance(target, str | os.PathLike) and not hasattr(target, "write"):
+    if isinstance(target, str | os.PathLike):
+        checks.suffix(target, SUFFIXES, ".kmq files")
+        _refuse_source(target, "picture", picture)
+        _refuse_source(target, "palette", quantize_options.get("palette"))
+    elif not hasattr(target, "write"):
         raise TypeError(f"target is {type(target).__name__}; it must be a path or a file object")
     pieces = _encoded(picture, k, effort, method, strip_height, n_threads, quantize_options)
     if isinstance(target, str | os.PathLike):
@@ -397,6 +405,22 @@ def quantized(
     for name in ("size", "bpp", "ssim"):
         given.pop(name, None)
     return quantize(picture, k, **given)
+
+
+def _refuse_source(target: str | os.PathLike[str], name: str, source: Any) -> None:
+    """Raise InputError if the target is the file that an argument names, by whatever path."""
+    if isinstance(source, str | os.PathLike) and _same_file(target, source):
+        raise InputError(
+            f"target and {name} are the same file, {os.fspath(target)}; "
+            "write does not replace what it reads"
+        )
+
+
+def _same_file(first: str | os.PathLike[str], second: str | os.PathLike[str]) -> bool:
+    try:
+        return os.path.samefile(first, second)
+    except (OSError, ValueError):  # one is not there, or its name cannot be one
+        return False
 
 
 def _encoded(

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from kmq import checks
 from kmq.api import read_picture
 from kmq.atomic import replacing
 from kmq.errors import FormatError, InputError
@@ -89,6 +90,7 @@ def converted(colors: ColorHistogram, pixel_format: str | PixelFormat) -> ColorH
 
 def save(colors: ColorHistogram, path: str | os.PathLike[str]) -> None:
     """Write the file."""
+    checks.suffix(path, (".kmqhist",), "files of histograms")
     keys = histogram.ordered_keys(_limited(colors), resolve_threads(None))
     packed = histogram_file.pack(keys, colors.counts, colors.pixel_format)
     with replacing(path) as file:

@@ -441,10 +441,11 @@ class ColorHistogram:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the histogram to a file, which appears whole or not at all.
 
-        It takes 1 to 3 bytes a colour. docs/palettes.md describes the file, whose suffix is
-        ``.kmqhist`` by custom.
+        It takes 1 to 3 bytes a colour. docs/palettes.md describes the file. The path ends in
+        ``.kmqhist`` or has no suffix.
 
         Raises:
+            InputError: the path has the suffix of another kind of file.
             OSError: the file cannot be written.
         """
         from kmq import histograms

@@ -21,8 +21,7 @@ from kmq.stages.writing import save_picture
 
 Array = np.ndarray[Any, Any]
 
-_KMQ_SUFFIXES = (".kmqpal", ".kmq")
-SUFFIXES = (*_KMQ_SUFFIXES, *palette_files.KINDS, ".png")
+SUFFIXES = (*files.SUFFIXES, *palette_files.KINDS, ".png")
 """What `write_palette` writes."""
 
 _BLOCK, _BLOCKS_A_ROW = 16, 16
@@ -59,7 +58,7 @@ def load_palette(path: str | os.PathLike[str]) -> Entries:
     kind = palette_files.KINDS.get(suffix)
     with open(path, "rb") as file:
         head = file.read(len(SIGNATURE))
-        if head == SIGNATURE or suffix in _KMQ_SUFFIXES:
+        if head == SIGNATURE or suffix in files.SUFFIXES:
             facts = files.info(path)
             return Entries(facts.palette, facts.pixel_format)
         content = head + file.read(palette_files.MOST_BYTES + 1) if kind is not None else b""
@@ -99,7 +98,7 @@ def write_palette(
     """
     entries = _checked_entries(palette, pixel_format)
     name, suffix = os.fspath(path), Path(path).suffix.lower()
-    if suffix in _KMQ_SUFFIXES:
+    if suffix in files.SUFFIXES:
         files.write(path, _strip_of(entries), method="deflate")
     elif suffix == ".png":
         save_picture(_swatch_of(entries), path)

@@ -10,7 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from kmq.cli import paths, steering
+from kmq import checks
+from kmq.atomic import replacing
+from kmq.cli import paths, pipes, steering
 from kmq.cli.console import (
     Commands,
     Options,
@@ -169,16 +171,21 @@ def run(arguments: argparse.Namespace) -> int:
     jobs = paths.plan(
         sources, arguments.output, ".kmq", into_folder=paths.names_several(arguments.pictures)
     )
-    _refuse_pictures(jobs)
+    if arguments.output is not None and not pipes.is_pipe(arguments.output):
+        _check_suffixes(jobs)
     chosen = steering.picture_options(arguments)
     with announcing():
         return each(jobs, partial(_encode, arguments, chosen))
 
 
-def _refuse_pictures(jobs: Sequence[tuple[Path, Path]]) -> None:
+def _check_suffixes(jobs: Sequence[tuple[Path, Path]]) -> None:
+    from kmq.files import SUFFIXES
+
     for _, target in jobs:
-        if target.suffix.lower() in paths.PICTURE_SUFFIXES:
-            raise UsageError(f"-o {target} names a picture; kmq encode writes .kmq files")
+        try:
+            checks.suffix(target, SUFFIXES, ".kmq files")
+        except InputError as error:
+            raise UsageError(f"-o {error}") from error
 
 
 def check_encoding_options(arguments: argparse.Namespace) -> None:
@@ -258,7 +265,8 @@ def _encode(
     options = target_options(arguments) | quantize_options(arguments, chosen)
     encoding = encode_options(arguments)
     image = quantized(source, options | {"progress": progress}, encoding)
-    write(target, image, **encoding)
+    with replacing(target) as stream:  # its name is checked, or is that of a pipe
+        write(stream, image, **encoding)
     seconds = time.perf_counter() - started
     before, after = source.stat().st_size, target.stat().st_size
     return (
