@@ -3,6 +3,7 @@
 import errno
 import os
 import stat
+from pathlib import Path
 
 import pytest
 
@@ -74,6 +75,56 @@ def test_a_link_to_itself_is_an_error(tmp_path):
         pass
     assert caught.value.errno == errno.ELOOP
     assert loop.is_symlink()
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is full")
+@pytest.mark.parametrize("size", [1, 1_000_000])  # the first fails when the file is closed
+def test_full_device_is_named(size):
+    with pytest.raises(OSError, match="/dev/full") as caught, replacing("/dev/full") as file:
+        file.write(bytes(size))
+    assert caught.value.errno == errno.ENOSPC
+
+
+@pytest.fixture
+def small_disk():
+    """Files cannot grow beyond 1000 bytes."""
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("size", [2000, 1_000_000])
+def test_file_that_has_no_room_is_named_and_the_old_one_stays(tmp_path, small_disk, size):
+    path = tmp_path / "kept.bin"
+    path.write_bytes(b"old")
+    with pytest.raises(OSError, match=r"kept\.bin") as caught, replacing(path) as file:
+        file.write(bytes(size))
+    assert caught.value.filename == str(path)
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["kept.bin"]
+
+
+def test_what_cannot_take_the_place_is_told_of_the_place(tmp_path, monkeypatch):
+    def refuse(self, target):
+        raise PermissionError(errno.EACCES, "Permission denied", str(self), None, str(target))
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    with pytest.raises(PermissionError) as caught, replacing(tmp_path / "new.bin"):
+        pass
+    assert str(caught.value).endswith(f"Permission denied: {str(tmp_path / 'new.bin')!r}")
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "error", [OSError("of a decoder"), FileNotFoundError(errno.ENOENT, "not found", "other.bin")]
+)
+def test_errors_about_something_else_stay_as_they_are(tmp_path, error):
+    before = str(error)
+    with pytest.raises(OSError, match=r"of a decoder|not found"), replacing(tmp_path / "new.bin"):
+        raise error
+    assert str(error) == before
 
 
 def test_missing_folder_is_an_error(tmp_path):

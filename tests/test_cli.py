@@ -287,6 +287,21 @@ def test_an_empty_name_is_no_folder(photo, tmp_path, monkeypatch, arguments, cap
     assert names(tmp_path) == ["photo.png"]
 
 
+def test_a_full_disk_is_told_of_the_file_that_has_no_room(photo, packed, tmp_path, capsys):
+    resource = pytest.importorskip("resource")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (16, limits[1]))
+    try:
+        assert main(["encode", str(photo), "-o", str(tmp_path / "x.kmq")]) == 1
+        assert main(["decode", str(packed), "-o", str(tmp_path / "x.tif")]) == 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    encoding, decoding = capsys.readouterr().err.splitlines()
+    assert encoding == f"kmq: {photo}: File too large: {tmp_path / 'x.kmq'}"
+    assert decoding == f"kmq: {packed}: File too large: {tmp_path / 'x.tif'}"
+    assert names(tmp_path) == ["packed.kmq", "photo.png"]
+
+
 @pytest.mark.parametrize("suffix", [".png", ".txt"])
 def test_encode_writes_no_kmq_file_by_the_name_of_another(photo, tmp_path, suffix, capsys):
     assert main(["encode", str(photo), "-o", str(tmp_path / f"small{suffix}")]) == 2

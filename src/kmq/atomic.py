@@ -18,23 +18,44 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     If the block raises, the new file goes and the old one stays. A link stays one, and what it
     points to is replaced; an existing file's permissions are kept. The file may be read and sought
     while it is written, unless `path` is a device or pipe, which is written to directly.
+
+    Raises:
+        OSError: the file cannot be written; `filename` is `path`.
     """
     old = _status(path)
     if old is not None and not stat.S_ISREG(old.st_mode):
-        with open(path, "wb") as file:
+        with _naming(path), open(path, "wb") as file:
             yield file
         return
     place = Path(path).resolve()
     beside = place.with_name(f".kmq-{secrets.token_hex(8)}")
     try:
-        with _opened(beside, place) as file:
-            yield file
-        if old is not None:
-            beside.chmod(stat.S_IMODE(old.st_mode))
-        beside.replace(place)
+        with _naming(path, beside):
+            with open(beside, "x+b") as file:
+                yield file
+            if old is not None:
+                beside.chmod(stat.S_IMODE(old.st_mode))
+            beside.replace(place)
     except BaseException:
         with suppress(OSError):  # none was made
             beside.unlink()
+        raise
+
+
+@contextmanager
+def _naming(path: str | os.PathLike[str], beside: Path | None = None) -> Iterator[None]:
+    """Say of an OSError that it is about the file at `path`, unless it is about another one.
+
+    Errors of writing, such as that of a full disk, name none; those of the file that is written
+    beside it name that.
+    """
+    try:
+        yield
+    except OSError as error:
+        names_none = error.filename is None and error.errno is not None
+        if names_none or (beside is not None and error.filename == str(beside)):
+            error.filename = os.fspath(path)
+            del error.filename2  # of a renaming: the same file
         raise
 
 
@@ -44,12 +65,3 @@ def _status(path: str | os.PathLike[str]) -> os.stat_result | None:
         return os.stat(path)
     except FileNotFoundError:
         return None
-
-
-def _opened(beside: Path, place: Path) -> BinaryIO:
-    """Make the new file; what stands in the way of that is said of the one it is to become."""
-    try:
-        return open(beside, "x+b")
-    except OSError as error:
-        error.filename = str(place)
-        raise
