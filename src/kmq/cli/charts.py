@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 STYLE = """\
@@ -14,7 +14,9 @@ STYLE = """\
 .chart .value { fill: var(--ink); stroke: var(--card); stroke-width: 4px; paint-order: stroke; }
 .chart .chosen { fill: var(--accent); font-weight: 600; }
 .chart .line { fill: none; stroke: var(--ink); stroke-width: 1.5; opacity: .55; }
-.chart .axis { stroke: var(--line); }
+.chart .tick { text-anchor: end; }
+.chart .grid { stroke: var(--line); stroke-width: .6; }
+.chart .axis { fill: none; stroke: var(--quiet); stroke-width: .8; }
 .chart circle { fill: var(--ink); }
 .bars { display: block; width: 100%; height: 9rem; border-bottom: 1px solid var(--line); }
 .bars rect { stroke: var(--edge); stroke-width: .5; vector-effect: non-scaling-stroke; }
@@ -24,13 +26,20 @@ STYLE = """\
 """What a page needs in its style sheet, beside its colours --ink, --quiet, --line, --edge,
 --card and --accent."""
 
-_WIDTH, _HEIGHT = 360, 210
-_LEFT, _RIGHT, _TOP, _BOTTOM = 24, 24, 26, 44  # room for labels around the points
+_WIDTH, _HEIGHT = 400, 220
+_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 16, 26, 44  # room for axes and labels
+_BASELINE = _HEIGHT - _BOTTOM
+_MOST_TICKS = 5
+_TOP_OF_ALL = 0.8  # share of the height that is left to finite values if there are infinite ones
+
+_DIGIT_WIDTH, _LINE_HEIGHT = 7.8, 13  # of labels, in the units of the chart; bold digits fit
+_INSET = 26  # from the axes to the first and the last point: half a label
+_ABOVE, _BELOW = -9, 20  # from a point to the base lines of its label
 
 
 @dataclass(frozen=True)
 class Point:
-    """A point of a line: its place and its value in words, and the value; infinite is above all."""
+    """A point of a line: place and value in words, and the value; infinite is above all others."""
 
     place: str
     value: float
@@ -38,55 +47,122 @@ class Point:
     is_chosen: bool = False
 
 
-def line(title: str, axis: str, points: Sequence[Point], *, from_zero: bool = False) -> str:
-    """Return a chart of points at even distances, each with its value beside it.
+def line(title: str, axis: str, points: Sequence[Point]) -> str:
+    """Return a chart of points at even distances, with axes whose zero is 0.
+
+    Values stand beside their points, and places below, wherever there is room.
 
     Args:
         title: what the values are.
         axis: what the places are.
-        points: at least one, left to right.
-        from_zero: whether the lower edge is 0, rather than the least value.
+        points: at least one, left to right; values from 0 on.
     """
     spoken = ", ".join(f"{point.place}: {point.label}" for point in points)
-    places = list(zip(_across(len(points)), _heights(points, from_zero), strict=True))
-    baseline = _HEIGHT - _BOTTOM
+    ticks = _ticks(
+        max((point.value for point in points if math.isfinite(point.value)), default=0.0)
+    )
+    heights = _Heights(ticks[-1] or 1.0, all(math.isfinite(point.value) for point in points))
+    spots = [
+        (x, heights.of(point.value)) for x, point in zip(_across(len(points)), points, strict=True)
+    ]
     parts = [
         f'<svg class="chart" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" '
         f'aria-label="{html.escape(f"{title} against {axis}. {spoken}")}">',
-        f'<path class="axis" d="M{_LEFT / 2:g} {baseline}H{_WIDTH - _RIGHT / 2:g}"/>',
-        f'<path class="line" d="M{"L".join(f"{x:.1f} {y:.1f}" for x, y in places)}"/>',
+        *_scale(ticks, heights),
+        f'<path class="line" d="M{"L".join(f"{x:.1f} {y:.1f}" for x, y in spots)}"/>',
     ]
-    for point, (x, y) in zip(points, places, strict=True):
+    for point, (x, y) in zip(points, spots, strict=True):
         chosen = " chosen" if point.is_chosen else ""
-        parts += [
+        parts.append(
             f'<circle class="point{chosen}" cx="{x:.1f}" cy="{y:.1f}" '
-            f'r="{5 if point.is_chosen else 3}"/>',
-            f'<text class="value{chosen}" x="{x:.1f}" y="{y - 9:.1f}">'
-            f"{html.escape(point.label)}</text>",
-            f'<text class="place{chosen}" x="{x:.1f}" y="{baseline + 16}">'
-            f"{html.escape(point.place)}</text>",
-        ]
-    parts.append(f'<text x="{_WIDTH / 2:g}" y="{_HEIGHT - 8}">{html.escape(axis)}</text></svg>\n')
+            f'r="{5 if point.is_chosen else 3}"><title>'
+            f"{html.escape(f'{point.place}: {point.label}')}</title></circle>"
+        )
+    parts += _labels(points, spots)
+    parts.append(
+        f'<text x="{(_LEFT + _WIDTH - _RIGHT) / 2:g}" y="{_HEIGHT - 8}">{html.escape(axis)}</text>'
+        "</svg>\n"
+    )
     return "".join(parts)
 
 
 def _across(number: int) -> list[float]:
-    step = (_WIDTH - _LEFT - _RIGHT) / max(1, number - 1)
-    return [_LEFT + step * position for position in range(number)]
+    first, last = _LEFT + _INSET, _WIDTH - _RIGHT - _INSET
+    if number == 1:
+        return [(first + last) / 2]
+    return [first + (last - first) * position / (number - 1) for position in range(number)]
 
 
-def _heights(points: Sequence[Point], from_zero: bool) -> list[float]:
-    finite = [point.value for point in points if math.isfinite(point.value)] or [0.0]
-    low, high = (0.0 if from_zero else min(finite)), max(finite)
-    room = _HEIGHT - _TOP - _BOTTOM
-    floor = 0 if from_zero else 0.08 * room  # a least value that is not 0 lies above the axis
-    # Leave the upper edge to what is infinite.
-    top = room if len(finite) == len(points) else 0.8 * room
-    slope = (top - floor) / ((high - low) or 1.0)
-    return [
-        _TOP + room - (floor + slope * (point.value - low) if math.isfinite(point.value) else room)
-        for point in points
-    ]
+def _ticks(most: float) -> list[float]:
+    """Return multiples of 1, 2 or 5 times a power of ten, from 0 to above the greatest value."""
+    rough = (most or 1.0) / _MOST_TICKS
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(times * power for times in (1, 2, 5, 10) if times * power >= rough)
+    return [step * number for number in range(math.ceil(most / step - 1e-9) + 1)]
+
+
+@dataclass(frozen=True)
+class _Heights:
+    """Where values are: `top` of the scale is at the upper edge, or below what is infinite."""
+
+    top: float
+    all_finite: bool
+
+    def of(self, value: float) -> float:
+        """Return the distance from the upper edge of the chart."""
+        room = _BASELINE - _TOP
+        if not math.isfinite(value):
+            return _TOP
+        return _BASELINE - room * value / self.top * (1 if self.all_finite else _TOP_OF_ALL)
+
+
+def _scale(ticks: Sequence[float], heights: _Heights) -> Iterator[str]:
+    """Yield both axes, with a line across for each tick."""
+    for tick in ticks:
+        y = heights.of(tick)
+        if tick:
+            yield f'<path class="grid" d="M{_LEFT} {y:.1f}H{_WIDTH - _RIGHT}"/>'
+        yield f'<text class="tick" x="{_LEFT - 6}" y="{y + 4:.1f}">{tick:,.10g}</text>'
+    yield f'<path class="axis" d="M{_LEFT} {_TOP}V{_BASELINE}H{_WIDTH - _RIGHT}"/>'
+
+
+Box = tuple[float, float, float, float]
+"""Left, top, right and bottom."""
+
+
+def _labels(points: Sequence[Point], spots: Sequence[tuple[float, float]]) -> Iterator[str]:
+    """Yield values and places that do not run into each other; the chosen point's come first."""
+    taken = [(x - 3, y - 3, x + 3, y + 3) for x, y in spots]
+    for point, (x, y) in sorted(
+        zip(points, spots, strict=True), key=lambda pair: not pair[0].is_chosen
+    ):
+        chosen = " chosen" if point.is_chosen else ""
+        for kind, text, lines in (
+            ("value", point.label, (y + _ABOVE, y + _BELOW)),
+            ("place", point.place, (_BASELINE + 16,)),
+        ):
+            for at in lines:
+                box = _box(text, x, at)
+                if (kind == "place" or at < _BASELINE - 2) and not _meets(box, taken):
+                    taken.append(box)
+                    yield (
+                        f'<text class="{kind}{chosen}" x="{x:.1f}" y="{at:.1f}">'
+                        f"{html.escape(text)}</text>"
+                    )
+                    break
+
+
+def _box(text: str, x: float, y: float) -> Box:
+    half = len(text) * _DIGIT_WIDTH / 2
+    return x - half, y - _LINE_HEIGHT + 3, x + half, y + 3
+
+
+def _meets(box: Box, others: Sequence[Box]) -> bool:
+    left, top, right, bottom = box
+    return any(
+        left < other[2] and other[0] < right and top < other[3] and other[1] < bottom
+        for other in others
+    )
 
 
 @dataclass(frozen=True)

@@ -322,10 +322,12 @@ def _entries(first: int, end: int) -> str:
 
 
 def _curves(title: str, axis: str, trials: Sequence[Trial], study: Study, note: str = "") -> str:
-    most = max(trial.size for trial in trials)
+    most = max(trial.size for trial in (*study.by_palette_size, *study.by_rate))
     unit, divisor = ("kB", 1000) if most >= 10_000 else ("bytes", 1)
     sizes = [
-        charts.Point(trial.place, trial.size, _short(trial.size / divisor), trial.is_chosen)
+        charts.Point(
+            trial.place, trial.size / divisor, _short(trial.size / divisor), trial.is_chosen
+        )
         for trial in trials
     ]
     psnrs = [
@@ -334,7 +336,7 @@ def _curves(title: str, axis: str, trials: Sequence[Trial], study: Study, note: 
     ]
     body = (
         f'<div class="pair">\n<div><h3>File in {unit}</h3>\n'
-        f"{charts.line(f'File in {unit}', axis, sizes, from_zero=True)}</div>\n"
+        f"{charts.line(f'File in {unit}', axis, sizes)}</div>\n"
         f"<div><h3>PSNR in dB</h3>\n{charts.line('PSNR in dB', axis, psnrs)}</div>\n</div>\n"
     )
     return _figure(title, body, f"{note}The result stands out. {_measured(study)}")
