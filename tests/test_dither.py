@@ -136,12 +136,9 @@ def test_candidates_stay_few_where_all_entries_are_as_far_away():
 
 
 def test_neighbours_are_the_nearest_entries():
-    from kmq.kernels.dither import list_neighbours
-
     random = np.random.default_rng(0)
     entries = random.normal(0, 50, (700, 4)).astype(np.float32)
-    found = np.empty((700, 9), np.int32)
-    list_neighbours((0,) * 4, entries.reshape(-1), dithering._walk(entries), found)
+    found = dithering._neighbours(entries.reshape(-1), dithering._walk(entries), 9)
     squares = np.square(entries[:, None].astype(float) - entries).sum(axis=2)
     nearest = np.argsort(squares, axis=1)[:, 1:10]
     assert (found == nearest).mean() > 0.999

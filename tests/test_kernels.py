@@ -1,5 +1,8 @@
+import ast
 import importlib
+import inspect
 import pkgutil
+import textwrap
 from collections import Counter
 
 from numba.core.dispatcher import Dispatcher
@@ -31,3 +34,37 @@ def test_no_kernel_closes_over_another():
     for kernel in all_kernels():
         for cell in kernel.py_func.__closure__ or ():
             assert not isinstance(cell.cell_contents, Dispatcher), kernel
+
+
+MAKE_OR_RAISE = (ast.Raise, ast.Assert, ast.List, ast.Dict, ast.Set, ast.ListComp, ast.JoinedStr)
+SAFE = [
+    "int32",
+    "int64",
+    "uint8",
+    "uint16",
+    "uint32",
+    "uint64",
+    "float32",
+    "float64",
+    "sqrt",
+    "view",
+]
+
+
+def is_slice(target):
+    return isinstance(target, ast.Subscript) and any(
+        isinstance(part, ast.Slice) for part in ast.walk(target.slice)
+    )
+
+
+def test_kernels_allocate_nothing_and_never_raise():
+    # An allocation that fails in a kernel ends the process; one that NumPy makes is a MemoryError.
+    for kernel in all_kernels():
+        source = textwrap.dedent(inspect.getsource(kernel.py_func))
+        for node in ast.walk(ast.parse(source).body[0]):
+            where = f"{kernel.py_func.__module__}: {ast.unparse(node)}"
+            assert not isinstance(node, MAKE_OR_RAISE), where
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                assert node.func.attr in SAFE, where
+            if isinstance(node, ast.Assign) and any(map(is_slice, node.targets)):
+                assert isinstance(node.value, ast.Constant | ast.Attribute), where

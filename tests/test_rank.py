@@ -138,7 +138,7 @@ def test_contexts_are_told_apart():
 
 
 def test_leaves_go_where_they_save_most():
-    from kmq.kernels.rank import grow_tree
+    from kmq.kernels.rank import grow_tree, tree_scratch
 
     counts = np.zeros((2, 3, 2), np.uint32)  # by two variables and symbol
     counts[0] = [[900, 100], [800, 200], [800, 200]]
@@ -146,7 +146,10 @@ def test_leaves_go_where_they_save_most():
     nodes = np.empty((6, 2), np.int64)
     tables = np.empty((3, 2), np.int64)
     counts = counts.reshape(6, 2)
-    n_nodes = grow_tree(counts, np.array([2, 3]), rank._logarithms(), 1 << 16, nodes, tables)
+    scratch = tuple(np.empty(*array) for array in tree_scratch(6, 2, [2, 3], 3))
+    n_nodes = grow_tree(
+        counts, np.array([2, 3]), rank._logarithms(), 1 << 16, scratch, nodes, tables
+    )
     assert nodes[:n_nodes].tolist() == [[0, 0], [-1, -1], [1, 1], [-1, -1], [-1, -1]]
     assert tables.tolist() == [[2500, 500], [0, 2000], [1000, 0]]
 

@@ -22,7 +22,7 @@ ROW = 4
 PROTECTED, OPAQUE = 1, 2
 """Kinds of colours: those that always show their label, and those for opaque entries alone."""
 
-_BLOCK = 64
+BLOCK = 64
 """Entries that are passed over at once."""
 
 _SLACK = np.float32(1.00001)
@@ -36,15 +36,16 @@ def _sum(lanes):
 
 @kernel
 def list_candidates(
-    channels, entries, cells, splits, parents, starts, members, most, out_starts, out_members
-):
+    channels, entries, cells, splits, parents, starts, members, most, place, out_starts,
+    out_members,
+):  # fmt: skip
     """List the candidates of the cells that each parent cell is cut into, `splits` along each axis.
 
     `parents` is how many parents there are along each axis; `starts` and `members` list their
     candidates; `cells` has three rows: the lower corner of the box, the width of a child, and how
     much farther it may reach by rounding. Write how many candidates all children before have to
     `out_starts`, and as many candidates as there is room for; return how many there are, or some
-    number above `most` as soon as there are more than that.
+    number above `most` as soon as there are more than that. `place` (ROW,) float32 is scratch.
     """
     shape = (
         parents[0] * splits[0], parents[1] * splits[1], parents[2] * splits[2],
@@ -54,7 +55,6 @@ def list_candidates(
     corner = minus(load_row(cells, 0, channels), margin)
     reach = plus(side, plus(margin, margin))
     nothing = splat(np.float32(0), corner)
-    place = np.empty(ROW, np.float32)
     count = 0
     cell = 0
     for a in range(shape[0]):
@@ -173,7 +173,9 @@ def diffuse(
     nothing = splat(np.float32(0), low)
     seven, five = splat(np.float32(7 / 16), low), splat(np.float32(5 / 16), low)
     three, one = splat(np.float32(3 / 16), low), splat(np.float32(1 / 16), low)
-    rows[:] = 0
+    for i in range(rows.shape[1]):
+        rows[0, i] = 0
+        rows[1, i] = 0
     for row in range(height):
         y = first + row
         now, below = rows[y % 2], rows[1 - y % 2]
@@ -224,32 +226,31 @@ def diffuse(
 
 
 @kernel
-def list_neighbours(channels, entries, order, out_neighbours):
+def list_neighbours(channels, entries, order, low, high, distances, out_neighbours):
     """Write the entries nearest to each, nearest first: (k, n), n below k.
 
     `order` lists the entries so that those that are near each other mostly stand together. Blocks
-    of them are passed over whose box is farther away than what was found.
+    of them are passed over whose box is farther away than what was found. `low` and `high`, ROW
+    numbers for each BLOCK entries or part of it, and `distances` (n,), float32, are scratch.
     """
     k, wanted = out_neighbours.shape
-    n_blocks = (k + _BLOCK - 1) // _BLOCK
-    low = np.empty(n_blocks * ROW, np.float32)
-    high = np.empty(n_blocks * ROW, np.float32)
+    n_blocks = (k + BLOCK - 1) // BLOCK
     for block in range(n_blocks):
-        lowest = load_row(entries, np.int64(order[block * _BLOCK]) * ROW, channels)
+        lowest = load_row(entries, np.int64(order[block * BLOCK]) * ROW, channels)
         highest = lowest
-        for i in range(block * _BLOCK, min((block + 1) * _BLOCK, k)):
+        for i in range(block * BLOCK, min((block + 1) * BLOCK, k)):
             entry = load_row(entries, np.int64(order[i]) * ROW, channels)
             lowest = select(less(entry, lowest), entry, lowest)
             highest = select(less(highest, entry), entry, highest)
         store(lowest, low, block * ROW)
         store(highest, high, block * ROW)
-    distances = np.empty(wanted, np.float32)
     for i in range(k):
         here = np.int64(order[i])
         center = load_row(entries, here * ROW, channels)
         nothing = minus(center, center)
-        distances[:] = np.inf
-        own = i // _BLOCK
+        for place in range(wanted):
+            distances[place] = np.inf
+        own = i // BLOCK
         for turn in range(n_blocks):
             block = own if turn == 0 else turn - (turn <= own)
             below = minus(load_row(low, block * ROW, channels), center)
@@ -258,7 +259,7 @@ def list_neighbours(channels, entries, order, out_neighbours):
             near = select(less(near, nothing), nothing, near)
             if _sum(times(near, near)) >= distances[wanted - 1]:
                 continue
-            for j in range(block * _BLOCK, min((block + 1) * _BLOCK, k)):
+            for j in range(block * BLOCK, min((block + 1) * BLOCK, k)):
                 other = np.int64(order[j])
                 apart = minus(load_row(entries, other * ROW, channels), center)
                 distance = _sum(times(apart, apart))

@@ -63,6 +63,24 @@ LEVEL_TOPS = [15, 15, 63, 127, 15, 15, 0, 0]
 
 FULL, BAD_END = -1, -2
 
+SCRATCH = (
+    ((HASHED,), np.uint32),
+    ((HASHED,), np.uint32),
+    ((DENSE,), np.uint32),
+    ((4,), np.uint32),
+    ((LANES,), np.int32),
+    ((LANES,), np.int32),
+    ((4, N_PLANES), np.int32),
+    ((N_PLANES,), np.int32),
+    ((N_SETS,), np.int64),
+    ((N_SETS,), np.int64),
+    ((RUNS,), np.int64),
+    ((RUNS,), np.int64),
+    ((RUNS,), np.int64),
+    ((RUNS,), np.int64),
+)
+"""Shapes and types of the arrays that `code_strip` works in."""
+
 _MASK = 0xFFFFFFFF
 _i32 = ir.IntType(32)
 _i64 = ir.IntType(64)
@@ -325,6 +343,7 @@ def code_strip(
     weights,
     blend,
     refined,
+    scratch,
     indices,
 ):
     """Code a strip, or decode it.
@@ -352,6 +371,7 @@ def code_strip(
         weights: (rows + 8 + 32 + 8, LANES) int32.
         blend: (4, 4) int32.
         refined: (rows · 8 · STEPS,) int32.
+        scratch: arrays as SCRATCH says.
         indices: (height, width) uint16.
 
     Returns:
@@ -374,20 +394,10 @@ def code_strip(
     quad_start = blend_start + BLEND_SPAN * n_rows
     run_start = quad_start + QUAD_SPAN * n_rows
 
-    keys = np.zeros(HASHED, np.uint32)
-    starts = np.zeros(HASHED, np.uint32)
-    places = np.zeros(DENSE, np.uint32)
-    slots = np.zeros(LANES, np.int32)
-    logits = np.zeros(LANES, np.int32)
-    colors = np.zeros((4, N_PLANES), np.int32)
-    levels = np.zeros(N_PLANES, np.int32)
-    sets = np.zeros(N_SETS, np.int64)
-    trail = np.zeros(4, np.uint32)
-    run_at = np.zeros(RUNS, np.int64)
-    guesses = np.zeros(RUNS, np.int64)
-    lengths = np.zeros(RUNS, np.int64)
-    guess_ranks = np.zeros(RUNS, np.int64)
-    opinions = np.zeros(N_SETS, np.int64)
+    keys, starts, places, trail, slots, logits, colors, levels = scratch[:8]
+    sets, opinions, run_at, guesses, lengths, guess_ranks = scratch[8:]
+    for number in range(4):
+        trail[number] = 0
 
     low = np.int64(0)
     high = np.int64(_MASK)

@@ -13,8 +13,8 @@ dimensions keep two thirds of 64 or 256 centroids); and adding runs of equal lab
 
 Kernels take `channels`: a tuple of d anythings, whose length is known when they are compiled, so
 that loops over the channels unroll; or, above MOST_UNROLLED, an empty one.
-Points (n, d) and the groups of centroids are of one float type, C order. `groups` is flat,
-(groups, d, GROUP), and filled up with infinite centroids, which are never nearest.
+Points and the groups of centroids are of one float type, flat, C order: points (n, d); groups
+(groups, d, GROUP), filled up with infinite centroids, which are never nearest.
 Squared distances are Σ (x - c)² from the first channel to the last with fused multiply-adds. Ties
 go to the lowest index. The naive twin is `tests/naive.py:nearest`.
 """
@@ -139,22 +139,25 @@ def _add_rows(channels, d, rows, labels, weights, out_sums):
 
 @kernel
 def assign(
-    channels, points, weights, groups, tiles, distances, labels, out_labels, out_distances, out_sums
-):
+    channels, d, points, weights, groups, tiles, distances, labels, out_labels, out_distances,
+    out_sums,
+):  # fmt: skip
     """Find the nearest centroid of each point, and write what is asked for: an empty array leaves
-    out the labels, the distances, or the sums (k, d + 1), to whose rows weight · (x, 1) is added.
+    out the labels, the distances, or the sums, flat (k, d + 1), to whose rows weight · (x, 1) is
+    added.
 
     Return the inertia if labels and sums are both written. Empty `weights` count each point once.
     Sums are float64: exact while they are whole numbers below 2^53, whatever the order.
     `distances` and `labels` are scratch for a block of points, `tiles` for its d channels.
     """
-    d = len(channels) if len(channels) else points.shape[1]
+    d = len(channels) if len(channels) else d
     lanes, block = lane_count(tiles), labels.size
-    rows, sums = points.reshape(points.size), out_sums.reshape(out_sums.size)
+    n = points.size // d
     inertia = 0.0
-    for start in range(0, points.shape[0], block):
-        size = min(block, points.shape[0] - start)
-        block_rows = rows[start * d : (start + size) * d]
+    for number in range((n + block - 1) // block):
+        start = number * block
+        size = min(block, n - start)
+        block_rows = points[start * d : (start + size) * d]
         _transpose(channels, d, block_rows, tiles)
         for first in range(0, size, lanes):
             least, label = _nearest_in_tile(channels, d, tiles, first * d, groups)
@@ -168,7 +171,7 @@ def assign(
                 out_distances[start + i] = distances[i]
         if out_sums.size:
             block_weights = weights[start : start + size]
-            _add_rows(channels, d, block_rows, labels, block_weights, sums)
+            _add_rows(channels, d, block_rows, labels, block_weights, out_sums)
             if out_labels.size:
                 for i in range(size):
                     inertia += distances[i] * (weights[start + i] if weights.size else 1.0)
@@ -176,8 +179,6 @@ def assign(
 
 
 @kernel
-def accumulate(channels, points, labels, weights, out_sums):
-    """Add weight · (x, 1) to the row of `out_sums` (k, d + 1) that each point's label names."""
-    d = len(channels) if len(channels) else points.shape[1]
-    rows, sums = points.reshape(points.size), out_sums.reshape(out_sums.size)
-    _add_rows(channels, d, rows, labels, weights, sums)
+def accumulate(channels, d, points, labels, weights, out_sums):
+    """Add weight · (x, 1) to the row of `out_sums`, flat (k, d + 1), that a point's label names."""
+    _add_rows(channels, len(channels) if len(channels) else d, points, labels, weights, out_sums)

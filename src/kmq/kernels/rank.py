@@ -556,8 +556,25 @@ def _best_split(tally, radices, logarithms, least, totals, below):
     return best_variable, best_threshold, most
 
 
+def tree_scratch(
+    n_contexts: int, n_symbols: int, radices: list[int], max_leaves: int
+) -> tuple[tuple[tuple[int, ...], type], ...]:
+    """Return shapes and types of the arrays that `grow_tree` works in."""
+    width = sum(radices)
+    return (
+        ((max_leaves, width, n_symbols), np.int64),
+        ((width, n_symbols), np.int64),
+        ((n_contexts,), np.int64),
+        ((n_contexts,), np.int64),
+        ((n_contexts, len(radices)), np.uint8),
+        ((2, n_symbols), np.int64),
+        ((6, max_leaves), np.int64),
+        ((2 * max_leaves, 3), np.int64),
+    )
+
+
 @kernel
-def grow_tree(counts, radices, logarithms, price, out_nodes, out_tables):
+def grow_tree(counts, radices, logarithms, price, scratch, out_nodes, out_tables):
     """Split contexts (n, symbols) by the digits of their numbers as long as that saves bits.
 
     The split that saves most comes first, until none saves more than `price` (in 2^-16 bit) or
@@ -565,17 +582,23 @@ def grow_tree(counts, radices, logarithms, price, out_nodes, out_tables):
     (2 · leaves, 2): variable and threshold of each node in preorder, variable -1 for a leaf.
     Returns the number of nodes. A leaf has a tally: the counts of each value of each variable. It
     is the parent's less the sibling's, so that only the smaller sibling is counted.
+
+    `scratch` is arrays as `tree_scratch` says.
     """
     n_contexts, n_symbols = counts.shape
     n_variables = len(radices)
     max_leaves = len(out_tables)
-    width = 0
-    for variable in range(n_variables):
-        width += radices[variable]
-    tallies = np.zeros((max_leaves, width, n_symbols), np.int64)
-    part = np.zeros((width, n_symbols), np.int64)
-    contexts = np.empty(n_contexts, np.int64)  # those that occur, each leaf's side by side
-    rows = np.empty((n_contexts, n_variables), np.uint8)  # rows of the tally a context counts in
+    # `contexts` are those that occur, each leaf's side by side; `rows` those of the tally that a
+    # context counts in. A leaf: its contexts, its node, and the split it would like. A node:
+    # variable and threshold, and its lower child (the upper is next) or its leaf.
+    tallies, part, contexts, spare, rows, sums, leaves, nodes = scratch
+    totals, below = sums[0], sums[1]
+    begins, ends, homes = leaves[0], leaves[1], leaves[2]
+    variables, thresholds, savings = leaves[3], leaves[4], leaves[5]
+    width = len(part)
+    for row in range(width):
+        for symbol in range(n_symbols):
+            tallies[0, row, symbol] = 0
     n_occurring = 0
     for context in range(n_contexts):
         occurs = False
@@ -594,18 +617,11 @@ def grow_tree(counts, radices, logarithms, price, out_nodes, out_tables):
             rest //= radices[variable]
             for symbol in range(n_symbols):
                 tallies[0, rows[context, variable], symbol] += counts[context, symbol]
-    spare = np.empty(n_occurring, np.int64)
-    totals = np.empty(n_symbols, np.int64)
-    below = np.empty(n_symbols, np.int64)
-    # A leaf: its contexts, its node, and the split it would like.
-    begins = np.zeros(max_leaves, np.int64)
-    ends = np.zeros(max_leaves, np.int64)
-    homes = np.zeros(max_leaves, np.int64)
-    variables = np.zeros(max_leaves, np.int64)
-    thresholds = np.zeros(max_leaves, np.int64)
-    savings = np.zeros(max_leaves, np.int64)
-    # A node: variable and threshold, and its lower child (the upper is next) or its leaf.
-    nodes = np.full((2 * max_leaves, 3), -1, np.int64)
+    for node in range(2 * max_leaves):
+        nodes[node, 0] = -1
+        nodes[node, 1] = -1
+    begins[0] = 0
+    homes[0] = 0
     nodes[0, 2] = 0
     ends[0] = n_occurring
     n_nodes = 1
@@ -740,8 +756,11 @@ def _code_of(count, largest, weights):
 
 
 @kernel
-def write_tables(nodes, tables, radices, weights, smooth, at, out_stream):
-    """Write tree and tables of one alphabet from bit `at` on; return the next bit's number."""
+def write_tables(nodes, tables, radices, weights, smooth, at, sums, out_stream):
+    """Write tree and tables of one alphabet from bit `at` on; return the next bit's number.
+
+    `sums` (symbols,) int64 is scratch.
+    """
     n_variables = len(radices)
     n_nodes = len(nodes)
     n_symbols = tables.shape[1]
@@ -751,7 +770,8 @@ def write_tables(nodes, tables, radices, weights, smooth, at, out_stream):
         if variable >= 0:
             at = _write(out_stream, at, variable, _width(n_variables - 1))
             at = _write(out_stream, at, nodes[node, 1], _width(radices[variable] - 2))
-    sums = np.zeros(n_symbols, np.int64)
+    for symbol in range(n_symbols):
+        sums[symbol] = 0
     for leaf in range((n_nodes + 1) // 2):
         largest = np.int64(1)
         for symbol in range(n_symbols):
@@ -776,19 +796,23 @@ def write_tables(nodes, tables, radices, weights, smooth, at, out_stream):
 
 
 @kernel
-def read_tables(stream, at, radices, weights, smooth, scale_bits, out_leaves, out_bounds):
+def read_tables(
+    stream, at, radices, weights, smooth, scale_bits, spans, digits, sums, out_leaves, out_bounds
+):
     """Read what `write_tables` wrote; return the next bit's number, or a negative status.
 
     `out_leaves`: for each context its leaf; `out_bounds` (most leaves, symbols + 1): where each
     symbol's share of 2^scale_bits begins. Any bytes give tables that hold, or a status.
+
+    `spans` (2, most leaves + 1, variables), `digits` (variables,) and `sums` (symbols,), int64, are
+    scratch.
     """
     n_variables = len(radices)
     max_leaves = len(out_bounds)
     n_symbols = out_bounds.shape[1] - 1
-    lows = np.zeros((max_leaves + 1, n_variables), np.int64)
-    highs = np.zeros((max_leaves + 1, n_variables), np.int64)
-    digits = np.zeros(n_variables, np.int64)
+    lows, highs = spans[0], spans[1]
     for variable in range(n_variables):
+        lows[0, variable] = 0
         highs[0, variable] = radices[variable] - 1
     depth = 1
     n_leaves = 0
@@ -829,7 +853,8 @@ def read_tables(stream, at, radices, weights, smooth, scale_bits, out_leaves, ou
             if digit >= 0:
                 digits[digit] += 1
         n_leaves += 1
-    sums = np.zeros(n_symbols, np.int64)
+    for symbol in range(n_symbols):
+        sums[symbol] = 0
     for leaf in range(n_leaves):
         before = TOP_CODE
         total = np.int64(0)

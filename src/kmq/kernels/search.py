@@ -354,6 +354,16 @@ def measure(
     return inertia
 
 
+@inlined
+def _largest(numbers, n):
+    """Return which of the first `n` numbers is largest, the first of equals."""
+    largest = 0
+    for i in range(1, n):
+        if numbers[i] > numbers[largest]:
+            largest = i
+    return largest
+
+
 @kernel
 def split(
     channels, columns, weights, labels, k, n_fixed, n_new, squares, sums, axes, halves, gains, out
@@ -365,7 +375,7 @@ def split(
     """
     d = len(channels)
     for j in range(k):
-        axes[j] = np.argmax(squares[j])
+        axes[j] = _largest(squares[j], d)
     _clear(halves, k)
     for i in range(labels.size):
         j = labels[i]
@@ -383,7 +393,7 @@ def split(
             gains[j] *= upper * lower / sums[j, d]
     count = 0
     while count < min(n_new, k):  # few of many: a sort would cost more, to compile as well
-        j = np.argmax(gains[:k])
+        j = _largest(gains, k)
         if not gains[j] > 0:
             break
         gains[j] = 0.0

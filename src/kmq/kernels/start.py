@@ -15,8 +15,8 @@ def _potential(columns, weights, nearest, index, lanes, out_distances):
     """Return Σ weight · min(nearest, distance to point `index`); write those minima."""
     lanes[:] = 0
     n = nearest.size
-    for start in range(0, n, lanes.size):
-        size = min(lanes.size, n - start)
+    for start in range(0, n, LANES):
+        size = min(LANES, n - start)
         for lane in range(size):
             difference = columns[0, start + lane] - columns[0, index]
             out_distances[start + lane] = difference * difference
@@ -30,7 +30,23 @@ def _potential(columns, weights, nearest, index, lanes, out_distances):
             i = start + lane
             out_distances[i] = min(out_distances[i], nearest[i])
             lanes[lane] += weights[i] * out_distances[i]
-    return lanes.sum()
+    total = 0.0
+    for lane in range(LANES):
+        total += lanes[lane]
+    return total
+
+
+@inlined
+def _count_up_to(ascending, bound):
+    """Return how many of the numbers are at most `bound`."""
+    low, high = 0, ascending.size
+    while low < high:
+        middle = (low + high) // 2
+        if ascending[middle] <= bound:
+            low = middle + 1
+        else:
+            high = middle
+    return low
 
 
 @kernel
@@ -54,14 +70,15 @@ def kmeans_plus_plus(
             cumulative[i] = total
         least = np.inf
         for trial in range(1 if step == 0 else trials):
-            index = np.searchsorted(cumulative, uniforms[step, trial] * total, side="right")
-            index = min(index, n - 1)
+            index = min(_count_up_to(cumulative, uniforms[step, trial] * total), n - 1)
             potential = _potential(columns, weights, nearest, index, lanes, candidate)
             if potential < least:
                 least = potential
                 out_chosen[step] = index
-                best[:] = candidate
-        nearest[:] = best
+                for i in range(n):
+                    best[i] = candidate[i]
+        for i in range(n):
+            nearest[i] = best[i]
 
 
 @inlined
@@ -107,7 +124,10 @@ def split_by_variance(points, weights, order, bounds, axes, errors, out_means):
     axes[0], errors[0] = _moments(points, weights, order, 0, order.size, out_means[0])
     count = 1
     while count < k:
-        run = np.argmax(errors[:count])
+        run = 0
+        for other in range(1, count):
+            if errors[other] > errors[run]:
+                run = other
         if not errors[run] > 0:
             break
         start, stop, axis = bounds[run, 0], bounds[run, 1], axes[run]

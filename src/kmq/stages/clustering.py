@@ -165,7 +165,8 @@ def accumulate(points: Array, labels: Array, weights: Array, k: int, n_threads: 
 
     def work(chunk: int) -> None:
         part = slice(chunk * size, (chunk + 1) * size)
-        add(channels, points[part], labels[part], weights[part], sums[chunk])
+        flat_sums = sums[chunk].reshape(-1)
+        add(channels, d, points[part].reshape(-1), labels[part], weights[part], flat_sums)
 
     run_chunks(work, n_chunks, n_threads)
     return _merged(sums)
@@ -275,13 +276,14 @@ def _assign(
         sums.fill(0)
         inertias[chunk] = assign(
             channels,
-            points[part],
+            d,
+            points[part].reshape(-1),
             weights[part],
             groups,
             *_scratch(points),
             out_labels[part],
             out_distances[part],
-            sums,
+            sums.reshape(-1),
         )
 
     run_chunks(work, n_chunks, n_threads)

@@ -302,12 +302,13 @@ def _listed(given: tuple[Any, ...], n_cells: int) -> tuple[Array, Array] | None:
 
     starts = np.empty(n_cells + 1, np.int64)
     members = np.empty(_ROOM * n_cells, np.uint16)
-    count = list_candidates(*given, _MOST_CANDIDATES, starts, members)
+    given = (*given, _MOST_CANDIDATES, np.empty(ROW, np.float32))
+    count = list_candidates(*given, starts, members)
     if count > _MOST_CANDIDATES:
         return None
     if count > len(members):
         members = np.empty(count, np.uint16)
-        list_candidates(*given, _MOST_CANDIDATES, starts, members)
+        list_candidates(*given, starts, members)
     return starts, members[:count]
 
 
@@ -334,16 +335,26 @@ def _ordered(
     run_chunks(work, len(bands), n_threads)
 
 
+def _neighbours(entries: Array, order: Array, n: int) -> Array:
+    """Return the `n` entries nearest to each (k, n) int32, nearest first."""
+    from kmq.kernels.dither import BLOCK, list_neighbours
+
+    k = len(order)
+    low, high = np.empty((2, -(-k // BLOCK) * ROW), np.float32)
+    neighbours = np.empty((k, n), np.int32)
+    list_neighbours(_CHANNELS, entries, order, low, high, np.empty(n, np.float32), neighbours)
+    return neighbours
+
+
 def _mixtures(mapping: Mapping, rows: _Rows) -> tuple[Array, Array]:
     """Return with which other entry each colour is mixed, int32, and that one's share, float32."""
-    from kmq.kernels.dither import list_neighbours, mix
+    from kmq.kernels.dither import mix
 
     k = len(mapping.entries)
     others, shares = mapping.labels.copy(), np.zeros(len(mapping.labels), np.float32)
     if k == 1:
         return others, shares
-    neighbours = np.empty((k, min(_NEIGHBOURS, k - 1)), np.int32)
-    list_neighbours(_CHANNELS, rows.entries, _walk(mapping.entries), neighbours)
+    neighbours = _neighbours(rows.entries, _walk(mapping.entries), min(_NEIGHBOURS, k - 1))
     opaque = mapping.opaque_entries if mapping.opaque_entries is not None else np.ones(k, np.bool_)
     mix(
         _CHANNELS,

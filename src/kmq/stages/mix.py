@@ -219,6 +219,7 @@ class MixCoder:
                 np.full((n_rows + 48, kernels.LANES), 262_144, np.int32),
                 np.full((4, 4), 349_525, np.int32),
                 np.tile(squash[steps].astype(np.int32), n_rows * 8),
+                tuple(np.zeros(shape, dtype) for shape, dtype in kernels.SCRATCH),
                 indices,
             )
         )

@@ -68,12 +68,16 @@ class _Alphabet:
 
         nodes = np.empty((2 * self.max_leaves, 2), np.int64)
         tables = np.empty((self.max_leaves, self.n_symbols), np.int64)
+        sums = np.empty(self.n_symbols, np.int64)
+        radices = self.radices.tolist()
+        shapes = kernels.tree_scratch(len(counts), self.n_symbols, radices, self.max_leaves)
+        scratch: tuple[Array, ...] = tuple(np.empty(shape, dtype) for shape, dtype in shapes)
         n_nodes = kernels.grow_tree(
-            counts, self.radices, _logarithms(), self.price * _UNIT, nodes, tables
+            counts, self.radices, _logarithms(), self.price * _UNIT, scratch, nodes, tables
         )
         return int(
             kernels.write_tables(
-                nodes[:n_nodes], tables, self.radices, _WEIGHTS, self.smooth, at, out_stream
+                nodes[:n_nodes], tables, self.radices, _WEIGHTS, self.smooth, at, sums, out_stream
             )
         )
 
@@ -84,7 +88,17 @@ class _Alphabet:
         leaves = np.empty(int(self.radices.prod()), np.uint8)
         bounds = np.zeros((self.max_leaves, self.n_symbols + 1), np.int32)
         end = kernels.read_tables(
-            stream, at, self.radices, _WEIGHTS, self.smooth, self.scale_bits, leaves, bounds
+            stream,
+            at,
+            self.radices,
+            _WEIGHTS,
+            self.smooth,
+            self.scale_bits,
+            np.empty((2, self.max_leaves + 1, len(self.radices)), np.int64),
+            np.empty(len(self.radices), np.int64),
+            np.empty(self.n_symbols, np.int64),
+            leaves,
+            bounds,
         )
         return int(end), leaves, bounds
 
