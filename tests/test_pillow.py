@@ -430,5 +430,5 @@ def test_palettes_of_files_names_and_snapping_are_options_of_saving(tmp_path):
     assert kmq.read(tmp_path / "a.kmq").palette.tolist() == [[0, 0, 0], [255, 99, 71]]
     picture.save(tmp_path / "b.kmq", k=9, fixed=["tomato"], snap=True)
     assert [255, 99, 71] in kmq.read(tmp_path / "b.kmq").palette.tolist()
-    with pytest.raises(InputError, match="pages are those of a file"):
-        picture.save(tmp_path / "c.kmq", page=1)
+    with pytest.raises(InputError, match="page is 2; the file has 1"):
+        picture.save(tmp_path / "c.kmq", page=2)

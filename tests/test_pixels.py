@@ -400,12 +400,15 @@ def test_large_pillow_image_is_read_whole():
     assert_pixels(read_pixels(Image.fromarray(samples)), PixelFormat.RGB24, samples)
 
 
-def test_current_frame_of_a_pillow_image_is_meant(tmp_path):
+def test_a_pillow_image_of_several_frames_needs_a_page(tmp_path):
     frames = [Image.new("L", (4, 4), level) for level in (10, 20)]
     frames[0].save(tmp_path / "frames.tif", save_all=True, append_images=frames[1:])
     with Image.open(tmp_path / "frames.tif") as picture:
-        picture.seek(1)
-        assert_pixels(read_pixels(picture), PixelFormat.GREY8, np.full((4, 4), 20, np.uint8))
+        with pytest.raises(InputError, match="it has 2 pages or frames"):
+            read_pixels(picture)
+        for page, level in ((2, 20), (1, 10)):
+            expected = np.full((4, 4), level, np.uint8)
+            assert_pixels(read_pixels(picture, page=page), PixelFormat.GREY8, expected)
 
 
 def test_pillow_image_is_left_as_it_was():
@@ -852,10 +855,11 @@ def test_a_page_is_a_number_from_1(tmp_path, page, error, sentence):
         read_pixels(tmp_path / "one.png", page=page)
 
 
-def test_only_files_have_pages():
+def test_what_is_one_picture_has_page_1_alone():
     for picture in (np.zeros((3, 3), np.uint8), Image.new("L", (3, 3))):
-        with pytest.raises(InputError, match="pages are those of a file"):
-            read_pixels(picture, page=1)
+        read_pixels(picture, page=1)
+        with pytest.raises(InputError, match="page is 2"):
+            read_pixels(picture, page=2)
 
 
 def test_photo_of_a_phone_with_a_second_image_is_read(tmp_path):

@@ -11,10 +11,11 @@ Opening reads the header only; pixels are decoded when they are first needed. Mo
 Saving takes the options of `kmq.encode`, and ``icc_profile``, ``exif``, ``xmp``, ``dpi`` and
 ``text`` in place of what `info` has, None to leave one out. Modes P and PA keep palette and
 indices unless ``k``, ``psnr`` or another option of `kmq.quantize` is given (``effort`` alone does
-not count); other modes are quantized, to 64 colours if no option says how many. Pixels are stored
-as they stand: as everywhere in Pillow, saving does not apply the EXIF orientation, and the EXIF
-keeps it. Pillow empties an existing file before a plugin sees it, so what is refused leaves none;
-`kmq.write` keeps the old one.
+not count); other modes are quantized, to 64 colours if no option says how many. Of an animation the
+current frame is saved, as everywhere in Pillow. Pixels are stored as they stand: as everywhere in
+Pillow, saving does not apply the EXIF orientation, and the EXIF keeps it. Pillow empties an
+existing file before a plugin sees it, so what is refused leaves none; `kmq.write` keeps the old
+one.
 
 Errors are those that callers of Pillow expect. Damage before the strips makes ``Image.open`` raise
 UnidentifiedImageError. A file it cannot open for another reason (it needs a newer kmq, or is one of
@@ -119,8 +120,8 @@ def _read(fp: BinaryIO, on_error: OnError) -> IndexedImage:
 
 def _save(picture: Image.Image, fp: IO[bytes], filename: str | bytes) -> None:
     given = picture.encoderinfo
-    quantize = {name: given[name] for name in _QUANTIZE_OPTIONS if name in given}
-    encode = {name: given[name] for name in _ENCODE_OPTIONS if name in given}
+    quantize = {name: given[name] for name in _QUANTIZE_OPTIONS if given.get(name) is not None}
+    encode = {name: given[name] for name in _ENCODE_OPTIONS if given.get(name) is not None}
     metadata = _metadata(picture, given)
     image = _indexed(picture, quantize, encode, metadata)
     files.write(fp, replace(image, metadata=metadata), **encode)
@@ -130,7 +131,7 @@ def _indexed(
     picture: Image.Image, quantize: dict[str, Any], encode: dict[str, Any], metadata: Metadata
 ) -> IndexedImage:
     if picture.mode in ("P", "PA") and not quantize:
-        return indexed_from_pillow(picture)
+        return indexed_from_pillow(picture.copy())  # of an animation the current frame
     # Without its metadata, of which an EXIF orientation would be applied.
     bare = picture.copy()
     bare.info = {key: bare.info[key] for key in ("transparency",) if key in bare.info}

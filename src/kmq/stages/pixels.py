@@ -9,6 +9,7 @@ over, with imagecodecs and tifffile of the extra ``deep``.
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import re
 import struct
@@ -75,9 +76,7 @@ _CONVERSIONS = {
 # Here the frames Pillow counts are parts of one picture: a phone's depth map, an editor's layers.
 _FRAMES_ARE_PARTS = {"MPO", "PSD"}
 
-_FRAMES_MESSAGE = (
-    "the file has {0} pages or frames; kmq takes one picture: say which, page 1 to {0}"
-)
+_FRAMES_MESSAGE = "it has {0} pages or frames; kmq takes one picture: say which, page 1 to {0}"
 
 _MOST_PAGES = 65_536
 """Largest number of a page: bounds the way through a file to it."""
@@ -106,11 +105,12 @@ def read_pixels(
 
     Args:
         picture: a NumPy array, (height, width) or (height, width, 1 to 4 channels), bool, uint8
-            or uint16, in any byte and memory order; a Pillow image, whose current frame is meant;
-            or the path of a picture file.
+            or uint16, in any byte and memory order; a Pillow image; or the path of a picture file,
+            or what it holds.
         pixel_format: what the picture must be. Only (height, width, 4) uint8 arrays need it, to
             say "CMYK"; they are RGBA otherwise.
-        page: which of a file's pages or frames, counted from 1; None for a file that has one.
+        page: which of the pages or frames of a file or Pillow image, counted from 1; None where
+            there is one.
 
     Returns:
         Samples of the picture, upright (the EXIF orientation is applied and reset), all zero
@@ -123,23 +123,19 @@ def read_pixels(
         OSError: the file cannot be opened.
     """
     wanted = checked_format(pixel_format)
-    if page is not None:
-        page = checks.whole_number(page, "page", 1, _MOST_PAGES)
-        if not isinstance(picture, (str, os.PathLike)):
-            raise InputError(
-                f"page is {page}, and picture is {type(picture).__name__}; "
-                "pages are those of a file, given as a path"
-            )
+    page = checked_page(page)
     if isinstance(picture, np.ndarray):
+        if page not in (None, 1):
+            raise InputError(f"page is {page}; an array is one picture")
         pixels = _from_array(np.asarray(picture), wanted)
-    elif isinstance(picture, (str, os.PathLike)):
+    elif isinstance(picture, (str, os.PathLike, io.BytesIO)):
         pixels = _from_file(picture, page)
     elif _is_pillow(picture):
-        pixels = _from_pillow(picture)
+        pixels = _from_frame(picture, page)
     else:
         raise TypeError(
-            f"picture is {type(picture).__name__}; "
-            "kmq takes a NumPy array, a Pillow image or a path"
+            f"picture is {type(picture).__name__}; kmq takes a NumPy array, a Pillow image or a "
+            "path, and the bytes or the file object of a picture file"
         )
     if wanted not in (None, pixels.pixel_format):
         raise InputError(
@@ -157,6 +153,11 @@ def checked_format(pixel_format: Any) -> PixelFormat | None:
     raise TypeError(
         f"pixel_format is {type(pixel_format).__name__}; it must be a label or a kmq.PixelFormat"
     )
+
+
+def checked_page(page: Any) -> int | None:
+    """Return the number of a page, or None for None; raise TypeError or InputError."""
+    return None if page is None else checks.whole_number(page, "page", 1, _MOST_PAGES)
 
 
 def _is_pillow(picture: Any) -> bool:
@@ -260,6 +261,44 @@ def _transposed(samples: Array) -> Array:
 
 # ---------------------------------------------------------------------------------------------
 # Pillow images
+
+
+def _from_frame(picture: Image, page: int | None) -> Pixels:
+    """Samples of a Pillow image, or of one of its pages, which is then left where it stood."""
+    if page is None:
+        _refuse_frames(picture)
+        return _from_pillow(picture)
+    number, current = _page_index(page, _n_frames(picture)), picture.tell()
+    if number == current:
+        return _from_pillow(picture)
+    try:
+        _seek(picture, number)
+        return _from_pillow(picture)
+    except EOFError as error:
+        raise InputError(f"picture cannot be decoded: {error}") from error
+    finally:
+        _seek(picture, current)
+
+
+def _seek(picture: Image, number: int) -> None:
+    picture.seek(number)
+    if picture.mode == "P" and picture.palette is not None:
+        picture.palette.dirty = 1  # or a PNG that goes back loses it
+
+
+def _n_frames(picture: Image) -> int:
+    """How many pictures it has; once its file is closed, the one that is loaded."""
+    try:
+        return int(getattr(picture, "n_frames", 1))
+    except (AttributeError, EOFError, OSError, ValueError):
+        return 1
+
+
+def _refuse_frames(picture: Image) -> None:
+    """Raise InputError for a Pillow image of several pictures, of which the current is just one."""
+    n_frames = 1 if picture.format in _FRAMES_ARE_PARTS else _n_frames(picture)
+    if n_frames > 1:
+        raise InputError(f"{_FRAMES_MESSAGE.format(n_frames)}, or take a copy() of the current one")
 
 
 def _from_pillow(picture: Image, *, are_products: bool = False) -> Pixels:
@@ -425,11 +464,12 @@ def indexed_from_pillow(picture: Any) -> IndexedImage:
     they are: an orientation stays in the EXIF and is not applied.
 
     Raises:
-        InputError: any other mode, or a picture that cannot be decoded.
+        InputError: any other mode, an image of several frames, or one that cannot be decoded.
         TypeError: not a Pillow image.
     """
     if not _is_pillow(picture):
         raise TypeError(f"picture is {type(picture).__name__}; it must be a Pillow image")
+    _refuse_frames(picture)
     if picture.mode not in ("P", "PA", "L", "1"):
         raise InputError(
             f"picture has Pillow mode {picture.mode}; only P, PA, L and 1 have a palette to "
@@ -704,21 +744,26 @@ def metadata_info(metadata: Metadata) -> dict[str, Any]:
 # Reading files
 
 
-def _from_file(path: str | os.PathLike[str], page: int | None) -> Pixels:
+def _from_file(source: str | os.PathLike[str] | io.BytesIO, page: int | None) -> Pixels:
+    if isinstance(source, io.BytesIO):
+        return _from_stream(source, "picture", page)
+    with open(source, "rb") as file:
+        return _from_stream(file, os.fspath(source), page)
+
+
+def _from_stream(file: IO[bytes], name: str, page: int | None) -> Pixels:
     from PIL import UnidentifiedImageError
 
-    name = os.fspath(path)
-    with open(path, "rb") as file:
-        try:
-            return _decoded(file, page)
-        except InputError as error:
-            raise InputError(f"{name}: {error}") from error
-        except (KmqError, MemoryError):
-            raise
-        except UnidentifiedImageError as error:
-            raise InputError(f"{name} is not a picture in a format that Pillow knows") from error
-        except Exception as error:  # Pillow's decoders raise nearly anything on damaged files
-            raise InputError(f"{name} cannot be read as a picture: {error}") from error
+    try:
+        return _decoded(file, page)
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from error
+    except (KmqError, MemoryError):
+        raise
+    except UnidentifiedImageError as error:
+        raise InputError(f"{name} is not a picture in a format that Pillow knows") from error
+    except Exception as error:  # Pillow's decoders raise nearly anything on damaged files
+        raise InputError(f"{name} cannot be read as a picture: {error}") from error
 
 
 def _decoded(file: IO[bytes], page: int | None) -> Pixels:
