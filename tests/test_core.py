@@ -354,13 +354,15 @@ def test_progress_may_stop_the_work():
         ({"init": np.full((2, 3), np.inf)}, InputError, "init has a value that is not finite"),
         ({"n_init": 0}, InputError, "n_init is 0"),
         ({"max_iter": 0}, InputError, "max_iter is 0"),
-        ({"max_iter": None}, TypeError, "max_iter is NoneType"),
+        ({"max_iter": 2.0}, TypeError, "max_iter is float"),
+        ({"progress": 3}, TypeError, "progress is int; it must be a function"),
         ({"tol": -1}, InputError, "tol is -1"),
         ({"algorithm": "elkan"}, InputError, "algorithm is 'elkan'; it must be one of"),
         ({"seed": -1}, InputError, "seed is -1; it must be 0 to 4294967295"),
         ({"seed": 2**32}, InputError, "seed is 4294967296"),
         ({"seed": 2**32 - 1, "n_init": 2}, InputError, "seed is 4294967295; it must be 0 to"),
-        ({"seed": None}, TypeError, "seed is NoneType"),
+        ({"seed": "0"}, TypeError, "seed is str"),
+        ({"n_init": np.True_}, TypeError, "n_init is a bool"),
     ],
 )
 def test_what_kmeans_cannot_use_is_refused(options, error, sentence):

@@ -67,6 +67,7 @@ def test_public_names():
         "MissingExtraError",
         "NewerFormatError",
         "PixelFormat",
+        "QuantizedImage",
         "Report",
         "SalvageWarning",
         "accumulate",
@@ -93,6 +94,10 @@ def test_public_names_resolve_and_are_documented():
         assert thing.__name__ == name
         assert thing.__doc__
         assert name in dir(kmq)
+
+
+def test_dir_lists_the_public_names_alone():
+    assert {name for name in dir(kmq) if not name.startswith("__")} == set(kmq.__all__)
 
 
 def test_star_import_gives_the_public_names():

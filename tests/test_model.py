@@ -212,6 +212,8 @@ def test_other_types_are_refused():
         IndexedImage(palette, [[0]], PixelFormat.RGB24)
     with pytest.raises(TypeError, match="pixel_format is str"):
         IndexedImage(palette, indices, "RGB")
+    with pytest.raises(TypeError, match=r"metadata is dict; it must be a kmq\.Metadata"):
+        small(metadata={"dpi": (72, 72)})
     with pytest.raises(TypeError, match="pixel_format is str"):
         ColorHistogram(palette, np.ones(1, int), "RGB")
 

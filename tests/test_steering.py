@@ -351,7 +351,7 @@ def test_what_cannot_be_used_is_refused(options, error, sentence):
 
 def test_a_histogram_has_no_background():
     histogram = kmq.ColorHistogram.from_picture(photo())
-    with pytest.raises(InputError, match="background, which a histogram does not know"):
+    with pytest.raises(InputError, match="background, which only a picture has"):
         kmq.fit_palette(histogram, 3, fixed="background")
     assert [255] * 3 in kmq.fit_palette(histogram, 3, fixed="white").tolist()
 

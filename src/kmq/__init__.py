@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         Limits,
         Metadata,
         PixelFormat,
+        QuantizedImage,
         Report,
     )
     from kmq.palettes import read_palette, write_palette
@@ -65,6 +66,7 @@ _HOMES = {
         "Limits",
         "Metadata",
         "PixelFormat",
+        "QuantizedImage",
         "Report",
     ),
     "kmq.palettes": ("read_palette", "write_palette"),
@@ -88,6 +90,7 @@ __all__ = [
     "MissingExtraError",
     "NewerFormatError",
     "PixelFormat",
+    "QuantizedImage",
     "Report",
     "SalvageWarning",
     "accumulate",
@@ -119,5 +122,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """List the public names, imported or not."""
-    return sorted([*globals(), *__all__])
+    """List the public names, imported or not, and nothing that this module needs itself."""
+    return sorted([*__all__, *(name for name in globals() if name.startswith("__"))])

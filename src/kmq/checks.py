@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import difflib
+import inspect
 import operator
 import os
-from typing import Any
+from collections.abc import Callable, Iterable
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
 from kmq.errors import InputError
 
 Array = np.ndarray[Any, Any]
+P = ParamSpec("P")
+T = TypeVar("T")
 
 MAX_SEED = 2**32 - 1
 """Largest seed: what the Mersenne Twister takes in one word."""
@@ -24,8 +30,68 @@ _WIDE = "iIlLqQd"
 MOST_WEIGHT = 1e9
 """How much a pixel or a channel may count: float32 holds squared distances times that."""
 
+_ELSEWHERE = {
+    "k": ("n_colors", "num_colors", "colors", "n_clusters", "num_clusters", "ncolors"),
+    "max_colors": ("k_max", "max_k"),
+    "seed": ("random_state", "random_seed", "rng"),
+    "n_threads": ("n_jobs", "num_threads", "threads", "workers", "n_workers"),
+    "max_iter": ("iterations", "n_iter", "max_iters", "max_iterations"),
+    "tol": ("tolerance", "eps", "epsilon"),
+    "init": ("init_method", "initialization", "centroids"),
+    "effort": ("quality", "speed", "level", "compression", "compress_level"),
+    "dither": ("dithering", "dither_strength"),
+    "dither_method": ("dither_mode",),
+    "space": ("color_space", "colour_space", "colorspace"),
+    "weights": ("sample_weight", "sample_weights"),
+    "importance": ("weights", "sample_weight", "importance_map"),
+    "rate": ("lam", "lambda_", "lmbda"),
+    "size": ("target_size", "max_size", "max_bytes", "filesize"),
+    "bpp": ("bits_per_pixel",),
+    "max_error": ("mse", "max_mse"),
+    "page": ("frame", "page_number"),
+    "pixel_format": ("mode", "format"),
+    "progress": ("callback", "verbose"),
+}
+"""What other programs call what kmq takes."""
+
 _LARGEST = {"f": 1e18, "d": 1e150}
 """Largest coordinate by float type: squared distances of up to a hundred channels stay finite."""
+
+
+def hinting(*more: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Decorate a door, so that an argument of an unknown name is told with the name that is meant.
+
+    `more` are names that its signature does not list.
+    """
+
+    def decorate(door: Callable[P, T]) -> Callable[P, T]:
+        parameters = inspect.signature(door).parameters.values()
+        known = {item.name for item in parameters if item.kind is not item.VAR_KEYWORD} | {*more}
+
+        @wraps(door)
+        def call(*args: P.args, **kwargs: P.kwargs) -> T:
+            refuse_unknown(door.__name__, kwargs, known)
+            return door(*args, **kwargs)
+
+        return call
+
+    return decorate
+
+
+def refuse_unknown(door: str, given: Iterable[str], known: Iterable[str]) -> None:
+    """Raise TypeError for the first name that the door does not know."""
+    known = set(known)
+    for name in given:
+        if name not in known:
+            meant = [word for word, others in _ELSEWHERE.items() if name.lower() in others]
+            meant += difflib.get_close_matches(name, sorted(known), 1, 0.75)
+            hint = next((f"; did you mean {word}?" for word in meant if word in known), "")
+            raise TypeError(f"{door}() got an unexpected keyword argument {name!r}{hint}")
+
+
+def given(value: Any, default: Any) -> Any:
+    """Return `value`, or the default where it is None: not given."""
+    return default if value is None else value
 
 
 def whole_number(value: Any, name: str, low: int, high: int) -> int:
@@ -35,26 +101,44 @@ def whole_number(value: Any, name: str, low: int, high: int) -> int:
         TypeError: it is no integer (a bool is none either).
         InputError: it is out of range.
     """
+    if isinstance(value, bool | np.bool_):  # first: NumPy warns of its own where a number is wanted
+        raise TypeError(f"{name} is a bool; it must be a whole number, {low} to {high}")
     try:
         number = operator.index(value)
     except TypeError:
         raise TypeError(
             f"{name} is {type(value).__name__}; it must be a whole number, {low} to {high}"
         ) from None
-    if isinstance(value, bool | np.bool_):
-        raise TypeError(f"{name} is a bool; it must be a whole number, {low} to {high}")
     if not low <= number <= high:
         raise InputError(f"{name} is {number}; it must be {low} to {high}")
     return number
 
 
-def one_of(value: Any, name: str, choices: tuple[str, ...]) -> str:
-    """Return `value` if it is one of `choices`, or raise TypeError or InputError."""
+def one_of(value: Any, name: str, choices: tuple[T, ...]) -> T:
+    """Return `value` if it is one of these strings, or raise TypeError or InputError."""
     if not isinstance(value, str):
         raise TypeError(f"{name} is {type(value).__name__}; it must be one of {choices}")
-    if value not in choices:
-        raise InputError(f"{name} is {value!r}; it must be one of {choices}")
-    return value
+    for choice in choices:
+        if choice == value:
+            return choice
+    raise InputError(f"{name} is {value!r}; it must be one of {choices}")
+
+
+def flag(value: Any, name: str) -> bool:
+    """Return `value` as a bool, or raise TypeError."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} is {type(value).__name__}; it must be True or False")
+    return bool(value)
+
+
+def progress(value: Any) -> Callable[[str, float], None] | None:
+    """Return `value` if it is None or can be called, or raise TypeError."""
+    if value is None or callable(value):
+        call: Callable[[str, float], None] | None = value
+        return call
+    raise TypeError(
+        f"progress is {type(value).__name__}; it must be a function of a stage and a fraction"
+    )
 
 
 def suffix(path: str | os.PathLike[str], suffixes: tuple[str, ...], files: str) -> None:
@@ -104,12 +188,20 @@ def number(value: Any, name: str, low: float) -> float:
 
 
 def fraction(value: Any, name: str) -> float:
-    """Return `value` as a float in 0 … 1, or raise TypeError or InputError."""
-    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+    """Return `value` as a float in 0 … 1, True being 1, or raise TypeError or InputError."""
+    if not isinstance(value, int | float | np.integer | np.floating | np.bool_):
         raise TypeError(f"{name} is {type(value).__name__}; it must be a number, 0 to 1")
     if not 0 <= value <= 1:
         raise InputError(f"{name} is {value}; it must be 0 to 1")
     return float(value)
+
+
+def init_name(init: str, methods: tuple[str, ...]) -> str:
+    """Return the name of a start, or raise InputError."""
+    if init not in methods:
+        names = ", ".join(map(repr, methods))
+        raise InputError(f"init is {init!r}; it must be one of {names} or an array")
+    return init
 
 
 def init_method(
@@ -120,10 +212,7 @@ def init_method(
     `dtype` is the float type of the points, which bounds the centroids too.
     """
     if isinstance(init, str):
-        if init not in methods:
-            names = ", ".join(map(repr, methods))
-            raise InputError(f"init is {init!r}; it must be one of {names} or an array")
-        return init
+        return init_name(init, methods)
     centroids = float_rows(init, "init", dtype).astype(np.float64)
     if centroids.shape != (k, d):
         raise InputError(f"init has shape {centroids.shape}; it must be ({k}, {d})")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ from kmq import checks
 from kmq.errors import InputError
 from kmq.model import MAX_COLORS, Progress
 from kmq.stages import clustering
-from kmq.stages.clustering import Array
+from kmq.stages.clustering import Algorithm, Array, Init
 from kmq.threads import resolve_threads
 
 
@@ -35,17 +36,18 @@ class KMeansResult:
     converged: bool
 
 
+@checks.hinting()
 def kmeans(
     points: ArrayLike,
     k: int,
     weights: ArrayLike | None = None,
     *,
-    init: str | ArrayLike = "k-means++",
-    n_init: int = 1,
-    max_iter: int = 300,
-    tol: float = 1e-4,
-    seed: int = 0,
-    algorithm: str = "lloyd",
+    init: Init | Array | Sequence[Sequence[float]] | None = None,
+    n_init: int | None = None,
+    max_iter: int | None = None,
+    tol: float | None = None,
+    seed: int | None = None,
+    algorithm: Algorithm | None = None,
     n_threads: int | None = None,
     progress: Progress | None = None,
 ) -> KMeansResult:
@@ -56,14 +58,15 @@ def kmeans(
             computed in float32, others in float64.
         k: number of centroids, 1 to 65,536 and at most n.
         weights: (n,) how much each point counts, at least 0; None counts each once.
-        init: "k-means++" (greedy, Arthur & Vassilvitskii 2007), "random" (points drawn by weight),
-            "var-part" (needs no seed, Su & Dy 2007), or (k, d) starting centroids.
-        n_init: starts tried, with seeds from `seed` upward; the least inertia is kept.
-        max_iter: rounds at most, from 1.
+        init: "k-means++" (greedy, Arthur & Vassilvitskii 2007; the default), "random" (points drawn
+            by weight), "var-part" (needs no seed, Su & Dy 2007), or (k, d) starting centroids.
+        n_init: starts tried, with seeds from `seed` upward; the least inertia is kept. None is 1.
+        max_iter: rounds at most, from 1; None is 300.
         tol: stop when the squared moves of all centroids sum to at most tol × the mean variance of
-            the channels; 0 goes on until no centroid moves.
-        seed: 0 to 2^32 - n_init.
-        algorithm: "lloyd", or "naive": the same rounds in plain NumPy, slow, to check others by.
+            the channels; 0 goes on until no centroid moves. None is 1e-4.
+        seed: 0 to 2^32 - n_init; None is 0.
+        algorithm: "lloyd" (the default), or "naive": the same rounds in plain NumPy, slow, to check
+            others by.
         n_threads: 1 to 256; None takes ``KMQ_NUM_THREADS`` or all cores. Never changes the result.
         progress: called as progress("k-means", fraction) after each round; an exception it raises
             stops the work and is passed on.
@@ -77,20 +80,24 @@ def kmeans(
     rows = checks.float_rows(points, "points")
     k = checks.whole_number(k, "k", 1, min(MAX_COLORS, len(rows)))
     point_weights = checks.point_weights(weights, len(rows))
-    start = checks.init_method(init, clustering.INITS, k, rows.shape[1], rows.dtype)
-    n_init = checks.whole_number(n_init, "n_init", 1, 10_000)
-    seed = checks.whole_number(seed, "seed", 0, checks.MAX_SEED + 1 - n_init)
+    start = checks.init_method(
+        checks.given(init, "k-means++"), clustering.INITS, k, rows.shape[1], rows.dtype
+    )
+    n_init = checks.whole_number(checks.given(n_init, 1), "n_init", 1, 10_000)
+    seed = checks.whole_number(checks.given(seed, 0), "seed", 0, checks.MAX_SEED + 1 - n_init)
     fit = clustering.best_of(
         rows,
         point_weights if point_weights.size else np.ones(len(rows)),
         k,
         start,
         seeds=range(seed, seed + n_init),
-        max_iter=checks.whole_number(max_iter, "max_iter", 1, 1_000_000),
-        tol=checks.tolerance(tol),
+        max_iter=checks.whole_number(checks.given(max_iter, 300), "max_iter", 1, 1_000_000),
+        tol=checks.tolerance(checks.given(tol, 1e-4)),
         n_threads=resolve_threads(n_threads),
-        progress=progress,
-        algorithm=checks.one_of(algorithm, "algorithm", clustering.ALGORITHMS),
+        progress=checks.progress(progress),
+        algorithm=checks.one_of(
+            checks.given(algorithm, "lloyd"), "algorithm", clustering.ALGORITHMS
+        ),
     )
     centroids = fit.centroids.astype(rows.dtype)
     return KMeansResult(centroids, fit.labels, fit.inertia, fit.n_iter, fit.converged)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import io
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Protocol, TypeAlias, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Protocol, TypeAlias, Unpack, overload
 
 from kmq import checks
 from kmq.atomic import replacing
@@ -17,18 +17,21 @@ from kmq.model import (
     EFFORTS,
     MAX_SIDE,
     MAX_STRIPS,
+    Effort,
     FileInfo,
     IndexedImage,
     Limits,
     Metadata,
-    PixelFormat,
 )
+from kmq.options import QuantizeOptions
 from kmq.stages import coding, container, salvage
+from kmq.stages.coding import MethodName
 from kmq.threads import resolve_threads
 
 if TYPE_CHECKING:
     import numpy as np
-    from numpy.typing import ArrayLike
+
+    from kmq.api import PlainPicture
 
 
 class WritableFile(Protocol):
@@ -50,33 +53,6 @@ _ON_ERROR = ("raise", "salvage")
 _MOST_NAMED = 10  # strips that a warning names
 
 
-class QuantizeOptions(TypedDict, total=False):
-    """What `encode` and `write` hand on to `kmq.quantize`, which describes it."""
-
-    psnr: float | None
-    max_error: float | None
-    max_colors: int | None
-    space: str
-    channel_weights: Sequence[float] | None
-    importance: ArrayLike | None
-    mask: ArrayLike | None
-    fixed: ArrayLike | str | Sequence[str] | None
-    palette: ArrayLike | str | os.PathLike[str] | None
-    posterize: int | None
-    snap: bool
-    rate: float
-    dither: float
-    dither_method: str
-    pixel_format: str | PixelFormat | None
-    page: int | None
-    seed: int
-    init: str | ArrayLike | None
-    n_init: int
-    max_iter: int | None
-    tol: float | None
-    progress: Callable[[str, float], None] | None
-
-
 class FileOptions(QuantizeOptions, total=False):
     """What `encode` and `write` take besides: what the file is to be like."""
 
@@ -85,12 +61,33 @@ class FileOptions(QuantizeOptions, total=False):
     ssim: float | None
 
 
+@overload
+def encode(
+    picture: IndexedImage,
+    *,
+    effort: Effort | None = None,
+    method: MethodName | None = None,
+    strip_height: int | None = None,
+    n_threads: int | None = None,
+) -> bytes: ...
+@overload
+def encode(
+    picture: PlainPicture,
+    k: int | None = None,
+    *,
+    effort: Effort | None = None,
+    method: MethodName | None = None,
+    strip_height: int | None = None,
+    n_threads: int | None = None,
+    **quantize_options: Unpack[FileOptions],
+) -> bytes: ...
+@checks.hinting(*FileOptions.__annotations__)
 def encode(
     picture: Any,
     k: int | None = None,
     *,
-    effort: str | None = None,
-    method: str | None = None,
+    effort: Effort | None = None,
+    method: MethodName | None = None,
     strip_height: int | None = None,
     n_threads: int | None = None,
     **quantize_options: Unpack[FileOptions],
@@ -130,7 +127,7 @@ def encode(
 def decode(
     encoded: bytes | bytearray | memoryview,
     *,
-    on_error: OnError = "raise",
+    on_error: OnError | None = None,
     limits: Limits | None = None,
     n_threads: int | None = None,
 ) -> IndexedImage:
@@ -140,11 +137,11 @@ def decode(
 
     Args:
         encoded: the file; any object with the buffer protocol.
-        on_error: what to do about damage: ``"raise"`` a FormatError, or ``"salvage"`` the rest.
-            Then a strip that is damaged or missing costs its rows, which get index 0 and are
-            listed in the image's `lost`, and a `kmq.SalvageWarning` says what happened. Header
-            and palette must be sound. It takes the memory of the whole picture, however short
-            the file.
+        on_error: what to do about damage: ``"raise"`` a FormatError (the default), or
+            ``"salvage"`` the rest. Then a strip that is damaged or missing costs its rows, which
+            get index 0 and are listed in the image's `lost`, and a `kmq.SalvageWarning` says what
+            happened. Header and palette must be sound. It takes the memory of the whole picture,
+            however short the file.
         limits: what to accept; None for `kmq.Limits()`.
         n_threads: threads to use; None for ``KMQ_NUM_THREADS`` or all cores.
 
@@ -161,18 +158,41 @@ def decode(
             f"encoded is {type(encoded).__name__}; it must be the bytes of a .kmq file "
             "(kmq.read takes paths and file objects)"
         ) from None
-    if checks.one_of(on_error, "on_error", _ON_ERROR) == "salvage":
+    if _salvaging(on_error):
         return _salvaged(stream, limits, threads)
     return _decoded(stream, limits, threads)
 
 
+@overload
+def write(
+    target: Target,
+    picture: IndexedImage,
+    *,
+    effort: Effort | None = None,
+    method: MethodName | None = None,
+    strip_height: int | None = None,
+    n_threads: int | None = None,
+) -> None: ...
+@overload
+def write(
+    target: Target,
+    picture: PlainPicture,
+    k: int | None = None,
+    *,
+    effort: Effort | None = None,
+    method: MethodName | None = None,
+    strip_height: int | None = None,
+    n_threads: int | None = None,
+    **quantize_options: Unpack[FileOptions],
+) -> None: ...
+@checks.hinting(*FileOptions.__annotations__)
 def write(
     target: Target,
     picture: Any,
     k: int | None = None,
     *,
-    effort: str | None = None,
-    method: str | None = None,
+    effort: Effort | None = None,
+    method: MethodName | None = None,
     strip_height: int | None = None,
     n_threads: int | None = None,
     **quantize_options: Unpack[FileOptions],
@@ -217,7 +237,7 @@ def write(
 def read(
     source: Source,
     *,
-    on_error: OnError = "raise",
+    on_error: OnError | None = None,
     limits: Limits | None = None,
     n_threads: int | None = None,
 ) -> IndexedImage:
@@ -238,7 +258,7 @@ def read(
         OSError: the file cannot be read.
     """
     limits, threads = _checked_limits(limits), resolve_threads(n_threads)
-    salvaging = checks.one_of(on_error, "on_error", _ON_ERROR) == "salvage"
+    salvaging = _salvaging(on_error)
     with _opened(source) as stream:
         if salvaging:
             return _salvaged(stream, limits, threads)
@@ -339,14 +359,18 @@ class Coding:
         n_threads: threads to use.
     """
 
-    effort: str | None
+    effort: Effort | None
     method: str | None
     strip_height: int | None
     n_threads: int
 
     @classmethod
     def checked(
-        cls, effort: str | None, method: str | None, strip_height: int | None, n_threads: int | None
+        cls,
+        effort: Effort | None,
+        method: str | None,
+        strip_height: int | None,
+        n_threads: int | None,
     ) -> Coding:
         """Check what `encode` was given; raise InputError or TypeError."""
         threads = resolve_threads(n_threads)
@@ -426,8 +450,8 @@ def _same_file(first: str | os.PathLike[str], second: str | os.PathLike[str]) ->
 def _encoded(
     picture: Any,
     k: int | None,
-    effort: str | None,
-    method: str | None,
+    effort: Effort | None,
+    method: MethodName | None,
     strip_height: int | None,
     n_threads: int | None,
     quantize_options: FileOptions,
@@ -435,14 +459,18 @@ def _encoded(
     """Return the pieces of a file, front to back."""
     how = Coding.checked(effort, method, strip_height, n_threads)
     if isinstance(picture, IndexedImage):
-        given = [] if k is None else ["k"]
-        if given := [*given, *quantize_options]:
+        options = {"k": k, **quantize_options}
+        if given := [name for name, value in options.items() if value is not None]:
             raise InputError(
                 f"{', '.join(given)} given with an IndexedImage, which is stored as it is; "
                 "quantize takes the picture it was made from"
             )
         return how.pieces(picture)
     return how.pieces(quantized(picture, k, how, quantize_options))
+
+
+def _salvaging(on_error: OnError | None) -> bool:
+    return on_error is not None and checks.one_of(on_error, "on_error", _ON_ERROR) == "salvage"
 
 
 def _decoded(stream: BinaryIO, limits: Limits, n_threads: int) -> IndexedImage:

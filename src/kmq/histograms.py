@@ -14,6 +14,7 @@ from kmq.atomic import replacing
 from kmq.errors import FormatError, InputError
 from kmq.model import MAX_HISTOGRAM_COLORS, ColorHistogram, PixelFormat, Progress
 from kmq.stages import formats, histogram, histogram_file
+from kmq.stages.pixels import checked_format, checked_page
 from kmq.threads import resolve_threads
 
 Format = str | PixelFormat | None
@@ -42,8 +43,12 @@ def of_pictures(
     once for each picture. Those that wait, largest first, are less than twice the largest.
     """
     threads = resolve_threads(n_threads)
+    progress = checks.progress(progress)
+    pixel_format, page = checked_format(pixel_format), checked_page(page)
     is_array = isinstance(pictures, np.ndarray) and pictures.ndim < 4  # whose items are rows
-    if is_array or isinstance(pictures, str | os.PathLike) or not isinstance(pictures, Iterable):
+    is_file = isinstance(pictures, str | os.PathLike | bytes | bytearray | memoryview)
+    is_file = is_file or hasattr(pictures, "read")
+    if is_array or is_file or not isinstance(pictures, Iterable):
         raise TypeError(
             f"pictures is one {type(pictures).__name__}; from_pictures takes several pictures, "
             "from_picture one"

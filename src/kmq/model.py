@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from enum import Enum
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 import numpy as np
 
@@ -22,10 +22,14 @@ Progress = Callable[[str, float], None]
 
 T = TypeVar("T")
 
-EFFORTS = ("fast", "balanced", "best")
+Effort = Literal["fast", "balanced", "best"]
+DitherMethod = Literal["diffusion", "ordered"]
+PixelFormatLabel = Literal["1", "L", "LA", "L16", "LA16", "RGB", "RGBA", "RGB48", "RGBA64", "CMYK"]
+
+EFFORTS: tuple[Effort, ...] = get_args(Effort)
 """How much time to take, for a palette and for the coded indices."""
 
-DITHER_METHODS = ("diffusion", "ordered")
+DITHER_METHODS: tuple[DitherMethod, ...] = get_args(DitherMethod)
 """How colours are mixed from those of a palette."""
 
 MAX_COLORS = 65_536
@@ -127,6 +131,13 @@ def _unchangeable(*arrays: str) -> Callable[[type[T]], type[T]]:
     return decorate
 
 
+def _set_default(instance: Any, **defaults: Any) -> None:
+    """Set attributes of a frozen instance that are None: not given."""
+    for name, default in defaults.items():
+        if getattr(instance, name) is None:
+            object.__setattr__(instance, name, default)
+
+
 @dataclass(frozen=True)
 class Metadata:
     """What travels with a picture beside its pixels.
@@ -146,6 +157,10 @@ class Metadata:
     dpi: tuple[float, float] | None = None
     text: Mapping[str, str] = field(default_factory=dict)
     extra: tuple[tuple[str, bytes], ...] = ()
+
+    def __post_init__(self) -> None:
+        """Take None for what is not given."""
+        _set_default(self, text={}, extra=())
 
 
 @dataclass(frozen=True)
@@ -208,6 +223,11 @@ class IndexedImage:
 
     def __post_init__(self) -> None:
         """Check palette and indices against each other and put them over bytes."""
+        _set_default(self, metadata=Metadata(), lost=())
+        if not isinstance(self.metadata, Metadata):
+            raise TypeError(
+                f"metadata is {type(self.metadata).__name__}; it must be a kmq.Metadata"
+            )
         _check_pixel_format(self.pixel_format)
         object.__setattr__(self, "palette", _checked_palette(self.palette, self.pixel_format))
         object.__setattr__(self, "indices", _checked_indices(self.indices, len(self.palette)))
@@ -288,11 +308,18 @@ class IndexedImage:
         """Take palette and indices of a mode P, PA, L or 1 Pillow image exactly as they are.
 
         Raises:
-            InputError: any other mode; `kmq.quantize` takes those.
+            InputError: any other mode, which `kmq.quantize` takes; or an image of several frames:
+                take a ``copy()`` of the one that is meant.
         """
         from kmq.stages.pixels import indexed_from_pillow
 
         return indexed_from_pillow(picture)
+
+
+class QuantizedImage(IndexedImage):
+    """The image that `kmq.quantize` returns: its `report` is never None."""
+
+    report: Report
 
 
 @dataclass(frozen=True, eq=False)
@@ -512,6 +539,7 @@ class Limits:
 
     def __post_init__(self) -> None:
         """Raise TypeError or InputError unless both are whole numbers, at least 0."""
+        _set_default(self, **{limit.name: limit.default for limit in fields(self)})
         for limit in fields(self):
             checks.whole_number(getattr(self, limit.name), limit.name, 0, _MOST_OF_A_LIMIT)
 

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from kmq import checks, files
+from kmq import files
 from kmq.atomic import replacing
 from kmq.errors import InputError
-from kmq.model import MAX_COLORS, IndexedImage, PixelFormat, index_dtype
+from kmq.model import IndexedImage, PixelFormat, PixelFormatLabel, index_dtype
+from kmq.options import Colors, GivenColors
 from kmq.stages import formats, palette_files
 from kmq.stages.container import SIGNATURE
 from kmq.stages.palette_files import Entries
@@ -74,9 +74,9 @@ def load_palette(path: str | os.PathLike[str]) -> Entries:
 
 def write_palette(
     path: str | os.PathLike[str],
-    palette: ArrayLike | IndexedImage,
+    palette: GivenColors,
     *,
-    pixel_format: str | PixelFormat | None = None,
+    pixel_format: PixelFormatLabel | PixelFormat | None = None,
 ) -> None:
     """Write a palette to a file of the kind its suffix says, which appears whole or not at all.
 
@@ -88,7 +88,8 @@ def write_palette(
 
     Args:
         path: one of ``.gpl .act .pal .hex .txt .json .png .kmq .kmqpal``.
-        palette: (n, channels) uint8, uint16 or other whole numbers of 0 to 255; or an image.
+        palette: (n, channels) uint8, uint16 or other whole numbers of 0 to 255; a list with names
+            of colours ("white", "#ff8800"); or an image.
         pixel_format: what the entries are, where the array alone does not tell: "CMYK" or "1".
 
     Raises:
@@ -114,27 +115,12 @@ def write_palette(
 
 
 def _checked_entries(
-    palette: ArrayLike | IndexedImage, pixel_format: str | PixelFormat | None
+    palette: GivenColors, pixel_format: PixelFormatLabel | PixelFormat | None
 ) -> Entries:
-    if isinstance(palette, IndexedImage):
-        return Entries(palette.palette, palette.pixel_format)
-    given = checks.as_array(palette, "palette")
-    if given.size and given.dtype.kind not in "iub":
-        raise TypeError(f"palette has dtype {given.dtype}; colours are whole numbers")
-    if given.ndim != 2 or not 1 <= given.shape[1] <= 4 or not 1 <= len(given) <= MAX_COLORS:
-        raise InputError(
-            f"palette has shape {given.shape}; it must be (1 to {MAX_COLORS} colours, 1 to 4)"
-        )
-    pixel_format = checked_format(pixel_format) or formats.of_array(given)
-    if given.shape[1] != pixel_format.channels or not (
-        given.min() >= 0 and given.max() <= pixel_format.max_value
-    ):
-        raise InputError(
-            f"palette has {given.shape[1]} channels from {given.min()} to {given.max()}; pixel "
-            f"format {pixel_format.label} has {pixel_format.channels} from 0 to "
-            f"{pixel_format.max_value}"
-        )
-    return Entries(np.ascontiguousarray(given, pixel_format.dtype), pixel_format)
+    colors, wanted = Colors.checked(palette, "palette"), checked_format(pixel_format)
+    if wanted is None:
+        return colors.alone()
+    return Entries(colors.samples(wanted, None), wanted)
 
 
 def _fitting(entries: Entries, kind: palette_files.Kind) -> Entries:

@@ -13,8 +13,8 @@ from kmq import fitting
 from kmq.fitting import ErrorTarget, KMeansOptions, Problem, Rounded
 from kmq.model import (
     ColorHistogram,
-    IndexedImage,
     Pixels,
+    QuantizedImage,
     Report,
     index_dtype,
 )
@@ -30,7 +30,7 @@ def quantize_pixels(
     colors: int | ErrorTarget | Array,
     options: KMeansOptions,
     importance: Array | None = None,
-) -> IndexedImage:
+) -> QuantizedImage:
     """Return the picture in so many colours, the fewest that reach a target, or those given.
 
     `importance` (height, width) float64 says how much each pixel counts for the palette.
@@ -74,7 +74,7 @@ def quantize_pixels(
         seed=options.seed,
         seconds=seconds,
     )
-    return IndexedImage(entries, indices, pixels.pixel_format, pixels.metadata, report)
+    return QuantizedImage(entries, indices, pixels.pixel_format, pixels.metadata, report)
 
 
 def _dither(
@@ -120,11 +120,18 @@ def _dither(
     return replace(rounded, palette=palette_in_use), places[dithered.indices]
 
 
-def fit_palette(colors: ColorHistogram, k: int, options: KMeansOptions) -> Array:
-    """Return at most `k` colours (k, channels) for a histogram; InputError if it has no order."""
+def fit_palette(
+    colors: ColorHistogram, goal: int | ErrorTarget, options: KMeansOptions
+) -> tuple[Array, float]:
+    """Return a palette (n, channels) for a histogram, and its mean squared error per pixel.
+
+    Raises:
+        InputError: the histogram has no order.
+    """
     keys = histogram.ordered_keys(colors, options.n_threads)
     problem = Problem.of(colors, keys, None, options)
-    return fitting.solve(problem, k).palette
+    search = fitting.solve(problem, goal) if isinstance(goal, int) else fitting.reach(problem, goal)
+    return search.palette, search.mse
 
 
 def map_histogram(colors: ColorHistogram, entries: Array) -> tuple[float, Array]:

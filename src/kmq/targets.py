@@ -13,12 +13,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from kmq import checks
 from kmq.api import quantize, read_picture
 from kmq.errors import InputError
 from kmq.model import MAX_COLORS, IndexedImage, Pixels
+from kmq.options import Colors, Options
 from kmq.stages import metrics
 
 TARGETS = ("size", "bpp", "psnr", "ssim", "max_error")
@@ -92,29 +91,45 @@ def reach(
         for other, value in (("k", k), ("palette", rest.get("palette"))):
             if value is not None:
                 raise InputError(f"{other} and ssim are given; one of them says how many colours")
-    wanted = options[name]
+    wanted = _CHECKED[name](options[name])
+    checked = Options.checked(k, **rest)
     pixels = read_picture(
-        picture, rest.pop("pixel_format", None), rest.pop("page", None), rest.get("n_threads") or 1
+        picture,
+        rest.pop("pixel_format", None),
+        rest.pop("page", None),
+        checked.plain.n_threads,
     )
     if name == "ssim":
-        return _for_ssim(pixels, _checked_ssim(wanted, pixels), rest, measure)
+        _check_window(pixels)
+        return _for_ssim(pixels, wanted, rest, measure)
     if name == "bpp":
         area = pixels.samples.shape[0] * pixels.samples.shape[1]
-        return _for_size(pixels, k, int(checks.positive(wanted, "bpp") * area / 8), rest, measure)
-    return _for_size(pixels, k, checks.whole_number(wanted, "size", 1, 2**63 - 1), rest, measure)
+        return _for_size(pixels, k, int(wanted * area / 8), rest, measure)
+    return _for_size(pixels, k, wanted, rest, measure)
 
 
-def _checked_ssim(wanted: Any, pixels: Pixels) -> float:
+def _checked_ssim(wanted: Any) -> float:
     value = checks.positive(wanted, "ssim")
     if value >= 1:
         raise InputError(f"ssim is {value:g}; it must be above 0 and below 1")
+    return value
+
+
+_CHECKED: dict[str, Callable[[Any], Any]] = {
+    "size": lambda wanted: checks.whole_number(wanted, "size", 1, 2**63 - 1),
+    "bpp": lambda wanted: checks.positive(wanted, "bpp"),
+    "ssim": _checked_ssim,
+}
+"""Whether a target can be meant, without the picture."""
+
+
+def _check_window(pixels: Pixels) -> None:
     height, width = pixels.samples.shape[:2]
     if min(height, width) < metrics.SSIM_WINDOW:
         raise InputError(
             f"ssim is given for a picture of {width} x {height} pixels; it needs "
             f"{metrics.SSIM_WINDOW} of them a side"
         )
-    return value
 
 
 @dataclass
@@ -228,7 +243,7 @@ def _without_limit(options: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
 
 def _fewest(options: Mapping[str, Any]) -> int:
     fixed = options.get("fixed")
-    return 1 if fixed is None or isinstance(fixed, str) else max(1, int(np.size(fixed, 0)))
+    return 1 if fixed is None else Colors.checked(fixed, "fixed").number
 
 
 def _for_size(

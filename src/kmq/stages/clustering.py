@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -19,9 +19,11 @@ from kmq.threads import run_chunks
 
 Array = np.ndarray[Any, Any]
 
-INITS = ("k-means++", "random", "var-part")
+Init = Literal["k-means++", "random", "var-part"]
+INITS: tuple[Init, ...] = get_args(Init)
 
-ALGORITHMS = ("lloyd", "naive")
+Algorithm = Literal["lloyd", "naive"]
+ALGORITHMS: tuple[Algorithm, ...] = get_args(Algorithm)
 """The rounds by the fast kernels, and by plain NumPy, to check the others by."""
 
 _CHUNK_WORK = 1 << 23

@@ -9,7 +9,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -20,6 +20,8 @@ from kmq.stages import mix, palette_tree, rank
 from kmq.threads import run_chunks
 
 Array = np.ndarray[Any, Any]
+
+MethodName = Literal["deflate", "rank", "mix"]
 
 _BLOCK = 1 << 16  # indices packed at a time; a multiple of 8, so that blocks end with a byte
 _HEAD = 5  # bytes of a strip's method and checksum
@@ -139,7 +141,7 @@ class StripMethod:
     """
 
     code: int
-    name: str
+    name: MethodName
     strip_pixels: int
     prepare: Callable[[Array], StripCoder]
     most_colors: int = MAX_COLORS

@@ -19,7 +19,7 @@ import math
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -29,7 +29,8 @@ from kmq.model import PixelFormat
 
 Array = np.ndarray[Any, Any]
 
-SPACES = ("rgb", "linear", "oklab", "lab")
+SpaceName = Literal["rgb", "linear", "oklab", "lab"]
+SPACES: tuple[SpaceName, ...] = get_args(SpaceName)
 
 _CHROMA = 2.5
 """Factor of Oklab's a and b, whose steps look larger than those of its L. (CSS Color 4 has 2 in a

@@ -1,0 +1,395 @@
+"""What every door has in common: what is not given, names, and checks before a picture is read."""
+
+import inspect
+import io
+import typing
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import kmq
+import kmq.pillow
+from kmq.model import PixelFormat, PixelFormatLabel
+
+RANDOM = np.random.default_rng(3)
+PICTURE = RANDOM.integers(0, 256, (20, 24, 3)).astype(np.uint8)
+GREY = PICTURE[:, :, 0]
+
+TAKE_PICTURES = {
+    "quantize": kmq.quantize,
+    "encode": kmq.encode,
+    "choose_k": kmq.choose_k,
+    "error_curve": kmq.error_curve,
+    "from_picture": kmq.ColorHistogram.from_picture,
+}
+DOORS = [
+    *TAKE_PICTURES.values(),
+    kmq.ColorHistogram.from_pictures,
+    kmq.accumulate,
+    kmq.assign,
+    kmq.decode,
+    kmq.fit_palette,
+    kmq.info,
+    kmq.kmeans,
+    kmq.read,
+    kmq.read_palette,
+    kmq.read_region,
+    kmq.write,
+    kmq.write_palette,
+]
+
+
+def optional_parameters(door):
+    parameters = inspect.signature(door).parameters.values()
+    return {item.name: item.default for item in parameters if item.default is not item.empty}
+
+
+def all_none(door):
+    names = set(optional_parameters(door))
+    if door in (kmq.encode, kmq.write):
+        names |= set(kmq.files.FileOptions.__annotations__)
+    return dict.fromkeys(names)
+
+
+# --- None is not given ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("door", DOORS, ids=lambda door: door.__name__)
+def test_what_need_not_be_given_is_none(door):
+    assert set(optional_parameters(door).values()) <= {None}
+
+
+def test_none_is_not_given(tmp_path):
+    image = kmq.quantize(PICTURE, 8)
+    assert kmq.quantize(PICTURE, **all_none(kmq.quantize) | {"k": 8}) == image
+    encoded = kmq.encode(image)
+    assert kmq.encode(image, **all_none(kmq.encode)) == encoded
+    assert kmq.encode(PICTURE, **all_none(kmq.encode) | {"k": 8}) == encoded
+    assert kmq.decode(encoded, **all_none(kmq.decode)) == image
+    path = tmp_path / "x.kmq"
+    kmq.write(path, image, **all_none(kmq.write))
+    assert kmq.read(path, **all_none(kmq.read)) == image
+    Image.fromarray(PICTURE).save(path, **all_none(kmq.encode) | {"k": 8})
+    assert kmq.read(path) == image
+    options = all_none(kmq.choose_k) | {"max_error": 3000}
+    assert kmq.choose_k(PICTURE, **options) == kmq.choose_k(PICTURE, max_error=3000)
+    histogram = kmq.ColorHistogram.from_picture(PICTURE)
+    palette = kmq.fit_palette(histogram, **all_none(kmq.fit_palette))
+    assert np.array_equal(palette, kmq.quantize(PICTURE).palette)
+    curve = kmq.error_curve(PICTURE, **all_none(kmq.error_curve))
+    assert curve.k[-1] <= 256
+    points = PICTURE.reshape(-1, 3)
+    clusters = kmq.kmeans(points, 3, **all_none(kmq.kmeans))
+    assert np.array_equal(clusters.labels, kmq.kmeans(points, 3).labels)
+    bare = kmq.IndexedImage(image.palette, image.indices, image.pixel_format, None, None, None)
+    assert bare == image
+    assert kmq.Metadata(text=None, extra=None) == kmq.Metadata()
+    assert kmq.Limits(pixels=None, metadata_bytes=None) == kmq.Limits()
+
+
+# --- unknown names -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("door", "name", "hint"),
+    [
+        (kmq.quantize, "n_colors", "; did you mean k?"),
+        (kmq.quantize, "random_state", "; did you mean seed?"),
+        (kmq.quantize, "max_color", "; did you mean max_colors?"),
+        (kmq.quantize, "size", ""),
+        (kmq.encode, "quality", "; did you mean effort?"),
+        (kmq.encode, "dithr", "; did you mean dither?"),
+        (kmq.encode, "bits_per_pixel", "; did you mean bpp?"),
+        (kmq.encode, "xyzzy", ""),
+        (kmq.choose_k, "n_jobs", "; did you mean n_threads?"),
+        (kmq.error_curve, "k_max", "; did you mean max_colors?"),
+        (kmq.fit_palette, "n_clusters", "; did you mean k?"),
+        (kmq.kmeans, "sample_weight", "; did you mean weights?"),
+    ],
+)
+def test_an_unknown_name_is_told_by_the_function_that_was_called(door, name, hint):
+    with pytest.raises(TypeError) as caught:
+        door(PICTURE, **{name: 3})
+    assert str(caught.value) == (
+        f"{door.__name__}() got an unexpected keyword argument {name!r}{hint}"
+    )
+
+
+def test_an_unknown_name_writes_nothing(tmp_path):
+    with pytest.raises(TypeError, match=r"^write\(\) got .* 'ncolors'; did you mean k\?$"):
+        kmq.write(tmp_path / "x.kmq", PICTURE, ncolors=3)
+    with pytest.raises(TypeError, match=r"^write\(\) got .* 'colors'; did you mean k\?$"):
+        kmq.write(tmp_path / "x.kmq", kmq.quantize(PICTURE, 3), colors=3)
+    assert not list(tmp_path.iterdir())
+
+
+# --- checks before reading -----------------------------------------------------------------------
+
+WRONG = [
+    {"k": 0},
+    {"effort": "most"},
+    {"dither": 7},
+    {"dither": "diffusion"},
+    {"dither_method": "floyd"},
+    {"space": "hsv"},
+    {"seed": -1},
+    {"rate": "high"},
+    {"snap": 1},
+    {"posterize": 17},
+    {"channel_weights": [1, -1]},
+    {"fixed": "no colour"},
+    {"fixed": ["white", (1, "x", 3)]},
+    {"fixed": [[-1.5, 0, 0]]},
+    {"palette": []},
+    {"palette": [], "k": 3},
+    {"palette": "missing.gpl"},
+    {"mask": [[0, 1]]},
+    {"importance": "high"},
+    {"init": "best"},
+    {"init": [[np.nan, 1, 2]]},
+    {"tol": -1},
+    {"max_iter": 0},
+    {"n_init": 0},
+    {"page": 0},
+    {"pixel_format": "BGR"},
+    {"progress": "yes"},
+    {"n_threads": 0},
+    {"psnr": 30, "rate": 3},
+    {"psnr": 30, "dither": 1},
+    {"max_error": 30, "max_colors": 0},
+]
+WRONG_TARGETS = [
+    *({"size": 900, **wrong} for wrong in WRONG if not wrong.keys() & {"psnr", "max_error"}),
+    {"size": -1},
+    {"bpp": 0},
+    {"ssim": 2},
+    {"ssim": "high"},
+    {"psnr": "high"},
+    {"method": "zip"},
+    {"strip_height": 0},
+    {"size": 900, "dither": 1},
+]
+
+
+def wrong_for(door):
+    """Options that the door knows."""
+    known = {*inspect.signature(door).parameters}
+    if door is kmq.encode:
+        return [*WRONG, *WRONG_TARGETS]
+    wrong = [options for options in WRONG if options.keys() <= known]
+    if door is kmq.choose_k:
+        wrong = [{"psnr": 30, **options} for options in wrong]
+    return wrong
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [(name, options) for name, door in TAKE_PICTURES.items() for options in wrong_for(door)],
+)
+def test_what_is_wrong_is_told_before_the_picture_is_read(name, options):
+    with pytest.raises((kmq.InputError, TypeError, FileNotFoundError)) as caught:
+        TAKE_PICTURES[name]("missing.png", **options)
+    assert "missing.png" not in str(caught.value)
+
+
+# --- colours -------------------------------------------------------------------------------------
+
+SAME_COLORS = [
+    ["white", "#010203"],
+    ["white", (1, 2, 3)],
+    [np.array([255, 255, 255]), "010203"],
+    ((255, 255, 255), (1, 2, 3)),
+    np.array([[255, 255, 255], [1, 2, 3]], np.int64),
+    kmq.IndexedImage(
+        np.array([[255, 255, 255], [1, 2, 3]], np.uint8), np.zeros((1, 1), np.uint8),
+        PixelFormat.RGB24,
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("colors", SAME_COLORS)
+def test_colors_are_given_alike_wherever_they_are_given(colors, tmp_path):
+    rows = [[255, 255, 255], [1, 2, 3]]
+    image = kmq.quantize(PICTURE, palette=colors)
+    assert image.palette.tolist() == rows
+    assert kmq.quantize(PICTURE, 8, fixed=colors) == kmq.quantize(PICTURE, 8, fixed=rows)
+    assert kmq.quantize(PICTURE, init=colors) == kmq.quantize(PICTURE, 2, init=rows)
+    assert kmq.decode(kmq.encode(PICTURE, palette=colors)) == image
+    histogram = kmq.ColorHistogram.from_picture(PICTURE)
+    fitted = kmq.fit_palette(histogram, 8, fixed=colors)
+    assert np.array_equal(fitted, kmq.quantize(PICTURE, 8, fixed=rows).palette)
+    kmq.write_palette(tmp_path / "x.gpl", colors)
+    assert kmq.read_palette(tmp_path / "x.gpl").tolist() == rows
+    for target in ({"size": 900}, {"psnr": 15}, {"ssim": 0.4}):
+        decoded = kmq.decode(kmq.encode(PICTURE, fixed=colors, effort="fast", **target))
+        assert {(255, 255, 255), (1, 2, 3)} <= set(map(tuple, decoded.palette.tolist()))
+
+
+def test_named_colors_that_the_picture_has_no_room_for_widen_it():
+    assert kmq.quantize(GREY, palette=["white", "#000"]).pixel_format is PixelFormat.GREY8
+    image = kmq.quantize(GREY, palette=["white", "#ff000080"])
+    assert image.pixel_format is PixelFormat.RGBA32
+    assert image.palette.tolist() == [[255, 255, 255, 255], [255, 0, 0, 128]]
+
+
+def test_the_background_stands_beside_samples_in_a_palette():
+    picture = PICTURE.copy()
+    picture[0], picture[-1] = 9, 9
+    assert kmq.quantize(picture, palette=["background", (1, 2, 3)]).palette.tolist() == [
+        [9, 9, 9],
+        [1, 2, 3],
+    ]
+
+
+def test_true_is_full_dithering():
+    assert kmq.quantize(PICTURE, 4, dither=True) == kmq.quantize(PICTURE, 4, dither=1)
+    assert kmq.quantize(PICTURE, 4, dither=np.False_) == kmq.quantize(PICTURE, 4)
+
+
+# --- pictures that are files ---------------------------------------------------------------------
+
+
+class Pipe:
+    """A file object that can do no more than be read once."""
+
+    def __init__(self, content):
+        self.read = io.BytesIO(content).read
+
+
+def saved(picture, kind="PNG", **options):
+    stream = io.BytesIO()
+    picture.save(stream, kind, **options)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("content", [saved(Image.fromarray(PICTURE)), kmq.encode(PICTURE, 9)])
+def test_bytes_and_file_objects_are_pictures(content, tmp_path):
+    path = tmp_path / "picture"
+    path.write_bytes(content)
+    image = kmq.quantize(path, 5)
+    histogram = kmq.ColorHistogram.from_picture(path)
+    for make in (bytes, bytearray, memoryview, io.BytesIO, Pipe):
+        assert kmq.quantize(make(content), 5) == image
+        assert kmq.decode(kmq.encode(make(content), 5)) == image
+        assert kmq.ColorHistogram.from_picture(make(content)) == histogram
+    with path.open("rb") as file:
+        assert kmq.quantize(file, 5) == image
+    behind = io.BytesIO(b"head" + content)
+    behind.seek(4)
+    assert kmq.quantize(behind, 5) == image
+    assert len(kmq.encode(io.BytesIO(content), size=900)) <= 900
+
+
+def test_what_is_no_picture_file_is_told(tmp_path):
+    for content in (b"", b"not a picture", bytearray(3)):
+        with pytest.raises(kmq.InputError, match="picture is not a picture in a format"):
+            kmq.quantize(content)
+    with pytest.raises(TypeError, match="a file object that reads str; open it for binary"):
+        kmq.quantize(io.StringIO("text"))
+    for several in (b"bytes", io.BytesIO(b"bytes")):
+        with pytest.raises(TypeError, match="from_pictures takes several pictures"):
+            kmq.ColorHistogram.from_pictures(several)
+
+
+def animation(kind):
+    frames = [Image.fromarray(np.roll(PICTURE, 5 * i, 0)).quantize(16) for i in range(3)]
+    return saved(frames[0], kind, save_all=True, append_images=frames[1:])
+
+
+@pytest.mark.parametrize("kind", ["GIF", "PNG", "TIFF", "WEBP"])
+def test_an_animation_is_refused_without_a_page_however_it_is_given(kind, tmp_path):
+    content = animation(kind)
+    path = tmp_path / f"a.{kind.lower()}"
+    path.write_bytes(content)
+    for open_it in (lambda: path, lambda: content, lambda: Image.open(io.BytesIO(content))):
+        with pytest.raises(kmq.InputError, match=r"3 pages or frames.* page 1 to 3"):
+            kmq.quantize(open_it(), 4)
+        with pytest.raises(kmq.InputError, match="page is 4; the file has 3"):
+            kmq.quantize(open_it(), 4, page=4)
+    for page in (1, 2, 3):
+        image = kmq.quantize(path, 4, page=page)
+        assert kmq.quantize(content, 4, page=page) == image
+        with Image.open(path) as opened:
+            opened.seek(1)
+            assert kmq.quantize(opened, 4, page=page) == image
+            assert opened.tell() == 1
+            second = kmq.quantize(opened.copy(), 4)
+        assert np.array_equal(second.to_array(), kmq.quantize(path, 4, page=2).to_array())
+
+
+def test_palettes_are_not_taken_from_one_frame_of_several(tmp_path):
+    with Image.open(io.BytesIO(animation("GIF"))) as opened:
+        with pytest.raises(kmq.InputError, match=r"or take a copy\(\) of the current one"):
+            kmq.IndexedImage.from_pillow(opened)
+        frame = kmq.IndexedImage.from_pillow(opened.copy())
+        opened.save(tmp_path / "x.kmq")
+    assert kmq.read(tmp_path / "x.kmq") == frame
+
+
+def test_one_picture_has_page_1_and_no_other(tmp_path):
+    Image.fromarray(PICTURE).save(tmp_path / "x.png")
+    kmq.write(tmp_path / "x.kmq", PICTURE, 9)
+    pictures = [
+        PICTURE,
+        Image.fromarray(PICTURE),
+        tmp_path / "x.png",
+        (tmp_path / "x.png").read_bytes(),
+        kmq.quantize(PICTURE, 9),
+        tmp_path / "x.kmq",
+    ]
+    for picture in pictures:
+        assert kmq.quantize(picture, 9, page=1) == kmq.quantize(picture, 9)
+        with pytest.raises(kmq.InputError, match="page is 2"):
+            kmq.quantize(picture, 9, page=2)
+
+
+# --- the same options in other doors -------------------------------------------------------------
+
+STEERED = [
+    {"space": "oklab"},
+    {"channel_weights": [1, 2, 3]},
+    {"posterize": 3},
+    {"snap": True},
+    {"init": "random", "seed": 5, "max_iter": 3},
+    {"n_init": 2, "tol": 0.1},
+]
+
+
+@pytest.mark.parametrize("options", STEERED)
+def test_fit_palette_and_choose_k_take_what_quantize_takes(options):
+    histogram = kmq.ColorHistogram.from_picture(PICTURE)
+    image = kmq.quantize(PICTURE, 9, **options)
+    assert np.array_equal(kmq.fit_palette(histogram, 9, **options), image.palette)
+    image = kmq.quantize(PICTURE, psnr=13, **options)
+    assert np.array_equal(kmq.fit_palette(histogram, psnr=13, **options), image.palette)
+    assert kmq.choose_k(PICTURE, psnr=13, **options) == image.n_colors
+
+
+def test_choose_k_takes_masks_and_importance():
+    mask = np.zeros(PICTURE.shape[:2], bool)
+    mask[:3] = True
+    for options in ({"mask": mask}, {"importance": 1 + 9 * mask}):
+        image = kmq.quantize(PICTURE, psnr=13, **options)
+        assert kmq.choose_k(PICTURE, psnr=13, **options) == image.n_colors
+
+
+def test_a_histogram_whose_target_cannot_be_met_is_told():
+    histogram = kmq.ColorHistogram.from_picture(PICTURE)
+    assert len(kmq.fit_palette(histogram, psnr=40, max_colors=5)) == 5
+    with pytest.raises(kmq.InputError, match="psnr and max_error are given"):
+        kmq.fit_palette(histogram, psnr=40, max_error=3)
+
+
+# --- types ---------------------------------------------------------------------------------------
+
+
+def test_labels_of_pixel_formats_are_those_of_the_type():
+    assert set(typing.get_args(PixelFormatLabel)) == {item.label for item in PixelFormat}
+
+
+def test_type_checkers_know_what_comes_back_and_what_is_taken():
+    assert inspect.signature(kmq.quantize).return_annotation == "QuantizedImage"
+    assert kmq.QuantizedImage.__annotations__["report"] == "Report"
+    assert len(typing.get_overloads(kmq.encode)) == len(typing.get_overloads(kmq.write)) == 2
+    assert isinstance(kmq.quantize(PICTURE, 3), kmq.QuantizedImage)
