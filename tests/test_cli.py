@@ -29,6 +29,12 @@ def save(path, samples=None, **options):
     return path
 
 
+def tree(folder):
+    return sorted(
+        path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
+    )
+
+
 def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
@@ -254,11 +260,75 @@ def test_encode_reads_folders_and_patterns(tmp_path, capsys):
     (tmp_path / "in" / "notes.txt").write_text("no picture")
     folder, out = str(tmp_path / "in"), tmp_path / "out"
     assert main(["encode", folder, "-k", "2", "-o", str(out)]) == 0
-    assert names(out) == ["one.kmq", "two.kmq"]
+    assert tree(out) == ["deep/three.kmq", "one.kmq", "two.kmq"]
     pattern = str(tmp_path / "in" / "**" / "*.png")
     assert main(["encode", pattern, "-k", "2", "-o", str(tmp_path / "more")]) == 0
-    assert names(tmp_path / "more") == ["one.kmq", "three.kmq"]
-    assert len(capsys.readouterr().out.splitlines()) == 4
+    assert tree(tmp_path / "more") == ["deep/three.kmq", "one.kmq"]
+    pattern = str(tmp_path / "in" / "d*" / "*.png")
+    assert main(["encode", pattern, "-k", "2", "-o", str(tmp_path / "less")]) == 0
+    assert tree(tmp_path / "less") == ["deep/three.kmq"]
+    assert len(capsys.readouterr().out.splitlines()) == 3 + 1 + 2 + 1 + 1
+
+
+def test_of_several_folders_each_keeps_its_name(tmp_path):
+    for folder in ("red", "blue"):
+        (tmp_path / folder).mkdir()
+        save(tmp_path / folder / "same.png")
+    folders = [str(tmp_path / "red"), str(tmp_path / "blue") + os.sep]
+    assert main(["encode", *folders, "-k", "2", "-o", str(tmp_path / "out")]) == 0
+    assert tree(tmp_path / "out") == ["blue/same.kmq", "red/same.kmq"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs links")
+def test_folders_are_gone_through_once_and_without_what_is_hidden(tmp_path, capsys):
+    folder = tmp_path / "in"
+    (folder / ".git").mkdir(parents=True)
+    save(folder / ".git" / "a.png")
+    save(folder / ".b.png")
+    save(folder / "c.png")
+    (folder / "loop").symlink_to(folder)
+    assert main(["encode", str(folder), "-k", "2", "-o", str(tmp_path / "out")]) == 0
+    assert tree(tmp_path / "out") == ["c.kmq"]
+
+
+@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize(
+    ("output", "written"),
+    [("new", "new/photo.kmq"), ("new.v2/", "new.v2/photo.kmq"), ("there.v2", "there.v2/photo.kmq")],
+)
+def test_what_is_a_folder_does_not_depend_on_how_many_there_are(
+    photo, tmp_path, several, output, written
+):
+    (tmp_path / "there.v2").mkdir()
+    pictures = [str(photo)] + ([str(save(tmp_path / "other.png"))] if several else [])
+    assert main(["encode", *pictures, "-k", "2", "-o", str(tmp_path) + os.sep + output]) == 0
+    assert (tmp_path / written).is_file()
+
+
+def test_what_has_its_file_already_can_be_left_out(photo, tmp_path, capsys):
+    save(tmp_path / "other.png")
+    assert main(["encode", str(photo), "-k", "2"]) == 0
+    before = (tmp_path / "photo.kmq").read_bytes()
+    assert main(["encode", str(tmp_path), "-k", "3", "--skip-existing"]) == 0
+    shown = capsys.readouterr()
+    assert (tmp_path / "photo.kmq").read_bytes() == before
+    assert kmq.read(tmp_path / "other.kmq").n_colors == 3
+    assert shown.err == ""
+    assert re.search(r"^1 file: .*, 1 skipped, which exist already, ", shown.out, re.MULTILINE)
+    assert main(["encode", str(tmp_path), "-k", "3", "--skip-existing"]) == 0
+    assert capsys.readouterr().out.startswith("0 files, 2 skipped")
+    assert main(["encode", str(photo), "--skip-existing", "--force"]) == 2
+
+
+def test_the_last_line_has_the_sums(photo, tmp_path, capsys):
+    other = save(tmp_path / "other.bmp")
+    (tmp_path / "bad.png").write_bytes(b"")
+    assert main(["encode", str(tmp_path), "-k", "4"]) == 1
+    sizes = [photo.stat().st_size + other.stat().st_size]
+    sizes.append(sum((tmp_path / f"{name}.kmq").stat().st_size for name in ("photo", "other")))
+    last = capsys.readouterr().out.splitlines()[-1]
+    share = f"{sizes[1] / sizes[0]:.1%}"
+    assert last.startswith(f"2 files: {sizes[0]:,} → {sizes[1]:,} bytes ({share}), 1 failed, ")
 
 
 def test_a_name_with_brackets_is_no_pattern(tmp_path):
@@ -334,6 +404,7 @@ def test_a_bad_picture_does_not_stop_the_others(tmp_path, capsys):
     assert [line.split(":")[0] for line in captured.out.splitlines()] == [
         str(tmp_path / "a.kmq"),
         str(tmp_path / "d.kmq"),
+        "2 files",
     ]
     for bad in (tmp_path / "b.png", tmp_path / "c.png", missing):
         assert captured.err.count(str(bad)) == 1
@@ -351,13 +422,23 @@ def test_existing_files_need_force(photo, tmp_path, capsys):
     assert kmq.read(target).width == 30
 
 
-def test_two_pictures_never_share_a_target(photo, tmp_path, capsys):
+def test_pictures_of_one_name_are_told_apart_by_their_suffixes(photo, tmp_path):
     save(tmp_path / "photo.bmp")
-    assert main(["encode", str(tmp_path)]) == 2
+    save(tmp_path / "other.png")
+    assert main(["encode", str(tmp_path), "-k", "2", "-o", str(tmp_path / "out")]) == 0
+    assert names(tmp_path / "out") == ["other.kmq", "photo.bmp.kmq", "photo.png.kmq"]
+
+
+def test_only_those_that_cannot_be_told_apart_fail(photo, tmp_path, capsys):
+    (tmp_path / "more").mkdir()
+    twin = save(tmp_path / "more" / "photo.png")
+    other = save(tmp_path / "other.png")
+    pictures = [str(photo), str(twin), str(other)]
+    assert main(["encode", *pictures, "-k", "2", "-o", str(tmp_path / "out")]) == 1
     message = capsys.readouterr().err
-    assert "photo.png" in message
-    assert "photo.bmp" in message
-    assert names(tmp_path) == ["photo.bmp", "photo.png"]
+    assert message.count(f"kmq: {photo}: ") == message.count(f"kmq: {twin}: ") == 1
+    assert f"would be that of {twin}, too" in message
+    assert names(tmp_path / "out") == ["other.kmq"]
 
 
 def test_several_pictures_need_a_folder(photo, tmp_path, capsys):
@@ -420,7 +501,7 @@ def test_decode_chooses_a_type_that_holds_the_pixels(packed, tmp_path, capsys):
     ink = np.random.default_rng(0).integers(0, 256, (6, 5, 4), dtype=np.uint8)
     kmq.write(tmp_path / "ink.kmq", ink, 8, pixel_format="CMYK")
     assert main(["decode", str(packed), str(tmp_path / "ink.kmq")]) == 0
-    assert len(capsys.readouterr().out.splitlines()) == 2
+    assert len(capsys.readouterr().out.splitlines()) == 3
     with Image.open(tmp_path / "packed.png") as decoded:
         assert decoded.mode == "P"
     with Image.open(tmp_path / "ink.tif") as decoded:
@@ -434,7 +515,30 @@ def test_decode_keeps_dots_in_names(packed, tmp_path):
     assert main(["decode", str(dotted), str(packed), "-o", str(tmp_path / "out")]) == 0
     assert main(["decode", str(dotted), "-o", str(tmp_path / "bare")]) == 0
     assert names(tmp_path / "out") == ["packed.png", "packed.v2.png"]
-    assert (tmp_path / "bare.png").exists()
+    assert names(tmp_path / "bare") == ["packed.v2.png"]
+
+
+def test_decode_writes_the_format_that_is_chosen(packed, tmp_path, capfdbinary):
+    folder = tmp_path / "out.v2"
+    assert main(["decode", str(packed), "-o", f"{folder}/", "--format", "tif"]) == 0
+    assert names(folder) == ["packed.tif"]
+    capfdbinary.readouterr()
+    assert main(["decode", str(packed), "-o", "-", "--format", "bmp"]) == 0
+    assert capfdbinary.readouterr().out.startswith(b"BM")
+    assert main(["decode", str(packed), "-o", str(tmp_path / "x.png"), "--format", "bmp"]) == 2
+    assert b"the suffix says what is written" in capfdbinary.readouterr().err
+    assert main(["decode", str(packed), "--format", "jpg"]) == 2
+
+
+def test_decode_leaves_out_what_it_has_decoded_before(tmp_path, capsys):
+    ink = np.random.default_rng(0).integers(0, 256, (6, 5, 4), dtype=np.uint8)
+    kmq.write(tmp_path / "ink.kmq", ink, 8, pixel_format="CMYK")
+    kmq.write(tmp_path / "grey.kmq", ink[..., 0], 8)
+    assert main(["decode", str(tmp_path)]) == 0
+    capsys.readouterr()
+    assert main(["decode", str(tmp_path), "--skip-existing"]) == 0
+    assert capsys.readouterr().out.startswith("0 files, 2 skipped")
+    assert names(tmp_path) == ["grey.kmq", "grey.png", "ink.kmq", "ink.tif"]
 
 
 def test_decode_refuses_a_type_that_would_lose_something(packed, tmp_path, capsys):
@@ -487,7 +591,7 @@ def test_decode_salvages(tmp_path, capsys):
     capsys.readouterr()
     assert main(["decode", str(tmp_path), "-o", str(tmp_path / "out"), "--salvage"]) == 0
     captured = capsys.readouterr()
-    assert len(captured.out.splitlines()) == 2
+    assert len(captured.out.splitlines()) == 3
     for name in ("one", "two"):
         assert re.search(rf"{name}\.kmq: the file is damaged: .*rows 16 to 19", captured.err)
         with Image.open(tmp_path / "out" / f"{name}.png") as decoded:
@@ -505,7 +609,8 @@ def test_decode_needs_force_to_overwrite(packed, tmp_path):
 def test_decode_of_two_files_with_one_name_needs_two_folders(packed, tmp_path):
     (tmp_path / "other").mkdir()
     twin = shutil.copy(packed, tmp_path / "other")
-    assert main(["decode", str(packed), str(twin), "-o", str(tmp_path / "out")]) == 2
+    assert main(["decode", str(packed), str(twin), "-o", str(tmp_path / "out")]) == 1
+    assert not (tmp_path / "out").exists()
     assert main(["decode", str(packed), str(twin)]) == 0
 
 

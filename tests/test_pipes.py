@@ -15,7 +15,9 @@ import pytest
 from PIL import Image
 
 import kmq
-from kmq.cli import main, pipes
+from kmq import palettes
+from kmq.cli import decode, main, palette, pipes
+from kmq.stages import writing
 
 bash = shutil.which("bash")
 posix = pytest.mark.skipif(os.name != "posix", reason="named pipes and descriptors are POSIX's")
@@ -174,6 +176,23 @@ def test_a_palette_and_a_histogram_go_through_pipes(photo, tmp_path, piped):
     code, encoded, _ = piped(palette, "encode", photo, "--palette", "-", "-o", "-")
     assert code == 0
     assert kmq.decode(encoded) == kmq.quantize(photo, palette=kmq.decode(palette).palette)
+
+
+def test_the_format_that_goes_into_a_pipe_can_be_chosen(photo, piped):
+    code, listed, _ = piped(b"", "palette", photo, "-k", "3", "-o", "-", "--format", "gpl")
+    assert code == 0
+    assert listed.startswith(b"GIMP Palette")
+    code, plot, _ = piped(
+        b"", "curve", photo, "--max-colors", "8", "-o", "/dev/stdout", "--format", "svg"
+    )
+    assert code == 0
+    assert plot.startswith(b"<?xml")
+    assert piped(b"", "palette", photo, "-o", "x.hex", "--format", "gpl")[0] == 2
+
+
+def test_what_can_be_chosen_is_what_is_written():
+    assert {f".{name}" for name in decode._FORMATS} == set(writing._FILE_TYPES) - {".tiff"}
+    assert {f".{name}" for name in palette._FORMATS} == set(palettes.SUFFIXES) - {".kmq"}
 
 
 def test_masks_come_through_pipes(photo, piped):

@@ -7,7 +7,7 @@ import math
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,9 +29,6 @@ FAILURES = (KmqError, OSError, TypeError, MemoryError)
 
 Progress = Callable[[str, float], None]
 """Hears the name of a stage and how much of it is done, from 0 to 1."""
-
-Work = Callable[[Path, Path, Progress], str]
-"""Turns a source into a target, tells how far it is, and returns the line to print about it."""
 
 _UNITS: dict[str, int] = {"": 1, "b": 1}
 for _power, _prefix in enumerate("kmg", 1):
@@ -177,28 +174,6 @@ def reason(error: BaseException, about: Path | None = None) -> str:
     if isinstance(error, MemoryError):
         return "there is not enough memory for it"
     return str(error)
-
-
-def each(jobs: Sequence[tuple[Path, Path]], work: Work) -> int:
-    """Do `work` on each job, print the line it returns, report failures and go on.
-
-    Returns:
-        The exit code: whether all of them went well.
-    """
-    code = DONE
-    with Bar(len(jobs)) as bar:
-        for source, target in jobs:
-            try:
-                line = work(source, target, bar.advance)
-            except FAILURES as error:
-                bar.clear()
-                complain(complaint_about(source, error))
-                code = FAILED
-            else:
-                bar.clear()
-                print(spoken(line), flush=True)
-            bar.next()
-    return code
 
 
 def complaint_about(source: Path, error: BaseException) -> str:

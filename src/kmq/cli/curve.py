@@ -75,8 +75,10 @@ def add(commands: Commands) -> None:
         "-o",
         "--out",
         metavar="CURVE.png",
-        help="draw it, too: .png, .svg or .pdf, or - for a PNG; needs matplotlib "
-        "(pip install 'kmq[plot]')",
+        help="draw it, too: .png, .svg or .pdf, or -; needs matplotlib (pip install 'kmq[plot]')",
+    )
+    pipes.add_format_option(
+        parser, [suffix.removeprefix(".") for suffix in _SUFFIXES], _SUFFIXES[0].removeprefix(".")
     )
     add_threads_option(parser)
     parser.add_argument("--json", action="store_true", help="the figures for programs")
@@ -87,7 +89,11 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the curve, and draw it if that was asked for."""
     from kmq.api import error_curve
 
-    out = None if arguments.out is None else pipes.target(arguments.out, ".png")
+    out = (
+        None
+        if arguments.out is None
+        else pipes.target(arguments.out, _SUFFIXES[0], arguments.format)
+    )
     if out is not None:
         _check_drawable(out)
         paths.claim(out, force=arguments.force, source=Path(arguments.picture))

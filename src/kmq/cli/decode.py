@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,15 +11,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kmq.cli import paths
+from kmq.cli import batch, pipes
 from kmq.cli.console import (
+    FAILURES,
     Commands,
     Progress,
     add_command,
     add_threads_option,
     colors,
     complain,
-    each,
 )
 
 if TYPE_CHECKING:
@@ -33,8 +32,11 @@ _EXAMPLES = """\
   kmq decode pictures/ -o pngs/         every .kmq file of a folder
   kmq decode map.kmq --box 0,0,800,600  its upper left corner alone
   kmq decode photo.kmq -o - | display   a PNG through a pipe
+  kmq decode pictures/ --format webp    beside each file, in another format
   kmq decode hurt.kmq --salvage         what is left of a damaged file
 """
+
+_FORMATS = ("png", "tif", "webp", "gif", "bmp", "ppm", "pgm", "pbm", "pnm")
 
 
 def add(commands: Commands) -> None:
@@ -45,18 +47,9 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "files", metavar="FILE.kmq", nargs="+", help="file, folder or pattern, or -"
     )
-    parser.add_argument(
-        "-o",
-        "--out",
-        dest="output",
-        metavar="OUT",
-        help="file, whose suffix says what it becomes (.png .tif .webp .gif .bmp .ppm .pgm .pbm "
-        ".pnm, where that holds the picture), or folder for several, or - (default: beside the "
-        "file, and - for what comes through a pipe); without a suffix it becomes a PNG, or a TIFF "
-        "if that is CMYK",
-    )
+    batch.add_options(parser, "OUT", ".png, or .tif for CMYK")
+    pipes.add_format_option(parser, _FORMATS, "png, or tif for CMYK")
     add_threads_option(parser)
-    parser.add_argument("--force", action="store_true", help="overwrite existing files")
     parts = parser.add_mutually_exclusive_group()
     parts.add_argument(
         "--box",
@@ -73,12 +66,23 @@ def add(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Decode each file and print a line about it."""
-    sources = paths.expand(arguments.files, frozenset([".kmq"]))
-    # Targets without a suffix of their own: which one they get depends on what each file holds.
-    jobs = paths.plan(
-        sources, arguments.output, "", into_folder=paths.names_several(arguments.files)
+    jobs = batch.plan(
+        arguments.files, frozenset([".kmq"]), arguments.output, _suffix_of, arguments.format
     )
-    return each(jobs, partial(_decode, arguments))
+    return batch.each(jobs, partial(_decode, arguments), arguments)
+
+
+def _suffix_of(source: Path) -> str:
+    """Return the suffix of a kind of picture that holds what a file does, if it can be read."""
+    from kmq.model import Limits, PixelFormat
+    from kmq.stages import container
+
+    try:
+        with source.open("rb") as file:
+            front = container.unpack_front(container.ChunkReader(file), Limits())
+    except FAILURES:  # decoding will say so, unless it salvages
+        return ".png"
+    return ".tif" if front.header.pixel_format is PixelFormat.CMYK32 else ".png"
 
 
 def _box(text: str) -> tuple[int, ...]:
@@ -90,23 +94,16 @@ def _box(text: str) -> tuple[int, ...]:
 
 
 def _decode(arguments: argparse.Namespace, source: Path, target: Path, progress: Progress) -> str:
-    from kmq.model import PixelFormat
     from kmq.stages.writing import save_picture
 
-    started = time.perf_counter()
     progress("decoding", 0)
     with _complaints(f"{source}: "):
         image = _read(arguments, source)
-    if target.name == source.stem or not target.suffix:
-        in_png = image.pixel_format is not PixelFormat.CMYK32
-        target = target.with_name(target.name + (".png" if in_png else ".tif"))
-    paths.claim(target, force=arguments.force, source=source)
     with _complaints():
         save_picture(image, target)
-    seconds = time.perf_counter() - started
     return (
         f"{target}: {image.width} × {image.height} pixels, {image.pixel_format.label}, "
-        f"{colors(image.n_colors)}, {seconds:.2f} s"
+        f"{colors(image.n_colors)}"
     )
 
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import argparse
 import math
-import time
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from kmq import checks
 from kmq.atomic import replacing
-from kmq.cli import paths, pipes, steering
+from kmq.cli import batch, paths, pipes, steering
 from kmq.cli.console import (
     Commands,
     Options,
@@ -24,7 +22,6 @@ from kmq.cli.console import (
     byte_count,
     colors,
     decibels,
-    each,
     number_within,
     positive_number,
     whole_number,
@@ -42,7 +39,7 @@ _EXAMPLES = """\
   kmq encode photo.png -k 16 --dither       what is between the colours, by mixing them
   kmq encode photo.png --psnr 35            as small as 35 dB can be had
   kmq encode photo.png --size 40k           as good as 40,000 bytes can be
-  kmq encode photos/ scans/*.tif -o out/    folders and patterns, into a folder
+  kmq encode photos/ -o out/                a folder with all below it, mirrored in another
   kmq encode 'photos/**/*.jpg'              a quoted pattern reaches into folders
   kmq encode photos/ --palette theme.gpl    with the palette of a file (see kmq palette)
   kmq encode scan.tif -k 8 --snap --page 2  black on white, of the second page
@@ -58,20 +55,12 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "pictures", metavar="PICTURE", nargs="+", help="file, folder or pattern, or -"
     )
-    parser.add_argument(
-        "-o",
-        "--out",
-        dest="output",
-        metavar="OUT",
-        help="file, or folder for several pictures, or - (default: beside the picture, "
-        "suffix .kmq, and - for what comes through a pipe)",
-    )
+    batch.add_options(parser, "OUT", ".kmq")
     add_encoding_options(parser)
 
 
 def add_encoding_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say what a .kmq file is to be like, and ``--force``."""
-    parser.add_argument("--force", action="store_true", help="overwrite existing files")
+    """Add the options that say what a .kmq file is to be like."""
     steering.add_page_option(parser)
     _add_targets(parser.add_argument_group("how many colours, or what they are to reach"))
     palette = parser.add_argument_group("which colours")
@@ -167,25 +156,24 @@ def _add_work(group: Options) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Encode each picture and print a line about it."""
     check_encoding_options(arguments)
-    sources = paths.expand(arguments.pictures, paths.PICTURE_SUFFIXES)
-    jobs = paths.plan(
-        sources, arguments.output, ".kmq", into_folder=paths.names_several(arguments.pictures)
+    _check_suffix(arguments.output)
+    jobs = batch.plan(
+        arguments.pictures, paths.PICTURE_SUFFIXES, arguments.output, lambda _: ".kmq"
     )
-    if arguments.output is not None and not pipes.is_pipe(arguments.output):
-        _check_suffixes(jobs)
     chosen = steering.picture_options(arguments)
     with announcing():
-        return each(jobs, partial(_encode, arguments, chosen))
+        return batch.each(jobs, partial(_encode, arguments, chosen), arguments)
 
 
-def _check_suffixes(jobs: Sequence[tuple[Path, Path]]) -> None:
+def _check_suffix(output: str | None) -> None:
     from kmq.files import SUFFIXES
 
-    for _, target in jobs:
-        try:
-            checks.suffix(target, SUFFIXES, ".kmq files")
-        except InputError as error:
-            raise UsageError(f"-o {error}") from error
+    if output is None or pipes.is_pipe(output) or batch.folder_of(output) is not None:
+        return
+    try:
+        checks.suffix(output, SUFFIXES, ".kmq files")
+    except InputError as error:
+        raise UsageError(f"-o {error}") from error
 
 
 def check_encoding_options(arguments: argparse.Namespace) -> None:
@@ -260,19 +248,16 @@ def _encode(
 ) -> str:
     from kmq.files import write
 
-    started = time.perf_counter()
-    paths.claim(target, force=arguments.force, source=source)
     options = target_options(arguments) | quantize_options(arguments, chosen)
     encoding = encode_options(arguments)
     image = quantized(source, options | {"progress": progress}, encoding)
     with replacing(target) as stream:  # its name is checked, or is that of a pipe
         write(stream, image, **encoding)
-    seconds = time.perf_counter() - started
     before, after = source.stat().st_size, target.stat().st_size
     return (
         f"{target}: {colors(image.n_colors)}, {before:,} → {after:,} bytes, "
         f"{8 * after / image.indices.size:.3f} bits per pixel, "
-        f"{_quality(image.report, arguments.psnr, arguments.max_error)}, {seconds:.2f} s"
+        f"{_quality(image.report, arguments.psnr, arguments.max_error)}"
     )
 
 

@@ -56,6 +56,8 @@ keys of --json, which is a palette file, too:
 
 _HISTOGRAM_SUFFIX = ".kmqhist"
 
+_FORMATS = ("kmqpal", "gpl", "act", "pal", "hex", "txt", "json", "png")
+
 
 def add(commands: Commands) -> None:
     """Add the sub-command."""
@@ -77,9 +79,9 @@ def add(commands: Commands) -> None:
         "--out",
         dest="output",
         metavar="OUT",
-        help="palette file, .kmqpal .gpl .act .pal .hex .txt .json or .png; - is a .kmqpal to "
-        "standard output",
+        help="palette file, .kmqpal .gpl .act .pal .hex .txt .json or .png, or -",
     )
+    pipes.add_format_option(parser, _FORMATS, "kmqpal")
     add_colors_option(parser, "(default: 64)", default=64)
     parser.add_argument(
         "--histogram",
@@ -143,7 +145,7 @@ def _claim_targets(arguments: argparse.Namespace, sources: Sequence[Path]) -> No
     if arguments.output is not None:
         from kmq.palettes import SUFFIXES
 
-        arguments.output = pipes.target(arguments.output, ".kmqpal")
+        arguments.output = pipes.target(arguments.output, ".kmqpal", arguments.format)
         if Path(arguments.output).suffix.lower() not in SUFFIXES:
             raise UsageError(
                 f"-o {arguments.output} is of no kind of palette file: {', '.join(SUFFIXES)}"

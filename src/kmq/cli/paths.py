@@ -1,11 +1,12 @@
-"""From what the command line names to pairs of a file to read and a file to write."""
+"""From names on the command line to files that are read, and claims on those to be written."""
 
 from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from kmq.cli import pipes
 from kmq.cli.console import UsageError
@@ -22,46 +23,84 @@ PICTURE_SUFFIXES = frozenset(
 """What counts as a picture in a folder; a file that is named counts whatever its suffix."""
 
 
+class Source(NamedTuple):
+    """A file to read.
+
+    Attributes:
+        path: the file.
+        place: its path within the folder or pattern that it was found by, or its name.
+    """
+
+    path: Path
+    place: Path
+
+
 def expand(names: Sequence[str], suffixes: frozenset[str]) -> list[Path]:
-    """Replace folders by their files with one of `suffixes`, and patterns by what matches them.
+    """Return the paths of what `find` returns."""
+    return [source.path for source in find(names, suffixes)]
+
+
+def find(names: Sequence[str], suffixes: frozenset[str]) -> list[Source]:
+    """Replace folders by all files below them with one of `suffixes`, and patterns by what matches.
 
     A pipe is replaced by a file with what comes through it. Files come in the order named, those
-    of a folder or pattern sorted, each once. A name that exists is never a pattern; a name that
-    matches nothing is kept, to be reported as missing.
+    of a folder or pattern sorted, each once; hidden ones are left out. A name that exists is never
+    a pattern; a name that matches nothing is kept, to be reported as missing. Of several folders
+    each keeps its name in the places of its files.
 
     Raises:
         UsageError: a folder or a pattern holds no file of that kind, or a name is empty.
+        OSError: a folder cannot be listed.
         UsageError, InputError, OSError: see `pipes.source`.
     """
-    found: dict[Path, Path] = {}
+    found: dict[Path, Source] = {}
     for name in names:
         if not name:
             raise UsageError("a name is empty; the folder one is in is .")
-        for path in _expand_one(name, suffixes):
-            found.setdefault(_identity(path), path)
+        for source in _find_one(name, suffixes, alone=len(names) == 1):
+            found.setdefault(identity(source.path), source)
     return list(found.values())
 
 
-def _expand_one(name: str, suffixes: frozenset[str]) -> list[Path]:
+def _find_one(name: str, suffixes: frozenset[str], *, alone: bool) -> list[Source]:
     if pipes.is_pipe(name):
-        return [pipes.source(name)]
-    path = Path(name)
-    if path.is_dir():
-        files = [file for file in path.iterdir() if _is_kind(file, suffixes)]
+        path = pipes.source(name)
+        return [Source(path, Path(path.name))]
+    if os.path.isdir(name):
+        files = sorted(_below(name, suffixes))
         if not files:
             raise UsageError(f"folder {name} holds no {_kinds(suffixes)} file")
-        return sorted(files)
-    if os.path.lexists(path) or not glob.has_magic(name):
-        return [path]
-    matches = sorted(Path(match) for match in glob.glob(name, recursive=True))
-    files = [match for match in matches if match.is_file()]
-    if not files:
+        above = Path() if alone else Path(os.path.basename(os.path.abspath(name)))
+        return [Source(file, above / file.relative_to(name)) for file in files]
+    if os.path.lexists(name) or not glob.has_magic(name):
+        return [Source(Path(name), Path(Path(name).name))]
+    files = sorted(Path(match) for match in glob.glob(name, recursive=True))
+    root = _fixed_part(name)
+    sources = [Source(file, file.relative_to(root)) for file in files if file.is_file()]
+    if not sources:
         raise UsageError(f"no file matches {name}")
-    return files
+    return sources
 
 
-def _is_kind(path: Path, suffixes: frozenset[str]) -> bool:
-    return path.suffix.lower() in suffixes and path.is_file() and not path.name.startswith(".")
+def _below(folder: str, suffixes: frozenset[str]) -> Iterator[Path]:
+    """Yield the files of one of these kinds in a folder and in those below it."""
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    for place, folders, names in os.walk(folder, onerror=refuse):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in names:
+            path = Path(place, name)
+            if path.suffix.lower() in suffixes and not name.startswith(".") and path.is_file():
+                yield path
+
+
+def _fixed_part(pattern: str) -> Path:
+    """Return the folder that all matches of a pattern are in."""
+    parts = Path(pattern).parts
+    n_fixed = next(number for number, part in enumerate(parts) if glob.has_magic(part))
+    return Path(*parts[:n_fixed])
 
 
 def _kinds(suffixes: frozenset[str]) -> str:
@@ -71,73 +110,13 @@ def _kinds(suffixes: frozenset[str]) -> str:
 def names_several(names: Sequence[str]) -> bool:
     """Whether these names may stand for several files, however many they turn out to be."""
     return len(names) > 1 or any(
-        Path(name).is_dir() or (glob.has_magic(name) and not os.path.lexists(name))
+        os.path.isdir(name) or (glob.has_magic(name) and not os.path.lexists(name))
         for name in names
     )
 
 
-def plan(
-    sources: Sequence[Path], output: str | None, suffix: str, *, into_folder: bool
-) -> list[tuple[Path, Path]]:
-    """Pair each source with its target: beside it, in folder `output`, or the file `output`.
-
-    What came through a pipe has nothing beside it: it goes to standard output.
-
-    Args:
-        sources: files to read.
-        output: value of ``-o``.
-        suffix: of the targets, where `output` names none.
-        into_folder: whether `output` is a folder even for a single source.
-
-    Raises:
-        UsageError: two sources have one target, a target is one of the sources, or `output` is a
-            file for several sources.
-    """
-    folder = None if output is None else _as_folder(output, into_folder or len(sources) > 1)
-    jobs = []
-    for source in sources:
-        if output is not None and folder is None:
-            target = pipes.target(output, suffix)
-        elif output is None and pipes.is_piped(source):
-            target = pipes.target(pipes.STANDARD, suffix)
-        else:
-            target = (folder or source.parent) / (source.stem + suffix)
-        jobs.append((source, target))
-    _refuse_clashes(jobs)
-    return jobs
-
-
-def _as_folder(output: str, several: bool) -> Path | None:
-    """Return `output` if it is a folder, there or to be made, and None if it is a file."""
-    if not output:
-        raise UsageError("-o is empty; the folder one is in is .")
-    if pipes.is_pipe(output):
-        if several:
-            raise UsageError(f"-o {output} takes one file; for several pictures name a folder")
-        return None
-    path = Path(output)
-    if path.is_dir() or output.endswith((os.sep, "/")):
-        return path
-    if not several:
-        return None
-    if path.exists() or path.suffix:
-        raise UsageError(f"-o {output} is one file; for several pictures name a folder, {output}/")
-    return path
-
-
-def _refuse_clashes(jobs: Sequence[tuple[Path, Path]]) -> None:
-    sources = {_identity(source): source for source, _ in jobs}
-    source_of: dict[Path, Path] = {}
-    for source, target in jobs:
-        identity = _identity(target)
-        if identity in sources:
-            raise UsageError(f"{target} would overwrite a file that is to be read; name another -o")
-        if identity in source_of:
-            raise UsageError(f"{source_of[identity]} and {source} would both become {target}")
-        source_of[identity] = source
-
-
-def _identity(path: Path) -> Path:
+def identity(path: Path) -> Path:
+    """Return the one path of a file that may have several."""
     return Path(os.path.normcase(os.path.realpath(path)))
 
 

@@ -11,13 +11,13 @@ import re
 import shutil
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
-from kmq.cli.console import SPOKEN, UsageError
+from kmq.cli.console import SPOKEN, Options, UsageError
 from kmq.errors import InputError
 
 STANDARD = "-"
@@ -88,6 +88,16 @@ def attended() -> Iterator[None]:
             _attended = None
 
 
+def add_format_option(parser: Options, formats: Sequence[str], default: str) -> None:
+    """Add ``--format``, which says what a file without a suffix is."""
+    parser.add_argument(
+        "--format",
+        choices=formats,
+        help=f"what is written where the name of OUT has no suffix to say it, as - has none "
+        f"(default: {default})",
+    )
+
+
 def is_pipe(name: str) -> bool:
     """Whether a name stands for what has no end or cannot be replaced: ``-``, a pipe, a device."""
     if name == STANDARD or _descriptor(name) is not None:
@@ -129,7 +139,7 @@ def source(name: str) -> Path:
     return copy
 
 
-def target(name: str, suffix: str) -> Path:
+def target(name: str, suffix: str, chosen: str | None = None) -> Path:
     """Return the file to write: that of this name, or one that goes into the pipe at the end.
 
     Standard output, if it is the pipe, belongs to the file: what is printed meanwhile goes to
@@ -138,18 +148,24 @@ def target(name: str, suffix: str) -> Path:
     Args:
         name: a file or pipe.
         suffix: the kind of file that goes into a pipe whose name has no suffix.
+        chosen: value of ``--format``, which takes its place.
 
     Raises:
-        UsageError: the pipe is a terminal that cannot show the file, or is named twice.
+        UsageError: `name` has a suffix, and a format is chosen; or the pipe is a terminal that
+            cannot show the file, or is named twice.
         InputError: standard output is closed.
         OSError: there is no such descriptor.
     """
+    if chosen is not None and Path(name).suffix:
+        raise UsageError(
+            f"-o {name} and --format {chosen} are both given; the suffix says what is written"
+        )
     if not is_pipe(name):
         return Path(name)
     pipes, pipe = _current(), _pipe(name, _STDOUT)
     if pipe in pipes.targets:
         raise UsageError(f"{_title(pipe)} is named twice; it takes one file")
-    file = pipes.stand_in(pipe, suffix)
+    file = pipes.stand_in(pipe, f".{chosen}" if chosen else suffix)
     if file.suffix.lower() not in _TEXT and _is_terminal(pipe):
         raise UsageError(f"{_title(pipe)} is a terminal; name a file, or pipe it into a program")
     pipes.targets[pipe] = file.parent

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from kmq.atomic import replacing
-from kmq.cli import encode, paths, steering
-from kmq.cli.console import Commands, Progress, add_command, colors, decibels, each
+from kmq.cli import batch, encode, paths, steering
+from kmq.cli.console import Commands, Progress, add_command, colors, decibels
 from kmq.cli.warmup import announcing
 
 _EXAMPLES = """\
@@ -32,27 +32,18 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "pictures", metavar="PICTURE", nargs="+", help="file, folder or pattern, or -"
     )
-    parser.add_argument(
-        "-o",
-        "--out",
-        dest="output",
-        metavar="REPORT.html",
-        help="file, or folder for several pictures, or - (default: beside the picture, "
-        "suffix .html, and - for what comes through a pipe)",
-    )
+    batch.add_options(parser, "REPORT.html", ".html")
     encode.add_encoding_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Write a page for each picture and print a line about it."""
     encode.check_encoding_options(arguments)
-    sources = paths.expand(arguments.pictures, paths.PICTURE_SUFFIXES | {".kmq"})
-    jobs = paths.plan(
-        sources, arguments.output, ".html", into_folder=paths.names_several(arguments.pictures)
-    )
+    kinds = paths.PICTURE_SUFFIXES | {".kmq"}
+    jobs = batch.plan(arguments.pictures, kinds, arguments.output, lambda _: ".html")
     chosen = steering.picture_options(arguments)
     with announcing():
-        return each(jobs, partial(_report, arguments, chosen))
+        return batch.each(jobs, partial(_report, arguments, chosen), arguments)
 
 
 def _report(
@@ -65,7 +56,6 @@ def _report(
     from kmq.cli.report_page import render
     from kmq.cli.study import study
 
-    paths.claim(target, force=arguments.force, source=source)
     found = study(
         source,
         encode.target_options(arguments),

@@ -1,0 +1,223 @@
+"""Many files, one after the other: where each result goes, and what became of all of them."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from kmq.cli import paths, pipes
+from kmq.cli.console import (
+    DONE,
+    FAILED,
+    FAILURES,
+    Bar,
+    Progress,
+    UsageError,
+    complain,
+    complaint_about,
+    spoken,
+)
+from kmq.errors import InputError
+
+Work = Callable[[Path, Path, Progress], str]
+"""Turns a source into a target, tells how far it is, and returns the line to print about it."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A file to read and one to write; or why it is not written."""
+
+    source: paths.Source
+    target: Path
+    problem: str = ""
+
+
+def add_options(parser: argparse.ArgumentParser, metavar: str, suffix: str) -> None:
+    """Add ``-o`` and what is to be done where a file is there already.
+
+    `suffix` is told to be that of the files.
+    """
+    parser.add_argument(
+        "-o",
+        "--out",
+        dest="output",
+        metavar=metavar,
+        help=f"a folder if it is one, ends in / or has no suffix, and else one file; - is standard "
+        f"output (default: beside each file, with the suffix {suffix}, and standard output for "
+        "what comes through a pipe). Folders and patterns keep their sub-folders in it",
+    )
+    existing = parser.add_mutually_exclusive_group()
+    existing.add_argument("--force", action="store_true", help="overwrite existing files")
+    existing.add_argument(
+        "--skip-existing", action="store_true", help="leave out what has its file already"
+    )
+
+
+def plan(
+    names: Sequence[str],
+    suffixes: frozenset[str],
+    output: str | None,
+    suffix_of: Callable[[Path], str],
+    chosen: str | None = None,
+) -> list[Job]:
+    """Find what is named, and give each file its target.
+
+    Targets of one name, as of a.jpg and a.png, get the suffix of their sources, too. If they still
+    have one name, or it is that of a source, they have a problem.
+
+    Args:
+        names: files, folders, patterns and pipes.
+        suffixes: of the files that count in a folder.
+        output: value of ``-o``: a folder, a file or a pipe. Without it targets are beside their
+            sources, and what came through a pipe goes to standard output.
+        suffix_of: what a target's suffix is where `output` has none.
+        chosen: value of ``--format``, which takes its place.
+
+    Raises:
+        UsageError: `output` is one file, and several are named or a format is chosen.
+        UsageError, InputError, OSError: see `paths.find`.
+    """
+    folder = None if output is None else folder_of(output)
+    several = paths.names_several(names)
+    if output is not None and folder is None and several:
+        hint = "" if pipes.is_pipe(output) else f", {output}/"
+        raise UsageError(f"-o {output} takes one file; for several name a folder{hint}")
+    jobs = []
+    for source in paths.find(names, suffixes):
+        suffix = f".{chosen}" if chosen else suffix_of(source.path)
+        if output is not None and folder is None:
+            target = pipes.target(output, suffix, chosen)
+        elif folder is None and pipes.is_piped(source.path):
+            target = pipes.target(pipes.STANDARD, suffix)
+        else:
+            beside = source.path if folder is None else folder / source.place
+            target = beside.with_name(beside.stem + suffix)
+        jobs.append(Job(source, target))
+    if several:
+        return _with_problems(_told_apart(jobs))
+    (job,) = _with_problems(jobs)
+    if job.problem:
+        raise UsageError(job.problem)
+    return [job]
+
+
+def folder_of(output: str) -> Path | None:
+    """Return the folder that the value of ``-o`` names, or None if it is a file or pipe."""
+    if not output:
+        raise UsageError("-o is empty; the folder one is in is .")
+    if pipes.is_pipe(output):
+        return None
+    path = Path(output)
+    is_folder = path.is_dir() or output.endswith((os.sep, "/")) or not path.suffix
+    return path if is_folder else None
+
+
+def _by_target(jobs: Iterable[Job]) -> dict[Path, list[Job]]:
+    """Return the jobs of each target."""
+    found: dict[Path, list[Job]] = {}
+    for job in jobs:
+        found.setdefault(paths.identity(job.target), []).append(job)
+    return found
+
+
+def _told_apart(jobs: Sequence[Job]) -> list[Job]:
+    """Put the suffixes of sources into names that would otherwise be the same."""
+    rivals = [job for same in _by_target(jobs).values() if len(same) > 1 for job in same]
+    names = {job: job.target.with_name(job.source.place.name + job.target.suffix) for job in rivals}
+    return [replace(job, target=names.get(job, job.target)) for job in jobs]
+
+
+def _with_problems(jobs: Sequence[Job]) -> list[Job]:
+    """Say which targets are those of other jobs, or are read."""
+    read = {paths.identity(job.source.path) for job in jobs}
+    by_target = _by_target(jobs)
+    checked = []
+    for job in jobs:
+        identity = paths.identity(job.target)
+        others = [other.source.path for other in by_target[identity] if other is not job]
+        if identity in read:
+            problem = f"{job.target} would overwrite a file that is to be read; name another -o"
+        elif others:
+            problem = f"{job.target} would be that of {others[0]}, too; name different folders"
+        else:
+            problem = ""
+        checked.append(replace(job, problem=problem))
+    return checked
+
+
+def each(jobs: Sequence[Job], work: Work, arguments: argparse.Namespace) -> int:
+    """Do `work` on each job, print what it returns, report failures and go on; then print the sums.
+
+    Args:
+        jobs: what `plan` returns.
+        work: what is to be done.
+        arguments: of which ``--force`` and ``--skip-existing`` are followed.
+
+    Returns:
+        The exit code: whether all of them went well.
+    """
+    sums = _Sums()
+    with Bar(len(jobs)) as bar:
+        for job in jobs:
+            try:
+                if not job.problem and arguments.skip_existing and os.path.lexists(job.target):
+                    sums.skipped += 1
+                    continue
+                line = _do(job, work, bar.advance, arguments.force)
+            except FAILURES as error:
+                bar.clear()
+                complain(complaint_about(job.source.path, error))
+                sums.failed += 1
+            else:
+                bar.clear()
+                print(spoken(line), flush=True)
+                sums.add(job)
+            finally:
+                bar.next()
+    if len(jobs) > 1 or sums.skipped:
+        print(sums.line(), flush=True)
+    return FAILED if sums.failed else DONE
+
+
+def _do(job: Job, work: Work, progress: Progress, force: bool) -> str:
+    """Return the line about a job."""
+    if job.problem:
+        raise InputError(job.problem)
+    started = time.perf_counter()
+    paths.claim(job.target, force=force, source=job.source.path)
+    line = work(job.source.path, job.target, progress)
+    return f"{line}, {time.perf_counter() - started:.2f} s"
+
+
+@dataclass
+class _Sums:
+    """What became of all files: how many there were, and their bytes before and after."""
+
+    done: int = 0
+    skipped: int = 0
+    failed: int = 0
+    before: int = 0
+    after: int = 0
+    started: float = field(default_factory=time.perf_counter)
+
+    def add(self, job: Job) -> None:
+        """Count a job that is done."""
+        self.done += 1
+        self.before += job.source.path.stat().st_size
+        self.after += job.target.stat().st_size
+
+    def line(self) -> str:
+        """Return a sentence."""
+        texts = [f"{self.done:,} file{'' if self.done == 1 else 's'}"]
+        if self.before:
+            share = self.after / self.before
+            texts[0] += f": {self.before:,} → {self.after:,} bytes ({share:.1%})"
+        if self.skipped:
+            texts.append(f"{self.skipped:,} skipped, which exist already")
+        if self.failed:
+            texts.append(f"{self.failed:,} failed")
+        return ", ".join([*texts, f"{time.perf_counter() - self.started:.2f} s"])
