@@ -16,6 +16,14 @@ FULL_METADATA = Metadata(
 )
 
 
+COLOR_TAGS = Metadata(
+    gamma=0.45455,
+    chromaticities=(0.3127, 0.329, 0.708, 0.292, 0.17, 0.797, 0.131, 0.046),
+    srgb="relative colorimetric",
+    cicp=(9, 16, 0, 1),
+)
+
+
 def indexed_image(pixel_format, n_colors, height, width, *, seed=0, metadata=None):
     """Blotches in a random palette, so that there is something to compress."""
     rng = np.random.default_rng([seed, n_colors, height, width])
@@ -40,12 +48,16 @@ def same(image, plain):
     """Whether an image is what the plain decoder made of the same file."""
     metadata = image.metadata
     dpi = metadata.dpi and tuple(round(10_000 * resolution) for resolution in metadata.dpi)
+    gamma = metadata.gamma if metadata.gamma is None else (round(100_000 * metadata.gamma),)
+    places = metadata.chromaticities and tuple(round(100_000 * x) for x in metadata.chromaticities)
     return (
         image.pixel_format.code == plain["pixel_format"]
         and image.palette.tolist() == [list(entry) for entry in plain["palette"]]
         and image.indices.tolist() == plain["indices"]
         and (metadata.icc_profile, metadata.exif) == (plain["i"], plain["e"])
         and (metadata.xmp, dpi) == (plain["x"], plain["d"])
+        and (gamma, places) == (plain["g"], plain["w"])
+        and (metadata.srgb, metadata.cicp) == (plain["s"], plain["c"])
         and (metadata.text, metadata.extra) == (plain["text"], tuple(plain["extra"]))
     )
 

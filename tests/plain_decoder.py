@@ -222,17 +222,25 @@ def unpacked(coded, n_pixels, n_colors):
 
 
 def decode_ancillary(chunks):
-    found = {"i": None, "e": None, "x": None, "d": None, "text": {}, "extra": []}
+    readers = {
+        "i": inflate,
+        "e": bytes,
+        "x": inflate,
+        "d": lambda payload: varints(payload, 2),
+        "g": lambda payload: varints(payload, 1),
+        "w": lambda payload: varints(payload, 8),
+        "s": intent,
+        "c": code_points,
+    }
+    found = {**dict.fromkeys(readers), "text": {}, "extra": []}
     for letter, payload, _ in chunks:
         if letter == "t":
             keyword, value = text_entry(payload)
             demand(keyword not in found["text"], "keyword twice")
             found["text"][keyword] = value
-        elif letter in "iexd":
+        elif letter in readers:
             demand(found[letter] is None, f"{letter} twice")
-            found[letter] = {"i": inflate, "e": bytes, "x": inflate, "d": resolution}[letter](
-                payload
-            )
+            found[letter] = readers[letter](payload)
         else:
             found["extra"].append((letter, payload))
     return found
@@ -246,9 +254,23 @@ def text_entry(payload):
     return keyword.decode(), value.decode()  # UnicodeDecodeError is a ValueError
 
 
-def resolution(payload):
-    """Horizontal and vertical, in ten-thousandths of a dot per inch."""
-    horizontal, position = varint(payload, 0)
-    vertical, position = varint(payload, position)
-    demand(position == len(payload), "resolution goes on")
-    return horizontal, vertical
+def varints(payload, count):
+    """So many numbers and no byte beside them."""
+    numbers, position = [], 0
+    for _ in range(count):
+        number, position = varint(payload, position)
+        numbers.append(number)
+    demand(position == len(payload), "a chunk of numbers goes on")
+    return tuple(numbers)
+
+
+def intent(payload):
+    demand(len(payload) == 1 and payload[0] <= 3, "rendering intent")
+    return ("perceptual", "relative colorimetric", "saturation", "absolute colorimetric")[
+        payload[0]
+    ]
+
+
+def code_points(payload):
+    demand(len(payload) == 4, "code points")
+    return tuple(payload)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 import kmq.files
 import plain_decoder
-from images import FULL_METADATA, indexed_image, same
+from images import COLOR_TAGS, FULL_METADATA, indexed_image, same
 from kmq.deflate import deflate
 from kmq.errors import FormatError, InputError, LimitError, NewerFormatError
 from kmq.model import ChunkInfo, Limits, Metadata, PixelFormat
@@ -292,6 +292,15 @@ def test_metadata_are_laid_out_as_documented():
     assert found["z"] == b"ZZ"
 
 
+def test_color_tags_are_laid_out_as_documented():
+    found = dict(chunks_of(kmq.files.encode(indexed_with(COLOR_TAGS))))
+    places = (31_270, 32_900, 70_800, 29_200, 17_000, 79_700, 13_100, 4_600)
+    assert found["g"] == pack_varint(45_455)
+    assert found["w"] == b"".join(map(pack_varint, places))
+    assert found["s"] == b"\1"
+    assert found["c"] == bytes([9, 16, 0, 1])
+
+
 def indexed_with(metadata):
     return indexed_image(PixelFormat.RGB24, 2, 1, 1, metadata=metadata)
 
@@ -331,6 +340,15 @@ def test_unknown_ancillary_chunks_are_kept_in_order():
         ([("t", b"\0\xff\0A")], "UTF-8"),
         ([("t", b"\1" + deflate(b"A\0b") + b"!")], "follow"),
         ([("t", b"\0A\0b"), ("t", b"\0A\0c")], "second entry of text for 'A'"),
+        ([("g", b"")], "does not end"),
+        ([("g", b"\1\1")], "goes on after its 1 number"),
+        ([("w", bytes(7))], "does not end"),
+        ([("w", bytes(9))], "goes on after its 8 numbers"),
+        ([("s", b"")], "rendering intent"),
+        ([("s", b"\4")], "rendering intent"),
+        ([("s", b"\0"), ("s", b"\0")], "second chunk 's'"),
+        ([("c", bytes(3))], "3 bytes; there are 4"),
+        ([("c", bytes(5))], "5 bytes; there are 4"),
     ],
 )
 def test_damaged_metadata_are_refused(ancillary, fault):
@@ -366,7 +384,7 @@ def test_a_bomb_in_metadata_takes_no_memory():
 @pytest.mark.parametrize(
     ("metadata", "kind", "fault"),
     [
-        (Metadata(extra=(("i", b""),)), InputError, "a to z without i, e, x, d, t"),
+        (Metadata(extra=(("i", b""),)), InputError, "a to z without i, e, x, d, t, g, w, s, c"),
         (Metadata(extra=(("Q", b""),)), InputError, "'Q'"),
         (Metadata(extra=(("qq", b""),)), InputError, "'qq'"),
         (Metadata(extra=(("é", b""),)), InputError, "'é'"),
@@ -377,6 +395,16 @@ def test_a_bomb_in_metadata_takes_no_memory():
         (Metadata(text={"title": 3}), TypeError, "text has 'title': int"),
         (Metadata(dpi=(float("nan"), 1)), InputError, "dpi is"),
         (Metadata(dpi=(300_000, 1)), InputError, "dpi is"),
+        (Metadata(gamma=-1), InputError, "gamma is -1"),
+        (Metadata(gamma="1"), TypeError, "gamma is str"),
+        (Metadata(gamma=30_000), InputError, "gamma is 30000; it must be 0 to 21474.8"),
+        (Metadata(chromaticities=(0.3,) * 7), InputError, "chromaticities has 7 numbers; .* 8"),
+        (Metadata(chromaticities=0.3), TypeError, "chromaticities is float"),
+        (Metadata(chromaticities=(float("inf"),) * 8), InputError, "a number of chromaticities"),
+        (Metadata(srgb="vivid"), InputError, "srgb is 'vivid'; it must be one of"),
+        (Metadata(srgb=0), TypeError, "srgb is int"),
+        (Metadata(cicp=(9, 16, 0)), InputError, "cicp has 3 numbers; it must have 4"),
+        (Metadata(cicp=(9, 16, 0, 256)), InputError, "a number of cicp is 256"),
         (Metadata(text={"": "b"}), InputError, "keyword ''"),
         (Metadata(text={"a\0": "b"}), InputError, "NUL"),
         (Metadata(text={"a": "\ud800"}), InputError, "UTF-8"),

@@ -42,7 +42,11 @@ metadata_strategy = st.builds(
         st.text(st.characters(codec="utf-8"), max_size=50),
         max_size=3,
     ),
-    extra=st.lists(st.tuples(st.sampled_from("abcfz"), st.binary(max_size=10)), max_size=3).map(
+    gamma=st.none() | st.sampled_from([1.0, 0.45455, 0.00001, 21474.83647]),
+    chromaticities=st.none() | st.just((0.3127, 0.329, 0.64, 0.33, 0.3, 0.6, 0.15, 0.06)),
+    srgb=st.none() | st.sampled_from(["perceptual", "absolute colorimetric"]),
+    cicp=st.none() | st.tuples(*[st.integers(0, 255)] * 4),
+    extra=st.lists(st.tuples(st.sampled_from("abfyz"), st.binary(max_size=10)), max_size=3).map(
         tuple
     ),
 )

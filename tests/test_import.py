@@ -52,6 +52,7 @@ def test_import_alone_does_without_numpy():
 def test_public_names():
     assert sorted(kmq.__all__) == [
         "ColorHistogram",
+        "ColorWarning",
         "ErrorCurve",
         "FileInfo",
         "FormatError",
@@ -161,6 +162,7 @@ ALL_IMPORTS = [found for module in MODULES for found in imports(module)]
 SHARED = (
     "atomic",
     "checks",
+    "color_tags",
     "deflate",
     "errors",
     "exact",

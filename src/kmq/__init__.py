@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from kmq.api import ErrorCurve, choose_k, error_curve, fit_palette, quantize
     from kmq.core import KMeansResult, accumulate, assign, kmeans
     from kmq.errors import (
+        ColorWarning,
         FormatError,
         InputError,
         KmqError,
@@ -48,6 +49,7 @@ _HOMES = {
     "kmq.api": ("ErrorCurve", "choose_k", "error_curve", "fit_palette", "quantize"),
     "kmq.core": ("KMeansResult", "accumulate", "assign", "kmeans"),
     "kmq.errors": (
+        "ColorWarning",
         "FormatError",
         "InputError",
         "KmqError",
@@ -75,6 +77,7 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "ColorHistogram",
+    "ColorWarning",
     "ErrorCurve",
     "FileInfo",
     "FormatError",

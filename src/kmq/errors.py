@@ -11,6 +11,7 @@
 
     SalvageWarning         (a UserWarning)     a damaged file was read, and some of it is lost
     MetadataWarning        (a UserWarning)     a picture was written, and some metadata left out
+    ColorWarning           (a UserWarning)     a picture was read whose colours are not sRGB
 """
 
 from __future__ import annotations
@@ -62,6 +63,10 @@ class SalvageWarning(UserWarning):
 
 class MetadataWarning(UserWarning):
     """A picture was written to a file that cannot hold all its metadata; the message says which."""
+
+
+class ColorWarning(UserWarning):
+    """A picture was read that says its colours are not sRGB, which kmq takes them for."""
 
 
 @contextmanager

@@ -148,6 +148,14 @@ class Metadata:
         xmp: XMP packet (UTF-8 XML), or None.
         dpi: horizontal and vertical resolution in dots per inch, or None.
         text: keyword → value.
+        gamma: exponent by which samples were made of light, 0.45455 for 1/2.2, or None. This and
+            the following are what PNG files say of their colours: cICP counts before a colour
+            profile, that before sRGB, that before gamma and chromaticities. kmq converts nothing.
+        chromaticities: x and y of white, red, green and blue (CIE 1931), eight numbers, or None.
+        srgb: "perceptual", "relative colorimetric", "saturation" or "absolute colorimetric", the
+            rendering intent of a picture that is declared to be sRGB, or None.
+        cicp: coding-independent code points (ITU-T H.273), or None: colour primaries, transfer
+            characteristics, matrix coefficients, 1 for full range.
         extra: ancillary chunks kmq does not know, kept as (letter, payload) in file order.
     """
 
@@ -156,6 +164,10 @@ class Metadata:
     xmp: bytes | None = None
     dpi: tuple[float, float] | None = None
     text: Mapping[str, str] = field(default_factory=dict)
+    gamma: float | None = None
+    chromaticities: tuple[float, ...] | None = None
+    srgb: str | None = None
+    cicp: tuple[int, ...] | None = None
     extra: tuple[tuple[str, bytes], ...] = ()
 
     def __post_init__(self) -> None:

@@ -5,8 +5,8 @@
 >>> Image.open("photo.kmq").show()
 
 Opening reads the header only; pixels are decoded when they are first needed. Modes are those of
-`kmq.IndexedImage.to_pillow`; `info` carries icc_profile, exif, xmp, dpi, transparency and, under
-``"text"``, a dict.
+`kmq.IndexedImage.to_pillow`; `info` carries icc_profile, exif, xmp, dpi, gamma, chromaticity, srgb,
+cicp, transparency and, under ``"text"``, a dict.
 
 Saving takes the options of `kmq.encode`, and ``icc_profile``, ``exif``, ``xmp``, ``dpi`` and
 ``text`` in place of what `info` has, None to leave one out. Modes P and PA keep palette and
@@ -32,7 +32,7 @@ from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 
 from PIL import Image, ImageFile, ImagePalette
 
-from kmq import files
+from kmq import color_tags, files
 from kmq.errors import FormatError, InputError, LimitError, NewerFormatError
 from kmq.model import MAX_SIDE, IndexedImage, Limits, Metadata
 from kmq.stages import salvage
@@ -134,7 +134,8 @@ def _indexed(
         return indexed_from_pillow(picture.copy())  # of an animation the current frame
     # Without its metadata, of which an EXIF orientation would be applied.
     bare = picture.copy()
-    bare.info = {key: bare.info[key] for key in ("transparency",) if key in bare.info}
+    kept = ("transparency", "icc_profile", *color_tags.to_info(Metadata()))
+    bare.info = {key: bare.info[key] for key in kept if key in bare.info}
     k = quantize.pop("k", None)
     how = files.Coding.checked(*(encode.get(name) for name in _ENCODE_OPTIONS))
     return files.quantized(bare, k, how, cast(files.FileOptions, quantize), metadata)

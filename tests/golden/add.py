@@ -15,7 +15,7 @@ MANIFEST = GOLDEN / "manifest.json"
 sys.path.insert(0, str(GOLDEN.parent))
 
 import kmq.files  # noqa: E402
-from images import FULL_METADATA, indexed_image  # noqa: E402
+from images import COLOR_TAGS, FULL_METADATA, indexed_image  # noqa: E402
 from kmq.model import Metadata, PixelFormat  # noqa: E402
 from kmq.stages import palette_tree  # noqa: E402
 from kmq.stages.coding import STRIP_METHODS  # noqa: E402
@@ -47,6 +47,8 @@ def recipes():
             image = indexed_image(pixel_format, n_colors, 9, 11)
             ordered = replace(image, palette=palette_tree.ascending(image.palette))
             yield f"tree-{pixel_format.label}-{n_colors}-11x9", ordered, "deflate", 9
+    tagged = indexed_image(PixelFormat.RGB24, 16, 9, 11, metadata=COLOR_TAGS)
+    yield "deflate-RGB-16-11x9-color-tags", tagged, "deflate", 9
 
 
 def hash_of(array):

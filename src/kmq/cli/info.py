@@ -46,7 +46,8 @@ keys of --json:
   strip_height  rows of each strip but perhaps the last
   strips        list of them: row, height, offset and length in bytes, method
   chunks        list of them: letter, offset, length of what they hold
-  metadata      icc_profile_bytes, exif_bytes, xmp_bytes, dpi, text, unknown
+  metadata      icc_profile_bytes, exif_bytes, xmp_bytes, dpi, text, gamma, chromaticities, srgb,
+                cicp, unknown
 """
 
 _MOST_ROWS = 32
@@ -167,6 +168,10 @@ def as_json(facts: FileInfo, counts: np.ndarray[Any, Any] | None) -> dict[str, A
             "xmp_bytes": len(metadata.xmp or b""),
             "dpi": metadata.dpi,
             "text": dict(metadata.text),
+            "gamma": metadata.gamma,
+            "chromaticities": metadata.chromaticities,
+            "srgb": metadata.srgb,
+            "cicp": metadata.cicp,
             "unknown": [
                 {"letter": letter, "length": len(payload)} for letter, payload in metadata.extra
             ],
@@ -270,6 +275,15 @@ def _metadata_lines(metadata: Metadata) -> Iterator[str]:
             yield _row(label, f"{title}, {len(block):,} bytes")
     if metadata.dpi is not None:
         yield _row("dpi", "{:g} × {:g}".format(*metadata.dpi))
+    if metadata.gamma is not None:
+        yield _row("gamma", f"{metadata.gamma:g}")
+    if metadata.chromaticities is not None:
+        places = " ".join(f"{place:g}" for place in metadata.chromaticities)
+        yield _row("xy", f"{places} of white, red, green, blue")
+    if metadata.srgb is not None:
+        yield _row("sRGB", f"{metadata.srgb} intent")
+    if metadata.cicp is not None:
+        yield _row("cicp", " ".join(map(str, metadata.cicp)))
     for keyword, text in metadata.text.items():
         yield _row("text", f"{keyword!r}: {text!r}")
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import Any, BinaryIO
 
+from kmq import color_tags
 from kmq.deflate import deflate, inflate
 from kmq.errors import FormatError, InputError, LimitError, NewerFormatError, located
 from kmq.model import (
@@ -33,8 +34,9 @@ MAX_ANCILLARY = 65_536  # bounds what small chunks cost in memory
 
 LETTERS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
 CRITICAL = "HPTSE"
-_KNOWN_ANCILLARY = "iexdt"
+_KNOWN_ANCILLARY = "iexdtgwsc"
 _DPI_UNITS = 10_000
+_COLOR_TAGS = {"g": "gamma", "w": "chromaticities", "s": "srgb", "c": "cicp"}
 _TEXT_PLAIN, _TEXT_DEFLATED = 0, 1
 STRIP_HEAD = 5  # bytes of method and checksum
 CRC_SIZE = 4
@@ -183,6 +185,7 @@ def _pack_metadata(metadata: Metadata) -> Iterator[tuple[str, bytes]]:
         yield "x", deflate(_checked_bytes(metadata.xmp, "xmp"))
     if metadata.dpi is not None:
         yield "d", _pack_dpi(metadata.dpi)
+    yield from _pack_color_tags(metadata)
     if not isinstance(metadata.text, Mapping):
         raise TypeError(f"text is {type(metadata.text).__name__}; it must be a mapping of strings")
     for keyword, value in metadata.text.items():
@@ -209,6 +212,21 @@ def _pack_dpi(dpi: tuple[float, float]) -> bytes:
     if len(dpi) != 2 or not all(0 <= resolution <= most for resolution in dpi):
         raise InputError(f"dpi is {dpi}; it must be two numbers from 0 to {most}")
     return b"".join(pack_varint(round(resolution * _DPI_UNITS)) for resolution in dpi)
+
+
+def _pack_color_tags(metadata: Metadata) -> Iterator[tuple[str, bytes]]:
+    for letter, name in _COLOR_TAGS.items():
+        value = getattr(metadata, name)
+        if value is None:
+            continue
+        color_tags.check(name, value)
+        if letter == "s":
+            yield letter, bytes([color_tags.INTENTS.index(value)])
+        elif letter == "c":
+            yield letter, bytes(value)
+        else:
+            parts = value if letter == "w" else (value,)
+            yield letter, b"".join(pack_varint(round(part * color_tags.UNIT)) for part in parts)
 
 
 def _pack_text(keyword: str, value: str) -> bytes:
@@ -558,7 +576,7 @@ class MetadataCollector:
         elif chunk.letter in self._items:
             raise FormatError(f"there is a second chunk {chunk.letter!r}")
         else:
-            self._items[chunk.letter] = _unpack_dpi(content) if chunk.letter == "d" else content
+            self._items[chunk.letter] = _unpack_item(chunk.letter, content)
 
     def metadata(self) -> Metadata:
         """Return what was taken in."""
@@ -568,6 +586,7 @@ class MetadataCollector:
             xmp=self._items.get("x"),
             dpi=self._items.get("d"),
             text=self._text,
+            **{name: self._items.get(letter) for letter, name in _COLOR_TAGS.items()},
             extra=tuple(self._extra),
         )
 
@@ -586,12 +605,31 @@ def _unpack_content(chunk: Chunk, limit: int) -> bytes:
     return entry
 
 
-def _unpack_dpi(content: bytes) -> tuple[float, float]:
-    horizontal, position = unpack_varint(content, 0)
-    vertical, position = unpack_varint(content, position)
+def _unpack_item(letter: str, content: bytes) -> Any:
+    """Return what a chunk that occurs once says."""
+    if letter == "d":
+        return _unpack_numbers(content, 2, _DPI_UNITS)
+    if letter == "w":
+        return _unpack_numbers(content, 8, color_tags.UNIT)
+    if letter == "g":
+        return _unpack_numbers(content, 1, color_tags.UNIT)[0]
+    if letter == "c" and len(content) != 4:
+        raise FormatError(f"the code points of colour are {len(content)} bytes; there are 4")
+    if letter == "s":
+        if len(content) != 1 or content[0] >= len(color_tags.INTENTS):
+            raise FormatError("the rendering intent is not one byte of 0 to 3")
+        return color_tags.INTENTS[content[0]]
+    return tuple(content) if letter == "c" else content
+
+
+def _unpack_numbers(content: bytes, count: int, unit: int) -> tuple[float, ...]:
+    numbers, position = [], 0
+    for _ in range(count):
+        number, position = unpack_varint(content, position)
+        numbers.append(number / unit)
     if position < len(content):
-        raise FormatError("the resolution goes on after its two numbers")
-    return horizontal / _DPI_UNITS, vertical / _DPI_UNITS
+        raise FormatError(f"the chunk goes on after its {count} number{'s' if count > 1 else ''}")
+    return tuple(numbers)
 
 
 def _add_text(text: dict[str, str], entry: bytes) -> None:

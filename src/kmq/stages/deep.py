@@ -7,6 +7,7 @@ white is 65,535. TIFF has a module of its own, `tiff`.
 from __future__ import annotations
 
 import importlib
+import os
 import re
 import struct
 from collections.abc import Iterator
@@ -50,6 +51,37 @@ def samples(file: IO[bytes], picture: ImageFile) -> Array | None:
             f"{levels.shape[0]} and {levels.shape[1]}"
         )
     return levels.reshape(picture.height, picture.width, -1).astype(np.uint16, copy=False)
+
+
+def code_points(file: IO[bytes], picture: ImageFile) -> tuple[int, ...] | None:
+    """Return code points (H.273) of the colours of a PNG or AVIF, for its samples in RGB, if any.
+
+    Pillow reads neither PNG's cICP nor the nclx of AVIF; that of sRGB is not told, since it says
+    nothing else than its absence does.
+    """
+    if picture.format == "PNG":
+        return next((tuple(content) for content in _png_chunks(file, b"cICP", 4)), None)
+    if picture.format != "AVIF":
+        return None
+    content = _whole(file)
+    for path in (b"meta iprp ipco colr", b"moov trak mdia minf stbl stsd av01 colr"):
+        for start, end in _found_boxes(content, path.split()):
+            if content[start : start + 4] == b"nclx" and end >= start + 8:
+                primaries, transfer = struct.unpack_from(">HH", content, start + 4)
+                is_usual = primaries in (1, 2) and transfer in (2, 13)
+                return None if is_usual else (primaries & 255, transfer & 255, 0, 1)
+    return None
+
+
+def _png_chunks(file: IO[bytes], wanted: bytes, length: int) -> Iterator[bytes]:
+    """Yield what is in the chunks of that name and length before the pixels."""
+    file.seek(8)
+    while len(head := file.read(8)) == 8 and head[4:] not in (b"IDAT", b"IEND"):
+        size = int.from_bytes(head[:4], "big")
+        if head[4:] == wanted and size == length:
+            yield file.read(size)
+            size = 0
+        file.seek(size + 4, os.SEEK_CUR)
 
 
 def library(name: str, files: str) -> Any:
@@ -147,9 +179,9 @@ def _jpeg2000_depths(content: bytes) -> tuple[list[int], bool]:
     """Bits of the components, and whether one is signed; of the palette, if that is deeper."""
     codestream, depths = 0, []
     if not content.startswith(_CODESTREAM):
-        for kind, start, end in boxes(content, 0, len(content)):
+        for kind, start, end in _boxes(content, 0, len(content)):
             if kind == b"jp2h":
-                for inner, first, _ in boxes(content, start, end):
+                for inner, first, _ in _boxes(content, start, end):
                     if inner == b"pclr":
                         n_columns = content[first + 2]
                         depths = [1 + (bits & 127) for bits in content[first + 3 :][:n_columns]]
@@ -175,7 +207,7 @@ def _avif(file: IO[bytes], picture: ImageFile) -> Array | None:
 def _avif_depth(content: bytes) -> int:
     """Bits of a sample, as the AV1 configuration of the first item or track above 8 says."""
     for path in (b"meta iprp ipco av1C", b"moov trak mdia minf stbl stsd av01 av1C"):
-        for start, _ in found_boxes(content, path.split()):
+        for start, _ in _found_boxes(content, path.split()):
             flags = content[start + 2]
             if flags & 0x40:
                 return 12 if flags & 0x20 else 10
@@ -186,20 +218,20 @@ _INNER_HEADS = {b"meta": 4, b"stsd": 8, b"av01": 78}
 """Bytes that boxes of ISO/IEC 14496-12 have before the boxes in them."""
 
 
-def found_boxes(content: bytes, path: list[bytes]) -> Iterator[tuple[int, int]]:
+def _found_boxes(content: bytes, path: list[bytes]) -> Iterator[tuple[int, int]]:
     """Yield start and end of what is in the boxes that a path of box types leads to."""
     places = [(0, len(content))]
     for kind in path:
         places = [
             (start + (0 if kind == path[-1] else _INNER_HEADS.get(kind, 0)), end)
             for place in places
-            for name, start, end in boxes(content, *place)
+            for name, start, end in _boxes(content, *place)
             if name == kind
         ]
     yield from places
 
 
-def boxes(content: bytes, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+def _boxes(content: bytes, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
     """Yield type, start and end of the payload of each box (ISO/IEC 14496-12, 15444-1)."""
     while start + 8 <= end:
         size, kind = struct.unpack_from(">I4s", content, start)

@@ -14,14 +14,15 @@ import os
 import re
 import struct
 import sys
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from kmq import checks
-from kmq.errors import InputError, KmqError
+from kmq import checks, color_tags
+from kmq.errors import ColorWarning, InputError, KmqError
 from kmq.model import MAX_COLORS, MAX_SIDE, IndexedImage, Limits, Metadata, PixelFormat, Pixels
 from kmq.stages import deep, tiff
 from kmq.stages.tiff import Tag
@@ -121,6 +122,9 @@ def read_pixels(
         TypeError: `picture` or `pixel_format` is of another type.
         MissingExtraError: a 16-bit file needs the extra ``deep``.
         OSError: the file cannot be opened.
+
+    Warns:
+        ColorWarning: the picture says that its colours are not sRGB.
     """
     wanted = checked_format(pixel_format)
     page = checked_page(page)
@@ -140,6 +144,14 @@ def read_pixels(
     if wanted not in (None, pixels.pixel_format):
         raise InputError(
             f"picture is {pixels.pixel_format.label}, but pixel_format asks for {wanted.label}"
+        )
+    is_grey = pixels.pixel_format.channels < 3
+    if departure := color_tags.departure(pixels.metadata, is_grey=is_grey):
+        name = os.fspath(picture) if isinstance(picture, (str, os.PathLike)) else "picture"
+        warnings.warn(
+            f"{name} has {departure}; kmq takes its samples for sRGB, and keeps what it says",
+            ColorWarning,
+            stacklevel=2,
         )
     return pixels
 
@@ -520,7 +532,8 @@ def to_pillow(image: IndexedImage) -> Image:
 
     RGB and RGBA up to 256 colours become mode P with the same palette and indices (alpha in
     ``info["transparency"]``); other pictures take the mode of their pixel format. `info` carries
-    icc_profile, exif, xmp, dpi, and the text as a dict under ``"text"``.
+    icc_profile, exif, xmp, dpi, gamma, chromaticity, srgb, cicp, and the text as a dict under
+    ``"text"``.
 
     Raises:
         InputError: Pillow has no mode for the pixel format (16-bit RGB, RGBA and grey-alpha).
@@ -600,6 +613,7 @@ def pillow_metadata(picture: Image) -> Metadata:
         xmp=xmp,
         dpi=_pillow_dpi(picture),
         text=_plain_text(text),
+        **color_tags.from_info(info),
     )
 
 
@@ -736,6 +750,7 @@ def metadata_info(metadata: Metadata) -> dict[str, Any]:
         "xmp": metadata.xmp,
         "dpi": metadata.dpi,
         "text": dict(metadata.text) or None,
+        **color_tags.to_info(metadata),
     }
     return {key: value for key, value in info.items() if value is not None}
 
@@ -784,6 +799,7 @@ def _decoded(file: IO[bytes], page: int | None) -> Pixels:
         number = _page_index(page, n_pages if page or not parts else 1)
         if n_pages > 1:
             picture.seek(number)
+        picture.info["cicp"] = deep.code_points(file, picture)
         samples = deep.samples(file, picture)
         if samples is not None:
             return _from_samples(samples, picture)

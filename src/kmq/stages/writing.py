@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from kmq import exif
+from kmq import color_tags, exif
 from kmq.atomic import replacing
 from kmq.errors import InputError, MetadataWarning, MissingExtraError
 from kmq.model import IndexedImage, Metadata, PixelFormat
@@ -80,7 +80,7 @@ _PNG = _FileType(
     "PNG",
     frozenset(PixelFormat) - _holding("CMYK"),
     _holding("RGB RGBA"),
-    ("icc_profile", "exif", "xmp", "dpi", "text"),
+    ("icc_profile", "exif", "xmp", "dpi", "text", *color_tags.NAMES),
 )
 _TIFF = _FileType(
     "TIFF",
@@ -115,6 +115,10 @@ _NAMES = {
     "xmp": "XMP",
     "dpi": "resolution",
     "text": "text",
+    "gamma": "gamma",
+    "chromaticities": "chromaticities",
+    "srgb": "the declaration of sRGB",
+    "cicp": "code points of colour",
     "extra": "chunks that kmq does not know",
 }
 
@@ -228,9 +232,12 @@ def _fitting_metadata(
     """Return the metadata that a type of file can hold, and name and reason of the others."""
     kept: dict[str, Any] = {"text": {}}
     left_out: list[tuple[str, str]] = []
+    is_srgb = color_tags.departure(metadata, is_grey=False) is None
     for name, what in _NAMES.items():
         value = getattr(metadata, name)
         if value and name not in file_type.keeps:
+            if name in color_tags.NAMES and is_srgb:  # which every file is that says nothing
+                continue
             left_out.append((what, f"no place in a {file_type.name} file"))
         elif value and (fault := _fault(name, value, file_type)):
             left_out.append((what, fault))
@@ -295,22 +302,25 @@ def _save_metadata(metadata: Metadata, file_type: _FileType) -> dict[str, Any]:
     if file_type is _TIFF:
         return {"icc_profile": None}
     options = metadata_info(metadata)
-    text, xmp = options.pop("text", {}), options.get("xmp")
+    options.pop("text", None)
     if metadata.exif:
         options["exif"] = exif.unnamed(metadata.exif)
     if file_type is _PNG:
-        options["pnginfo"] = _png_text(text, xmp)
+        options["pnginfo"] = _png_info(metadata)
     return options
 
 
-def _png_text(text: Mapping[str, str], xmp: bytes | None) -> PngInfo:
+def _png_info(metadata: Metadata) -> PngInfo:
+    """Return what Pillow has no options for."""
     from PIL.PngImagePlugin import PngInfo
 
     chunks = PngInfo()
-    for keyword, value in text.items():
+    for name, content in color_tags.png_chunks(metadata):
+        chunks.add(name, content)
+    for keyword, value in metadata.text.items():
         chunks.add_text(keyword, value)
-    if xmp is not None:
-        chunks.add_itxt("XML:com.adobe.xmp", xmp)
+    if metadata.xmp is not None:
+        chunks.add_itxt("XML:com.adobe.xmp", metadata.xmp)
     return chunks
 
 
