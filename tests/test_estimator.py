@@ -352,7 +352,67 @@ def test_long_streams_in_float32_lose_nothing():
     assert estimator.cluster_centers_[0, 0] == pytest.approx(2.5, rel=1e-5)
 
 
+# Centres set by hand
+
+
+@pytest.mark.parametrize("kind", [list, np.float32, np.float64, np.int64])
+def test_centers_set_by_hand_are_used_and_gone_on_from(kind):
+    points, start = blobs(120, 2, 4), blobs(4, 2, 4)
+    given = start.tolist() if kind is list else np.round(start).astype(kind)
+    estimator, expected = KMeans(4), KMeans(4, init=np.array(given, float))
+    estimator.cluster_centers_ = given
+    assert np.array_equal(estimator.predict(points), naive.nearest(points, np.array(given))[0])
+    assert estimator.transform(points).shape == (120, 4)
+    for chunk in (points[:50], points[50:]):
+        estimator.partial_fit(chunk)
+        expected.partial_fit(chunk)
+        np.testing.assert_allclose(estimator.cluster_centers_, expected.cluster_centers_, rtol=1e-5)
+    assert (estimator.n_steps_, estimator.n_features_in_) == (2, 2)
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+def test_centers_set_after_a_fit_are_a_new_start(in_place):
+    points, start = blobs(120, 2, 4), blobs(4, 2, 4) + 1
+    estimator = KMeans(4, random_state=0).fit(points).partial_fit(points)
+    if in_place:
+        estimator.cluster_centers_[:] = start
+    else:
+        estimator.cluster_centers_ = start
+    estimator.partial_fit(points)
+    expected = KMeans(4, init=start).partial_fit(points)
+    assert np.array_equal(estimator.cluster_centers_, expected.cluster_centers_)
+    assert estimator.n_steps_ == 1
+
+
+@pytest.mark.parametrize(
+    ("centers", "error", "sentence"),
+    [
+        ([1.0, 2.0], InputError, r"cluster_centers_ has shape \(2,\); it must be \(n, d\)"),
+        ([[1.0, 2.0], [3.0]], InputError, "cluster_centers_ is no array"),
+        ([["a", "b"]], TypeError, "cluster_centers_ has dtype <U1"),
+        ([[1.0, np.nan]], InputError, "cluster_centers_ has a value that is not finite"),
+        (None, TypeError, "cluster_centers_ has dtype object"),
+        ([[1.0, 2.0, 3.0]], InputError, "X has 2 features, but KMeans is expecting 3"),
+    ],
+)
+def test_centers_set_by_hand_are_checked(centers, error, sentence):
+    estimator = KMeans(2)
+    estimator.cluster_centers_ = centers
+    points = blobs(9, 2)
+    for method in (estimator.predict, estimator.transform, estimator.score, estimator.partial_fit):
+        with pytest.raises(error, match=sentence):
+            method(points)
+
+
 # What is refused
+
+
+def test_none_is_not_given():
+    names = set(KMeans().get_params()) - {"random_state", "n_clusters"}
+    points = blobs()
+    given = KMeans(random_state=0, **dict.fromkeys(names)).fit(points)
+    assert np.array_equal(given.labels_, KMeans(random_state=0).fit(points).labels_)
+    assert KMeans(None).fit(points).cluster_centers_.shape == (8, 3)
 
 
 @pytest.mark.parametrize(
@@ -388,7 +448,11 @@ def test_parameters_are_checked_by_fit(options, error, sentence):
         (np.zeros((2, 0)), InputError, r"0 feature\(s\)"),
         ([[0.0], [np.nan]], InputError, "X has a value that is not finite in row 1; NaN and inf"),
         ([[1j], [0]], InputError, "Complex data not supported"),
-        ([["a"], ["b"]], ValueError, "could not convert string to float"),
+        ([["a"], ["b"]], TypeError, "X has a value that is no number: could not convert string"),
+        ([[1, 2], [3]], InputError, "X is no array: its rows are not of one length"),
+        ([["1", "2"], ["3"]], InputError, "X is no array: its rows are not of one length"),
+        (np.array([["a"], [2]], object), TypeError, "X has a value that is no number"),
+        ("text", InputError, r"X has shape \(\)"),
         ([[None], [{}]], TypeError, "must be a string or a real number"),
     ],
 )
@@ -405,6 +469,7 @@ def test_points_are_checked(points, error, sentence):
         (np.ones(5), r"weights have shape \(5,\); they must be \(300,\)"),
         (np.zeros(300), "weights are all 0"),
         (-1, "negative"),
+        ([1, [2, 3]], "weights is no array: its rows are not of one length"),
     ],
 )
 def test_weights_are_checked(weights, sentence):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import warnings
 from collections.abc import Iterator
@@ -59,8 +60,11 @@ class KMeans(Estimator):
             the slow reference of the others.
         n_threads: 1 to 256; None takes ``KMQ_NUM_THREADS`` or all cores. Never changes the result.
 
+    Any other parameter that is None has its default.
+
     Attributes:
-        cluster_centers_: (n_clusters, n_features), float32 or float64 as X.
+        cluster_centers_: (n_clusters, n_features), float32 or float64 as X. May be set by hand, to
+            predict by, or for `partial_fit` to begin with.
         labels_: (n_samples,) int32, the nearest centre of each sample that was last fitted; ties
             go to the lowest index.
         inertia_: Σ weight · squared distance of those samples to their centres.
@@ -115,9 +119,11 @@ class KMeans(Estimator):
         """
         points = self._learned_points(X)
         weights = _weights(sample_weight, len(points))
-        max_iter = checks.whole_number(self.max_iter, "max_iter", 1, 1_000_000)
-        limit = checks.tolerance(self.tol) * clustering.mean_variance(points, weights)
-        algorithm = _ALGORITHMS[checks.one_of(self.algorithm, "algorithm", tuple(_ALGORITHMS))]
+        max_iter = checks.whole_number(self._parameter("max_iter"), "max_iter", 1, 1_000_000)
+        tol = checks.tolerance(self._parameter("tol"))
+        limit = tol * clustering.mean_variance(points, weights)
+        algorithm = self._parameter("algorithm")
+        algorithm = _ALGORITHMS[checks.one_of(algorithm, "algorithm", tuple(_ALGORITHMS))]
         n_threads = resolve_threads(self.n_threads)
         best = None
         for start in self._starts(points, weights, self._number_of_starts()):
@@ -137,8 +143,9 @@ class KMeans(Estimator):
         assert best is not None  # noqa: S101  # there is at least one start
         self._warn_of_empty_clusters(best.labels)
         counts = np.bincount(best.labels, weights, len(best.centroids))[:, None]
-        self._totals = np.hstack([counts * best.centroids, counts])
-        self.cluster_centers_ = best.centroids.astype(points.dtype)
+        self._keep(
+            best.centroids.astype(points.dtype), np.hstack([counts * best.centroids, counts])
+        )
         self.labels_ = best.labels
         self.inertia_ = best.inertia
         self.n_iter_ = best.n_iter
@@ -151,8 +158,8 @@ class KMeans(Estimator):
         Each centre is the weighted mean of all samples that were nearest to it when they came: a
         chunk moves it by its share in them, so that steps shrink as 1 / count (Sculley, "Web-scale
         k-means clustering", 2010, with the chunk as the mini-batch). The first chunk chooses the
-        starting centres; after `fit`, the fitted ones go on. `labels_` and `inertia_` are those of
-        this chunk.
+        starting centres; after `fit`, the fitted ones go on. Centres set by hand are a new start,
+        before any sample. `labels_` and `inertia_` are those of this chunk.
 
         Args:
             X: see the class; the first chunk has at least n_clusters samples.
@@ -170,7 +177,7 @@ class KMeans(Estimator):
         weights = _weights(sample_weight, len(points))
         n_threads = resolve_threads(self.n_threads)
         if begun:
-            centers, totals, n_steps = self.cluster_centers_, self._totals, self.n_steps_
+            centers, totals, n_steps = self._state()
         else:
             centers = next(self._starts(points, weights, 1)).astype(points.dtype)
             totals, n_steps = np.zeros((len(centers), points.shape[1] + 1)), 0
@@ -178,8 +185,8 @@ class KMeans(Estimator):
         totals = totals + clustering.accumulate(points, labels, weights, len(centers), n_threads)
         counts = totals[:, -1:]
         means = np.divide(totals[:, :-1], counts, out=centers.astype(float), where=counts > 0)
-        self._totals = totals
-        self.cluster_centers_ = means.astype(centers.dtype)
+        self._keep(means.astype(centers.dtype), totals)
+        self.n_features_in_ = points.shape[1]
         self.labels_, distances = _nearest(points, self.cluster_centers_, n_threads)
         self.inertia_ = float((weights * distances).sum())
         self.n_steps_ = n_steps + 1
@@ -193,9 +200,8 @@ class KMeans(Estimator):
             TypeError: X of the wrong type.
             InputError: a value not finite, or other features than those fitted.
         """
-        labels, _ = _nearest(
-            self._fitted_points(X), self.cluster_centers_, resolve_threads(self.n_threads)
-        )
+        points = self._fitted_points(X)
+        labels, _ = _nearest(points, self._centers(), resolve_threads(self.n_threads))
         return labels
 
     def transform(self, X: Any) -> Array:
@@ -204,13 +210,13 @@ class KMeans(Estimator):
         float32 where X is, else float64. Raises as `predict`.
         """
         points = self._fitted_points(X)
-        return _distances(points, self.cluster_centers_, resolve_threads(self.n_threads))
+        return _distances(points, self._centers(), resolve_threads(self.n_threads))
 
     def score(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> float:
         """Return minus the inertia of X: the nearer 0 the better. Raises as `predict`."""
         points = self._fitted_points(X)
         weights = _weights(sample_weight, len(points))
-        _, distances = _nearest(points, self.cluster_centers_, resolve_threads(self.n_threads))
+        _, distances = _nearest(points, self._centers(), resolve_threads(self.n_threads))
         return -float((weights * distances).sum())
 
     def fit_predict(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> Array:
@@ -235,7 +241,31 @@ class KMeans(Estimator):
         if input_features is not None:
             self._check_columns(list(input_features), len(input_features))
         prefix = type(self).__name__.lower()
-        return np.array([f"{prefix}{i}" for i in range(len(self.cluster_centers_))], dtype=object)
+        return np.array([f"{prefix}{i}" for i in range(len(self._centers()))], dtype=object)
+
+    def _parameter(self, name: str) -> Any:
+        """Return what the constructor was given, or its default where that is None."""
+        default = inspect.signature(type(self)).parameters[name].default
+        return checks.given(getattr(self, name), default)
+
+    def _centers(self) -> Array:
+        """Return the centres, which may have been set by hand, as float32 or float64 rows."""
+        self._check_fitted()
+        return checks.float_rows(self.cluster_centers_, "cluster_centers_")
+
+    def _keep(self, centers: Array, totals: Array) -> None:
+        """Set the centres, and the sums and weights (k, d + 1) of the samples they stand for."""
+        self.cluster_centers_ = centers
+        self._kept = centers.copy(), totals
+
+    def _state(self) -> tuple[Array, Array, int]:
+        """Return centres, sums and weights, and steps so far: none if the centres were set."""
+        centers = self._centers()
+        if hasattr(self, "_kept"):
+            kept, totals = self._kept
+            if np.array_equal(centers, kept):
+                return centers, totals, self.n_steps_
+        return centers, np.zeros((len(centers), centers.shape[1] + 1)), 0
 
     def _learned_points(self, X: Any) -> Array:
         """Return X as rows, and keep the number and names of its features."""
@@ -282,7 +312,7 @@ class KMeans(Estimator):
                 "The feature names should match those that were passed during fit: they are "
                 f"{names} and were {fitted.tolist()}"
             )
-        expected = self.cluster_centers_.shape[1]
+        expected = self._centers().shape[1]
         if n_features != expected:
             raise InputError(
                 f"X has {n_features} features, but {type(self).__name__} is expecting {expected} "
@@ -290,13 +320,14 @@ class KMeans(Estimator):
             )
 
     def _number_of_starts(self) -> int:
-        is_random = self.init == "random" if isinstance(self.init, str) else callable(self.init)
-        if isinstance(self.n_init, str):
-            checks.one_of(self.n_init, "n_init", ("auto",))
+        init, n_init = self._parameter("init"), self._parameter("n_init")
+        is_random = init == "random" if isinstance(init, str) else callable(init)
+        if isinstance(n_init, str):
+            checks.one_of(n_init, "n_init", ("auto",))
             return _AUTO_STARTS if is_random else 1
-        n_init = checks.whole_number(self.n_init, "n_init", 1, 10_000)
-        if isinstance(self.init, str):
-            return 1 if self.init == "var-part" else n_init
+        n_init = checks.whole_number(n_init, "n_init", 1, 10_000)
+        if isinstance(init, str):
+            return 1 if init == "var-part" else n_init
         if not is_random and n_init != 1:
             warnings.warn(
                 "Explicit initial center position passed: performing only one init in "
@@ -309,15 +340,16 @@ class KMeans(Estimator):
 
     def _starts(self, points: Array, weights: Array, number: int) -> Iterator[Array]:
         """Yield starting centroids, as many as asked, once the parameters are checked."""
-        k = checks.whole_number(self.n_clusters, "n_clusters", 1, MAX_COLORS)
+        k = checks.whole_number(self._parameter("n_clusters"), "n_clusters", 1, MAX_COLORS)
         if len(points) < k:
             raise InputError(
                 f"n_samples={len(points)} should be >= n_clusters={k}: each cluster needs a sample"
             )
         for seed in _seeds(self.random_state, number):
-            init = self.init
+            init = self._parameter("init")
             if callable(init):
-                init = np.asarray(init(points, k, random_state=np.random.RandomState(seed)))
+                made = init(points, k, random_state=np.random.RandomState(seed))
+                init = checks.as_array(made, "init")
             start = checks.init_method(init, clustering.INITS, k, points.shape[1], points.dtype)
             if isinstance(start, str):
                 start = clustering.start_centroids(points, weights, k, start, seed)
@@ -325,10 +357,11 @@ class KMeans(Estimator):
 
     def _warn_of_empty_clusters(self, labels: Array) -> None:
         n_distinct = len(np.unique(labels))
-        if n_distinct < self.n_clusters:
+        n_clusters = self._parameter("n_clusters")
+        if n_distinct < n_clusters:
             warnings.warn(
                 f"Number of distinct clusters ({n_distinct}) found smaller than n_clusters "
-                f"({self.n_clusters}). Possibly due to duplicate points in X.",
+                f"({n_clusters}). Possibly due to duplicate points in X.",
                 ConvergenceWarning,
                 stacklevel=3,
             )
@@ -360,7 +393,7 @@ def _column_names(X: Any) -> list[str] | None:
 
 def _rows(X: Any) -> Array:
     """Return X as (n, d) float32 or float64 rows."""
-    array = np.asarray(X.toarray() if hasattr(X, "toarray") else X)  # sparse is made dense
+    array = checks.as_array(X.toarray() if hasattr(X, "toarray") else X, "X")  # sparse: made dense
     if array.dtype.kind == "c":
         raise InputError(f"Complex data not supported: X has dtype {array.dtype}; it must be real")
     if array.ndim != 2:
@@ -375,12 +408,15 @@ def _rows(X: Any) -> Array:
                 "required."
             )
     if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
-        array = array.astype(np.float64)  # objects, text and long floats; NumPy tells what it minds
+        try:
+            array = array.astype(np.float64)  # objects, text and long floats
+        except (TypeError, ValueError) as error:
+            raise TypeError(f"X has a value that is no number: {error}") from error
     return checks.float_rows(array, "X", np.float32 if array.dtype.char == "f" else np.float64)
 
 
 def _weights(sample_weight: ArrayLike | None, n_points: int) -> Array:
-    weights = np.asarray(1.0 if sample_weight is None else sample_weight)
+    weights = checks.as_array(checks.given(sample_weight, 1.0), "weights")
     return checks.point_weights(
         np.full(n_points, weights) if weights.ndim == 0 else weights, n_points
     )
