@@ -193,6 +193,7 @@ EXCEPTIONS = {
     # Methods of the image or histogram a user holds, which run what is above when called.
     ("kmq.model", "kmq.stages.pixels", False),
     ("kmq.model", "kmq.histograms", False),
+    ("kmq.model", "kmq.files", False),
     ("kmq.model", "kmq.stages.display", False),
     # The same search under one more constraint.
     ("kmq.stages.opaque", "kmq.stages.palette", True),

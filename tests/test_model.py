@@ -1,12 +1,14 @@
 """What IndexedImage, PixelFormat and the facts around them promise."""
 
 import copy
+import io
 import pickle
 from dataclasses import fields, replace
 
 import numpy as np
 import pytest
 
+import kmq
 from images import FULL_METADATA, indexed_image
 from kmq.errors import FormatError, InputError, LimitError, NewerFormatError
 from kmq.files import encode
@@ -229,6 +231,58 @@ def test_to_array_looks_every_pixel_up(pixel_format):
         for column in range(4):
             color = image.palette[image.indices[row, column]]
             assert np.array_equal(array[row, column], color[0] if grey else color)
+
+
+@pytest.mark.parametrize("pixel_format", PixelFormat)
+def test_an_image_is_an_array_to_numpy(pixel_format):
+    image = indexed_image(pixel_format, 2, 5, 4)
+    array = image.to_array()
+    assert np.array_equal(np.asarray(image), array)
+    assert np.asarray(image).dtype == array.dtype
+    assert (image.shape, image.size) == (array.shape, (4, 5))
+    wide = np.array(image, dtype=np.float32)
+    assert wide.dtype == np.float32
+    assert np.array_equal(wide, array)
+    np.array(image, copy=True)[:] = 0
+    with pytest.raises(ValueError, match="by a copy alone"):
+        np.array(image, copy=False)
+    assert image == indexed_image(pixel_format, 2, 5, 4)
+
+
+def test_matplotlib_shows_an_image():
+    pyplot = pytest.importorskip("matplotlib.figure")
+    for pixel_format in (PixelFormat.BILEVEL, PixelFormat.GREY8, PixelFormat.RGB24):
+        image = indexed_image(pixel_format, 2, 5, 4)
+        shown = pyplot.Figure().subplots().imshow(image)
+        assert np.array_equal(shown.get_array(), image.to_array())
+
+
+@pytest.mark.parametrize("n_colors", [3, 300])
+def test_counts_are_those_of_the_indices(n_colors):
+    image = indexed_image(PixelFormat.GREY16, n_colors, 300, 301)
+    assert image.counts.dtype == np.int64
+    assert np.array_equal(image.counts, np.bincount(image.indices.ravel(), minlength=n_colors))
+    assert small(9).counts.tolist() == [1] * 6 + [0] * 3
+
+
+@pytest.mark.parametrize("name", ["x.kmq", "x.KMQ", "x.kmqpal", "x"])
+def test_an_image_saves_itself(tmp_path, name):
+    image = small(metadata=FULL_METADATA)
+    image.save(tmp_path / name)
+    assert (tmp_path / name).read_bytes() == encode(image)
+    stream = io.BytesIO()
+    image.save(stream)
+    assert stream.getvalue() == encode(image)
+
+
+def test_an_image_saves_itself_as_a_picture_by_the_suffix(tmp_path):
+    image = small()
+    image.save(str(tmp_path / "x.png"))
+    assert np.array_equal(kmq.quantize(tmp_path / "x.png").to_array(), image.to_array())
+    for name in ("x.jpg", "x.xyz"):
+        with pytest.raises(InputError, match=rf"{name} has extension .* fits in \.png"):
+            image.save(tmp_path / name)
+    assert [path.name for path in tmp_path.iterdir()] == ["x.png"]
 
 
 def test_lost_rows_are_told():

@@ -24,7 +24,7 @@ from kmq.model import (
     Metadata,
 )
 from kmq.options import QuantizeOptions
-from kmq.stages import coding, container, salvage
+from kmq.stages import coding, container, salvage, writing
 from kmq.stages.coding import MethodName
 from kmq.threads import resolve_threads
 
@@ -232,6 +232,16 @@ def write(
             _write_all(stream, pieces)
     else:
         _write_all(target, pieces)
+
+
+def save(image: IndexedImage, target: Target) -> None:
+    """Do what `IndexedImage.save` does."""
+    if isinstance(target, str | os.PathLike):
+        suffix = os.path.splitext(os.fsdecode(target))[1].lower()
+        if suffix and suffix not in SUFFIXES:
+            writing.save_picture(image, target)
+            return
+    write(target, image)
 
 
 def read(

@@ -15,12 +15,17 @@ from kmq import checks
 from kmq.errors import InputError
 
 if TYPE_CHECKING:
+    from numpy.typing import DTypeLike
     from PIL.Image import Image
+
+    from kmq.files import WritableFile
 
 Progress = Callable[[str, float], None]
 """Called with a stage's name and the fraction of it that is done; may raise to stop the work."""
 
 T = TypeVar("T")
+
+_COUNTED_AT_ONCE = 1 << 16  # indices, which NumPy widens to 8 bytes each to count them
 
 Effort = Literal["fast", "balanced", "best"]
 DitherMethod = Literal["diffusion", "ordered"]
@@ -256,9 +261,33 @@ class IndexedImage:
         return int(self.indices.shape[1])
 
     @property
+    def size(self) -> tuple[int, int]:
+        """Width and height, as of a Pillow image."""
+        return self.width, self.height
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the array that `to_array` returns."""
+        channels = self.pixel_format.channels
+        return (self.height, self.width) if channels == 1 else (self.height, self.width, channels)
+
+    @property
     def n_colors(self) -> int:
         """Entries of the palette."""
         return len(self.palette)
+
+    @property
+    def counts(self) -> np.ndarray[Any, Any]:
+        """How many pixels show each entry of the palette, (n_colors,) int64.
+
+        They are counted anew at each access, in O(pixels).
+        """
+        counts = np.zeros(self.n_colors, np.int64)
+        flat = self.indices.reshape(-1)
+        for start in range(0, flat.size, _COUNTED_AT_ONCE):
+            part = flat[start : start + _COUNTED_AT_ONCE]
+            counts += np.bincount(part, minlength=len(counts))
+        return counts
 
     def __eq__(self, other: object) -> bool:
         """Same pixel format, palette, indices, metadata and lost rows, whatever the report."""
@@ -294,6 +323,19 @@ class IndexedImage:
 
         return notebook_png(self)
 
+    def __array__(
+        self, dtype: DTypeLike | None = None, copy: bool | None = None
+    ) -> np.ndarray[Any, Any]:
+        """Return what `to_array` does, for ``numpy.asarray`` and all that uses it.
+
+        Raises:
+            ValueError: copy is False: the image has no such array to share.
+        """
+        if copy is False:
+            raise ValueError("an IndexedImage becomes an array by a copy alone; copy is False")
+        array = self.to_array()
+        return array if dtype is None else array.astype(dtype, copy=False)
+
     def to_array(self) -> np.ndarray[Any, Any]:
         """Return the picture with each index replaced by its colour.
 
@@ -304,6 +346,24 @@ class IndexedImage:
         if self.pixel_format.channels == 1:
             samples = samples[:, :, 0]
         return samples.astype(np.bool_) if self.pixel_format is PixelFormat.BILEVEL else samples
+
+    def save(self, target: str | os.PathLike[str] | WritableFile) -> None:
+        """Write the image to a file of the kind its suffix says.
+
+        Args:
+            target: a path that ends in ``.kmq`` or ``.kmqpal`` or has no suffix, or a file object,
+                for a .kmq file, of which `kmq.write` has the options; or a path with the suffix of
+                a picture file that keeps every sample, such as ``.png``, ``.tif`` or ``.webp``.
+
+        Raises:
+            InputError: a file of that kind cannot hold the picture unchanged; the message names
+                those that can.
+            MissingExtraError: 16 bits of more than one channel need the extra ``deep``.
+            OSError: the file cannot be written.
+        """
+        from kmq import files
+
+        files.save(self, target)
 
     def to_pillow(self) -> Image:
         """Return a Pillow image: mode P where Pillow's palettes can hold this one, else direct.
