@@ -1,7 +1,10 @@
 import base64
+import html
 import io
 import re
+import shlex
 import zlib
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,6 +14,8 @@ import kmq
 from kmq.cli import main
 from kmq.cli.demo import PALETTE_SIZES
 from kmq.stages.scene import scene
+
+SMALL = partial(scene, 192, 128)
 
 
 def test_the_scene_is_the_same_everywhere():
@@ -37,14 +42,16 @@ def test_the_scene_does_not_show_the_bands_it_is_computed_in(monkeypatch):
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
     folder = tmp_path_factory.mktemp("demo") / "made"
-    assert main(["demo", "-o", str(folder)]) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("kmq.stages.scene.scene", SMALL)
+        assert main(["demo", "-o", str(folder)]) == 0
     return folder
 
 
 def test_demo_writes_the_picture_and_its_files(demo):
     with Image.open(demo / "demo.png") as picture:
         original = np.asarray(picture)
-    assert np.array_equal(original, scene())
+    assert np.array_equal(original, SMALL())
     sizes = []
     for k in PALETTE_SIZES:
         image = kmq.read(demo / f"demo-{k}.kmq")
@@ -59,11 +66,33 @@ def test_the_page_holds_every_picture(demo):
     assert re.findall(r'(?:src|href)="(?!data:)', page) == []
     embedded = re.findall(r'src="data:image/png;base64,([^"]+)"', page)
     pictures = [Image.open(io.BytesIO(base64.b64decode(png))) for png in embedded]
-    assert np.array_equal(np.asarray(pictures[0]), scene())
-    for k, picture in zip(PALETTE_SIZES, pictures[1:], strict=True):
+    assert np.array_equal(np.asarray(pictures[0]), SMALL())
+    # All results are under the slider, and again below it.
+    for k, picture in zip(2 * PALETTE_SIZES, pictures[1:], strict=True):
         expected = kmq.read(demo / f"demo-{k}.kmq").to_array()
         assert np.array_equal(np.asarray(picture.convert("RGBA")), expected)
         assert f"{(demo / f'demo-{k}.kmq').stat().st_size:,} bytes as .kmq" in page
+
+
+def test_the_page_says_where_to_go_next_and_how_it_was_made(demo):
+    page = (demo / "demo.html").read_text(encoding="utf-8")
+    commands = [html.unescape(line) for line in re.findall("<code>(kmq [^<]*)</code>", page)]
+    *commands, made_by = commands
+    assert shlex.split(made_by) == ["kmq", "demo", "-o", str(demo)]
+    assert f"kmq {kmq.__version__}" in page
+    assert f"kmq compare {demo / 'demo.png'} {demo / 'demo-16.kmq'}" in commands
+    for command in commands:
+        _, *words = shlex.split(command)
+        if "photo.png" not in words and words[0] != "report":  # which tests/test_report.py runs
+            assert main(words) == 0
+
+
+def test_git_ignores_a_folder_that_demo_makes_and_no_other(demo, tmp_path, monkeypatch):
+    assert (demo / ".gitignore").read_text() == "*\n"
+    monkeypatch.setattr("kmq.stages.scene.scene", SMALL)
+    assert main(["demo", "-o", str(tmp_path)]) == 0
+    assert not (tmp_path / ".gitignore").exists()
+    assert (tmp_path / "demo.html").exists()
 
 
 def test_demo_overwrites_nothing(demo, capsys):

@@ -1,8 +1,10 @@
 """The page of `kmq report`, as a file; tests/test_report_browser.py opens it."""
 
 import base64
+import html
 import io
 import re
+import shlex
 from html.parser import HTMLParser
 
 import numpy as np
@@ -190,8 +192,26 @@ def test_threads_do_not_show(picture, tmp_path):
     for threads in ("1", "3"):
         out = tmp_path / threads
         assert main(["report", str(picture), "-k", "9", "-o", str(out), "--threads", threads]) == 0
-        pages.append(out.read_bytes())
+        page, foot = out.read_text(encoding="utf-8").split("<footer>")
+        assert f"--threads {threads}</code>" in foot
+        pages.append(page)
     assert pages[0] == pages[1]
+
+
+def test_the_foot_says_what_made_the_page_and_when(tmp_path, monkeypatch):
+    path = tmp_path / "a <b> 'c'.png"
+    Image.fromarray(photo(8, 9)).save(path)
+    for epoch, date in (("86399", "1970-01-01"), ("99999999999", "5138-11-16")):
+        monkeypatch.setenv("SOURCE_DATE_EPOCH", epoch)
+        page = report(path, "-k", "2")
+        assert f"Made by kmq {kmq.__version__} on {date} with kmq report" in page.text
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "9" * 5000)
+    page = report(path, "-k", "2")
+    assert re.search(r" on 2\d\d\d-[01]\d-[0-3]\d with ", page.text)
+    (command,) = re.findall("<code>(kmq .*)</code></footer>", page.source)
+    words = shlex.split(html.unescape(command))
+    assert words[:3] == ["kmq", "report", str(path)]
+    assert words[-2:] == ["-k", "2"]
 
 
 @pytest.mark.parametrize("pixel_format", PixelFormat)

@@ -1,12 +1,15 @@
 """The page of `kmq report` in headless Chromium: pictures load, the slider moves, nothing fails."""
 
 import shutil
+from functools import partial
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from kmq.cli import main
+from kmq.cli.demo import PALETTE_SIZES
+from kmq.stages.scene import scene
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 DRIVER = shutil.which("chromedriver")
@@ -141,6 +144,26 @@ def test_a_pointer_moves_the_slider(browser, address, number):
     pointer.click_and_hold().move_to_element_with_offset(slider, quarter, 5).release()
     pointer.move_to_element_with_offset(slider, 0, 0).perform()  # it was let go before
     assert share(browser, number) == pytest.approx(75, abs=1.5)
+    assert browser.get_log("browser") == []
+
+
+def test_each_result_of_the_demonstration_comes_under_the_slider(browser, tmp_path, monkeypatch):
+    monkeypatch.setattr("kmq.stages.scene.scene", partial(scene, 150, 100))
+    assert main(["demo", "-o", str(tmp_path / "demo")]) == 0
+    opened(browser, (tmp_path / "demo" / "demo.html").as_uri(), width=400)
+    pictures = browser.find_elements("css selector", ".slider img")
+    buttons = browser.find_elements("css selector", ".choice input")
+    assert len(pictures) == len(buttons) + 1 == len(PALETTE_SIZES) + 1
+
+    def shown():
+        return [picture.get_attribute("alt") for picture in pictures if picture.is_displayed()]
+
+    assert shown() == ["Original", "16 colours"]
+    for k, button in zip(PALETTE_SIZES, buttons, strict=True):
+        button.click()
+        assert shown() == ["Original", f"{k} colours"]
+    root = browser.find_element("tag name", "html")
+    assert root.get_property("scrollWidth") <= root.get_property("clientWidth") <= 400
     assert browser.get_log("browser") == []
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import html
 import io
+import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +21,7 @@ if TYPE_CHECKING:
     from kmq.model import IndexedImage
 
 _EXAMPLES = """\
-  kmq demo                  into the folder kmq-demo
+  kmq demo                  into the folder kmq-demo, which Git ignores
   kmq demo -o somewhere/
 """
 
@@ -29,6 +32,16 @@ _INTRODUCTION = (
 )
 
 PALETTE_SIZES = (4, 16, 64, 256)
+
+_SHOWN_FIRST = 16
+"""Colours beside the original at first: what is lost shows, and is not all that matters."""
+
+_STYLE = """\
+.next { margin: 0; padding: 0; list-style: none; }
+.next li + li { margin-top: .6rem; }
+.next code { display: block; overflow-wrap: anywhere; }
+.next span { color: var(--quiet); font-size: .9rem; }
+"""
 
 
 def add(commands: Commands) -> None:
@@ -51,25 +64,69 @@ def run(arguments: argparse.Namespace) -> int:
     folder = Path(arguments.output)
     picture_path, page_path = folder / "demo.png", folder / "demo.html"
     kmq_paths = {k: folder / f"demo-{k}.kmq" for k in PALETTE_SIZES}
+    is_new = not folder.exists()
     for path in (picture_path, page_path, *kmq_paths.values()):
         paths.claim(path, force=arguments.force)
-    import numpy as np
-
+    if is_new:  # a demonstration is no part of the project whose folder it may be made in
+        (folder / ".gitignore").write_text("*\n")
     from kmq.stages.scene import scene
 
     picture = scene()
     original = _png_of_samples(picture)
     _write(picture_path, original, "the picture, 24-bit colour and alpha")
-    n_colors = len(np.unique(picture.reshape(-1, 4), axis=0))
-    facts = [f"{n_colors:,} colours", f"{len(original):,} bytes as PNG"]
-    figures = [page.Figure("The original", original, picture.shape[1], facts)]
     with announcing():
-        for k, path in kmq_paths.items():
-            figures.append(_encode(picture, k, path))
-    title = "kmq: one picture in few colours"
-    shown = page.document(title, _INTRODUCTION, [page.render(figure) for figure in figures])
+        figures = {k: _encode(picture, k, path) for k, path in kmq_paths.items()}
+    shown = page.document(
+        "kmq: one picture in few colours",
+        _INTRODUCTION,
+        [
+            _what_is_lost(picture, original, figures),
+            *(page.render(figure) for figure in figures.values()),
+            _next(picture_path, kmq_paths[_SHOWN_FIRST]),
+        ],
+        command_line=arguments.command_line,
+        style=_STYLE,
+    )
     _write(page_path, shown, "open it in a browser")
     return DONE
+
+
+def _what_is_lost(
+    picture: np.ndarray[Any, Any], original: bytes, figures: Mapping[int, page.Figure]
+) -> str:
+    """Return the original and all results under one slider."""
+    import numpy as np
+
+    n_colors = len(np.unique(picture.reshape(-1, 4), axis=0))
+    facts = [f"{n_colors:,} colours", f"{len(original):,} bytes as PNG"]
+    slider = page.slider(
+        original,
+        {figure.title: figure.png for figure in figures.values()},
+        *picture.shape[:2],
+        chosen=figures[_SHOWN_FIRST].title,
+    )
+    return page.wide("What is lost", slider + page.caption("The original", facts))
+
+
+def _next(picture: Path, encoded: Path) -> str:
+    """Return what to do next: command lines that can be run as they are, and one that cannot."""
+    steps = (
+        (f"kmq report {_quoted(picture)} -k 16", "where the error is, other sizes and formats"),
+        (f"kmq info {_quoted(encoded)}", "what a file says about itself"),
+        (f"kmq compare {_quoted(picture)} {_quoted(encoded)}", "what was lost, in figures"),
+        (f"kmq decode {_quoted(encoded)}", "back to a picture that other programs open"),
+        ("kmq report photo.png", "the same for a picture of yours"),
+        ("kmq --help", "all commands"),
+    )
+    items = "".join(
+        f"<li><code>{html.escape(command)}</code> <span>{what}</span></li>\n"
+        for command, what in steps
+    )
+    return page.wide("Where to go next", f'<ul class="next">\n{items}</ul>\n')
+
+
+def _quoted(path: Path) -> str:
+    return shlex.quote(str(path))
 
 
 def _encode(picture: np.ndarray[Any, Any], k: int, path: Path) -> page.Figure:

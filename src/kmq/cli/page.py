@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+import os
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
-from kmq.stages.display import data_uri
+from kmq import __version__
+from kmq.stages.display import data_uri, magnification
 
 _HEAD = """\
 <!DOCTYPE html>
@@ -42,6 +46,9 @@ figcaption {{ display: flex; flex-wrap: wrap; gap: 0 1.2rem; margin-top: .7rem;
 strong {{ color: var(--ink); }}
 .palette {{ display: flex; flex-wrap: wrap; margin-top: .6rem; }}
 .palette i {{ flex: 1 0 1.5625%; height: .9rem; }}
+h2 {{ margin: 0 0 .8rem; font-size: 1.1rem; }}
+figure p {{ margin: .7rem 0 0; font-size: .9rem; }}
+footer {{ margin-top: 1.6rem; color: var(--quiet); font-size: .85rem; overflow-wrap: anywhere; }}
 {style}</style>
 </head>
 <body>
@@ -50,7 +57,61 @@ strong {{ color: var(--ink); }}
 {lead}<main>
 """
 
-_FOOT = "</main>\n{script}</body>\n</html>\n"
+_FOOT = """\
+</main>
+<footer>Made by kmq {version} on {date} with <code>{command_line}</code></footer>
+<script>
+{script}</script>
+</body>
+</html>
+"""
+
+_SLIDER_STYLE = """\
+.slider { --at: 50%; position: relative; margin: 0 auto; overflow: hidden; }
+.slider img { position: absolute; inset: 0; width: 100%; height: 100%; user-select: none; }
+.slider img { clip-path: inset(0 0 0 var(--at)); }
+.slider img:first-of-type { clip-path: inset(0 calc(100% - var(--at)) 0 0); }
+.slider i { position: absolute; inset: 0 auto 0 var(--at); width: 2px; margin-left: -1px;
+  background: #fff; box-shadow: 0 0 0 1px #0008; pointer-events: none; }
+.slider i::after { content: "◂▸"; position: absolute; top: 50%; left: 50%; width: 2.2rem;
+  line-height: 2.2rem; transform: translate(-50%, -50%); border-radius: 50%; background: #fff;
+  color: #1c2024; text-align: center; letter-spacing: .1em; text-indent: .1em;
+  box-shadow: 0 0 0 1px #0008; }
+.slider input:focus-visible + i::after { box-shadow: 0 0 0 3px #1a73e8, 0 0 0 5px #fff; }
+.slider input { position: absolute; inset: 0 auto 0 -1px; width: calc(100% + 2px); height: 100%;
+  margin: 0; padding: 0; opacity: 0; cursor: ew-resize; touch-action: pan-y; }
+.slider input::-webkit-slider-thumb { appearance: none; width: 2px; height: 100%; }
+.slider input::-moz-range-thumb { width: 2px; height: 100%; border: 0; }
+.sides { display: flex; flex-wrap: wrap; justify-content: space-between; gap: 0 1rem;
+  margin: 0 auto .3rem; font-size: .9rem; }
+.choice { display: flex; flex-wrap: wrap; gap: 0 .9rem; }
+.choice label { cursor: pointer; white-space: nowrap; }
+.choice input { margin: 0 .3rem 0 0; accent-color: var(--accent); vertical-align: -.1em; }
+.magnified, .magnified img { image-rendering: pixelated; }
+"""
+
+_SLIDER_SCRIPT = """\
+for (const input of document.querySelectorAll(".slider input")) {
+  const show = () => {
+    input.parentElement.style.setProperty("--at", input.value + "%");
+    input.setAttribute("aria-valuetext", Math.round(input.value) + " % original");
+  };
+  input.addEventListener("input", show);
+  show();
+}
+for (const choice of document.querySelectorAll(".choice")) {
+  const results = [...choice.parentElement.nextElementSibling.querySelectorAll("img")].slice(1);
+  const inputs = [...choice.querySelectorAll("input")];
+  const show = () => inputs.forEach((input, which) => {
+    results[which].hidden = !input.checked;
+  });
+  choice.addEventListener("change", show);
+  show();
+}
+"""
+
+_ASPECT = 16
+"""How many times as long as wide a picture is shown at most."""
 
 
 @dataclass(frozen=True)
@@ -77,17 +138,104 @@ def document(
     introduction: str,
     figures: Sequence[str],
     *,
+    command_line: str,
     lead: str = "",
     style: str = "",
-    script: str = "",
 ) -> bytes:
-    """Return a page of figures, each of them HTML, like `lead`; the first two are plain text."""
+    """Return a page of figures.
+
+    Args:
+        title: plain text.
+        introduction: plain text.
+        figures: HTML.
+        command_line: what made the page, for its foot, with version and date.
+        lead: HTML above the figures.
+        style: a style sheet beside that which all pages have.
+    """
     head = _HEAD.format(
-        title=html.escape(title), introduction=html.escape(introduction), lead=lead, style=style
+        title=html.escape(title),
+        introduction=html.escape(introduction),
+        lead=lead,
+        style=_SLIDER_STYLE + style,
     )
-    foot = _FOOT.format(script=f"<script>\n{script}</script>\n" if script else "")
+    foot = _FOOT.format(
+        version=__version__,
+        date=_date(),
+        command_line=html.escape(command_line),
+        script=_SLIDER_SCRIPT,
+    )
     # A file name may hold what UTF-8 cannot say.
     return "".join([head, *figures, foot]).encode("utf-8", "backslashreplace")
+
+
+def _date() -> str:
+    """Return the day: today, or the one that repeatable builds agree on."""
+    agreed = re.fullmatch("[0-9]{1,11}", os.environ.get("SOURCE_DATE_EPOCH", ""))
+    now = datetime.fromtimestamp(int(agreed[0]), UTC) if agreed else datetime.now().astimezone()
+    return f"{now:%Y-%m-%d}"
+
+
+def wide(title: str, body: str, notes: str = "") -> str:
+    """Return a figure over the whole width; `title` and `notes` are plain text."""
+    note = f"<p>{html.escape(notes)}</p>\n" if notes else ""
+    return f'<figure class="wide">\n<h2>{html.escape(title)}</h2>\n{body}{note}</figure>\n'
+
+
+def slider(
+    original: bytes,
+    results: Mapping[str, bytes],
+    height: int,
+    width: int,
+    times: int | None = None,
+    *,
+    chosen: str = "",
+) -> str:
+    """Return two pictures, one over the other, with a handle that moves from one to the other.
+
+    Args:
+        original: what is on the left, a PNG file.
+        results: names and PNG files; of several, one can be chosen.
+        height: rows of each.
+        width: columns of each.
+        times: how often a pixel is shown each way; by default a small picture is magnified.
+        chosen: the name of the result to begin with, if there are several.
+    """
+    size, magnified = shown_size(height, width, times)
+    chosen = chosen or next(iter(results))
+    hidden = {name: "" if name == chosen else " hidden" for name in results}
+    pictures = "".join(
+        f'<img src="{data_uri(png)}" alt="{html.escape(name)}" draggable="false"{hidden[name]}>\n'
+        for name, png in results.items()
+    )
+    return (
+        f'<div class="sides" style="{size.partition(";")[0]}"><span>Original</span>'
+        f"{_choice(results, chosen)}</div>\n"
+        f'<div class="slider{magnified}" style="{size}">\n'
+        f'<img src="{data_uri(original)}" alt="Original" draggable="false">\n{pictures}'
+        '<input type="range" min="0" max="100" step="any" value="50" '
+        'aria-label="How much of the original is shown, from the left"><i></i></div>\n'
+    )
+
+
+def _choice(names: Mapping[str, bytes], chosen: str) -> str:
+    """Return the name of the one result, or buttons for several."""
+    if len(names) == 1:
+        return f"<span>{html.escape(chosen)}</span>"
+    buttons = "".join(
+        f'<label><input type="radio" name="result"{" checked" if name == chosen else ""}>'
+        f"{html.escape(name)}</label>"
+        for name in names
+    )
+    return f'<span class="choice" role="radiogroup" aria-label="Result">{buttons}</span>'
+
+
+def shown_size(height: int, width: int, times: int | None = None) -> tuple[str, str]:
+    """Return style and class of a picture that is to fit the window."""
+    times = magnification(height, width) if times is None else times
+    aspect = min(max(width / height, 1 / _ASPECT), _ASPECT)
+    across = round(max(width, height * aspect) * times)
+    style = f"width:min(100%,{across}px,{85 * aspect:.4g}vh);aspect-ratio:{aspect:.6g}"
+    return style, " magnified" if times > 1 else ""
 
 
 def render(figure: Figure) -> str:

@@ -64,7 +64,7 @@ def _report(
         progress,
         keep_image=not steering.asks_for_another(arguments),
     )
-    page = render(found)
+    page = render(found, arguments.command_line)
     with replacing(target) as stream:
         stream.write(page)
     return (

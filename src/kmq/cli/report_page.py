@@ -12,7 +12,7 @@ from kmq.cli.console import colors, decibels
 from kmq.cli.study import HEAT, ErrorMap, Pair, Study, Trial
 from kmq.cli.swatches import share_of
 from kmq.model import PixelFormat
-from kmq.stages.display import css_colors, data_uri, magnification
+from kmq.stages.display import css_colors, data_uri
 
 if TYPE_CHECKING:
     from kmq.cli.peers import File
@@ -20,30 +20,11 @@ if TYPE_CHECKING:
 _STYLE = (
     charts.STYLE
     + """\
-h2 { margin: 0 0 .8rem; font-size: 1.1rem; }
 h3 { margin: .6rem 0 .2rem; font-size: .9rem; font-weight: 600; text-align: center; }
-figure p { margin: .7rem 0 0; font-size: .9rem; }
 dl { display: flex; flex-wrap: wrap; gap: .6rem 2.2rem; margin: 0 0 1.8rem; }
 dt { color: var(--quiet); font-size: .85rem; }
 dd { margin: 0; font-size: 1.15rem; font-weight: 600; font-variant-numeric: tabular-nums; }
-.slider { --at: 50%; position: relative; margin: 0 auto; overflow: hidden; }
-.slider img { position: absolute; inset: 0; width: 100%; height: 100%; user-select: none; }
-.slider img:first-of-type { clip-path: inset(0 calc(100% - var(--at)) 0 0); }
-.slider img:last-of-type { clip-path: inset(0 0 0 var(--at)); }
-.slider i { position: absolute; inset: 0 auto 0 var(--at); width: 2px; margin-left: -1px;
-  background: #fff; box-shadow: 0 0 0 1px #0008; pointer-events: none; }
-.slider i::after { content: "◂▸"; position: absolute; top: 50%; left: 50%; width: 2.2rem;
-  line-height: 2.2rem; transform: translate(-50%, -50%); border-radius: 50%; background: #fff;
-  color: #1c2024; text-align: center; letter-spacing: .1em; text-indent: .1em;
-  box-shadow: 0 0 0 1px #0008; }
-.slider input:focus-visible + i::after { box-shadow: 0 0 0 3px #1a73e8, 0 0 0 5px #fff; }
-.slider input { position: absolute; inset: 0 auto 0 -1px; width: calc(100% + 2px); height: 100%;
-  margin: 0; padding: 0; opacity: 0; cursor: ew-resize; touch-action: pan-y; }
-.slider input::-webkit-slider-thumb { appearance: none; width: 2px; height: 100%; }
-.slider input::-moz-range-thumb { width: 2px; height: 100%; border: 0; }
-.sides { display: flex; justify-content: space-between; margin: 0 auto .3rem; font-size: .9rem; }
 .still { display: block; margin: 0 auto; }
-.magnified, .magnified img { image-rendering: pixelated; }
 .scale { margin: 0 auto; }
 .scale i { display: block; height: .7rem; margin-top: .45rem; border: 1px solid var(--line); }
 .entries { display: grid; gap: .5rem .9rem; margin: 0; padding: 0; list-style: none;
@@ -71,17 +52,6 @@ tr.ours th, tr.ours td { color: var(--accent); }
 """
 )
 
-_SCRIPT = """\
-for (const input of document.querySelectorAll(".slider input")) {
-  const show = () => {
-    input.parentElement.style.setProperty("--at", input.value + "%");
-    input.setAttribute("aria-valuetext", Math.round(input.value) + " % original");
-  };
-  input.addEventListener("input", show);
-  show();
-}
-"""
-
 _LISTED = 1024
 """Entries of the palette that the page lists."""
 
@@ -99,12 +69,9 @@ _RATE_NOTE = (
 _DETAIL_WIDTH = 768
 """Pixels of the screen that the magnified part takes, if there are so many."""
 
-_ASPECT = 16
-"""How many times as long as wide a picture is shown at most."""
 
-
-def render(study: Study) -> bytes:
-    """Return the page."""
+def render(study: Study, command_line: str) -> bytes:
+    """Return the page of what a command line asked for."""
     figures = [_whole(study)]
     if study.detail is not None:
         figures.append(_detail(study, study.detail))
@@ -122,9 +89,9 @@ def render(study: Study) -> bytes:
         study.picture.path.name,
         _introduction(study),
         figures,
+        command_line=command_line,
         lead=_facts(study),
         style=_STYLE,
-        script=_SCRIPT,
     )
 
 
@@ -156,12 +123,6 @@ def _facts(study: Study) -> str:
     return f"<dl>{items}</dl>\n"
 
 
-def _figure(title: str, body: str, notes: str = "") -> str:
-    """Return a figure over the whole width; `title` and `notes` are plain text."""
-    note = f"<p>{html.escape(notes)}</p>\n" if notes else ""
-    return f'<figure class="wide">\n<h2>{html.escape(title)}</h2>\n{body}{note}</figure>\n'
-
-
 # --- pictures ------------------------------------------------------------------------------------
 
 
@@ -175,14 +136,14 @@ def _whole(study: Study) -> str:
             "wrong with single ones."
         )
     if math.isinf(study.psnr):
-        size, magnified = _shown_size(height, width, magnification(height, width))
+        size, magnified = page.shown_size(height, width)
         shown = (
             f'<img class="still{magnified}" src="{data_uri(pair.result)}" alt="The picture" '
             f'style="{size}">\n'
         )
-        return _figure("The picture", shown, f"Every pixel is as in the original. {note}".strip())
-    slider = _slider(pair, height, width, magnification(height, width), study)
-    return _figure("Original and result", slider, note)
+        return page.wide("The picture", shown, f"Every pixel is as in the original. {note}".strip())
+    slider = page.slider(pair.original, _named(pair, study), height, width)
+    return page.wide("Original and result", slider, note)
 
 
 def _detail(study: Study, pair: Pair) -> str:
@@ -191,38 +152,18 @@ def _detail(study: Study, pair: Pair) -> str:
         f"{pair.width} × {pair.height} pixels from column {pair.left:,}, row {pair.top:,}, "
         "where the error is largest, magnified."
     )
-    return _figure(
-        "The worst part, closer", _slider(pair, pair.height, pair.width, times, study), note
-    )
+    slider = page.slider(pair.original, _named(pair, study), pair.height, pair.width, times)
+    return page.wide("The worst part, closer", slider, note)
 
 
-def _slider(pair: Pair, height: int, width: int, times: int, study: Study) -> str:
-    """Return both pictures, of so many pixels each, one over the other."""
-    size, magnified = _shown_size(height, width, times)
-    result = colors(study.image.n_colors)
-    across = size.partition(";")[0]
-    return (
-        f'<div class="sides" style="{across}"><span>Original</span><span>{result}</span></div>\n'
-        f'<div class="slider{magnified}" style="{size}">\n'
-        f'<img src="{data_uri(pair.original)}" alt="Original" draggable="false">\n'
-        f'<img src="{data_uri(pair.result)}" alt="{result}" draggable="false">\n'
-        '<input type="range" min="0" max="100" step="any" value="50" '
-        'aria-label="How much of the original is shown, from the left"><i></i></div>\n'
-    )
-
-
-def _shown_size(height: int, width: int, times: int) -> tuple[str, str]:
-    """Return style and class of a picture that is to fit the window."""
-    aspect = min(max(width / height, 1 / _ASPECT), _ASPECT)
-    across = round(max(width, height * aspect) * times)
-    style = f"width:min(100%,{across}px,{85 * aspect:.4g}vh);aspect-ratio:{aspect:.6g}"
-    return style, " magnified" if times > 1 else ""
+def _named(pair: Pair, study: Study) -> dict[str, bytes]:
+    return {colors(study.image.n_colors): pair.result}
 
 
 def _errors(study: Study, errors: ErrorMap) -> str:
     by = study.divisor
     height, width = -(-study.image.height // by), -(-study.image.width // by)
-    size, magnified = _shown_size(height, width, magnification(height, width))
+    size, magnified = page.shown_size(height, width)
     ramp = ",".join(HEAT)
     top = study.picture.pixel_format.max_value
     body = (
@@ -239,7 +180,7 @@ def _errors(study: Study, errors: ErrorMap) -> str:
         f"{f', of blocks of {by} × {by} pixels' if by > 1 else ''}. {errors.share:.1%} of the "
         f"pixels differ; the greatest difference is {_short(errors.greatest)}."
     )
-    return _figure("Error map", body, note)
+    return page.wide("Error map", body, note)
 
 
 # --- palette and indices -------------------------------------------------------------------------
@@ -266,7 +207,7 @@ def _palette(study: Study) -> str:
     note = "Pixels of each colour, and their share of the picture."
     if image.n_colors > _LISTED:
         note += f" The {_LISTED:,} most frequent are listed."
-    return _figure(f"Palette of {colors(image.n_colors)}", body, note)
+    return page.wide(f"Palette of {colors(image.n_colors)}", body, note)
 
 
 def _code(entry: Sequence[int], pixel_format: PixelFormat) -> str:
@@ -311,7 +252,7 @@ def _histogram(study: Study) -> str:
         f"{f'{unused:,} entries are not used. ' if unused else ''}The entropy of the indices is "
         f"{abs(entropy):.3f} bits a pixel: what they would take if each were coded by itself."
     )
-    return _figure("Histogram of the indices", body, note)
+    return page.wide("Histogram of the indices", body, note)
 
 
 def _entries(first: int, end: int) -> str:
@@ -339,7 +280,7 @@ def _curves(title: str, axis: str, trials: Sequence[Trial], study: Study, note: 
         f"{charts.line(f'File in {unit}', axis, sizes)}</div>\n"
         f"<div><h3>PSNR in dB</h3>\n{charts.line('PSNR in dB', axis, psnrs)}</div>\n</div>\n"
     )
-    return _figure(title, body, f"{note}The result stands out. {_measured(study)}")
+    return page.wide(title, body, f"{note}The result stands out. {_measured(study)}")
 
 
 def _short(number: float) -> str:
@@ -373,7 +314,7 @@ def _files(study: Study) -> str:
         "PNG-8 and lossless WebP hold the same palette and indices; JPEG and lossy WebP have the "
         f"lowest quality whose PSNR is as high. {_measured(study)}"
     )
-    return _figure("Beside other formats", body, note)
+    return page.wide("Beside other formats", body, note)
 
 
 def _file_row(file: File, ours: int) -> str:
