@@ -190,7 +190,7 @@ def test_the_table_has_every_format(page, image):
 def test_threads_do_not_show(picture, tmp_path):
     pages = []
     for threads in ("1", "3"):
-        out = tmp_path / threads
+        out = tmp_path / f"{threads}.html"
         assert main(["report", str(picture), "-k", "9", "-o", str(out), "--threads", threads]) == 0
         page, foot = out.read_text(encoding="utf-8").split("<footer>")
         assert f"--threads {threads}</code>" in foot
