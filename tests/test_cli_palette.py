@@ -201,7 +201,7 @@ def test_existing_files_stay_unless_forced(photo, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["-o", "theme.aco"], "no kind of palette file: .kmqpal"),
+        (["-o", "theme.aco"], "no kind of palette file: .kmq, .kmqpal"),
         (["-k", "0"], "no whole number"),
         (["--fixed", "reddish"], "'reddish' is no colour"),
         (["--channel-weights", "1,0,1"], "no number above 0"),
@@ -232,7 +232,7 @@ def test_an_error_that_is_not_reached_is_told(photo, capsys):
 
 def test_background_is_none_of_many_pictures(photo, capsys):
     assert run("palette", photo, "--fixed", "background") == 1
-    assert "background, which a histogram does not know" in capsys.readouterr().err
+    assert "the background, which only a picture has" in capsys.readouterr().err
 
 
 # --- kmq encode ----------------------------------------------------------------------------------

@@ -366,8 +366,9 @@ def test_several_pictures_have_a_page_each(picture, tmp_path, capsys):
     for name in ("one", "two"):
         Image.fromarray(photo(12, 12)).save(tmp_path / f"{name}.png")
     assert main(["report", str(tmp_path), "-o", str(tmp_path / "pages"), "-k", "3"]) == 0
-    lines = capsys.readouterr().out.splitlines()
+    *lines, sums = capsys.readouterr().out.splitlines()
     assert len(lines) == 2
+    assert sums.startswith("2 files")
     for line, name in zip(lines, ("one", "two"), strict=True):
         path = tmp_path / "pages" / f"{name}.html"
         assert line.startswith(f"{path}: {path.stat().st_size:,} bytes; 3 colours, ")
