@@ -23,8 +23,8 @@ def phone_block(order):
     block = Image.Exif()
     block.endian = order
     block[MAKE] = "kmq"
-    block._ifds[CAMERA] = CAMERA_TAGS | {40965: {1: "R98"}}
-    block._ifds[PLACE] = PLACE_TAGS
+    block[CAMERA] = CAMERA_TAGS | {40965: {1: "R98"}}
+    block[PLACE] = PLACE_TAGS
     return block.tobytes()
 
 

@@ -84,8 +84,8 @@ def test_tiff_keeps_metadata(tmp_path, pixel_format):
 
 
 PHONE = Image.Exif()
-PHONE._ifds[34665] = {36867: "2024:05:06 07:08:09"}
-PHONE._ifds[34853] = {1: "N"}
+PHONE[34665] = {36867: "2024:05:06 07:08:09"}
+PHONE[34853] = {1: "N"}
 LAYOUT = {
     256: 5,
     257: 3,
