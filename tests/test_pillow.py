@@ -9,7 +9,7 @@ import sys
 import imageio.v3 as imageio
 import numpy as np
 import pytest
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 import kmq
 import kmq.pillow
@@ -233,6 +233,35 @@ def test_limit_is_that_of_pillow(monkeypatch):
         Image.open(io.BytesIO(encoded))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
     assert opened(encoded).size == (40, 30)
+
+
+# --- parsing -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 100, 4096, 10**6])
+@pytest.mark.parametrize(("pixel_format", "n_colors", "mode"), MODES)
+def test_parser_takes_a_file_in_pieces(pixel_format, n_colors, mode, chunk):
+    image = indexed_image(pixel_format, n_colors, 20, 30, metadata=METADATA)
+    encoded = kmq.encode(image, method="deflate", strip_height=7)
+    parser = ImageFile.Parser()
+    for start in range(0, len(encoded), chunk):
+        parser.feed(encoded[start : start + chunk])
+    picture = parser.close()
+    assert (picture.mode, picture.info) == (mode, opened(encoded).info)
+    assert picture.tobytes() == image.to_pillow().tobytes()
+
+
+def test_parser_ends_as_with_other_formats():
+    encoded = kmq.encode(indexed_image(PixelFormat.RGB24, 50, 20, 30), method="deflate")
+    with pytest.raises(OSError, match="cannot parse this image"), ImageFile.Parser() as parser:
+        parser.feed(encoded[:20])
+    parser = ImageFile.Parser()
+    parser.feed(encoded[:-1])
+    with pytest.raises(OSError, match="ends"):
+        parser.close()
+    with ImageFile.Parser() as parser:
+        parser.feed(encoded + b"what follows")
+    assert parser.image.getpixel((0, 0)) is not None
 
 
 # --- saving --------------------------------------------------------------------------------------

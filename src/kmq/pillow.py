@@ -83,6 +83,14 @@ class KmqImageFile(ImageFile.ImageFile):
             self.palette = ImagePalette.raw("RGB", palette[:, :3].tobytes())
         self.tile = [ImageFile._Tile("kmq", (0, 0, *self.size), 0, None)]
 
+    def load_seek(self, pos: int) -> None:
+        """Go to where `load` begins to read.
+
+        `ImageFile.Parser` feeds decoders piece by piece, but for formats that have this method:
+        those it decodes once it has the whole file, as this one needs.
+        """
+        cast(BinaryIO, self.fp).seek(pos)
+
     def verify(self) -> None:
         """Decode everything, against all checksums, and forget it."""
         fp = cast(BinaryIO, self.fp)
