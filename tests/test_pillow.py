@@ -324,8 +324,93 @@ def test_effort_alone_keeps_a_palette_and_goes_with_a_start():
     assert kmq.decode(started) == kmq.quantize(photo(), 5, init="var-part")
 
 
-def test_options_of_other_formats_are_ignored():
-    assert saved(photo(), k=4, quality=80, optimize=True) == saved(photo(), k=4)
+@pytest.mark.parametrize("picture", [photo(), palette_picture()], ids=["RGB", "P"])
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"quality": 80, "k": 4, "colors": 8}, "colors, quality"),
+        ({"optimize": False}, "optimize"),
+        ({"append": True}, "append"),
+    ],
+)
+def test_options_that_are_none_are_named(picture, options, named):
+    with pytest.raises(TypeError, match=f"no option {named}; it has those of kmq.encode"):
+        saved(picture, **options)
+
+
+def test_options_that_ask_for_nothing_are_taken():
+    nothing = {"quality": None, "append": False, "append_images": [], "save_all": False}
+    assert saved(palette_picture(), **nothing) == saved(palette_picture())
+    assert saved(palette_picture(), save_all=True) == saved(palette_picture())
+
+
+def test_one_picture_is_saved_at_a_time(tmp_path):
+    first, *others = (photo("L", seed=seed) for seed in range(3))
+    first.save(tmp_path / "frames.gif", save_all=True, append_images=others)
+    with Image.open(tmp_path / "frames.gif") as frames:
+        with pytest.raises(InputError, match=r"3 frames; a \.kmq file holds one picture"):
+            frames.save(tmp_path / "frames.kmq", save_all=True)
+        with pytest.raises(InputError, match="4 frames"):
+            frames.save(tmp_path / "frames.kmq", save_all=True, append_images=iter([first]))
+        assert not (tmp_path / "frames.kmq").exists()
+        frames.seek(1)
+        frames.save(tmp_path / "frames.kmq", k=200)
+        assert kmq.read(tmp_path / "frames.kmq").to_pillow().size == frames.size
+
+
+class Broken(Image.Image):
+    """A picture that cannot be saved."""
+
+    def copy(self):
+        raise MemoryError
+
+
+def refused_saves():
+    broken = Broken()
+    broken.__dict__.update(photo().__dict__)
+    return {
+        "size": (photo(), {"size": 10}, InputError),
+        "mode": (photo().convert("F"), {}, InputError),
+        "option": (photo(), {"quality": 80}, TypeError),
+        "metadata": (palette_picture(), {"dpi": (-1, 72)}, InputError),
+        "frames": (photo(), {"append_images": [photo()], "save_all": True}, InputError),
+        "failure": (broken, {}, MemoryError),
+    }
+
+
+@pytest.mark.parametrize("kind", refused_saves())
+def test_a_save_that_is_refused_leaves_the_old_file(tmp_path, kind):
+    picture, options, error = refused_saves()[kind]
+    palette_picture().save(tmp_path / "old.kmq")
+    old = (tmp_path / "old.kmq").read_bytes()
+    for name in (
+        tmp_path / "old.kmq",
+        str(tmp_path / "old.kmq"),
+        os.fsencode(tmp_path / "old.kmq"),
+    ):
+        with pytest.raises(error):
+            picture.save(name, **options)
+    with pytest.raises(error):
+        picture.save(tmp_path / "new.kmq", "kmq", **options)
+    assert os.listdir(tmp_path) == ["old.kmq"]
+    assert (tmp_path / "old.kmq").read_bytes() == old
+
+
+def test_a_file_may_be_saved_over_itself(tmp_path):
+    path = tmp_path / "itself.kmq"
+    photo().save(path, k=9)
+    with Image.open(path) as picture:
+        picture.save(path, k=3)
+    assert kmq.read(path).n_colors == 3
+
+
+def test_other_formats_are_saved_as_ever(tmp_path):
+    photo().save(tmp_path / "photo.jpg", quality=80)
+    photo().save(str(tmp_path / "photo.kmq.tmp"), format="PNG")
+    assert (tmp_path / "photo.jpg").read_bytes().startswith(b"\xff\xd8")
+    assert (tmp_path / "photo.kmq.tmp").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(ValueError, match="unknown file extension"):
+        photo().save(tmp_path / "photo.xyz")
 
 
 @pytest.mark.parametrize("transparency", [None, 2, bytes([0, 10, 255])])
@@ -414,8 +499,10 @@ def test_registered_under_its_names():
 
 
 def test_registering_twice_is_harmless():
+    save = Image.Image.save
     importlib.reload(kmq.pillow)
     assert Image.ID.count("KMQ") == 1
+    assert Image.Image.save is save
     assert opened(saved(palette_picture())).tobytes() == palette_picture().tobytes()
 
 

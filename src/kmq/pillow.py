@@ -11,11 +11,14 @@ cicp, transparency and, under ``"text"``, a dict.
 Saving takes the options of `kmq.encode`, and ``icc_profile``, ``exif``, ``xmp``, ``dpi`` and
 ``text`` in place of what `info` has, None to leave one out. Modes P and PA keep palette and
 indices unless ``k``, ``psnr`` or another option of `kmq.quantize` is given (``effort`` alone does
-not count); other modes are quantized, to 64 colours if no option says how many. Of an animation the
-current frame is saved, as everywhere in Pillow. Pixels are stored as they stand: as everywhere in
-Pillow, saving does not apply the EXIF orientation, and the EXIF keeps it. Pillow empties an
-existing file before a plugin sees it, so what is refused leaves none; `kmq.write` keeps the old
-one.
+not count); other modes are quantized, to 64 colours if no option says how many. An option of
+another name raises TypeError. Of an animation the current frame is saved, as everywhere in Pillow;
+``save_all`` of several frames raises InputError. Pixels are stored as they stand: as everywhere in
+Pillow, saving does not apply the EXIF orientation, and the EXIF keeps it.
+
+A file appears whole or not at all, and what is refused leaves an existing one as it was. Pillow
+empties a file before it asks a plugin; therefore this module wraps ``Image.Image.save``. The
+wrapper hands on everything but paths of ``.kmq`` files.
 
 Errors are those that callers of Pillow expect. Damage before the strips makes ``Image.open`` raise
 UnidentifiedImageError. A file it cannot open for another reason (it needs a newer kmq, or is one of
@@ -27,12 +30,17 @@ the palette, and a `kmq.SalvageWarning` names them.
 
 from __future__ import annotations
 
+import io
+import os
+from collections.abc import Callable
 from dataclasses import fields, replace
+from functools import wraps
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 
 from PIL import Image, ImageFile, ImagePalette
 
 from kmq import color_tags, files
+from kmq.atomic import replacing
 from kmq.errors import FormatError, InputError, LimitError, NewerFormatError
 from kmq.model import MAX_SIDE, IndexedImage, Limits, Metadata
 from kmq.stages import salvage
@@ -53,9 +61,16 @@ if TYPE_CHECKING:
 # Pillow checks the size that it finds in a header itself, against a limit its callers can change.
 _LIMITS = Limits(pixels=MAX_SIDE**2)
 
+_EXTENSION = ".kmq"
+_WRAPPED = "_kmq_wrapped"
+
 _QUANTIZE_OPTIONS = ("k", *files.FileOptions.__annotations__)
 _ENCODE_OPTIONS = ("effort", "method", "strip_height", "n_threads")
 _METADATA_OPTIONS = tuple(item.name for item in fields(Metadata) if item.name != "extra")
+_OPTIONS = frozenset((*_QUANTIZE_OPTIONS, *_ENCODE_OPTIONS, *_METADATA_OPTIONS))
+
+_OF_PILLOW = ("append", "append_images")
+"""Options of `save` itself that reach a plugin; kmq takes what asks for nothing."""
 
 
 def _accept(prefix: bytes) -> bool:
@@ -128,11 +143,36 @@ def _read(fp: BinaryIO, on_error: OnError) -> IndexedImage:
 
 def _save(picture: Image.Image, fp: IO[bytes], filename: str | bytes) -> None:
     given = picture.encoderinfo
+    _refuse_unknown(given)
     quantize = {name: given[name] for name in _QUANTIZE_OPTIONS if given.get(name) is not None}
     encode = {name: given[name] for name in _ENCODE_OPTIONS if given.get(name) is not None}
     metadata = _metadata(picture, given)
     image = _indexed(picture, quantize, encode, metadata)
     files.write(fp, replace(image, metadata=metadata), **encode)
+
+
+def _save_all(picture: Image.Image, fp: IO[bytes], filename: str | bytes) -> None:
+    others = list(picture.encoderinfo.pop("append_images", None) or ())
+    n_frames = sum(getattr(each, "n_frames", 1) for each in (picture, *others))
+    if n_frames > 1:
+        raise InputError(
+            f"save_all and append_images ask for {n_frames} frames; a .kmq file holds one picture"
+        )
+    _save(picture, fp, filename)
+
+
+def _refuse_unknown(given: dict[str, Any]) -> None:
+    """Raise TypeError for options that are none; None asks for nothing, whatever its name."""
+    asking = {
+        name
+        for name, value in given.items()
+        if (value if name in _OF_PILLOW else value is not None)
+    }
+    if unknown := sorted(asking - _OPTIONS):
+        raise TypeError(
+            f"saving as .kmq has no option {', '.join(unknown)}; it has those of kmq.encode and "
+            f"{', '.join(_METADATA_OPTIONS)}"
+        )
 
 
 def _indexed(
@@ -161,8 +201,42 @@ def _metadata(picture: Image.Image, given: dict[str, Any]) -> Metadata:
     return replace(pillow_metadata(picture), **overrides)
 
 
+def _replacing_whole(save: Callable[..., None]) -> Callable[..., None]:
+    """Wrap Pillow's `save` so that a .kmq file takes the place of another once it is complete."""
+
+    @wraps(save)
+    def save_whole(
+        picture: Image.Image,
+        fp: Any,
+        format: str | None = None,  # noqa: A002  # Pillow's name
+        **params: Any,
+    ) -> None:
+        if not _is_kmq_path(fp, format):
+            save(picture, fp, format, **params)
+            return
+        content = io.BytesIO()
+        save(picture, content, KmqImageFile.format, **params)
+        with replacing(os.fsdecode(fp)) as file:
+            file.write(content.getbuffer())
+
+    vars(save_whole)[_WRAPPED] = True
+    return save_whole
+
+
+def _is_kmq_path(fp: Any, given: str | None) -> bool:
+    """Whether Pillow would open a file for `fp` and hand it to this plugin."""
+    if not isinstance(fp, str | bytes | os.PathLike):
+        return False
+    if given:
+        return given.upper() == KmqImageFile.format
+    return os.path.splitext(os.fsdecode(fp))[1].lower() == _EXTENSION
+
+
 Image.register_open(KmqImageFile.format, KmqImageFile, _accept)
 Image.register_decoder("kmq", _KmqDecoder)
 Image.register_save(KmqImageFile.format, _save)
-Image.register_extension(KmqImageFile.format, ".kmq")
+Image.register_save_all(KmqImageFile.format, _save_all)
+Image.register_extension(KmqImageFile.format, _EXTENSION)
 Image.register_mime(KmqImageFile.format, "image/x-kmq")
+if not hasattr(Image.Image.save, _WRAPPED):  # where this module is loaded anew, it has one
+    Image.Image.save = _replacing_whole(Image.Image.save)  # type: ignore[method-assign]
