@@ -43,7 +43,7 @@ th, td { padding: .4rem .5rem; border-top: 1px solid var(--line); text-align: ri
   white-space: nowrap; vertical-align: top; }
 thead th { border-top: 0; color: var(--quiet); font-size: .85rem; font-weight: 400; }
 th:first-child { padding-left: 0; text-align: left; white-space: normal; }
-td:last-child { padding-right: 0; }
+th:last-child, td:last-child { padding-right: 0; }
 th small { display: block; color: var(--quiet); font-weight: 400; }
 td.unable { color: var(--quiet); text-align: left; white-space: normal; }
 tr.ours th, tr.ours td { color: var(--accent); }
@@ -271,8 +271,10 @@ def _curves(title: str, axis: str, trials: Sequence[Trial], study: Study, note: 
         )
         for trial in trials
     ]
+    finite = [trial.psnr for trial in trials if math.isfinite(trial.psnr)] or [0.0]
+    digits = 1 if max(finite) - min(finite) > 1 else 2
     psnrs = [
-        charts.Point(trial.place, trial.psnr, _decibels(trial.psnr), trial.is_chosen)
+        charts.Point(trial.place, trial.psnr, _decibels(trial.psnr, digits), trial.is_chosen)
         for trial in trials
     ]
     body = (
@@ -288,7 +290,7 @@ def _short(number: float) -> str:
     return f"{number:,.0f}" if number >= 100 or number == int(number) else f"{number:#.3g}"
 
 
-def _decibels(psnr: float, digits: int = 1) -> str:
+def _decibels(psnr: float, digits: int) -> str:
     return "exact" if math.isinf(psnr) else f"{psnr:.{digits}f}"
 
 
