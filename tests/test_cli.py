@@ -870,6 +870,20 @@ def test_compare_writes_both_side_by_side(photo, packed, tmp_path, capsys):
     assert "itself" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("suffix", "reason"),
+    [(".jpg", "RGBA as JPEG"), (".webp", ""), (".gif", "")],
+)
+def test_compare_names_the_sheet_that_an_encoder_cannot_write(tmp_path, suffix, reason, capsys):
+    wide = save(tmp_path / "wide.png", np.full((1, 33_000, 4), 9, np.uint8))
+    out = tmp_path / f"side{suffix}"
+    assert main(["compare", str(wide), str(wide), "--out", str(out)]) == 1
+    message = capsys.readouterr().err
+    assert message.startswith(f"kmq: {out}: ")
+    assert reason in message
+    assert not out.exists()
+
+
 @pytest.mark.parametrize("label", [pixel_format.label for pixel_format in kmq.PixelFormat])
 def test_compare_knows_every_pixel_format(label, tmp_path, capsys):
     pixel_format = kmq.PixelFormat.from_label(label)

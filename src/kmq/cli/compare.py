@@ -11,7 +11,7 @@ from typing import Any
 
 from kmq.atomic import replacing
 from kmq.cli import paths, pipes, steering
-from kmq.cli.console import DONE, Commands, about, add_command, complain, decibels, spoken
+from kmq.cli.console import DONE, FAILURES, Commands, about, add_command, complain, decibels, spoken
 from kmq.cli.pictures import Picture, load
 from kmq.errors import InputError
 
@@ -202,5 +202,10 @@ def _save_side_by_side(pictures: tuple[Picture, Picture], out: Path) -> None:
         sheet.putalpha(0)
     sheet.paste(halves[0], (0, 0))
     sheet.paste(halves[1], (width + _GAP, 0))
-    with replacing(out) as stream:
-        sheet.save(stream, Image.EXTENSION[out.suffix.lower()])
+    with about(out), replacing(out) as stream:
+        try:
+            sheet.save(stream, Image.EXTENSION[out.suffix.lower()])
+        except FAILURES:
+            raise
+        except Exception as error:  # whatever an encoder raises for a picture that it cannot do
+            raise InputError(f"Pillow could not write it: {error}") from error
