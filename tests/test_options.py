@@ -10,6 +10,7 @@ from PIL import Image
 
 import kmq
 import kmq.pillow
+from kmq.cli import main
 from kmq.model import PixelFormat, PixelFormatLabel
 
 RANDOM = np.random.default_rng(3)
@@ -379,6 +380,24 @@ def test_a_histogram_whose_target_cannot_be_met_is_told():
     assert len(kmq.fit_palette(histogram, psnr=40, max_colors=5)) == 5
     with pytest.raises(kmq.InputError, match="psnr and max_error are given"):
         kmq.fit_palette(histogram, psnr=40, max_error=3)
+
+
+def test_the_command_line_has_targets_of_palettes_and_rows_of_strips(tmp_path, capsys):
+    path = tmp_path / "x.png"
+    Image.fromarray(PICTURE).save(path)
+    histogram = kmq.ColorHistogram.from_picture(PICTURE)
+    for options, expected in (
+        (["--psnr", "13"], {"psnr": 13}),
+        (["--max-error", "9000"], {"max_error": 9000}),
+        (["--psnr", "40", "--max-colors", "5"], {"psnr": 40, "max_colors": 5}),
+    ):
+        assert main(["palette", str(path), *options, "-o", str(tmp_path / "x.hex"), "--force"]) == 0
+        palette = kmq.fit_palette(histogram, **expected)
+        assert np.array_equal(kmq.read_palette(tmp_path / "x.hex"), palette)
+    assert main(["palette", "missing.png", "-k", "3", "--psnr", "30"]) == 2
+    assert "k and psnr are given" in capsys.readouterr().err
+    assert main(["encode", str(path), "-k", "4", "--strip-height", "7"]) == 0
+    assert (tmp_path / "x.kmq").read_bytes() == kmq.encode(PICTURE, 4, strip_height=7)
 
 
 # --- types ---------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ from kmq.cli.console import (
 )
 from kmq.cli.warmup import announcing
 from kmq.errors import InputError
-from kmq.model import DITHER_METHODS, EFFORTS, MAX_COLORS
+from kmq.model import DITHER_METHODS, EFFORTS, MAX_COLORS, MAX_SIDE
 
 if TYPE_CHECKING:
     from kmq.model import IndexedImage, Report
@@ -143,6 +143,12 @@ def _add_work(group: Options) -> None:
         "--method",
         metavar="{deflate,rank,mix}",
         help="how indices are coded (default: kmq chooses)",
+    )
+    group.add_argument(
+        "--strip-height",
+        type=whole_number(1, MAX_SIDE),
+        metavar="ROWS",
+        help="rows that can be decoded by themselves (default: about 250,000 pixels of them)",
     )
     group.add_argument(
         "--seed",
@@ -265,7 +271,7 @@ def quantized(source: Path, options: dict[str, Any], encoding: dict[str, Any]) -
     """Return the image that is to be encoded: `options` are those of `kmq.write`, `k` included."""
     from kmq import files
 
-    how = files.Coding.checked(encoding["effort"], encoding["method"], None, encoding["n_threads"])
+    how = files.Coding.checked(**encoding)
     rest = {name: value for name, value in options.items() if name not in ("k", *encoding)}
     return files.quantized(source, options.get("k"), how, cast(files.FileOptions, rest))
 
@@ -303,6 +309,7 @@ def encode_options(arguments: argparse.Namespace) -> dict[str, Any]:
     return {
         "effort": arguments.effort,
         "method": arguments.method,
+        "strip_height": arguments.strip_height,
         "n_threads": arguments.threads,
     }
 

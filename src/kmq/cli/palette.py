@@ -24,12 +24,14 @@ from kmq.cli.console import (
     complain,
     complaint_about,
     decibels,
+    number_within,
+    positive_number,
     spoken,
     whole_number,
 )
 from kmq.cli.warmup import announcing
 from kmq.errors import InputError
-from kmq.model import EFFORTS
+from kmq.model import EFFORTS, MAX_COLORS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -82,7 +84,25 @@ def add(commands: Commands) -> None:
         help="palette file, .kmqpal .gpl .act .pal .hex .txt .json or .png, or -",
     )
     pipes.add_format_option(parser, _FORMATS, "kmqpal")
-    add_colors_option(parser, "(default: 64)", default=64)
+    add_colors_option(parser, "(default: 64)")
+    parser.add_argument(
+        "--psnr",
+        type=positive_number,
+        metavar="DB",
+        help="the fewest colours that reach this PSNR in decibels over all pictures; not with -k",
+    )
+    parser.add_argument(
+        "--max-error",
+        type=number_within(0, math.inf),
+        metavar="MSE",
+        help="the same for at most this mean squared error",
+    )
+    parser.add_argument(
+        "--max-colors",
+        type=whole_number(1, MAX_COLORS),
+        metavar="N",
+        help="with --psnr or --max-error, colours at most, even if they do not reach it",
+    )
     parser.add_argument(
         "--histogram",
         metavar=f"FILE{_HISTOGRAM_SUFFIX}",
@@ -117,6 +137,7 @@ def run(arguments: argparse.Namespace) -> int:
     from kmq.model import ColorHistogram
 
     started = time.perf_counter()
+    _check_options(arguments)
     sources = paths.expand(arguments.pictures, paths.PICTURE_SUFFIXES)
     _claim_targets(arguments, sources)
     failures: list[str] = []
@@ -138,6 +159,30 @@ def run(arguments: argparse.Namespace) -> int:
         histogram = _opaque_part(histogram)
     _fit(arguments, histogram, len(sources), started)
     return DONE
+
+
+def _fitting(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return what the options say to `kmq.fit_palette`."""
+    return {
+        "k": arguments.k,
+        "psnr": arguments.psnr,
+        "max_error": arguments.max_error,
+        "max_colors": arguments.max_colors,
+        "effort": arguments.effort,
+        "seed": arguments.seed,
+        "n_threads": arguments.threads,
+        **steering.options(arguments),
+    }
+
+
+def _check_options(arguments: argparse.Namespace) -> None:
+    """Raise UsageError if the options contradict each other."""
+    from kmq.options import Options
+
+    try:
+        Options.checked(**_fitting(arguments))
+    except InputError as error:
+        raise UsageError(str(error)) from error
 
 
 def _claim_targets(arguments: argparse.Namespace, sources: Sequence[Path]) -> None:
@@ -234,14 +279,7 @@ def _fit(
 
     pixel_format = histogram.pixel_format
     with announcing():
-        palette = fit_palette(
-            histogram,
-            arguments.k,
-            effort=arguments.effort,
-            seed=arguments.seed,
-            n_threads=arguments.threads,
-            **steering.options(arguments),
-        )
+        palette = fit_palette(histogram, **_fitting(arguments))
         error, counts = map_histogram(histogram, palette)
     decibels_reached = psnr(error, pixel_format)
     if arguments.output is not None:
