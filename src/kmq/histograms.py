@@ -11,12 +11,13 @@ import numpy as np
 from kmq import checks
 from kmq.api import read_picture
 from kmq.atomic import replacing
-from kmq.errors import FormatError, InputError
+from kmq.errors import InputError
 from kmq.model import MAX_HISTOGRAM_COLORS, ColorHistogram, PixelFormat, Progress
 from kmq.stages import formats, histogram, histogram_file
 from kmq.stages.pixels import checked_format, checked_page
 from kmq.threads import resolve_threads
 
+Array = np.ndarray[Any, Any]
 Format = str | PixelFormat | None
 
 
@@ -104,13 +105,12 @@ def save(colors: ColorHistogram, path: str | os.PathLike[str]) -> None:
 
 def load(path: str | os.PathLike[str]) -> ColorHistogram:
     """Read the file."""
+
+    def colors_of(keys: Array, pixel_format: PixelFormat) -> Array:
+        return histogram.colors_of(keys, pixel_format, resolve_threads(None))
+
     with open(path, "rb") as file:
-        keys, counts, pixel_format = histogram_file.unpack(file)
-    keys = keys.astype(histogram.key_type(pixel_format))
-    colors = histogram.colors_of(keys, pixel_format, resolve_threads(None))
-    if pixel_format.has_alpha and np.any(colors[colors[:, -1] == 0]):
-        raise FormatError("the histogram is damaged: a fully transparent colour is not all 0")
-    return ColorHistogram(colors, counts, pixel_format)
+        return ColorHistogram(*histogram_file.unpack(file, colors_of))
 
 
 def _merged(first: ColorHistogram, second: ColorHistogram, n_threads: int) -> ColorHistogram:

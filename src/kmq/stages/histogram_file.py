@@ -7,14 +7,17 @@ small numbers, so each is stored as planes of bytes, of which most are nearly al
 from __future__ import annotations
 
 import struct
+import sys
 import zlib
+from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from kmq.deflate import deflate, inflate_exactly
+from kmq.deflate import deflate_pieces, inflate_pieces
 from kmq.errors import FormatError, LimitError, NewerFormatError
 from kmq.model import MAX_HISTOGRAM_COLORS, PixelFormat
+from kmq.stages.histogram import Unsealed, key_type
 
 Array = np.ndarray[Any, Any]
 
@@ -26,22 +29,24 @@ _HEAD = struct.Struct("<BBQ")  # version, code of the pixel format, colours
 _CHECKSUM = struct.Struct("<I")
 _COUNT_BYTES = 8
 _LEVEL = 6  # of deflate: 9 takes twice as long for 1 %
+_BLOCK = 1 << 18  # numbers of a plane at a time
 
 
 def pack(keys: Array, counts: Array, pixel_format: PixelFormat) -> bytes:
-    """Return a file of (m,) keys and their counts."""
-    differences = np.diff(keys.astype(np.uint64), prepend=np.uint64(0))
-    planes = [
-        _planes(differences, _key_bytes(pixel_format)),
-        _planes(counts.astype(np.uint64), _COUNT_BYTES),
-    ]
-    body = SIGNATURE + _HEAD.pack(_VERSION, pixel_format.code, len(keys))
-    body += deflate(b"".join(planes), _LEVEL)
+    """Return a file of (m,) keys and their counts; beside it, it takes no memory that grows."""
+    n_bytes = _key_bytes(pixel_format)
+    head = SIGNATURE + _HEAD.pack(_VERSION, pixel_format.code, len(keys))
+    body = head + deflate_pieces(_planes(keys, counts, n_bytes), _LEVEL)
     return body + _CHECKSUM.pack(zlib.crc32(body))
 
 
-def unpack(file: BinaryIO) -> tuple[Array, Array, PixelFormat]:
-    """Return (m,) uint64 keys, their counts (m,) int64 and the pixel format.
+def unpack(
+    file: BinaryIO, colors_of: Callable[[Array, PixelFormat], Array]
+) -> tuple[Array, Array, PixelFormat]:
+    """Return (m, channels) colours, their counts (m,) int64 and the pixel format.
+
+    It takes the memory of both, or of the keys and the colours, whichever is more; besides the
+    file's own bytes and some megabytes. `colors_of` makes colours of (m,) keys of `key_type`.
 
     Raises:
         FormatError: the file is no histogram or damaged, was written by a newer kmq
@@ -68,45 +73,90 @@ def unpack(file: BinaryIO) -> tuple[Array, Array, PixelFormat]:
         raise LimitError(
             f"the histogram has {n_colors} colours; kmq reads up to {MAX_HISTOGRAM_COLORS}"
         )
-    return *_numbers(deflated, n_colors, pixel_format), pixel_format
-
-
-def _numbers(deflated: memoryview, n_colors: int, pixel_format: PixelFormat) -> tuple[Array, Array]:
-    """Return keys and counts that a histogram can have, or raise FormatError."""
-    key_bytes = _key_bytes(pixel_format)
     if n_colors == 0:
         raise FormatError("the histogram has no colours")
-    content = inflate_exactly(deflated, n_colors * (key_bytes + _COUNT_BYTES))
-    differences = _of_planes(content[: n_colors * key_bytes], n_colors)
-    counts = _of_planes(content[n_colors * key_bytes :], n_colors)
-    keys = differences.cumsum(dtype=np.uint64)
-    if not differences[1:].all() or (keys[1:] < keys[:-1]).any() or keys[-1] > _last_key(key_bytes):
+    n_bytes = _key_bytes(pixel_format)
+    pieces = inflate_pieces(deflated, n_colors * (n_bytes + _COUNT_BYTES))
+    planes = _PlaneReader(pieces, n_colors)
+    colors = colors_of(_read_keys(planes, n_colors, pixel_format), pixel_format)
+    if pixel_format.has_alpha and np.count_nonzero(colors[:, -1] == 0) > (not colors[0].any()):
+        raise FormatError("the histogram is damaged: a fully transparent colour is not all 0")
+    return colors, _read_counts(planes, n_colors), pixel_format
+
+
+def _read_keys(planes: _PlaneReader, n_colors: int, pixel_format: PixelFormat) -> Array:
+    """Return keys that a histogram can have, or raise FormatError."""
+    n_bytes = _key_bytes(pixel_format)
+    keys = np.zeros(n_colors, key_type(pixel_format))
+    planes.fill(keys, n_bytes)
+    np.cumsum(keys, dtype=keys.dtype, out=keys)  # may wrap, and then goes down
+    if (keys[1:] <= keys[:-1]).any() or int(keys[-1]) >> 8 * n_bytes:
         raise FormatError("the histogram is damaged: its colours do not ascend")
     if pixel_format is PixelFormat.BILEVEL and keys[-1] > 1:
         raise FormatError("the histogram is damaged: it is 1-bit and has a sample above 1")
-    total = counts.astype(np.float64).sum()
-    if not counts.all() or total >= 2.0**62:
+    return keys
+
+
+def _read_counts(planes: _PlaneReader, n_colors: int) -> Array:
+    """Return counts that a histogram can have, or raise FormatError."""
+    unsealed = Unsealed((n_colors,), np.dtype(np.uint64))
+    planes.fill(unsealed.array, _COUNT_BYTES)
+    planes.finish()
+    counts = unsealed.seal()
+    if not counts.all() or counts.sum(dtype=np.float64) >= 2.0**62:
         raise FormatError("the histogram is damaged: a count is 0, or they are too many together")
-    return keys, counts.astype(np.int64)
-
-
-def _last_key(key_bytes: int) -> np.uint64:
-    return np.uint64((1 << 8 * key_bytes) - 1)
+    return counts.view(np.int64)
 
 
 def _key_bytes(pixel_format: PixelFormat) -> int:
     return pixel_format.dtype.itemsize * pixel_format.channels
 
 
-def _planes(numbers: Array, n_bytes: int) -> bytes:
-    """Return the lowest bytes of (m,) uint64 numbers, then the next ones, …"""
-    stored = numbers.astype("<u8").view(np.uint8).reshape(-1, 8)
-    return stored.T[:n_bytes].tobytes()
+def _planes(keys: Array, counts: Array, n_bytes: int) -> Iterator[bytes]:
+    """Yield the lowest bytes of the differences of (m,) keys, then the next ones, …; then counts.
+
+    The differences are taken once for each of their bytes, a block at a time.
+    """
+    for number in range(n_bytes):
+        last = keys.dtype.type(0)
+        for start in range(0, len(keys), _BLOCK):
+            block = keys[start : start + _BLOCK]
+            yield _plane(np.diff(block, prepend=last), number)
+            last = block[-1]
+    for number in range(_COUNT_BYTES):
+        for start in range(0, len(counts), _BLOCK):
+            yield _plane(counts[start : start + _BLOCK], number)
 
 
-def _of_planes(planes: bytes, n_numbers: int) -> Array:
-    """Undo `_planes`."""
-    stored = np.zeros((n_numbers, 8), np.uint8)
-    rows = np.frombuffer(planes, np.uint8).reshape(-1, n_numbers)
-    stored[:, : len(rows)] = rows.T
-    return stored.view("<u8")[:, 0].astype(np.uint64)
+def _plane(numbers: Array, number: int) -> bytes:
+    """Return byte `number` of each number, from the lowest."""
+    stored = numbers.astype(numbers.dtype.newbyteorder("<"), copy=False)
+    return stored.view(np.uint8)[number :: numbers.itemsize].tobytes()
+
+
+class _PlaneReader:
+    """Takes planes of bytes, each `n_numbers` long, off pieces that do not end where they do."""
+
+    def __init__(self, pieces: Iterator[bytes], n_numbers: int):
+        self._pieces = pieces
+        self._n_numbers = n_numbers
+        self._piece = np.empty(0, np.uint8)
+
+    def fill(self, out_numbers: Array, n_planes: int) -> None:
+        """Set the lowest byte of each number that is 0, then the next one, …"""
+        swap = sys.byteorder == "big"
+        stored = out_numbers.view(np.uint8).reshape(self._n_numbers, -1)[:, :: -1 if swap else 1]
+        for number in range(n_planes):
+            done = 0
+            while done < self._n_numbers:
+                if not self._piece.size:
+                    self._piece = np.frombuffer(next(self._pieces), np.uint8)
+                part = self._piece[: self._n_numbers - done]
+                stored[done : done + part.size, number] = part
+                self._piece = self._piece[part.size :]
+                done += part.size
+
+    def finish(self) -> None:
+        """Raise FormatError if there is more, or the pieces do not end well."""
+        for _ in self._pieces:
+            pass
