@@ -1,5 +1,6 @@
 """Histograms of many pictures: counting, adding up, files, and the palette they give."""
 
+import tracemalloc
 import weakref
 import zlib
 from itertools import permutations
@@ -14,6 +15,7 @@ import kmq
 import naive
 from kmq.errors import FormatError, InputError, LimitError, NewerFormatError
 from kmq.model import PixelFormat
+from kmq.stages import histogram
 
 FORMATS = list(PixelFormat)
 
@@ -294,6 +296,46 @@ def test_large_counts_survive(tmp_path):
     histogram = kmq.ColorHistogram(np.array([[0], [3], [255]], np.uint8), counts, PixelFormat.GREY8)
     histogram.save(path)
     assert kmq.ColorHistogram.load(path) == histogram
+
+
+@pytest.mark.parametrize("pixel_format", [PixelFormat.RGB24, PixelFormat.RGB48, PixelFormat.RGBA64])
+def test_files_and_sums_take_no_more_memory_than_the_histogram(pixel_format, tmp_path):
+    rng = np.random.default_rng(0)
+    n_colors = 1_500_000
+    keys = np.unique(rng.integers(0, 2**24, n_colors, dtype=histogram.key_type(pixel_format)))
+    keys = keys << 6 | 15 if pixel_format.has_alpha else keys
+    colors = histogram.colors_of(keys, pixel_format, 1)
+    first = kmq.ColorHistogram(colors, rng.integers(1, 9, len(keys)), pixel_format)
+    second = kmq.ColorHistogram(colors[::2].copy(), first.counts[::2].copy(), pixel_format)
+    path = tmp_path / "some.kmqhist"
+    size = first.colors.nbytes + first.counts.nbytes
+    limits = {"save": 9 * n_colors, "load": size, "add": size + 8_000_000}
+    work = {
+        "save": lambda: first.save(path),
+        "load": lambda: kmq.ColorHistogram.load(path),
+        "add": lambda: histogram.merge(first, second, 1),
+    }
+    for name, limit in limits.items():
+        tracemalloc.start()
+        try:
+            result = work[name]()
+            beside = tracemalloc.get_traced_memory()[1] - path.stat().st_size
+            assert beside < limit + 11_000_000, name
+        finally:
+            tracemalloc.stop()
+        assert name != "load" or result == first
+
+
+def test_parts_of_sums_meet_at_the_same_keys(monkeypatch):
+    monkeypatch.setattr(histogram, "_PART", 7)
+    for seed in range(20):
+        pictures = [
+            noise(PixelFormat.RGB24, 1 + seed * 7 % 23, 1 + 5 * number, seed + number, 2 + number)
+            for number in range(2)
+        ]
+        first, second = map(of, pictures)
+        assert counted(first + second) == plain_counts(*pictures)
+        assert first + second == second + first
 
 
 @pytest.fixture(scope="module")

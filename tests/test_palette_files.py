@@ -1,6 +1,7 @@
 """Palette files of other programs and our own, in and out."""
 
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ import kmq
 from kmq.errors import FormatError, InputError
 from kmq.model import PixelFormat
 from kmq.palettes import load_palette
-from kmq.stages import palette_files
+from kmq.stages import palette_files, pixels
 
 ALL = (".gpl", ".act", ".pal", ".hex", ".txt", ".json", ".png", ".kmq", ".kmqpal")
 THREE = [[255, 0, 10], [1, 2, 3], [255, 0, 10]]
@@ -275,6 +276,41 @@ def test_swatch_without_a_palette_is_read_row_by_row(tmp_path):
     assert kmq.read_palette(tmp_path / "theme.bmp").tolist() == [[9, 9, 9], [1, 2, 3], [7, 0, 0]]
 
 
+def test_colours_of_several_blocks_come_once_in_order(tmp_path, monkeypatch):
+    monkeypatch.setattr(pixels, "_BLOCK", 70)
+    rows = np.random.default_rng(0).integers(0, 9, (90, 11, 3), np.uint8)
+    rows[-1, -1] = 255
+    Image.fromarray(rows).save(tmp_path / "theme.png")
+    expected = list(dict.fromkeys(map(tuple, rows.reshape(-1, 3).tolist())))
+    assert list(map(tuple, kmq.read_palette(tmp_path / "theme.png").tolist())) == expected
+
+
+def test_fully_transparent_entries_of_a_picture_are_0(tmp_path):
+    picture = Image.new("P", (2, 2))
+    picture.putpalette(np.array(THREE, np.uint8).tobytes())
+    picture.save(tmp_path / "theme.png", transparency=b"\x80\0")
+    assert kmq.read_palette(tmp_path / "theme.png").tolist() == [
+        [*THREE[0], 128],
+        [0, 0, 0, 0],
+        [*THREE[2], 255],
+    ]
+
+
+@pytest.mark.parametrize(("mode", "most"), [("P", 0.1), ("L", 1), ("RGB", 3), ("RGBA", 5)])
+def test_the_palette_of_a_large_picture_takes_no_more_than_the_picture(tmp_path, mode, most):
+    """Beside what Pillow takes, which is not counted here."""
+    picture = Image.new(mode, (4000, 2000), "black")
+    picture.putpixel((9, 9), 3 if mode in "PL" else (3, 3, 3))
+    picture.save(tmp_path / "large.png", compress_level=1)
+    kmq.read_palette(tmp_path / "large.png")
+    tracemalloc.start()
+    try:
+        assert len(kmq.read_palette(tmp_path / "large.png")) >= 2
+        assert tracemalloc.get_traced_memory()[1] < most * 8_000_000 + 10_000_000
+    finally:
+        tracemalloc.stop()
+
+
 # --- damage --------------------------------------------------------------------------------------
 
 
@@ -348,7 +384,7 @@ def test_damaged_kmq_file_is_a_format_error(tmp_path):
 def test_photograph_and_animation_are_no_palette_files(tmp_path):
     samples = np.random.default_rng(0).integers(0, 256, (300, 300, 3), np.uint8)
     Image.fromarray(samples).save(tmp_path / "photo.png")
-    with pytest.raises(InputError, match=r"distinct colours; a palette holds up to 65536"):
+    with pytest.raises(InputError, match=r"more than 65536 distinct colours"):
         kmq.read_palette(tmp_path / "photo.png")
     frames = [Image.new("RGB", (4, 4), color) for color in ("red", "blue")]
     frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])

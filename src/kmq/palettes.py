@@ -47,6 +47,8 @@ def read_palette(path: str | os.PathLike[str]) -> Array:
         InputError: the file is damaged, or has no colours or too many.
         FormatError: the same of a .kmq file.
         OSError: the file cannot be read.
+
+    Cost: of a picture, time and memory to decode it, and little else.
     """
     return load_palette(path).colors
 

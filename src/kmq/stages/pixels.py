@@ -17,7 +17,7 @@ import sys
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -97,6 +97,7 @@ _XMP_SIDES = (
 
 _MOST_DPI = 100_000.0  # a quarter of a micrometre; what claims more is damaged
 _STRIP_BYTES = 1 << 20
+_BLOCK = 1 << 18  # pixels whose colours are told apart at a time
 
 
 def read_pixels(
@@ -435,28 +436,38 @@ def _pillow_palette(picture: Image) -> tuple[Array, Array]:
     """
     bands = _band_samples(picture)
     indices = bands[:, :, 0]
+    entries = _entries(picture, int(indices.max()))
+    if picture.mode == "PA":
+        pairs = indices.astype(np.uint16) << 8 | bands[:, :, 1]
+        used, indices = _ranked(pairs, 1 << 16)
+        alpha = (used & 255).astype(entries.dtype) * (np.iinfo(entries.dtype).max // 255)
+        return np.column_stack([entries[used >> 8, :3], alpha]), indices
+    return _with_transparency(entries, picture), indices
+
+
+def _entries(picture: Image, largest: int) -> Array:
+    """Opaque entries (k, 4) of the palette of a mode P or PA picture with that largest index."""
     entries = np.array(picture.getpalette("RGBA") or [], np.uint8).reshape(-1, 4)
     colors = tiff.color_map(getattr(picture, "tag_v2", {}), entries[:, :3])
     if colors is not None:
         entries = entries.astype(colors.dtype) * (np.iinfo(colors.dtype).max // 255)
         entries[: len(colors), :3] = colors
-    opaque = np.iinfo(entries.dtype).max
-    missing = int(indices.max()) + 1 - len(entries)
+    missing = largest + 1 - len(entries)
     if missing > 0:
-        black = np.array([(0, 0, 0, opaque)], entries.dtype)
+        black = np.array([(0, 0, 0, np.iinfo(entries.dtype).max)], entries.dtype)
         entries = np.concatenate([entries, np.repeat(black, missing, axis=0)])
-    if picture.mode == "PA":
-        pairs = indices.astype(np.uint16) << 8 | bands[:, :, 1]
-        used, indices = _ranked(pairs, 1 << 16)
-        alpha = (used & 255).astype(entries.dtype) * (opaque // 255)
-        return np.column_stack([entries[used >> 8, :3], alpha]), indices
+    return entries
+
+
+def _with_transparency(entries: Array, picture: Image) -> Array:
+    """Palette (k, 3 or 4) of a mode P picture, with alpha where it has transparency."""
     transparency = picture.info.get("transparency")
     if isinstance(transparency, bytes):
         alpha = np.frombuffer(transparency, np.uint8)[: len(entries)]
         entries[: len(alpha), 3] = alpha
     elif isinstance(transparency, int) and 0 <= transparency < len(entries):
         entries[transparency, 3] = 0
-    return entries if picture.has_transparency_data else entries[:, :3].copy(), indices
+    return entries if picture.has_transparency_data else entries[:, :3].copy()
 
 
 def _ranked(values: Array, n_values: int) -> tuple[Array, Array]:
@@ -503,28 +514,67 @@ def indexed_from_pillow(picture: Any) -> IndexedImage:
 def picture_palette(path: str | os.PathLike[str]) -> tuple[Array, PixelFormat]:
     """Return the palette (n, channels) of a picture file, as it is where it has one.
 
-    Of other pictures it is the distinct colours in the order of rows and columns.
+    Of other pictures it is the distinct colours in the order of rows and columns. Beside reading
+    the picture it takes no memory that grows with it.
 
     Raises:
         InputError: it cannot be read as one picture, or has more than 65,536 colours.
         MissingExtraError, OSError: as for `read_pixels`.
     """
+    with open(path, "rb") as file:
+        palette = _stored_palette(file, os.fspath(path))
+        if palette is not None:
+            return palette, _ARRAY_FORMATS[palette.dtype, palette.shape[1]]
+        pixels = _from_stream(file, os.fspath(path), None)
+    colors = _distinct(pixels.samples.reshape(-1, pixels.pixel_format.channels))
+    if len(colors) > MAX_COLORS:
+        raise InputError(
+            f"{os.fspath(path)} has more than {MAX_COLORS} distinct colours, and a palette holds "
+            "no more: kmq palette finds one for it"
+        )
+    return colors, pixels.pixel_format
+
+
+def _stored_palette(file: IO[bytes], name: str) -> Array | None:
+    """Return the palette (n, 3 or 4) of a file whose picture has one, or else None."""
     from PIL import Image
 
-    pixels = read_pixels(path)
-    with Image.open(path) as picture:
-        if picture.mode == "P":
-            image = indexed_from_pillow(picture)
-            return image.palette, image.pixel_format
-    rows = pixels.samples.reshape(-1, pixels.pixel_format.channels)
-    packed = rows.view(f"V{rows.shape[1] * rows.itemsize}")[:, 0]
-    first = np.sort(np.unique(packed, return_index=True)[1])
-    if len(first) > MAX_COLORS:
-        raise InputError(
-            f"{os.fspath(path)} has {len(first)} distinct colours; a palette holds up to "
-            f"{MAX_COLORS}: kmq palette finds one for it"
-        )
-    return rows[first], pixels.pixel_format
+    if tiff.is_beyond_pillow(file, 1):
+        return None
+    try:
+        picture = Image.open(file)
+    except Exception:  # reading its pixels says what is wrong
+        return None
+    with picture:
+        if picture.mode != "P":
+            return None
+        try:
+            _refuse_frames(picture)
+            _load(picture)
+        except InputError as error:
+            raise InputError(f"{name}: {error}") from error
+        largest = picture.getextrema()[1]
+        palette = _with_transparency(_entries(picture, cast(int, largest)), picture)
+    if palette.shape[1] == 4:
+        palette[palette[:, 3] == 0] = 0
+    return palette
+
+
+def _distinct(rows: Array) -> Array:
+    """Return the distinct ones of (n, channels) colours as they come; of too many only some."""
+    keys = np.empty(0, np.uint64)
+    found = rows[:0]
+    for start in range(0, len(rows), _BLOCK):
+        block = rows[start : start + _BLOCK]
+        packed = np.zeros((len(block), 8), np.uint8)
+        packed[:, : block.shape[1] * block.itemsize] = np.ascontiguousarray(block).view(np.uint8)
+        unique, first = np.unique(packed.view(np.uint64)[:, 0], return_index=True)
+        new = ~np.isin(unique, keys, assume_unique=True)
+        found = np.concatenate([found, block[np.sort(first[new])]])
+        if len(found) > MAX_COLORS:
+            break
+        keys = np.concatenate([keys, unique[new]])
+    return found
 
 
 def to_pillow(image: IndexedImage) -> Image:
