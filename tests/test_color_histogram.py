@@ -362,6 +362,10 @@ def head(n_colors, version=1, code=1):
     return bytes([version, code]) + n_colors.to_bytes(8, "little")
 
 
+def flipped_version(packed):
+    return packed[:8] + b"\3" + packed[9:]
+
+
 def grey_planes(differences, counts):
     rest = bytes(7 * len(counts))
     return bytes(differences) + bytes(counts) + rest
@@ -396,6 +400,8 @@ def test_any_sealed_bytes_are_a_histogram_or_an_error(head_bytes, content, tmp_p
     [
         (b"\x89PNG\r\n\x1a\n" + bytes(20), FormatError, "no .kmqhist file"),
         (sealed(head(1, version=2), grey_planes([1], [1])), NewerFormatError, "version 2"),
+        (sealed(head(1, version=0), grey_planes([1], [1])), FormatError, "version is 0"),
+        (flipped_version(sealed(head(1), grey_planes([1], [1]))), FormatError, "checksum"),
         (sealed(head(1, code=99), grey_planes([1], [1])), NewerFormatError, "pixel format 99"),
         (sealed(head(2**60), b""), LimitError, "up to 67108864"),
         (sealed(head(2**26), b""), FormatError, "cannot hold"),

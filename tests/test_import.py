@@ -161,6 +161,7 @@ ALL_IMPORTS = [found for module in MODULES for found in imports(module)]
 
 SHARED = (
     "atomic",
+    "buffers",
     "checks",
     "color_tags",
     "deflate",

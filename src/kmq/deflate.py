@@ -11,7 +11,7 @@ MOST_EXPANSION = 1032
 """Bytes that one byte of a deflate stream can become: a match of 258 costs at least 2 bits."""
 
 
-_PIECE = 1 << 12  # deflated bytes that are inflated at a time: to 4 MiB at most
+_PIECE = 1 << 11  # deflated bytes that are inflated at a time: to 2 MiB at most
 
 
 def deflate(content: bytes, level: int = 9) -> bytes:

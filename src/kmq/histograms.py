@@ -110,7 +110,7 @@ def load(path: str | os.PathLike[str]) -> ColorHistogram:
         return histogram.colors_of(keys, pixel_format, resolve_threads(None))
 
     with open(path, "rb") as file:
-        return ColorHistogram(*histogram_file.unpack(file, colors_of))
+        return ColorHistogram(*histogram_file.unpack(file, histogram.key_type, colors_of))
 
 
 def _merged(first: ColorHistogram, second: ColorHistogram, n_threads: int) -> ColorHistogram:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import math
 import sys
 from bisect import bisect_left
 from dataclasses import dataclass
@@ -13,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from kmq.buffers import Unsealed
 from kmq.errors import InputError
 from kmq.model import ColorHistogram, PixelFormat, index_dtype
 from kmq.threads import run_chunks
@@ -42,28 +41,6 @@ class ColorMap:
     histogram: ColorHistogram
     keys: np.ndarray[Any, Any]
     ids: np.ndarray[Any, Any]
-
-
-class Unsealed:
-    """An array of zeros to be filled, which `seal` puts over bytes without a copy.
-
-    A `ColorHistogram` then takes it as it is, too.
-
-    Attributes:
-        array: what to fill; there must be no other reference to it when it is sealed.
-    """
-
-    def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any]):
-        self._file = io.BytesIO()
-        self._file.seek(math.prod(shape) * dtype.itemsize - 1)
-        self._file.write(b"\0")
-        self.array = np.frombuffer(self._file.getbuffer(), dtype).reshape(shape)
-
-    def seal(self) -> np.ndarray[Any, Any]:
-        """Return the filled array, read-only."""
-        dtype, shape = self.array.dtype, self.array.shape
-        del self.array
-        return np.frombuffer(self._file.getvalue(), dtype).reshape(shape)
 
 
 def map_colors(

@@ -14,10 +14,10 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from kmq.buffers import Unsealed
 from kmq.deflate import deflate_pieces, inflate_pieces
 from kmq.errors import FormatError, LimitError, NewerFormatError
 from kmq.model import MAX_HISTOGRAM_COLORS, PixelFormat
-from kmq.stages.histogram import Unsealed, key_type
 
 Array = np.ndarray[Any, Any]
 
@@ -41,12 +41,14 @@ def pack(keys: Array, counts: Array, pixel_format: PixelFormat) -> bytes:
 
 
 def unpack(
-    file: BinaryIO, colors_of: Callable[[Array, PixelFormat], Array]
+    file: BinaryIO,
+    key_type: Callable[[PixelFormat], np.dtype[Any]],
+    colors_of: Callable[[Array, PixelFormat], Array],
 ) -> tuple[Array, Array, PixelFormat]:
     """Return (m, channels) colours, their counts (m,) int64 and the pixel format.
 
     It takes the memory of both, or of the keys and the colours, whichever is more; besides the
-    file's own bytes and some megabytes. `colors_of` makes colours of (m,) keys of `key_type`.
+    file's own bytes and some megabytes. `colors_of` makes colours of (m,) keys of that type.
 
     Raises:
         FormatError: the file is no histogram or damaged, was written by a newer kmq
@@ -59,13 +61,15 @@ def unpack(
     if len(head) < len(SIGNATURE) + _HEAD.size or len(rest) < _CHECKSUM.size:
         raise FormatError("the histogram ends too early")
     version, code, n_colors = _HEAD.unpack_from(head, len(SIGNATURE))
-    if version != _VERSION:
-        raise NewerFormatError(
-            f"this histogram needs a newer kmq: it has version {version}, and this kmq knows 1"
-        )
     deflated = memoryview(rest)[: -_CHECKSUM.size]
     if zlib.crc32(deflated, zlib.crc32(head)) != _CHECKSUM.unpack(rest[-_CHECKSUM.size :])[0]:
         raise FormatError("the histogram is damaged: its checksum does not agree")
+    if version > _VERSION:
+        raise NewerFormatError(
+            f"this histogram needs a newer kmq: it has version {version}, and this kmq knows 1"
+        )
+    if version < _VERSION:
+        raise FormatError(f"the version is {version}; versions start at {_VERSION}")
     pixel_format = next((known for known in PixelFormat if known.code == code), None)
     if pixel_format is None:
         raise NewerFormatError(f"this histogram needs a newer kmq: it has pixel format {code}")
@@ -78,16 +82,17 @@ def unpack(
     n_bytes = _key_bytes(pixel_format)
     pieces = inflate_pieces(deflated, n_colors * (n_bytes + _COUNT_BYTES))
     planes = _PlaneReader(pieces, n_colors)
-    colors = colors_of(_read_keys(planes, n_colors, pixel_format), pixel_format)
+    keys = _read_keys(planes, np.zeros(n_colors, key_type(pixel_format)), pixel_format)
+    colors = colors_of(keys, pixel_format)
+    del keys
     if pixel_format.has_alpha and np.count_nonzero(colors[:, -1] == 0) > (not colors[0].any()):
         raise FormatError("the histogram is damaged: a fully transparent colour is not all 0")
     return colors, _read_counts(planes, n_colors), pixel_format
 
 
-def _read_keys(planes: _PlaneReader, n_colors: int, pixel_format: PixelFormat) -> Array:
-    """Return keys that a histogram can have, or raise FormatError."""
+def _read_keys(planes: _PlaneReader, keys: Array, pixel_format: PixelFormat) -> Array:
+    """Fill keys that are 0 with those of a histogram, or raise FormatError."""
     n_bytes = _key_bytes(pixel_format)
-    keys = np.zeros(n_colors, key_type(pixel_format))
     planes.fill(keys, n_bytes)
     np.cumsum(keys, dtype=keys.dtype, out=keys)  # may wrap, and then goes down
     if (keys[1:] <= keys[:-1]).any() or int(keys[-1]) >> 8 * n_bytes:
