@@ -1,9 +1,11 @@
+import argparse
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import time
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +15,8 @@ import pytest
 from PIL import Image
 
 import kmq
-from kmq.cli import console, curve, main, swatches
+from kmq import compiling
+from kmq.cli import batch, console, curve, main, swatches, warmup
 from kmq.stages import metrics
 
 COMMANDS = ("encode", "decode", "palette", "info", "compare", "curve", "report", "demo", "warmup")
@@ -469,15 +472,68 @@ def test_an_interrupted_write_leaves_nothing(photo, tmp_path, monkeypatch, capsy
     assert capsys.readouterr().err.endswith("kmq: interrupted\n")
 
 
+def on_a_terminal(monkeypatch):
+    monkeypatch.setattr(console, "_BAR_AFTER", 0)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+
+
 def test_a_bar_shows_on_a_terminal_only(photo, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(console, "_BAR_AFTER", 0)
     assert main(["encode", str(photo), "-k", "4"]) == 0
     assert "%" not in capsys.readouterr().err
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    on_a_terminal(monkeypatch)
     assert main(["encode", str(photo), "-k", "4", "--force"]) == 0
     captured = capsys.readouterr()
     assert "%" in captured.err
     assert "%" not in captured.out
+
+
+@pytest.mark.parametrize("options", [["-k", "9", "--rate", "50"], ["--psnr", "18"]])
+def test_the_bar_never_goes_back(photo, tmp_path, monkeypatch, capsys, options):
+    save(tmp_path / "other.png", picture(seed=1))
+    (tmp_path / "bad.png").write_bytes(b"")
+    on_a_terminal(monkeypatch)
+    monkeypatch.setattr(console.Bar, "clear", lambda _: None)
+    assert main(["encode", str(tmp_path), *options]) == 1
+    shares = [int(share) for share in re.findall(r"(\d+)%", capsys.readouterr().err)]
+    assert shares == sorted(shares)
+    assert len(set(shares)) > 4
+
+
+def test_stages_fill_half_of_what_is_left():
+    heard = []
+    progress = console.by_stages(lambda stage, share: heard.append((stage, share)))
+    for stage, share in [("a", 0.5), ("a", 1), ("b", 0.5), ("b", 0.25), ("b", 1), ("c", 0)]:
+        progress(stage, share)
+    assert [share for _, share in heard] == [0.25, 0.5, 0.625, 0.78125, 0.875, 0.875]
+
+
+def test_compiling_shows_on_the_bar_and_is_not_counted(photo, tmp_path, monkeypatch, capsys):
+    on_a_terminal(monkeypatch)
+    now = [0.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+
+    def work(source, target, progress):
+        progress("working", 0.25)
+        compiling.start("kmq.kernels.some.outer")
+        compiling.start("kmq.kernels.some.inner")  # which the outer one calls
+        now[0] += 30
+        compiling.end()
+        now[0] += 20
+        compiling.end()
+        now[0] += 1.5
+        shutil.copy(source, target)
+        return "done"
+
+    jobs = batch.plan([str(photo)], frozenset(), str(tmp_path / "x.kmq"), lambda _: "")
+    arguments = argparse.Namespace(force=False, skip_existing=False)
+    with warmup.announcing():
+        assert batch.each(jobs, work, arguments) == 0
+    captured = capsys.readouterr()
+    assert captured.out == "done, 1.50 s\n"
+    assert captured.err.count("kmq: compiling kernels, which takes some seconds") == 1
+    shown = re.findall(r"(working|compiling \w+) +(\d+)%", captured.err)
+    assert shown == [("working", "25"), ("compiling outer", "25"), ("compiling inner", "25")]
 
 
 def test_warnings_are_messages(photo, capsys):
@@ -1124,9 +1180,22 @@ def package_without_kernels(folder):
     return package, {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
 
 
+def copied_package(folder):
+    """Return a copy of the package that no kernel has been compiled for."""
+    package = folder / "kmq"
+    shutil.copytree(
+        Path(kmq.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__")
+    )
+    return package
+
+
 def test_the_first_run_says_that_it_compiles_and_the_next_need_not(photo, tmp_path):
-    _, environment = package_without_kernels(tmp_path / "elsewhere")
-    environment |= {"NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    package = copied_package(tmp_path / "elsewhere")
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(package.parent),
+        "NUMBA_CACHE_DIR": str(tmp_path / "cache"),
+    }
     command = ("encode", photo, "-k", "600", "--method", "deflate")  # few kernels to compile
     first = run_kmq(*command, env=environment)
     assert first.returncode == 0

@@ -164,6 +164,7 @@ SHARED = (
     "buffers",
     "checks",
     "color_tags",
+    "compiling",
     "deflate",
     "errors",
     "exact",
@@ -187,6 +188,8 @@ BELOW = {
     "doors": {"shared", "kernels", "stages", "pipeline", "doors"},
 }
 EXCEPTIONS = {
+    # Whoever listens to the compiler must not load it.
+    ("kmq.kernels._jit", "kmq.compiling", True),
     # Salvage takes the same chunks apart, where they are damaged.
     ("kmq.stages.salvage", "kmq.stages.container", True),
     # Reading and writing of pictures are one stage in two files.

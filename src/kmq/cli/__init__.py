@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: argparse.Namespace) -> int:
     try:
-        with pipes.attended():
+        with pipes.attended(), warmup.announcing():
             code: int = arguments.run(arguments)
             sys.stdout.flush()
     except UsageError as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from kmq.cli.console import (
     complain,
     complaint_about,
     spoken,
+    working_time,
 )
 from kmq.errors import InputError
 
@@ -169,7 +169,6 @@ def each(jobs: Sequence[Job], work: Work, arguments: argparse.Namespace) -> int:
                     continue
                 line = _do(job, work, bar.advance, arguments.force)
             except FAILURES as error:
-                bar.clear()
                 complain(complaint_about(job.source.path, error))
                 sums.failed += 1
             else:
@@ -187,10 +186,10 @@ def _do(job: Job, work: Work, progress: Progress, force: bool) -> str:
     """Return the line about a job."""
     if job.problem:
         raise InputError(job.problem)
-    started = time.perf_counter()
+    started = working_time()
     paths.claim(job.target, force=force, source=job.source.path)
     line = work(job.source.path, job.target, progress)
-    return f"{line}, {time.perf_counter() - started:.2f} s"
+    return f"{line}, {working_time() - started:.2f} s"
 
 
 @dataclass
@@ -202,7 +201,7 @@ class _Sums:
     failed: int = 0
     before: int = 0
     after: int = 0
-    started: float = field(default_factory=time.perf_counter)
+    started: float = field(default_factory=working_time)
 
     def add(self, job: Job) -> None:
         """Count a job that is done."""
@@ -220,4 +219,4 @@ class _Sums:
             texts.append(f"{self.skipped:,} skipped, which exist already")
         if self.failed:
             texts.append(f"{self.failed:,} failed")
-        return ", ".join([*texts, f"{time.perf_counter() - self.started:.2f} s"])
+        return ", ".join([*texts, f"{working_time() - self.started:.2f} s"])

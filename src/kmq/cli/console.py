@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import re
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from kmq import compiling
 from kmq.errors import KmqError
 from kmq.model import MAX_COLORS
 from kmq.threads import MAX_THREADS
@@ -50,8 +52,13 @@ class UsageError(Exception):
     """The command line asks for something that cannot be meant; nothing was done."""
 
 
+_bars: list[Bar] = []
+
+
 def complain(message: str) -> None:
     """Say something on stderr."""
+    for bar in _bars:
+        bar.clear()
     print(f"kmq: {spoken(message)}", file=sys.stderr)
 
 
@@ -191,44 +198,90 @@ def about(source: Path) -> Iterator[None]:
         raise KmqError(complaint_about(source, error)) from error
 
 
+def working_time() -> float:
+    """Return a time in seconds that stands still while kernels are compiled."""
+    return time.perf_counter() - compiling.seconds()
+
+
+def by_stages(progress: Progress) -> Progress:
+    """Return what hears of stages that each go from 0 to 1, the last of them unknown.
+
+    Each stage fills half of what is left, so that the whole never goes back and never seems done.
+    """
+    left, last = 1.0, 0.0
+
+    def hear(stage: str, share: float) -> None:
+        nonlocal left, last
+        if share < last:  # another stage, or the same once more
+            left /= 2
+        last = share
+        progress(stage, 1 - left + share * left / 2)
+
+    return hear
+
+
 class Bar:
-    """A bar on stderr, if that is a terminal and once the work takes long."""
+    """A bar on stderr, if that is a terminal and once the work takes long.
+
+    It never goes back. While kernels are compiled it says so, and does not count the time.
+    """
 
     def __init__(self, total: int):
         self._total = total
         self._done = 0
+        self._share = 0.0
         self._due = time.monotonic() + _BAR_AFTER if sys.stderr.isatty() else math.inf
         self._shown: Any = None
+        self._listening = compiling.listening(self._compile, self._go_on)
 
     def __enter__(self) -> Bar:
         """Begin without showing anything."""
+        _bars.append(self)
+        self._listening.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
         """Leave no bar behind."""
+        self._listening.__exit__(None, None, None)
+        _bars.remove(self)
         if self._shown is not None:
             self._shown.close()
 
     def advance(self, stage: str, share: float) -> None:
-        """Say how much of a stage of the current job is done, from 0 to 1."""
+        """Say how much of the current job is done, from 0 to 1, and what is being done."""
+        self._share = min(max(self._share, share), 1.0)
         if time.monotonic() < self._due:
             return
         if self._shown is None:
             from tqdm import tqdm
 
             layout = "{desc} {percentage:3.0f}% |{bar}| {elapsed} < {remaining}"
-            self._shown = tqdm(total=self._total, bar_format=layout, leave=False)
+            room = shutil.get_terminal_size()  # 80 × 24 where the terminal tells none
+            self._shown = tqdm(
+                total=self._total,
+                bar_format=layout,
+                leave=False,
+                ncols=room.columns,
+                nrows=room.lines,
+            )
         self._shown.set_description_str(stage, refresh=False)
-        self._shown.n = min(self._done + share, self._total)
+        self._shown.n = min(self._done + self._share, self._total)
         self._shown.refresh()
 
     def next(self) -> None:
         """Go on to the next job."""
         self._done += 1
-        if self._shown is not None:
-            self._shown.n = self._done
+        self._share = 0.0
 
     def clear(self) -> None:
         """Make way for a line of text."""
         if self._shown is not None:
             self._shown.clear()
+
+    def _compile(self, kernel: str) -> None:
+        self._due = min(self._due, time.monotonic()) if sys.stderr.isatty() else math.inf
+        self.advance(f"compiling {kernel.rpartition('.')[2]}", self._share)
+
+    def _go_on(self, seconds: float) -> None:
+        if self._shown is not None:
+            self._shown.start_t = min(self._shown.start_t + seconds, time.time())

@@ -21,7 +21,6 @@ from kmq.cli.console import (
     decibels,
     whole_number,
 )
-from kmq.cli.warmup import announcing
 from kmq.errors import InputError, MissingExtraError
 from kmq.model import MAX_COLORS
 
@@ -98,7 +97,7 @@ def run(arguments: argparse.Namespace) -> int:
         _check_drawable(out)
         paths.claim(out, force=arguments.force, source=Path(arguments.picture))
     source = pipes.source(arguments.picture)
-    with announcing(), about(source):
+    with about(source):
         curve = error_curve(
             source, arguments.max_colors, page=arguments.page, n_threads=arguments.threads
         )

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from kmq.atomic import replacing
 from kmq.cli import page, paths
 from kmq.cli.console import DONE, Commands, add_command, colors, decibels
-from kmq.cli.warmup import announcing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -74,8 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
     picture = scene()
     original = _png_of_samples(picture)
     _write(picture_path, original, "the picture, 24-bit colour and alpha")
-    with announcing():
-        figures = {k: _encode(picture, k, path) for k, path in kmq_paths.items()}
+    figures = {k: _encode(picture, k, path) for k, path in kmq_paths.items()}
     shown = page.document(
         "kmq: one picture in few colours",
         _INTRODUCTION,

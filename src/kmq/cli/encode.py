@@ -19,6 +19,7 @@ from kmq.cli.console import (
     add_colors_option,
     add_command,
     add_threads_option,
+    by_stages,
     byte_count,
     colors,
     decibels,
@@ -26,7 +27,6 @@ from kmq.cli.console import (
     positive_number,
     whole_number,
 )
-from kmq.cli.warmup import announcing
 from kmq.errors import InputError
 from kmq.model import DITHER_METHODS, EFFORTS, MAX_COLORS, MAX_SIDE
 
@@ -167,8 +167,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.pictures, paths.PICTURE_SUFFIXES, arguments.output, lambda _: ".kmq"
     )
     chosen = steering.picture_options(arguments)
-    with announcing():
-        return batch.each(jobs, partial(_encode, arguments, chosen), arguments)
+    return batch.each(jobs, partial(_encode, arguments, chosen), arguments)
 
 
 def _check_suffix(output: str | None) -> None:
@@ -256,7 +255,8 @@ def _encode(
 
     options = target_options(arguments) | quantize_options(arguments, chosen)
     encoding = encode_options(arguments)
-    image = quantized(source, options | {"progress": progress}, encoding)
+    image = quantized(source, options | {"progress": by_stages(progress)}, encoding)
+    progress("coding", 0)
     with replacing(target) as stream:  # its name is checked, or is that of a pipe
         write(stream, image, **encoding)
     before, after = source.stat().st_size, target.stat().st_size

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,8 +27,8 @@ from kmq.cli.console import (
     positive_number,
     spoken,
     whole_number,
+    working_time,
 )
-from kmq.cli.warmup import announcing
 from kmq.errors import InputError
 from kmq.model import EFFORTS, MAX_COLORS
 
@@ -136,12 +135,12 @@ def run(arguments: argparse.Namespace) -> int:
     """Count the pictures' colours, find the palette, write and show it."""
     from kmq.model import ColorHistogram
 
-    started = time.perf_counter()
+    started = working_time()
     _check_options(arguments)
     sources = paths.expand(arguments.pictures, paths.PICTURE_SUFFIXES)
     _claim_targets(arguments, sources)
     failures: list[str] = []
-    with announcing(), Bar(len(sources)) as bar:
+    with Bar(len(sources)) as bar:
         counted = _counted(arguments, sources, failures, bar)
         first = next(counted, None)
         if first is not None:
@@ -278,9 +277,8 @@ def _fit(
     from kmq.stages.metrics import psnr
 
     pixel_format = histogram.pixel_format
-    with announcing():
-        palette = fit_palette(histogram, **_fitting(arguments))
-        error, counts = map_histogram(histogram, palette)
+    palette = fit_palette(histogram, **_fitting(arguments))
+    error, counts = map_histogram(histogram, palette)
     decibels_reached = psnr(error, pixel_format)
     if arguments.output is not None:
         _write(arguments.output, palette, pixel_format)
@@ -301,7 +299,7 @@ def _fit(
     line = (
         f"{name}{colors(len(palette))} for {pictures}, {pixel_format.label}, "
         f"{histogram.n_colors:,} distinct among {histogram.n_pixels:,} pixels, "
-        f"{decibels(decibels_reached)}, {time.perf_counter() - started:.2f} s"
+        f"{decibels(decibels_reached)}, {working_time() - started:.2f} s"
     )
     print(spoken(line))
     rest = "--json and -o have them all"

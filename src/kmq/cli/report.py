@@ -10,7 +10,6 @@ from typing import Any
 from kmq.atomic import replacing
 from kmq.cli import batch, encode, paths, steering
 from kmq.cli.console import Commands, Progress, add_command, colors, decibels
-from kmq.cli.warmup import announcing
 
 _EXAMPLES = """\
   kmq report photo.png                      64 colours, into photo.html
@@ -42,8 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
     kinds = paths.PICTURE_SUFFIXES | {".kmq"}
     jobs = batch.plan(arguments.pictures, kinds, arguments.output, lambda _: ".html")
     chosen = steering.picture_options(arguments)
-    with announcing():
-        return batch.each(jobs, partial(_report, arguments, chosen), arguments)
+    return batch.each(jobs, partial(_report, arguments, chosen), arguments)
 
 
 def _report(

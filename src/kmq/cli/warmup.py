@@ -11,6 +11,7 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 from kmq.cli.console import DONE, Commands, add_command, complain
+from kmq.compiling import listening
 
 if TYPE_CHECKING:
     from kmq.model import PixelFormat
@@ -39,7 +40,7 @@ def add(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run every public path on something tiny, and say what that took and where it is kept."""
-    from kmq.kernels.compiling import cache_folder, listening
+    from kmq.kernels._cache import cache_folder
 
     compiled: list[str] = []
     started = time.perf_counter()
@@ -59,13 +60,13 @@ def run(arguments: argparse.Namespace) -> int:
 @contextmanager
 def announcing() -> Iterator[None]:
     """Say on stderr, once, that kernels are being compiled, if that happens meanwhile."""
-    from kmq.kernels.compiling import cache_folder, listening
-
     announced = False
 
     def announce(_kernel: str) -> None:
         nonlocal announced
         if not announced:
+            from kmq.kernels._cache import cache_folder
+
             announced = True
             complain(
                 "compiling kernels, which takes some seconds"

@@ -19,6 +19,12 @@ from numba.core import caching
 _DIGEST_BYTES = 16
 
 
+def cache_folder() -> str | None:
+    """Return where kernels that are compiled now are kept, or None if no folder is writable."""
+    folder: str | None = KernelCache(cache_folder).cache_path
+    return folder
+
+
 class KernelCache(caching._Cache):
     """What a dispatcher asks for machine code and gives machine code to, for one kernel."""
 

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 from llvmlite.ir import Constant, IntType
-from numba.core import config, types
+from numba.core import config, event, types
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import CPUDispatcher
 from numba.extending import intrinsic
 
+from kmq import compiling
 from kmq.kernels._cache import KernelCache
 
 
@@ -48,6 +49,22 @@ class _Kernel(CPUDispatcher):
                 return super().compile(sig)
             finally:
                 config.DISABLE_JIT = is_disabled
+
+
+class _Teller(event.Listener):
+    """Tells of kernels of ours what Numba tells of all functions."""
+
+    def on_start(self, event):
+        function = event.data["dispatcher"].py_func
+        if isinstance(event.data["dispatcher"], _Kernel):
+            compiling.start(f"{function.__module__}.{function.__name__}")
+
+    def on_end(self, event):
+        if isinstance(event.data["dispatcher"], _Kernel):
+            compiling.end()
+
+
+event.register("numba:compile", _Teller())
 
 
 def named(function: Callable[..., Any], name: str) -> Callable[..., Any]:
