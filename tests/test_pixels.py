@@ -579,6 +579,14 @@ def test_exif_that_imagemagick_wrote_as_text_is_found():
     assert pixels.metadata.exif == exif_of(1)
 
 
+def test_text_that_no_file_can_hold_is_dropped():
+    picture = Image.new("RGB", (2, 2))
+    text = {"a\0b": "x", "a\ud800": "x", "a": "\udfff", "": "x", "b": "x"}
+    picture.info.update(text=text, xmp="<\ud800/>")
+    metadata = read_pixels(picture).metadata
+    assert (metadata.text, metadata.xmp) == ({"b": "x"}, None)
+
+
 @pytest.mark.parametrize("dpi", [(0, 72), (-1, -1), ("a", "b"), 72, (1,), (float("nan"), 72)])
 def test_senseless_resolution_is_dropped(dpi):
     picture = pillow_image("L")

@@ -656,11 +656,12 @@ def pillow_metadata(picture: Image) -> Metadata:
     text = getattr(picture, "text", None) or info.get("text")
     exif = _bytes_or_none(info.get("exif")) or _exif_in_text(info)
     xmp = info.get("xmp")
-    xmp = _bytes_or_none(xmp.encode() if isinstance(xmp, str) else xmp)
+    if isinstance(xmp, str):
+        xmp = xmp.encode() if _is_unicode(xmp) else None
     return Metadata(
         icc_profile=_bytes_or_none(info.get("icc_profile")),
         exif=exif,
-        xmp=xmp,
+        xmp=_bytes_or_none(xmp),
         dpi=_pillow_dpi(picture),
         text=_plain_text(text),
         **color_tags.from_info(info),
@@ -714,15 +715,29 @@ def _checked_dpi(dpi: Any) -> tuple[float, float] | None:
 
 
 def _plain_text(text: Any) -> dict[str, str]:
-    """Only text proper: EXIF and XMP have places of their own."""
+    """Only text proper that a file can hold: EXIF and XMP have places of their own."""
     if not isinstance(text, Mapping):
         return {}
     elsewhere = ("Raw profile type exif", "XML:com.adobe.xmp")
-    return {
+    entries = {
         str(keyword): str(value)
         for keyword, value in text.items()
         if isinstance(value, str) and keyword and keyword not in elsewhere
     }
+    return {
+        keyword: value
+        for keyword, value in entries.items()
+        if "\0" not in keyword and _is_unicode(keyword + value)
+    }
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether a string is text throughout: Python's may hold halves of characters."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _orientation(picture: Image) -> int:
