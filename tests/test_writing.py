@@ -245,6 +245,23 @@ def test_metadata_without_a_place_are_told(tmp_path, name, without):
     assert sentence == f"{tmp_path / name} is written without {without} (no place in a {kind} file)"
 
 
+def test_who_saves_an_image_is_warned(tmp_path):
+    image = visible_image(PixelFormat.RGB24, 20, Metadata(exif=b"garbage"))
+    with pytest.warns(MetadataWarning, match="without EXIF") as caught:
+        image.save(tmp_path / "x.png")
+    assert caught[0].filename == __file__
+
+
+def test_picture_that_the_type_cannot_count_is_refused(tmp_path, monkeypatch):
+    def refuse(tiff, tags):
+        raise struct.error("'I' format requires 0 <= number <= 4294967295")
+
+    monkeypatch.setattr("kmq.exif.with_tags", refuse)
+    with pytest.raises(InputError, match="cannot be written as TIFF: 'I' format"):
+        save_picture(visible_image(PixelFormat.RGB24, 20), tmp_path / "x.tif")
+    assert not (tmp_path / "x.tif").exists()
+
+
 # --- GIF -----------------------------------------------------------------------------------------
 
 GIF_FORMATS = "1 L LA RGB RGBA"

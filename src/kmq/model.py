@@ -360,6 +360,9 @@ class IndexedImage:
                 those that can.
             MissingExtraError: 16 bits of more than one channel need the extra ``deep``.
             OSError: the file cannot be written.
+
+        Warns:
+            MetadataWarning: metadata that the file cannot hold are left out.
         """
         from kmq import files
 

@@ -143,7 +143,11 @@ def save_picture(image: IndexedImage, path: str | os.PathLike[str]) -> None:
     """
     file_type = _fitting_type(image, path)
     metadata, left_out = _fitting_metadata(image.metadata, file_type)
-    content = _encoded(replace(image, metadata=metadata), file_type)
+    try:
+        content = _encoded(replace(image, metadata=metadata), file_type)
+    except (ValueError, OSError, SystemError, struct.error) as error:
+        # A side longer than the type allows, or a TIFF of 4 GiB.
+        raise InputError(f"the picture cannot be written as {file_type.name}: {error}") from error
     with replacing(path) as file:
         file.write(content)
     if left_out:
@@ -198,11 +202,7 @@ def _shallow(image: IndexedImage, file_type: _FileType) -> bytes:
     else:
         picture = direct_picture(image)
     stream = io.BytesIO()
-    try:
-        picture.save(stream, file_type.name, **options)
-    except (ValueError, OSError, SystemError, struct.error) as error:
-        # A side longer than the type allows.
-        raise InputError(f"the picture cannot be written as {file_type.name}: {error}") from error
+    picture.save(stream, file_type.name, **options)
     return stream.getvalue()
 
 
@@ -287,14 +287,14 @@ def _shown(keyword: str) -> str:
 
 
 def _warn(name: str, left_out: list[tuple[str, str]]) -> None:
-    """Say in one sentence what the file lacks, to the caller of `save_picture`."""
+    """Say in one sentence what the file lacks, to the caller of `IndexedImage.save`."""
     by_reason: dict[str, list[str]] = {}
     for what, reason in left_out[:_MOST_NAMED]:
         by_reason.setdefault(reason, []).append(what)
     clauses = [f"{', '.join(names)} ({reason})" for reason, names in by_reason.items()]
     if len(left_out) > _MOST_NAMED:
         clauses.append(f"{len(left_out) - _MOST_NAMED} more")
-    warnings.warn(f"{name} is written without {'; '.join(clauses)}", MetadataWarning, stacklevel=3)
+    warnings.warn(f"{name} is written without {'; '.join(clauses)}", MetadataWarning, stacklevel=5)
 
 
 def _save_metadata(metadata: Metadata, file_type: _FileType) -> dict[str, Any]:
