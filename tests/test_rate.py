@@ -7,6 +7,7 @@ import pytest
 
 import kmq
 from kmq import InputError, PixelFormat, encode, quantize
+from kmq.kernels import rate as kernels
 from kmq.stages import rate as stage
 
 
@@ -130,7 +131,7 @@ def test_palettes_above_256_colours():
     samples = np.random.default_rng(1).integers(0, 256, (64, 64, 3), np.uint8)
     image = quantize(samples, 2000, rate=20)
     assert image.indices.dtype == np.uint16
-    assert image.n_colors > 1024  # no table of levels
+    assert image.n_colors > 1024
     assert (squared_errors(samples, image) - nearest_errors(samples, image.palette)).max() > 0
 
 
@@ -191,6 +192,79 @@ def test_nearby_entries_are_the_nearest():
         expected = np.sort(apart, axis=1)[:, : stage._NEARBY]
         own = np.sort(np.take_along_axis(apart, found.astype(np.int64), axis=1), axis=1)
         assert np.array_equal(own[:, : expected.shape[1]], expected)
+
+
+def naive_choice(
+    before, ids, points, labels, entries, nearby, unit, first_bits, second_bits, scales
+):
+    """What `choose_strip` makes of a whole picture whose colours all need the same kind."""
+    height, width = before.shape
+    now = np.pad(before, kernels.MARGIN, "edge")
+
+    def level(i, j):
+        square = np.square(entries[i] - entries[j]).sum()
+        return sum(square >= unit * 2**step for step in range(kernels.LEVELS - 1))
+
+    def bits(y, x):
+        """What the pixel costs with the indices around it as they are."""
+        index, w, n, ww, nn = (
+            now[y + j, x + i] for j, i in ((0, 0), (0, -1), (-1, 0), (0, -2), (-2, 0))
+        )
+        ne, nw = now[y - 1, x + 1], now[y - 1, x - 1]
+        pairs = ((w, n), (n, ne), (w, nw), (w, ne), (w, ww), (n, nn))
+        context = int("".join(str(int(a == b)) for a, b in pairs), 2)
+        apart = max(level(w, n), level(n, ne), level(w, nw))
+        activity = min(max(apart - 2, 0) // 2, kernels.ACTIVITIES - 1)
+        row = first_bits[context * kernels.ACTIVITIES + activity]
+        for symbol, neighbour in enumerate((w, n, ne, nw)):
+            if index == neighbour:
+                return row[symbol]
+        return row[4] + second_bits[activity, min(level(index, w), level(index, n))]
+
+    for y, x in np.ndindex(height, width):
+        color, place = ids[y, x], (y + kernels.MARGIN, x + kernels.MARGIN)
+        around = now[place[0] - 1 : place[0] + 2, place[1] - 1 : place[1] + 2].ravel()
+        nearest = labels[color]
+        if (around == nearest).all():
+            continue
+        costs = {}
+        for one in (nearest, *around, *nearby[nearest]):
+            now[place] = one
+            excess = np.square(points[color] - entries[one]).sum()
+            excess -= np.square(points[color] - entries[nearest]).sum()
+            costs[one] = scales[y, x] * excess + sum(
+                bits(place[0] + j, place[1] + i)
+                for j, i in ((0, 0), (0, 1), (1, 0), (1, -1), (1, 1))
+            )
+        now[place] = min(costs, key=costs.get)
+    return now[kernels.MARGIN : -kernels.MARGIN, kernels.MARGIN : -kernels.MARGIN]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_choice_is_that_of_a_plain_loop(seed):
+    rng = np.random.default_rng(seed)
+    points = rng.integers(0, 256, (50, 4)).astype(np.float32)
+    entries = rng.integers(0, 256, (9, 4)).astype(np.float32)
+    labels = np.square(points[:, None] - entries[None]).sum(axis=2).argmin(axis=1).astype(np.int32)
+    ids = np.sort(rng.integers(0, 50, (12, 17)), axis=1).astype(np.uint32)
+    before = labels[ids]
+    first_bits = rng.random((kernels.CONTEXTS, kernels.SYMBOLS)).astype(np.float32)
+    second_bits = rng.random((kernels.ACTIVITIES, kernels.LEVELS)).astype(np.float32)
+    scales = np.full(ids.shape, 2e-5, np.float32) * rng.random(ids.shape).astype(np.float32)
+    nearby, unit = stage._nearby(entries), np.float32(16)
+    chosen = np.empty_like(before)
+    kernels.choose_strip(
+        0, before, ids, points, labels, np.zeros(50, np.uint8), entries, np.zeros(9, np.uint8),
+        nearby, unit, first_bits, second_bits, scales, np.float32(1e9),
+        np.empty((12 + 2 * kernels.MARGIN, 17 + 2 * kernels.MARGIN), np.int32),
+        np.empty(kernels.MOST_NEIGHBOURS + nearby.shape[1], np.int64),
+        np.empty(9, np.int32), chosen,
+    )  # fmt: skip
+    expected = naive_choice(
+        before, ids, points, labels, entries, nearby, unit, first_bits, second_bits, scales
+    )
+    assert (chosen != before).sum() > 20
+    assert (chosen != expected).sum() <= 1  # sums in another order may tie
 
 
 def test_counts_and_sums():

@@ -31,15 +31,15 @@ MOST_NEIGHBOURS = 10
 
 MISS = 4
 
+NOTHING = -1
+"""An index that no pixel has."""
+
 
 @inlined
 def _level_of(square, unit):
-    """Return 0 below `unit`, 1 below 2 · `unit` and so on."""
-    level = 0
-    while square >= unit and level < LEVELS - 1:
-        level += 1
-        unit = unit + unit
-    return level
+    """Return 0 below `unit`, 1 below 2 · `unit` and so on: the difference of their exponents."""
+    apart = (np.float32(square).view(np.int32) - np.float32(unit).view(np.int32)) >> 23
+    return min(max(np.int64(apart) + 1, 0), LEVELS - 1)
 
 
 @inlined
@@ -51,17 +51,13 @@ def _apart(a, i, b, j):
 
 
 @inlined
-def _level(levels, centroids, unit, i, j):
-    """Return the level of the distance of two entries, from the table if there is one."""
-    if i == j:
-        return 0
-    if levels.shape[0] > 1:
-        return np.int64(levels[i, j])
+def _level(centroids, unit, i, j):
+    """Return the level of the distance of two entries."""
     return _level_of(_apart(centroids, i, centroids, j), unit)
 
 
 @inlined
-def _context(levels, centroids, unit, w, n, ne, nw, ww, nn):
+def _context(centroids, unit, w, n, ne, nw, ww, nn):
     """Number what is known before a pixel."""
     context = np.int64(w == n)
     context = context * 2 + np.int64(n == ne)
@@ -69,10 +65,16 @@ def _context(levels, centroids, unit, w, n, ne, nw, ww, nn):
     context = context * 2 + np.int64(w == ne)
     context = context * 2 + np.int64(w == ww)
     context = context * 2 + np.int64(n == nn)
-    activity = _level(levels, centroids, unit, w, n)
-    activity = max(activity, _level(levels, centroids, unit, n, ne))
-    activity = max(activity, _level(levels, centroids, unit, w, nw))
-    return context * ACTIVITIES + min(max(activity - 2, 0) >> 1, ACTIVITIES - 1)
+    activity = _level(centroids, unit, w, n)
+    activity = max(activity, _level(centroids, unit, n, ne))
+    activity = max(activity, _level(centroids, unit, w, nw))
+    return context * ACTIVITIES + _activity(activity)
+
+
+@inlined
+def _activity(level):
+    """Return the activity of the greatest level between the neighbours."""
+    return min(max(level - 2, 0) >> 1, ACTIVITIES - 1)
 
 
 @inlined
@@ -90,29 +92,23 @@ def _symbol(index, w, n, ne, nw):
 
 
 @inlined
-def _miss_level(levels, centroids, unit, index, w, n):
+def _miss_level(centroids, unit, index, w, n):
     """Return how far a pixel is from the nearer of two neighbours."""
-    return min(_level(levels, centroids, unit, index, w), _level(levels, centroids, unit, index, n))
+    return min(_level(centroids, unit, index, w), _level(centroids, unit, index, n))
 
 
 @inlined
-def _bits(first_bits, second_bits, levels, centroids, unit, index, w, n, ne, nw, ww, nn):
-    """Return what a pixel costs."""
-    context = _context(levels, centroids, unit, w, n, ne, nw, ww, nn)
-    symbol = _symbol(index, w, n, ne, nw)
-    bits = first_bits[context, symbol]
+def _bits(first_bits, second_bits, equal, level, symbol, miss_level):
+    """Return what a pixel costs.
+
+    `equal` are the bits of `_context` that say which neighbours are equal, `level` is the greatest
+    between them, `miss_level` counts if the symbol is a miss.
+    """
+    activity = _activity(level)
+    bits = first_bits[equal * ACTIVITIES + activity, symbol]
     if symbol == MISS:
-        level = _miss_level(levels, centroids, unit, index, w, n)
-        bits += second_bits[context % ACTIVITIES, level]
+        bits += second_bits[activity, miss_level]
     return bits
-
-
-@kernel
-def fill_levels(centroids, unit, out_levels):
-    """Fill (k, k) uint8: the level of the distance of each two entries."""
-    for i in range(len(centroids)):
-        for j in range(len(centroids)):
-            out_levels[i, j] = _level_of(_apart(centroids, i, centroids, j), unit)
 
 
 @kernel
@@ -191,7 +187,6 @@ def choose_strip(
     centroids,
     kinds,
     nearby,
-    levels,
     unit,
     first_bits,
     second_bits,
@@ -199,6 +194,7 @@ def choose_strip(
     most_excess,
     window,
     candidates,
+    seen,
     out_indices,
 ):
     """Choose the indices (rows, width) int32 of a strip, given those before of the whole picture.
@@ -207,10 +203,14 @@ def choose_strip(
     in: the nearest entry (`labels` of its colour), those around it in the palette (`nearby`) and
     the indices of its eight neighbours. None may exceed the nearest's squared distance by more than
     `most_excess`. A colour's need must be the entry's kind; a need of 0 allows any kind but 2.
-    `window` (rows + 2 · MARGIN, width + 2 · MARGIN) and `candidates` are scratch.
+    `window` (rows + 2 · MARGIN, width + 2 · MARGIN), `candidates` and `seen` (k,) are scratch.
+
+    The naive twin is `tests/test_rate.py:naive_choice`.
     """
     rows, width = out_indices.shape
     height = before.shape[0]
+    seen[:] = 0
+    number = 0
     for row in range(rows + 2 * MARGIN):
         y = min(max(first_row + row - MARGIN, 0), height - 1)
         for column in range(width + 2 * MARGIN):
@@ -240,17 +240,43 @@ def choose_strip(
                 and now == se
             ):
                 continue
+            number += 1
             n_candidates = 0
-            for one in (nearest, now, w, n, e, s, nw, ne, sw, se):
-                n_candidates = _add(candidates, n_candidates, one)
+            for one in (nearest, now, w, n, e, s, nw, ne, sw, se):  # as a function it took twice
+                if seen[one] != number:
+                    seen[one] = number
+                    candidates[n_candidates] = one
+                    n_candidates += 1
             for i in range(nearby.shape[1]):
-                n_candidates = _add(candidates, n_candidates, np.int64(nearby[nearest, i]))
+                one = np.int64(nearby[nearest, i])
+                if seen[one] != number:
+                    seen[one] = number
+                    candidates[n_candidates] = one
+                    n_candidates += 1
             need = needs[color]
             nearest_apart = _apart(points, color, centroids, nearest)
             ww, nn, nne = np.int64(here[x - 2]), np.int64(up2[x]), np.int64(up2[x + 1])
             nee, ee = np.int64(up[x + 2]), np.int64(here[x + 2])
             sww, swww = np.int64(down[x - 2]), np.int64(down[x - 3])
-            context = _context(levels, centroids, unit, w, n, ne, nw, ww, nn)
+            context = _context(centroids, unit, w, n, ne, nw, ww, nn)
+            # What is the same for all candidates where the pixels east, south, southwest and
+            # southeast are coded; `_context` says what the terms are.
+            e_equal = 16 * (ne == nee) + (ne == nne)
+            e_level = _level(centroids, unit, ne, nee)
+            e_symbol = _symbol(e, NOTHING, ne, nee, n)
+            e_miss = _level(centroids, unit, e, ne)
+            s_equal = 8 * (sw == w) + 4 * (sw == e) + 2 * (sw == sww)
+            s_level = _level(centroids, unit, sw, w)
+            s_symbol = _symbol(s, sw, NOTHING, e, w)
+            s_miss = _level(centroids, unit, s, sw)
+            sw_equal = 32 * (sww == w) + 8 * (sww == ww) + 2 * (sww == swww) + (w == nw)
+            sw_level = max(_level(centroids, unit, sww, w), _level(centroids, unit, sww, ww))
+            sw_symbol = _symbol(sw, sww, w, NOTHING, ww)
+            sw_miss = _miss_level(centroids, unit, sw, sww, w)
+            se_equal = 32 * (s == e) + 16 * (e == ee) + 4 * (s == ee) + 2 * (s == sw) + (e == ne)
+            se_level = max(_level(centroids, unit, s, e), _level(centroids, unit, e, ee))
+            se_symbol = _symbol(se, s, e, ee, NOTHING)
+            se_miss = _miss_level(centroids, unit, se, s, e)
             scale = scales[row, column]
             best = nearest
             least = np.inf
@@ -263,26 +289,38 @@ def choose_strip(
                 cost = scale * excess
                 if excess > most_excess or cost >= least:
                     continue
-                cost += first_bits[context, _symbol(one, w, n, ne, nw)]
-                if _symbol(one, w, n, ne, nw) == MISS:
-                    level = _miss_level(levels, centroids, unit, one, w, n)
-                    cost += second_bits[context % ACTIVITIES, level]
+                to_w = _level(centroids, unit, one, w)
+                to_n = _level(centroids, unit, one, n)
+                symbol = _symbol(one, w, n, ne, nw)
+                cost += first_bits[context, symbol]
+                if symbol == MISS:
+                    cost += second_bits[context % ACTIVITIES, min(to_w, to_n)]
                 if cost >= least:
                     continue
-                cost += _bits(
-                    first_bits, second_bits, levels, centroids, unit, e, one, ne, nee, n, w, nne
-                )
-                cost += _bits(
-                    first_bits, second_bits, levels, centroids, unit, s, sw, one, e, w, sww, n
-                )
+                to_e = _level(centroids, unit, one, e)
+                to_s = _level(centroids, unit, one, s)
+                to_ne = _level(centroids, unit, one, ne)
+                to_sw = _level(centroids, unit, one, sw)
+                equal = 32 * (one == ne) + 8 * (one == n) + 4 * (one == nee) + 2 * (one == w)
+                level = max(e_level, max(to_ne, to_n))
+                symbol = 0 if e == one else e_symbol
+                miss = min(to_e, e_miss)
+                cost += _bits(first_bits, second_bits, e_equal + equal, level, symbol, miss)
+                equal = 32 * (one == sw) + 16 * (one == e) + (one == n)
+                level = max(s_level, max(to_sw, to_e))
+                symbol = 1 if s == one and s_symbol > 1 else s_symbol
+                miss = min(to_s, s_miss)
+                cost += _bits(first_bits, second_bits, s_equal + equal, level, symbol, miss)
                 if cost >= least:
                     continue
-                cost += _bits(
-                    first_bits, second_bits, levels, centroids, unit, sw, sww, w, one, ww, swww, nw
-                )
-                cost += _bits(
-                    first_bits, second_bits, levels, centroids, unit, se, s, e, ee, one, sw, ne
-                )
+                equal = 16 * (one == w) + 4 * (one == sww)
+                level = max(sw_level, to_w)
+                symbol = 2 if sw == one and sw_symbol > 2 else sw_symbol
+                cost += _bits(first_bits, second_bits, sw_equal + equal, level, symbol, sw_miss)
+                equal = 8 * (one == s)
+                level = max(se_level, to_s)
+                symbol = 3 if se == one and se_symbol > 3 else se_symbol
+                cost += _bits(first_bits, second_bits, se_equal + equal, level, symbol, se_miss)
                 if cost < least:
                     least = cost
                     best = one
@@ -290,16 +328,6 @@ def choose_strip(
     for row in range(rows):
         for column in range(width):
             out_indices[row, column] = window[row + MARGIN, column + MARGIN]
-
-
-@inlined
-def _add(candidates, n_candidates, index):
-    """Append an index that is not there yet; return how many there are."""
-    for i in range(n_candidates):
-        if candidates[i] == index:
-            return n_candidates
-    candidates[n_candidates] = index
-    return n_candidates + 1
 
 
 @kernel
@@ -326,7 +354,6 @@ def count_strip(
     points,
     importance,
     centroids,
-    levels,
     unit,
     out_first,
     out_second,
@@ -347,11 +374,11 @@ def count_strip(
             ne = np.int64(indices[max(y - 1, 0), min(x + 1, width - 1)])
             nw = np.int64(indices[max(y - 1, 0), max(x - 1, 0)])
             index = np.int64(indices[y, x])
-            context = _context(levels, centroids, unit, w, n, ne, nw, ww, nn)
+            context = _context(centroids, unit, w, n, ne, nw, ww, nn)
             symbol = _symbol(index, w, n, ne, nw)
             out_first[context, symbol] += 1
             if symbol == MISS:
-                level = _miss_level(levels, centroids, unit, index, w, n)
+                level = _miss_level(centroids, unit, index, w, n)
                 out_second[context % ACTIVITIES, level] += 1
             color = np.int64(ids[y, x])
             weight = importance[y, x] if importance.size else 1.0

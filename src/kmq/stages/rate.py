@@ -42,9 +42,6 @@ _LEAST_IMPORTANCE = 1 / 16
 _NEARBY = 6
 """Entries around the nearest that a pixel may have."""
 
-_TABLE_COLORS = 1024
-"""Colours of a palette up to which levels are kept in a table, of a megabyte then."""
-
 _PICKED_COLORS = 1024
 """Entries from which the others are counted by level, in a large palette."""
 
@@ -113,7 +110,6 @@ class RateMapper:
         from kmq.kernels import rate as kernels
 
         centroids = _four(coordinates)
-        levels = self._levels(centroids)
         k = len(centroids)
         # A large k has few parts, since each has sums of its own.
         strips = _strips(len(self._ids), min(len(self._strips), _SUM_BUDGET // (6 * k)))
@@ -130,7 +126,6 @@ class RateMapper:
                 self._points,
                 self._importance,
                 centroids,
-                levels,
                 self._unit,
                 first[strip],
                 second[strip],
@@ -162,7 +157,6 @@ class RateMapper:
         from kmq.kernels import rate as kernels
 
         centroids = _four(coordinates)
-        levels = self._levels(centroids)
         first_bits, second_bits = self._code_lengths(self.count(indices, coordinates), centroids)
         nearby = _nearby(centroids)
         most_excess = np.float32(_MOST_EXCESS * self._scale)
@@ -192,7 +186,6 @@ class RateMapper:
                 centroids,
                 kinds,
                 nearby,
-                levels,
                 self._unit,
                 first_bits,
                 second_bits,
@@ -200,6 +193,7 @@ class RateMapper:
                 most_excess,
                 np.empty((rows + margins, indices.shape[1] + margins), np.int32),
                 np.empty(kernels.MOST_NEIGHBOURS + nearby.shape[1], np.int64),
+                np.empty(len(centroids), np.int32),
                 chosen[top : top + rows],
             )
 
@@ -224,16 +218,6 @@ class RateMapper:
             )
 
         run_chunks(work, len(self._strips), self._n_threads)
-
-    def _levels(self, centroids: Array) -> Array:
-        """Return (k, k) uint8 levels, or (1, 1) for kernels to compute them."""
-        from kmq.kernels.rate import fill_levels
-
-        k = len(centroids) if len(centroids) <= _TABLE_COLORS else 1
-        levels = np.zeros((k, k), np.uint8)
-        if k > 1:
-            fill_levels(centroids, self._unit, levels)
-        return levels
 
     def _code_lengths(self, found: Statistics, centroids: Array) -> tuple[Array, Array]:
         """Return the bits of each symbol by context, and of a miss by activity and level.
