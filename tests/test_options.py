@@ -125,6 +125,13 @@ def test_an_unknown_name_writes_nothing(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_saving_through_pillow_hints_at_what_is_meant(tmp_path):
+    sentence = r"no option n_colors \(did you mean k\?\), xyzzy; it has"
+    with pytest.raises(TypeError, match=sentence):
+        Image.fromarray(PICTURE).save(tmp_path / "x.kmq", n_colors=8, xyzzy=1)
+    assert not list(tmp_path.iterdir())
+
+
 # --- checks before reading -----------------------------------------------------------------------
 
 WRONG = [

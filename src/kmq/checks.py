@@ -83,10 +83,16 @@ def refuse_unknown(door: str, given: Iterable[str], known: Iterable[str]) -> Non
     known = set(known)
     for name in given:
         if name not in known:
-            meant = [word for word, others in _ELSEWHERE.items() if name.lower() in others]
-            meant += difflib.get_close_matches(name, sorted(known), 1, 0.75)
-            hint = next((f"; did you mean {word}?" for word in meant if word in known), "")
+            hint = f"; did you mean {word}?" if (word := meant(name, known)) else ""
             raise TypeError(f"{door}() got an unexpected keyword argument {name!r}{hint}")
+
+
+def meant(name: str, known: Iterable[str]) -> str | None:
+    """Return the one of the known names that an unknown one most likely means, if any."""
+    known = set(known)
+    near = [word for word, others in _ELSEWHERE.items() if name.lower() in others]
+    near += difflib.get_close_matches(name, sorted(known), 1, 0.75)
+    return next((word for word in near if word in known), None)
 
 
 def given(value: Any, default: Any) -> Any:

@@ -39,7 +39,7 @@ from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 
 from PIL import Image, ImageFile, ImagePalette
 
-from kmq import color_tags, files
+from kmq import checks, color_tags, files
 from kmq.atomic import replacing
 from kmq.errors import FormatError, InputError, LimitError, NewerFormatError
 from kmq.model import MAX_SIDE, IndexedImage, Limits, Metadata
@@ -169,8 +169,10 @@ def _refuse_unknown(given: dict[str, Any]) -> None:
         if (value if name in _OF_PILLOW else value is not None)
     }
     if unknown := sorted(asking - _OPTIONS):
+        meant = {name: checks.meant(name, _OPTIONS) for name in unknown}
+        hints = [f"{name} (did you mean {meant[name]}?)" if meant[name] else name for name in meant]
         raise TypeError(
-            f"saving as .kmq has no option {', '.join(unknown)}; it has those of kmq.encode and "
+            f"saving as .kmq has no option {', '.join(hints)}; it has those of kmq.encode and "
             f"{', '.join(_METADATA_OPTIONS)}"
         )
 
