@@ -19,6 +19,7 @@ from kmq.model import (
     DitherMethod,
     Effort,
     IndexedImage,
+    Limits,
     PixelFormat,
     PixelFormatLabel,
     Pixels,
@@ -71,6 +72,7 @@ def quantize(
     max_iter: int | None = None,
     tol: float | None = None,
     n_threads: int | None = None,
+    limits: Limits | None = None,
     progress: Progress | None = None,
 ) -> QuantizedImage:
     """Reduce a picture to a few colours by k-means on its pixels.
@@ -149,6 +151,7 @@ def quantize(
             the channels; 0 goes on until no centroid moves. None is 1e-4, or sooner with little
             effort.
         n_threads: 1 to 256; None takes ``KMQ_NUM_THREADS`` or all cores. Never changes the result.
+        limits: how large a file is read; None is `kmq.Limits()`. Arrays and images may be larger.
         progress: called as progress(stage, fraction); an exception it raises stops the work and is
             passed on.
 
@@ -169,6 +172,7 @@ def quantize(
         k,
         effort,
         n_threads,
+        limits,
         psnr=psnr,
         max_error=max_error,
         max_colors=max_colors,
@@ -200,7 +204,9 @@ def quantize(
 
 def _quantized(picture: Picture | Pixels, options: Options) -> QuantizedImage:
     """Return the picture as the options want it, as near to a target as its limit allows."""
-    pixels = read_picture(picture, options.pixel_format, options.page, options.plain.n_threads)
+    pixels = read_picture(
+        picture, options.pixel_format, options.page, options.plain.n_threads, options.limits
+    )
     pixels, entries = options.mapped(pixels)
     fitting = options.of(pixels.pixel_format, pixels.samples)
     goal = options.target.goal(pixels.pixel_format) if entries is None else entries
@@ -239,6 +245,7 @@ def choose_k(
     max_iter: int | None = None,
     tol: float | None = None,
     n_threads: int | None = None,
+    limits: Limits | None = None,
     progress: Progress | None = None,
 ) -> int:
     """Return the fewest colours with which `quantize` reaches a PSNR or an error.
@@ -267,6 +274,7 @@ def choose_k(
         max_iter: see `quantize`.
         tol: see `quantize`.
         n_threads: see `quantize`.
+        limits: see `quantize`.
         progress: see `quantize`.
 
     Raises:
@@ -281,6 +289,7 @@ def choose_k(
         None,
         effort,
         n_threads,
+        limits,
         psnr=psnr,
         max_error=max_error,
         max_colors=max_colors,
@@ -420,6 +429,7 @@ def error_curve(
     pixel_format: PixelFormatLabel | PixelFormat | None = None,
     page: int | None = None,
     n_threads: int | None = None,
+    limits: Limits | None = None,
 ) -> ErrorCurve:
     """Return the error for k = 1, 2, 3 … and on in steps of a quarter, in one incremental pass.
 
@@ -434,6 +444,7 @@ def error_curve(
         pixel_format: see `quantize`.
         page: see `quantize`.
         n_threads: see `quantize`.
+        limits: see `quantize`.
 
     Raises:
         TypeError: an argument of the wrong type.
@@ -442,7 +453,7 @@ def error_curve(
     most = _CURVE_COLORS if max_colors is None else max_colors
     most = checks.whole_number(most, "max_colors", 1, MAX_COLORS)
     threads = resolve_threads(n_threads)
-    pixels = read_picture(picture, pixel_format, page, threads)
+    pixels = read_picture(picture, pixel_format, page, threads, limits)
     curve = list(pipeline.error_curve(pixels, most, threads))
     ks, errors = np.array([k for k, _ in curve]), np.array([error for _, error in curve])
     decibels = np.array([psnr_of(error, pixels.pixel_format) for error in errors])
@@ -460,6 +471,7 @@ def read_picture(
     pixel_format: str | PixelFormat | None,
     page: int | None,
     n_threads: int,
+    limits: Limits | None = None,
 ) -> Pixels:
     """Return the picture's pixels; `.kmq` files are read by kmq, everything else by the stage.
 
@@ -468,6 +480,7 @@ def read_picture(
     if isinstance(picture, Pixels):
         return picture
     wanted, page = checked_format(pixel_format), checked_page(page)
+    limits = Limits.checked(limits)
     if isinstance(picture, bytes | bytearray | memoryview):
         picture = io.BytesIO(picture)
     elif hasattr(picture, "read"):
@@ -475,9 +488,9 @@ def read_picture(
     if isinstance(picture, str | os.PathLike | io.BytesIO) and _is_kmq(picture):
         from kmq.files import read
 
-        picture = read(picture, n_threads=n_threads)
+        picture = read(picture, limits=limits, n_threads=n_threads)
     if not isinstance(picture, IndexedImage):
-        return read_pixels(picture, wanted, page)
+        return read_pixels(picture, wanted, page, limits)
     if page not in (None, 1):
         raise InputError(f"page is {page}; the picture is the only one")
     if wanted is not None:

@@ -69,6 +69,7 @@ def encode(
     method: MethodName | None = None,
     strip_height: int | None = None,
     n_threads: int | None = None,
+    limits: Limits | None = None,
 ) -> bytes: ...
 @overload
 def encode(
@@ -79,6 +80,7 @@ def encode(
     method: MethodName | None = None,
     strip_height: int | None = None,
     n_threads: int | None = None,
+    limits: Limits | None = None,
     **quantize_options: Unpack[FileOptions],
 ) -> bytes: ...
 @checks.hinting(*FileOptions.__annotations__)
@@ -90,6 +92,7 @@ def encode(
     method: MethodName | None = None,
     strip_height: int | None = None,
     n_threads: int | None = None,
+    limits: Limits | None = None,
     **quantize_options: Unpack[FileOptions],
 ) -> bytes:
     """Return a picture as the bytes of a .kmq file.
@@ -108,6 +111,8 @@ def encode(
             about a quarter of a million pixels.
         n_threads: threads to use; None for ``KMQ_NUM_THREADS`` or all cores. The bytes do not
             depend on it.
+        limits: how many pixels a picture may have; None for `kmq.Limits()`, which readers take,
+            too. Who reads a larger one passes as much.
         **quantize_options: options of `kmq.quantize`. Not with an IndexedImage. And one of these
             targets, for which kmq chooses the number of colours and `rate` together, at about ten
             times the cost: ``size``, the most bytes of the file, which it comes within 2 % of
@@ -118,10 +123,11 @@ def encode(
 
     Raises:
         InputError: an argument is out of range, or contradicts another; a target cannot be met;
-            or the metadata do not fit the format.
+            the picture exceeds the limits; or the metadata do not fit the format.
         TypeError: an argument is of the wrong type.
     """
-    return b"".join(_encoded(picture, k, effort, method, strip_height, n_threads, quantize_options))
+    how = Coding.checked(effort, method, strip_height, n_threads, limits)
+    return b"".join(_encoded(picture, k, how, quantize_options))
 
 
 def decode(
@@ -150,7 +156,7 @@ def decode(
             (NewerFormatError), or hold more than the limits allow (LimitError).
         TypeError: an argument is of the wrong type.
     """
-    limits, threads = _checked_limits(limits), resolve_threads(n_threads)
+    limits, threads = Limits.checked(limits), resolve_threads(n_threads)
     try:
         stream = io.BytesIO(encoded)
     except TypeError:
@@ -172,6 +178,7 @@ def write(
     method: MethodName | None = None,
     strip_height: int | None = None,
     n_threads: int | None = None,
+    limits: Limits | None = None,
 ) -> None: ...
 @overload
 def write(
@@ -183,6 +190,7 @@ def write(
     method: MethodName | None = None,
     strip_height: int | None = None,
     n_threads: int | None = None,
+    limits: Limits | None = None,
     **quantize_options: Unpack[FileOptions],
 ) -> None: ...
 @checks.hinting(*FileOptions.__annotations__)
@@ -195,6 +203,7 @@ def write(
     method: MethodName | None = None,
     strip_height: int | None = None,
     n_threads: int | None = None,
+    limits: Limits | None = None,
     **quantize_options: Unpack[FileOptions],
 ) -> None:
     """Write a picture as a .kmq file.
@@ -212,6 +221,7 @@ def write(
         method: see `encode`.
         strip_height: see `encode`.
         n_threads: see `encode`.
+        limits: see `encode`.
         **quantize_options: see `encode`.
 
     Raises:
@@ -226,7 +236,8 @@ def write(
         _refuse_source(target, "palette", quantize_options.get("palette"))
     elif not hasattr(target, "write"):
         raise TypeError(f"target is {type(target).__name__}; it must be a path or a file object")
-    pieces = _encoded(picture, k, effort, method, strip_height, n_threads, quantize_options)
+    how = Coding.checked(effort, method, strip_height, n_threads, limits)
+    pieces = _encoded(picture, k, how, quantize_options)
     if isinstance(target, str | os.PathLike):
         with replacing(target) as stream:
             _write_all(stream, pieces)
@@ -267,7 +278,7 @@ def read(
         TypeError: an argument is of the wrong type.
         OSError: the file cannot be read.
     """
-    limits, threads = _checked_limits(limits), resolve_threads(n_threads)
+    limits, threads = Limits.checked(limits), resolve_threads(n_threads)
     salvaging = _salvaging(on_error)
     with _opened(source) as stream:
         if salvaging:
@@ -305,7 +316,7 @@ def read_region(
         TypeError: an argument is of the wrong type.
         OSError: the file cannot be read.
     """
-    limits, threads = _checked_limits(limits), resolve_threads(n_threads)
+    limits, threads = Limits.checked(limits), resolve_threads(n_threads)
     left, upper, right, lower = _checked_box(box)
     with _opened(source) as stream:
         reader = container.ChunkReader(stream)
@@ -340,7 +351,7 @@ def info(source: Source, *, limits: Limits | None = None) -> FileInfo:
         TypeError: an argument is of the wrong type.
         OSError: the file cannot be read.
     """
-    limits = _checked_limits(limits)
+    limits = Limits.checked(limits)
     with _opened(source) as stream:
         contents = container.unpack_file(stream, limits, skip_strips=True)
     header = contents.front.header
@@ -367,12 +378,14 @@ class Coding:
         method: name of a strip method, or None.
         strip_height: rows of a strip, or None.
         n_threads: threads to use.
+        limits: how many pixels it may have.
     """
 
     effort: Effort | None
     method: str | None
     strip_height: int | None
     n_threads: int
+    limits: Limits
 
     @classmethod
     def checked(
@@ -381,6 +394,7 @@ class Coding:
         method: str | None,
         strip_height: int | None,
         n_threads: int | None,
+        limits: Limits | None,
     ) -> Coding:
         """Check what `encode` was given; raise InputError or TypeError."""
         threads = resolve_threads(n_threads)
@@ -390,10 +404,11 @@ class Coding:
             coding.strip_method(method)
         if strip_height is not None:
             strip_height = checks.whole_number(strip_height, "strip_height", 1, MAX_SIDE)
-        return cls(effort, method, strip_height, threads)
+        return cls(effort, method, strip_height, threads, Limits.checked(limits))
 
     def pieces(self, image: IndexedImage) -> list[bytes]:
         """Return the pieces of a file, front to back."""
+        self.limits.check_pixels(image.width, image.height)
         image = replace(image)  # checked anew: the kernels below write where its indices point
         n_colors = image.n_colors
         effort = self.effort or "balanced"
@@ -424,10 +439,12 @@ def quantized(
     from kmq import targets
     from kmq.api import quantize
 
+    _check_size(picture, how.limits)
     effort = how.effort
     if options.get("init") is not None or options.get("palette") is not None:
         effort = None
     given: dict[str, Any] = {**options, "effort": effort, "n_threads": how.n_threads}
+    given["limits"] = how.limits
     if targets.asks(given):
 
         def size(image: IndexedImage) -> int:
@@ -439,6 +456,14 @@ def quantized(
     for name in ("size", "bpp", "ssim"):
         given.pop(name, None)
     return quantize(picture, k, **given)
+
+
+def _check_size(picture: Any, limits: Limits) -> None:
+    """Raise InputError for an array or image that is too large to be written."""
+    shape: tuple[int, ...] = getattr(picture, "shape", ())
+    if len(shape) < 2:
+        shape = getattr(picture, "height", 0), getattr(picture, "width", 0)
+    limits.check_pixels(shape[1], shape[0])
 
 
 def _refuse_source(target: str | os.PathLike[str], name: str, source: Any) -> None:
@@ -458,16 +483,9 @@ def _same_file(first: str | os.PathLike[str], second: str | os.PathLike[str]) ->
 
 
 def _encoded(
-    picture: Any,
-    k: int | None,
-    effort: Effort | None,
-    method: MethodName | None,
-    strip_height: int | None,
-    n_threads: int | None,
-    quantize_options: FileOptions,
+    picture: Any, k: int | None, how: Coding, quantize_options: FileOptions
 ) -> list[bytes]:
     """Return the pieces of a file, front to back."""
-    how = Coding.checked(effort, method, strip_height, n_threads)
     if isinstance(picture, IndexedImage):
         options = {"k": k, **quantize_options}
         if given := [name for name, value in options.items() if value is not None]:
@@ -569,14 +587,6 @@ def _checked_box(box: Any) -> tuple[int, int, int, int]:
         for name, side in sides.items()
     ]
     return checked[0], checked[1], checked[2], checked[3]
-
-
-def _checked_limits(limits: Limits | None) -> Limits:
-    if limits is None:
-        return Limits()
-    if not isinstance(limits, Limits):
-        raise TypeError(f"limits is {type(limits).__name__}; it must be a kmq.Limits")
-    return limits
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from kmq import checks
 from kmq.api import read_picture
 from kmq.atomic import replacing
 from kmq.errors import InputError
-from kmq.model import MAX_HISTOGRAM_COLORS, ColorHistogram, PixelFormat, Progress
+from kmq.model import MAX_HISTOGRAM_COLORS, ColorHistogram, Limits, PixelFormat, Progress
 from kmq.stages import formats, histogram, histogram_file
 from kmq.stages.pixels import checked_format, checked_page
 from kmq.threads import resolve_threads
@@ -22,11 +22,15 @@ Format = str | PixelFormat | None
 
 
 def of_picture(
-    picture: Any, pixel_format: Format, page: int | None, n_threads: int | None
+    picture: Any,
+    pixel_format: Format,
+    page: int | None,
+    n_threads: int | None,
+    limits: Limits | None,
 ) -> ColorHistogram:
     """Count the colours of a picture."""
     threads = resolve_threads(n_threads)
-    pixels = read_picture(picture, pixel_format, page, threads)
+    pixels = read_picture(picture, pixel_format, page, threads, limits)
     color_map = histogram.map_colors(pixels.samples, pixels.pixel_format, threads)
     return _limited(color_map.histogram)
 
@@ -36,6 +40,7 @@ def of_pictures(
     pixel_format: Format,
     page: int | None,
     n_threads: int | None,
+    limits: Limits | None,
     progress: Progress | None,
 ) -> ColorHistogram:
     """Count the colours of pictures, one at a time.
@@ -46,6 +51,7 @@ def of_pictures(
     threads = resolve_threads(n_threads)
     progress = checks.progress(progress)
     pixel_format, page = checked_format(pixel_format), checked_page(page)
+    limits = Limits.checked(limits)
     is_array = isinstance(pictures, np.ndarray) and pictures.ndim < 4  # whose items are rows
     is_file = isinstance(pictures, str | os.PathLike | bytes | bytearray | memoryview)
     is_file = is_file or hasattr(pictures, "read")
@@ -61,7 +67,7 @@ def of_pictures(
             histogram.ordered_keys(picture, threads)
             waiting.append(picture)
         else:
-            waiting.append(of_picture(picture, pixel_format, page, threads))
+            waiting.append(of_picture(picture, pixel_format, page, threads, limits))
         while len(waiting) > 1 and waiting[-2].n_colors < 2 * waiting[-1].n_colors:
             waiting.append(_merged(waiting.pop(), waiting.pop(), threads))
         if progress is not None and total:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 import numpy as np
 
 from kmq import checks
-from kmq.errors import InputError
+from kmq.errors import InputError, KmqError
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
@@ -473,6 +473,7 @@ class ColorHistogram:
         pixel_format: str | PixelFormat | None = None,
         page: int | None = None,
         n_threads: int | None = None,
+        limits: Limits | None = None,
     ) -> ColorHistogram:
         """Count the colours of a picture.
 
@@ -481,6 +482,7 @@ class ColorHistogram:
             pixel_format: what the pixels are, where the array alone does not tell.
             page: which picture of a file with several.
             n_threads: never changes the result.
+            limits: how large a file is read.
 
         Raises:
             InputError: the picture cannot be used.
@@ -489,7 +491,7 @@ class ColorHistogram:
         """
         from kmq import histograms
 
-        return histograms.of_picture(picture, pixel_format, page, n_threads)
+        return histograms.of_picture(picture, pixel_format, page, n_threads, limits)
 
     @classmethod
     def from_pictures(
@@ -499,6 +501,7 @@ class ColorHistogram:
         pixel_format: str | PixelFormat | None = None,
         page: int | None = None,
         n_threads: int | None = None,
+        limits: Limits | None = None,
         progress: Progress | None = None,
     ) -> ColorHistogram:
         """Count the colours of pictures one after the other, holding one of them at a time.
@@ -512,6 +515,7 @@ class ColorHistogram:
             pixel_format: see `from_picture`.
             page: see `from_picture`.
             n_threads: see `from_picture`.
+            limits: see `from_picture`.
             progress: called as progress("histogram", fraction) after each, if `pictures` has a
                 length; an exception it raises stops the work and is passed on.
 
@@ -525,7 +529,7 @@ class ColorHistogram:
         """
         from kmq import histograms
 
-        return histograms.of_pictures(pictures, pixel_format, page, n_threads, progress)
+        return histograms.of_pictures(pictures, pixel_format, page, n_threads, limits, progress)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> ColorHistogram:
@@ -601,11 +605,12 @@ _MOST_OF_A_LIMIT = 2**63 - 1
 
 @dataclass(frozen=True)
 class Limits:
-    """What a reader accepts before it asks for memory.
+    """What kmq reads before it asks for memory, and writes.
 
     Attributes:
-        pixels: most pixels of a picture. The default is where Pillow, too, refuses to go on
-            (twice its `MAX_IMAGE_PIXELS`).
+        pixels: most pixels of a picture file that is read, and of a .kmq file that is read or
+            written. The default is where Pillow, too, refuses to go on (twice its
+            `MAX_IMAGE_PIXELS`, which does not count here).
         metadata_bytes: most bytes of all metadata of a file together, inflated.
     """
 
@@ -617,6 +622,24 @@ class Limits:
         _set_default(self, **{limit.name: limit.default for limit in fields(self)})
         for limit in fields(self):
             checks.whole_number(getattr(self, limit.name), limit.name, 0, _MOST_OF_A_LIMIT)
+
+    @classmethod
+    def checked(cls, limits: Any) -> Limits:
+        """Return limits, the usual ones for None; raise TypeError for anything else."""
+        if limits is None:
+            return cls()
+        if not isinstance(limits, cls):
+            raise TypeError(f"limits is {type(limits).__name__}; it must be a kmq.Limits")
+        return limits
+
+    def check_pixels(self, width: int, height: int, error: type[KmqError] = InputError) -> None:
+        """Raise an error of that type if a picture has more pixels."""
+        if width * height > self.pixels:
+            raise error(
+                f"the picture is {width} x {height}, {width * height} pixels; the limit is "
+                f"{self.pixels}, for reading and writing: kmq.Limits(pixels=…) or --max-pixels "
+                "sets it"
+            )
 
 
 @dataclass(frozen=True)

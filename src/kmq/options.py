@@ -24,6 +24,7 @@ from kmq.model import (
     DitherMethod,
     Effort,
     IndexedImage,
+    Limits,
     PixelFormat,
     PixelFormatLabel,
     Pixels,
@@ -44,7 +45,7 @@ _MOST_BITS = 16
 
 
 class QuantizeOptions(TypedDict, total=False):
-    """The options of `kmq.quantize`, which describes them, but `k`, `effort` and `n_threads`."""
+    """Options of `kmq.quantize`, which describes them; `k`, `effort`, threads and limits apart."""
 
     psnr: float | None
     max_error: float | None
@@ -271,6 +272,7 @@ class Options:
         mask: (height, width) bool.
         pixel_format: what the picture must be.
         page: which of a file's pictures.
+        limits: how large a file is read.
         plain: the rest, which no picture changes.
     """
 
@@ -284,6 +286,7 @@ class Options:
     mask: Array | None
     pixel_format: PixelFormat | None
     page: int | None
+    limits: Limits
     plain: KMeansOptions
 
     @classmethod
@@ -292,6 +295,7 @@ class Options:
         k: int | None = None,
         effort: Effort | None = None,
         n_threads: int | None = None,
+        limits: Limits | None = None,
         **options: Unpack[QuantizeOptions],
     ) -> Options:
         """Check what `kmq.quantize` was given; raise InputError or TypeError."""
@@ -345,6 +349,7 @@ class Options:
             mask=_checked_mask(options.get("mask")),
             pixel_format=checked_format(options.get("pixel_format")),
             page=checked_page(options.get("page")),
+            limits=Limits.checked(limits),
             plain=plain,
         )
 

@@ -65,7 +65,7 @@ _EXTENSION = ".kmq"
 _WRAPPED = "_kmq_wrapped"
 
 _QUANTIZE_OPTIONS = ("k", *files.FileOptions.__annotations__)
-_ENCODE_OPTIONS = ("effort", "method", "strip_height", "n_threads")
+_ENCODE_OPTIONS = ("effort", "method", "strip_height", "n_threads", "limits")
 _METADATA_OPTIONS = tuple(item.name for item in fields(Metadata) if item.name != "extra")
 _OPTIONS = frozenset((*_QUANTIZE_OPTIONS, *_ENCODE_OPTIONS, *_METADATA_OPTIONS))
 

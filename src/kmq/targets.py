@@ -98,6 +98,7 @@ def reach(
         rest.pop("pixel_format", None),
         rest.pop("page", None),
         checked.plain.n_threads,
+        checked.limits,
     )
     if name == "ssim":
         _check_window(pixels)

@@ -11,7 +11,18 @@ from typing import Any
 
 from kmq.atomic import replacing
 from kmq.cli import paths, pipes, steering
-from kmq.cli.console import DONE, FAILURES, Commands, about, add_command, complain, decibels, spoken
+from kmq.cli.console import (
+    DONE,
+    FAILURES,
+    Commands,
+    about,
+    add_command,
+    add_pixels_option,
+    complain,
+    decibels,
+    limits,
+    spoken,
+)
 from kmq.cli.pictures import Picture, load
 from kmq.errors import InputError
 
@@ -51,6 +62,7 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "-o", "--out", metavar="SIDE.png", help="write both, side by side; - is a PNG"
     )
+    add_pixels_option(parser)
     parser.add_argument("--json", action="store_true", help="the figures for programs")
     parser.add_argument("--force", action="store_true", help="overwrite an existing file")
 
@@ -64,9 +76,9 @@ def run(arguments: argparse.Namespace) -> int:
             paths.claim(out, force=arguments.force, source=Path(name))
     original_path, other_path = pipes.source(arguments.original), pipes.source(arguments.other)
     with about(original_path):
-        original = load(original_path, arguments.page)
+        original = load(original_path, arguments.page, limits(arguments))
     with about(other_path):
-        other = load(other_path)
+        other = load(other_path, None, limits(arguments))
     _check_sizes(original, other)
     figures = _Figures.of(original, other)
     if arguments.json:

@@ -15,7 +15,7 @@ from typing import Any
 
 from kmq import compiling
 from kmq.errors import KmqError
-from kmq.model import MAX_COLORS
+from kmq.model import MAX_COLORS, Limits
 from kmq.threads import MAX_THREADS
 
 DONE, FAILED, MISUSED = 0, 1, 2
@@ -110,6 +110,22 @@ def add_threads_option(parser: Options) -> None:
         metavar="N",
         help="most threads to use (default: all cores, or KMQ_NUM_THREADS)",
     )
+
+
+def add_pixels_option(parser: Options) -> None:
+    """Add ``--max-pixels``."""
+    parser.add_argument(
+        "--max-pixels",
+        type=whole_number(1, 2**63 - 1),
+        default=Limits.pixels,
+        metavar="N",
+        help=f"most pixels of a picture that is read or written (default: {Limits.pixels})",
+    )
+
+
+def limits(arguments: argparse.Namespace) -> Limits:
+    """Return what ``--max-pixels`` says."""
+    return Limits(pixels=arguments.max_pixels)
 
 
 def whole_number(lowest: int, highest: int) -> Callable[[str], int]:

@@ -15,10 +15,12 @@ from kmq.cli.console import (
     Commands,
     about,
     add_command,
+    add_pixels_option,
     add_threads_option,
     colors,
     complain,
     decibels,
+    limits,
     whole_number,
 )
 from kmq.errors import InputError, MissingExtraError
@@ -80,6 +82,7 @@ def add(commands: Commands) -> None:
         parser, [suffix.removeprefix(".") for suffix in _SUFFIXES], _SUFFIXES[0].removeprefix(".")
     )
     add_threads_option(parser)
+    add_pixels_option(parser)
     parser.add_argument("--json", action="store_true", help="the figures for programs")
     parser.add_argument("--force", action="store_true", help="overwrite an existing file")
 
@@ -99,7 +102,11 @@ def run(arguments: argparse.Namespace) -> int:
     source = pipes.source(arguments.picture)
     with about(source):
         curve = error_curve(
-            source, arguments.max_colors, page=arguments.page, n_threads=arguments.threads
+            source,
+            arguments.max_colors,
+            page=arguments.page,
+            n_threads=arguments.threads,
+            limits=limits(arguments),
         )
     if arguments.json:
         import json

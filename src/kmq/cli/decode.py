@@ -17,9 +17,11 @@ from kmq.cli.console import (
     Commands,
     Progress,
     add_command,
+    add_pixels_option,
     add_threads_option,
     colors,
     complain,
+    limits,
 )
 
 if TYPE_CHECKING:
@@ -50,6 +52,7 @@ def add(commands: Commands) -> None:
     batch.add_options(parser, "OUT", ".png, or .tif for CMYK")
     pipes.add_format_option(parser, _FORMATS, "png, or tif for CMYK")
     add_threads_option(parser)
+    add_pixels_option(parser)
     parts = parser.add_mutually_exclusive_group()
     parts.add_argument(
         "--box",
@@ -74,12 +77,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _suffix_of(source: Path) -> str:
     """Return the suffix of a kind of picture that holds what a file does, if it can be read."""
-    from kmq.model import Limits, PixelFormat
+    from kmq.model import MAX_SIDE, Limits, PixelFormat
     from kmq.stages import container
 
     try:
         with source.open("rb") as file:
-            front = container.unpack_front(container.ChunkReader(file), Limits())
+            front = container.unpack_front(container.ChunkReader(file), Limits(pixels=MAX_SIDE**2))
     except FAILURES:  # decoding will say so, unless it salvages
         return ".png"
     return ".tif" if front.header.pixel_format is PixelFormat.CMYK32 else ".png"
@@ -111,9 +114,11 @@ def _read(arguments: argparse.Namespace, source: Path) -> IndexedImage:
     from kmq.files import read, read_region
 
     if arguments.box is not None:
-        return read_region(source, arguments.box, n_threads=arguments.threads)
+        return read_region(
+            source, arguments.box, limits=limits(arguments), n_threads=arguments.threads
+        )
     on_error: OnError = "salvage" if arguments.salvage else "raise"
-    return read(source, on_error=on_error, n_threads=arguments.threads)
+    return read(source, on_error=on_error, limits=limits(arguments), n_threads=arguments.threads)
 
 
 @contextmanager

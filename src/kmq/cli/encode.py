@@ -18,17 +18,20 @@ from kmq.cli.console import (
     UsageError,
     add_colors_option,
     add_command,
+    add_pixels_option,
     add_threads_option,
     by_stages,
     byte_count,
     colors,
+    complain,
     decibels,
+    limits,
     number_within,
     positive_number,
     whole_number,
 )
 from kmq.errors import InputError
-from kmq.model import DITHER_METHODS, EFFORTS, MAX_COLORS, MAX_SIDE
+from kmq.model import DITHER_METHODS, EFFORTS, MAX_COLORS, MAX_SIDE, Limits
 
 if TYPE_CHECKING:
     from kmq.model import IndexedImage, Report
@@ -157,6 +160,7 @@ def _add_work(group: Options) -> None:
         help="start of the random numbers; the same seed gives the same file (default: 0)",
     )
     add_threads_option(group)
+    add_pixels_option(group)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -259,6 +263,8 @@ def _encode(
     progress("coding", 0)
     with replacing(target) as stream:  # its name is checked, or is that of a pipe
         write(stream, image, **encoding)
+    if image.indices.size > Limits.pixels:
+        complain(f"{target} has more than {Limits.pixels} pixels: its readers need --max-pixels")
     before, after = source.stat().st_size, target.stat().st_size
     return (
         f"{target}: {colors(image.n_colors)}, {before:,} → {after:,} bytes, "
@@ -311,6 +317,7 @@ def encode_options(arguments: argparse.Namespace) -> dict[str, Any]:
         "method": arguments.method,
         "strip_height": arguments.strip_height,
         "n_threads": arguments.threads,
+        "limits": limits(arguments),
     }
 
 

@@ -14,9 +14,11 @@ from kmq.cli.console import (
     FAILURES,
     Commands,
     add_command,
+    add_pixels_option,
     colors,
     complain,
     complaint_about,
+    limits,
     spoken,
 )
 from kmq.cli.pictures import entry_counts
@@ -24,7 +26,7 @@ from kmq.cli.pictures import entry_counts
 if TYPE_CHECKING:
     import numpy as np
 
-    from kmq.model import FileInfo, Metadata
+    from kmq.model import FileInfo, Limits, Metadata
 
     _Found = tuple[Path, FileInfo, np.ndarray[Any, Any] | None]
 
@@ -69,6 +71,7 @@ def add(commands: Commands) -> None:
         action="store_true",
         help="decode the pixels, too, and say how many show each colour",
     )
+    add_pixels_option(parser)
     parser.add_argument("--json", action="store_true", help="everything, for programs")
 
 
@@ -77,7 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
     sources = paths.expand(arguments.files, frozenset([".kmq"]))
     several = paths.names_several(arguments.files)
     failed: list[Path] = []
-    found = _read_each(sources, arguments.counts, failed)
+    found = _read_each(sources, arguments.counts, limits(arguments), failed)
     if arguments.json:
         _show_json(found, several)
     elif several:
@@ -88,14 +91,16 @@ def run(arguments: argparse.Namespace) -> int:
     return FAILED if failed else DONE
 
 
-def _read_each(sources: Sequence[Path], with_counts: bool, failed: list[Path]) -> Iterator[_Found]:
+def _read_each(
+    sources: Sequence[Path], with_counts: bool, limits: Limits, failed: list[Path]
+) -> Iterator[_Found]:
     """Yield what is found in each file, or say what is wrong with it."""
     from kmq.files import info, read
 
     for source in sources:
         try:
-            facts = info(source)
-            counts = entry_counts(read(source)) if with_counts else None
+            facts = info(source, limits=limits)
+            counts = entry_counts(read(source, limits=limits)) if with_counts else None
         except FAILURES as error:
             complain(complaint_about(source, error))
             failed.append(source)

@@ -18,11 +18,13 @@ from kmq.cli.console import (
     UsageError,
     add_colors_option,
     add_command,
+    add_pixels_option,
     add_threads_option,
     colors,
     complain,
     complaint_about,
     decibels,
+    limits,
     number_within,
     positive_number,
     spoken,
@@ -127,6 +129,7 @@ def add(commands: Commands) -> None:
         help="leave out pixels that are not opaque, so that any kind of file holds the palette",
     )
     add_threads_option(parser)
+    add_pixels_option(parser)
     parser.add_argument("--json", action="store_true", help="the palette and figures for programs")
     parser.add_argument("--force", action="store_true", help="overwrite existing files")
 
@@ -233,7 +236,10 @@ def _counted(
                 histogram = ColorHistogram.load(source)
             else:
                 histogram = ColorHistogram.from_picture(
-                    source, page=arguments.page, n_threads=arguments.threads
+                    source,
+                    page=arguments.page,
+                    n_threads=arguments.threads,
+                    limits=limits(arguments),
                 )
             common = common_format(common or histogram.pixel_format, histogram.pixel_format)
         except FAILURES as error:

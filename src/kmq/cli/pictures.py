@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import numpy as np
 
-    from kmq.model import IndexedImage, Metadata, PixelFormat
+    from kmq.model import IndexedImage, Limits, Metadata, PixelFormat
 
 _COUNTED_PIXELS = 1 << 20  # at a time: NumPy makes 64-bit numbers of the indices
 
@@ -66,7 +66,7 @@ class Picture:
         return replace(self, samples=samples.reshape(shape), pixel_format=pixel_format)
 
 
-def load(path: Path, page: int | None = None) -> Picture:
+def load(path: Path, page: int | None, limits: Limits) -> Picture:
     """Read a picture or a .kmq file; raise what `kmq.read` and `kmq.quantize` raise."""
     from kmq.api import read_picture
     from kmq.files import read
@@ -75,8 +75,9 @@ def load(path: Path, page: int | None = None) -> Picture:
 
     with path.open("rb") as file:
         is_kmq = file.read(len(SIGNATURE)) == SIGNATURE
-    image = read(path) if is_kmq or path.suffix.lower() == ".kmq" else None
-    pixels = read_picture(path if image is None else image, None, page, resolve_threads(None))
+    image = read(path, limits=limits) if is_kmq or path.suffix.lower() == ".kmq" else None
+    given = path if image is None else image
+    pixels = read_picture(given, None, page, resolve_threads(None), limits)
     size = path.stat().st_size
     return Picture(path, size, pixels.samples, pixels.pixel_format, pixels.metadata, image)
 

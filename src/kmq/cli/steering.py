@@ -6,12 +6,20 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from kmq.cli import pipes
-from kmq.cli.console import Options, UsageError, positive_number, whole_number
+from kmq.cli.console import (
+    Options,
+    UsageError,
+    limits,
+    positive_number,
+    whole_number,
+)
 from kmq.errors import InputError
 from kmq.stages.spaces import SPACES
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from kmq.model import Limits
 
 _MOST_BITS = 16
 _MOST_PAGES = 65_536
@@ -141,19 +149,19 @@ def picture_options(arguments: argparse.Namespace) -> dict[str, Any]:
         read_palette(path)  # so that a fault of it is not said of each picture
         chosen["palette"] = path
     if arguments.mask is not None:
-        chosen["mask"] = _grey(arguments.mask, "--mask") > 0.5
+        chosen["mask"] = _grey(arguments.mask, "--mask", limits(arguments)) > 0.5
     if arguments.importance is not None:
-        chosen["importance"] = _grey(arguments.importance, "--importance")
+        chosen["importance"] = _grey(arguments.importance, "--importance", limits(arguments))
     return chosen
 
 
-def _grey(path: str, option: str) -> np.ndarray[Any, Any]:
+def _grey(path: str, option: str, limits: Limits) -> np.ndarray[Any, Any]:
     """Return a grey picture (height, width) from 0 to 1."""
     from kmq.model import PixelFormat
     from kmq.stages.formats import converted
     from kmq.stages.pixels import read_pixels
 
-    pixels = read_pixels(pipes.source(path))
+    pixels = read_pixels(pipes.source(path), limits=limits)
     wanted = PixelFormat.GREY16 if pixels.pixel_format.depth > 8 else PixelFormat.GREY8
     flat = pixels.samples.reshape(-1, pixels.pixel_format.channels)
     try:

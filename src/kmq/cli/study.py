@@ -152,7 +152,7 @@ def study(
     from kmq.stages.display import divisor
 
     progress("palette", 0.0)
-    picture = load(source, options["page"])
+    picture = load(source, options["page"], encoding["limits"])
     if picture.image is not None and keep_image:
         image, size = picture.image, picture.file_size
     else:

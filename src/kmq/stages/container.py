@@ -516,11 +516,7 @@ def _check_header(header: Header, limits: Limits) -> None:
         )
     if header.n_strips > MAX_STRIPS:
         raise FormatError(f"the picture has {header.n_strips} strips; it has up to {MAX_STRIPS}")
-    if header.width * header.height > limits.pixels:
-        raise LimitError(
-            f"the picture is {header.width} x {header.height}, "
-            f"{header.width * header.height} pixels; the limit is {limits.pixels}"
-        )
+    limits.check_pixels(header.width, header.height, LimitError)
 
 
 def unpack_strip_table(chunk: Chunk, n_strips: int) -> tuple[int, ...]:

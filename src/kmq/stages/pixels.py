@@ -101,7 +101,10 @@ _BLOCK = 1 << 18  # pixels whose colours are told apart at a time
 
 
 def read_pixels(
-    picture: Any, pixel_format: str | PixelFormat | None = None, page: int | None = None
+    picture: Any,
+    pixel_format: str | PixelFormat | None = None,
+    page: int | None = None,
+    limits: Limits | None = None,
 ) -> Pixels:
     """Turn any picture kmq takes into samples.
 
@@ -113,6 +116,7 @@ def read_pixels(
             say "CMYK"; they are RGBA otherwise.
         page: which of the pages or frames of a file or Pillow image, counted from 1; None where
             there is one.
+        limits: how large a file is read; None for `Limits()`.
 
     Returns:
         Samples of the picture, upright (the EXIF orientation is applied and reset), all zero
@@ -134,7 +138,7 @@ def read_pixels(
             raise InputError(f"page is {page}; an array is one picture")
         pixels = _from_array(np.asarray(picture), wanted)
     elif isinstance(picture, (str, os.PathLike, io.BytesIO)):
-        pixels = _from_file(picture, page)
+        pixels = _from_file(picture, page, limits or Limits())
     elif _is_pillow(picture):
         pixels = _from_frame(picture, page)
     else:
@@ -525,7 +529,7 @@ def picture_palette(path: str | os.PathLike[str]) -> tuple[Array, PixelFormat]:
         palette = _stored_palette(file, os.fspath(path))
         if palette is not None:
             return palette, _ARRAY_FORMATS[palette.dtype, palette.shape[1]]
-        pixels = _from_stream(file, os.fspath(path), None)
+        pixels = _from_stream(file, os.fspath(path), None, Limits())
     colors = _distinct(pixels.samples.reshape(-1, pixels.pixel_format.channels))
     if len(colors) > MAX_COLORS:
         raise InputError(
@@ -537,12 +541,10 @@ def picture_palette(path: str | os.PathLike[str]) -> tuple[Array, PixelFormat]:
 
 def _stored_palette(file: IO[bytes], name: str) -> Array | None:
     """Return the palette (n, 3 or 4) of a file whose picture has one, or else None."""
-    from PIL import Image
-
     if tiff.is_beyond_pillow(file, 1):
         return None
     try:
-        picture = Image.open(file)
+        picture = _opened(file)
     except Exception:  # reading its pixels says what is wrong
         return None
     with picture:
@@ -550,6 +552,8 @@ def _stored_palette(file: IO[bytes], name: str) -> Array | None:
             return None
         try:
             _refuse_frames(picture)
+            Limits().check_pixels(*picture.size)
+            tiff.make_room(picture)
             _load(picture)
         except InputError as error:
             raise InputError(f"{name}: {error}") from error
@@ -824,51 +828,77 @@ def metadata_info(metadata: Metadata) -> dict[str, Any]:
 # Reading files
 
 
-def _from_file(source: str | os.PathLike[str] | io.BytesIO, page: int | None) -> Pixels:
+def _from_file(
+    source: str | os.PathLike[str] | io.BytesIO, page: int | None, limits: Limits
+) -> Pixels:
     if isinstance(source, io.BytesIO):
-        return _from_stream(source, "picture", page)
+        return _from_stream(source, "picture", page, limits)
     with open(source, "rb") as file:
-        return _from_stream(file, os.fspath(source), page)
+        return _from_stream(file, os.fspath(source), page, limits)
 
 
-def _from_stream(file: IO[bytes], name: str, page: int | None) -> Pixels:
-    from PIL import UnidentifiedImageError
+def _from_stream(file: IO[bytes], name: str, page: int | None, limits: Limits) -> Pixels:
+    from PIL import Image, UnidentifiedImageError
 
     try:
-        return _decoded(file, page)
+        return _decoded(file, page, limits)
     except InputError as error:
         raise InputError(f"{name}: {error}") from error
     except (KmqError, MemoryError):
         raise
+    except Image.DecompressionBombError as error:
+        raise InputError(f"{name}: {error} Pillow sets this limit, in MAX_IMAGE_PIXELS") from error
     except UnidentifiedImageError as error:
         raise InputError(f"{name} is not a picture in a format that Pillow knows") from error
     except Exception as error:  # Pillow's decoders raise nearly anything on damaged files
         raise InputError(f"{name} cannot be read as a picture: {error}") from error
 
 
-def _decoded(file: IO[bytes], page: int | None) -> Pixels:
-    from PIL import Image, UnidentifiedImageError
+def _decoded(file: IO[bytes], page: int | None, limits: Limits) -> Pixels:
+    from PIL import UnidentifiedImageError
 
     if tiff.is_beyond_pillow(file, page or 1):
-        return _from_tiff(file, page)
+        return _from_tiff(file, page, limits)
     try:
-        picture = Image.open(file)
+        picture = _opened(file)
     except UnidentifiedImageError:
         if not tiff.is_tiff(file):
             raise
         tiff.check_page(file, page or 1)
-        return _from_tiff(file, page)
+        return _from_tiff(file, page, limits)
     with picture:
         n_pages = getattr(picture, "n_frames", 1)
         parts = picture.format in _FRAMES_ARE_PARTS
         number = _page_index(page, n_pages if page or not parts else 1)
         if n_pages > 1:
             picture.seek(number)
+        limits.check_pixels(*picture.size)
         picture.info["cicp"] = deep.code_points(file, picture)
         samples = deep.samples(file, picture)
         if samples is not None:
             return _from_samples(samples, picture)
+        tiff.make_room(picture)
         return _from_pillow(picture, are_products=tiff.keep_products(picture))
+
+
+def _opened(file: IO[bytes]) -> ImageFile:
+    """Do what `PIL.Image.open` does, but for its limit of pixels, which all of a process share."""
+    from PIL import Image, UnidentifiedImageError
+
+    file.seek(0)
+    prefix = file.read(16)
+    tried: set[str] = set()
+    for find_plugins in (Image.preinit, Image.init):  # the usual ones, and all
+        find_plugins()
+        for name in [name for name in Image.ID if name not in tried]:
+            tried.add(name)
+            factory, accept = Image.OPEN[name]
+            with contextlib.suppress(SyntaxError, IndexError, TypeError, struct.error):
+                answer = accept is None or accept(prefix)
+                if answer and not isinstance(answer, str):  # which says what is missing
+                    file.seek(0)
+                    return factory(file, "")
+    raise UnidentifiedImageError("no plugin of Pillow knows it")
 
 
 def _from_samples(samples: Array, picture: ImageFile) -> Pixels:
@@ -890,17 +920,13 @@ def _page_index(page: int | None, n_pages: int) -> int:
     return (page or 1) - 1
 
 
-def _from_tiff(file: IO[bytes], number: int | None) -> Pixels:
+def _from_tiff(file: IO[bytes], number: int | None, limits: Limits) -> Pixels:
     """Read a page with tifffile."""
     tifffile = deep.library("tifffile", "TIFF files of this kind")
     file.seek(0)
     with tifffile.TiffFile(file) as opened:
         page = opened.pages[_page_index(number, len(opened.pages))]
-        if page.imagewidth * page.imagelength > Limits().pixels:
-            raise InputError(
-                f"picture has {page.imagewidth}x{page.imagelength} pixels; "
-                f"kmq opens files of up to {Limits().pixels} pixels"
-            )
+        limits.check_pixels(page.imagewidth, page.imagelength)
         tags = {tag.code: tag.value for tag in page.tags}
         tiff.check(tags)
         samples = tiff.samples(page)

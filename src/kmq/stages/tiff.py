@@ -20,6 +20,8 @@ Array = np.ndarray[Any, Any]
 class Tag:
     """Tags of TIFF 6.0 that kmq looks at, and their values."""
 
+    WIDTH = 256
+    HEIGHT = 257
     BITS_PER_SAMPLE = 258
     PHOTOMETRIC = 262
     ORIENTATION = 274
@@ -163,6 +165,15 @@ def unpremultiplied(products: Array) -> Array:
     straight = products.copy()
     straight[:, :, :-1] = np.minimum(colors, top)
     return straight
+
+
+def make_room(picture: ImageFile) -> None:
+    """Give a TIFF that Pillow has opened its memory, for which Pillow would ask its own limit."""
+    from PIL import Image
+
+    tags = getattr(picture, "tag_v2", {})
+    if picture.format == "TIFF":
+        picture.im = Image.new(picture.mode, (tags[Tag.WIDTH], tags[Tag.HEIGHT]), None).im
 
 
 def keep_products(picture: ImageFile) -> bool:
