@@ -472,6 +472,40 @@ def test_an_interrupted_write_leaves_nothing(photo, tmp_path, monkeypatch, capsy
     assert capsys.readouterr().err.endswith("kmq: interrupted\n")
 
 
+@pytest.mark.parametrize("module", ["kmq.cli.command", "kmq.files"])
+def test_an_interrupt_while_modules_are_imported_is_told_in_a_word(
+    photo, monkeypatch, capsys, module
+):
+    class Interrupted:
+        def find_spec(self, name, *_):
+            if name == module:
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setattr(sys, "meta_path", [Interrupted(), *sys.meta_path])
+    assert main(["encode", str(photo)]) == 130
+    assert capsys.readouterr().err == "kmq: interrupted\n"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs links")
+@pytest.mark.parametrize("command", ["encode", "decode", "report", "palette"])
+def test_a_link_to_itself_is_no_place_to_write_to(photo, packed, tmp_path, command, capsys):
+    suffix = {"encode": ".kmq", "decode": ".png", "report": ".html", "palette": ".gpl"}[command]
+    loop = tmp_path / f"loop{suffix}"
+    loop.symlink_to(loop)
+    source = str(packed if command == "decode" else photo)
+    for output in (str(loop), str(loop / "below" / f"x{suffix}")):
+        for force in ([], ["--force"]):
+            assert main([command, source, "-o", output, *force]) == 1
+            assert re.search(
+                "exists already|Too many levels of symbolic links|is no folder",
+                capsys.readouterr().err,
+            )
+    assert loop.is_symlink()
+    assert main([command, str(loop), "-o", str(tmp_path / f"other{suffix}")]) == 1
+    assert f"kmq: {loop}: Too many levels of symbolic links" in capsys.readouterr().err
+
+
 def on_a_terminal(monkeypatch):
     monkeypatch.setattr(console, "_BAR_AFTER", 0)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)

@@ -35,7 +35,7 @@ def loaded_by(script):
         # KMeans is one of scikit-learn's estimators where that is installed.
         "import kmq; [getattr(kmq, name) for name in kmq.__all__ if name != 'KMeans']",
         "import kmq; dir(kmq); kmq.PixelFormat.RGB24",
-        "import kmq.cli",
+        "import kmq.cli.command",
         "import kmq\n"
         "from pathlib import Path\n"
         f"for path in Path({str(GOLDEN)!r}).glob('*.kmq'): kmq.info(path)",
@@ -46,7 +46,7 @@ def test_what_needs_no_kernel_stays_light(script):
 
 
 def test_import_alone_does_without_numpy():
-    assert "numpy" not in loaded_by("import kmq")
+    assert "numpy" not in loaded_by("import kmq, kmq.cli")
 
 
 def test_public_names():

@@ -47,6 +47,11 @@ def test_a_size_beats_the_nearest_entries_of_that_size():
     assert quality(encode(PICTURE, size=len(plain)))[0] > quality(plain)[0]
 
 
+def test_more_bits_per_pixel_than_a_number_holds_are_no_limit():
+    flat = np.zeros((9, 9, 3), np.uint8)
+    assert encode(flat, bpp=1e308) == encode(flat, bpp=100)
+
+
 def test_bits_per_pixel_are_a_size():
     assert encode(PICTURE, bpp=2) == encode(
         PICTURE, size=2 * PICTURE.shape[0] * PICTURE.shape[1] // 8
@@ -213,7 +218,15 @@ def test_dithering_has_no_target():
         encode(PICTURE, size=2500, dither=1)
 
 
-def test_a_size_too_small_leaves_no_file(photo, capsys):
-    assert main(["encode", str(photo), "--size", "20"]) == 1
-    assert "the smallest file of this picture has" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("options", "asked"),
+    [
+        (["--size", "20"], "size is 20 bytes"),
+        (["--bpp", "1e-9"], "bpp is 1e-09, 0 bytes for this picture"),
+        (["--bpp", "0.01", "-k", "4"], "bpp is 0.01, 8 bytes for this picture"),
+    ],
+)
+def test_a_size_too_small_leaves_no_file(photo, options, asked, capsys):
+    assert main(["encode", str(photo), *options]) == 1
+    assert f"{asked}; the smallest file of this picture has" in capsys.readouterr().err
     assert not photo.with_suffix(".kmq").exists()

@@ -23,6 +23,8 @@ from kmq.stages import metrics
 TARGETS = ("size", "bpp", "psnr", "ssim", "max_error")
 """Options that say what a file is to be like, of which there can be one."""
 
+_MAX_SIZE = 2**63 - 1
+
 _FACTOR = 2.0
 """λ over e(k) that a search for k begins with."""
 
@@ -105,8 +107,10 @@ def reach(
         return _for_ssim(pixels, wanted, rest, measure)
     if name == "bpp":
         area = pixels.samples.shape[0] * pixels.samples.shape[1]
-        return _for_size(pixels, k, int(wanted * area / 8), rest, measure)
-    return _for_size(pixels, k, wanted, rest, measure)
+        size = math.floor(min(wanted * area / 8, _MAX_SIZE))
+        asked = f"bpp is {wanted:g}, {size} bytes for this picture"
+        return _for_size(pixels, k, size, asked, rest, measure)
+    return _for_size(pixels, k, wanted, f"size is {wanted} bytes", rest, measure)
 
 
 def _checked_ssim(wanted: Any) -> float:
@@ -117,7 +121,7 @@ def _checked_ssim(wanted: Any) -> float:
 
 
 _CHECKED: dict[str, Callable[[Any], Any]] = {
-    "size": lambda wanted: checks.whole_number(wanted, "size", 1, 2**63 - 1),
+    "size": lambda wanted: checks.whole_number(wanted, "size", 1, _MAX_SIZE),
     "bpp": lambda wanted: checks.positive(wanted, "bpp"),
     "ssim": _checked_ssim,
 }
@@ -251,10 +255,14 @@ def _for_size(
     pixels: Pixels,
     k: int | None,
     size: int,
+    asked: str,
     options: Mapping[str, Any],
     measure: Callable[[IndexedImage], int],
 ) -> IndexedImage:
-    """Return the image with the least error found whose file has at most `size` bytes."""
+    """Return the image with the least error found whose file has at most `size` bytes.
+
+    `asked` says in a refusal what was asked for.
+    """
     if k is not None and options.get("palette") is not None:
         raise InputError("palette is given with k; a given palette is only mapped to")
     if k is not None and options.get("max_colors") is not None:
@@ -270,7 +278,8 @@ def _for_size(
         search.tune_from(max(search.colors(fewest, most), fewest), fewest, most)
         if not search.met:
             smallest = make(fewest, 0.0)
-            _refuse(measure(smallest), size, f"{fewest} colour{'' if fewest == 1 else 's'}")
+            where = f"{fewest} colour{'' if fewest == 1 else 's'}"
+            _refuse(measure(smallest), size, asked, where)
             return smallest
     else:
         kept = checks.whole_number(64 if k is None else k, "k", 1, MAX_COLORS)
@@ -280,18 +289,17 @@ def _for_size(
             return plain
         if not search.met:
             smallest = make(kept, 1e9)
-            _refuse(measure(smallest), size, "the given palette" if k is None else f"k = {kept}")
+            where = "the given palette" if k is None else f"k = {kept}"
+            _refuse(measure(smallest), size, asked, where)
             return smallest
     full = [image for image in search.met if measure(image) >= size * (1 - _SIZE_TOLERANCE)]
     return min(full or search.met, key=_error_of)
 
 
-def _refuse(least: int, size: int, where: str) -> None:
+def _refuse(least: int, size: int, asked: str, where: str) -> None:
     """Raise InputError if the least size there is exceeds what is allowed."""
     if least > size:
-        raise InputError(
-            f"size is {size} bytes; the smallest file of this picture has {least}, with {where}"
-        )
+        raise InputError(f"{asked}; the smallest file of this picture has {least}, with {where}")
 
 
 def _error_of(image: IndexedImage) -> float:

@@ -19,7 +19,7 @@ from kmq.model import MAX_COLORS, Limits
 from kmq.threads import MAX_THREADS
 
 DONE, FAILED, MISUSED = 0, 1, 2
-INTERRUPTED, CUT_OFF = 130, 141  # as shells report an end by SIGINT or SIGPIPE: 128 + its number
+CUT_OFF = 141  # as shells report an end by SIGPIPE: 128 + its number
 
 EXIT_CODES = """\
 exit code: 0 all went well, 1 some of the work failed, 2 the command line cannot be meant and

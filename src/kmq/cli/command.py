@@ -1,0 +1,86 @@
+"""The parser of all sub-commands, and what becomes of what they raise."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import sys
+import warnings
+from collections.abc import Sequence
+
+from kmq import __version__
+from kmq.cli import compare, curve, decode, demo, encode, info, palette, pipes, report, warmup
+from kmq.cli.console import (
+    CUT_OFF,
+    EXIT_CODES,
+    FAILED,
+    FAILURES,
+    MISUSED,
+    UsageError,
+    complain,
+    reason,
+)
+from kmq.cli.usage import Parser, hint
+
+_DESCRIPTION = "Turn pictures into small palettes and the files that hold them."
+_EPILOG = f"""\
+examples:
+  kmq demo                            make a picture, encode it, and a page to look at
+  kmq encode photo.png -k 64          write photo.kmq
+  kmq decode photo.kmq -o again.png   and back
+  kmq compare photo.png photo.kmq     what it cost
+  kmq curve photo.png                 what other numbers of colours would cost
+  kmq report photo.png                a page to look at all of that
+
+Where a file is read or written, - is standard input or output; pipes and <(...) will do as well.
+Results go to standard output, messages to standard error; where standard output takes a file, all
+else goes to standard error.
+
+`kmq COMMAND --help` says more. {EXIT_CODES}"""
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run the command line `argv` and return its exit code."""
+    try:
+        arguments = _parsed(argv or ["--help"])
+        arguments.command_line = shlex.join(["kmq", *argv])
+    except SystemExit as stop:  # argparse has said all there is to say
+        return stop.code if isinstance(stop.code, int) else MISUSED
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_: complain(f"warning: {message}")
+        return _run(arguments)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    try:
+        with pipes.attended(), warmup.announcing():
+            code: int = arguments.run(arguments)
+            sys.stdout.flush()
+    except UsageError as error:
+        complain(f"{error} (see kmq {arguments.command} --help)")
+        return MISUSED
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return CUT_OFF
+    except FAILURES as error:
+        complain(reason(error))
+        return FAILED
+    return code
+
+
+def _parsed(argv: Sequence[str]) -> argparse.Namespace:
+    parser = Parser(
+        prog="kmq",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"kmq {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for module in (encode, decode, palette, info, compare, curve, report, demo, warmup):
+        module.add(commands)
+    name = next((word for word in argv if not word.startswith("-")), None)
+    if name is not None and name not in commands.choices:
+        parser.error(f"there is no command {name}{hint(name, commands.choices)}")
+    return parser.parse_args(argv)
