@@ -59,7 +59,7 @@ def test_they_go_from_png_to_kmq_and_back(tmp_path, pixel_format):
     source, packed, back = (tmp_path / name for name in ("a.png", "a.kmq", "b.png"))
     source.write_bytes(png(TAGS, pixel_format))
     assert read_pixels(source).metadata == COLOR_TAGS
-    kmq.write(packed, source, 8)
+    kmq.write(packed, source)
     assert kmq.info(packed).metadata == COLOR_TAGS
     image = kmq.read(packed)
     assert image.pixel_format.label == pixel_format
@@ -162,7 +162,7 @@ WIDE = {b"cHRM": TAGS[b"cHRM"]}
 def test_other_colors_are_said_once(tmp_path, tags, pixel_format, sentence):
     (tmp_path / "a.png").write_bytes(png(tags, pixel_format))
     with pytest.warns(ColorWarning, match=sentence) as caught:
-        kmq.quantize(tmp_path / "a.png", 4)
+        kmq.quantize(tmp_path / "a.png")
     assert len(caught) == 1
 
 
@@ -186,7 +186,7 @@ def test_usual_colors_are_not_mentioned(tmp_path, tags, pixel_format):
     (tmp_path / "a.png").write_bytes(png(tags, pixel_format))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        kmq.quantize(tmp_path / "a.png", 4)
+        kmq.quantize(tmp_path / "a.png")
 
 
 def test_avif_says_it_in_another_place(tmp_path):

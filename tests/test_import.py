@@ -209,6 +209,7 @@ EXCEPTIONS = {
     ("kmq.stages.pixels", "kmq.stages.deep", True),
     ("kmq.stages.pixels", "kmq.stages.tiff", True),
     ("kmq.stages.tiff", "kmq.stages.deep", True),
+    ("kmq.stages.writing", "kmq.stages.deep", True),
 }
 
 

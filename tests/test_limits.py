@@ -42,11 +42,10 @@ def pictures(tmp_path_factory):
 def test_files_are_refused_by_their_size_alone(pictures):
     for path in pictures:
         error = LimitError if path.suffix == ".kmq" else InputError
-        with pytest.raises(error, match=SENTENCE):
-            kmq.error_curve(path, 2, limits=BELOW)
-        kmq.error_curve(path, 2, limits=ENOUGH)
-        with pytest.raises(error, match=SENTENCE):
-            kmq.error_curve(path.read_bytes(), 2, limits=BELOW)
+        for picture in (path, path.read_bytes()):
+            with pytest.raises(error, match=SENTENCE):
+                kmq.ColorHistogram.from_picture(picture, limits=BELOW)
+        kmq.ColorHistogram.from_picture(path, limits=ENOUGH)
 
 
 def test_every_door_that_reads_hands_the_limit_on(pictures, tmp_path):

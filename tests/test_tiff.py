@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from kmq.errors import InputError, MissingExtraError
 from kmq.model import PixelFormat
@@ -63,6 +63,46 @@ def test_grey_in_big_endian_order_is_the_same(tmp_path, photometric, dtype, layo
     path = written(tmp_path / "grey.tif", levels, photometric, byteorder=">", **layout)
     expected = levels if photometric == "minisblack" else ~levels
     np.testing.assert_array_equal(read_pixels(path).samples[:, :, 0], expected)
+
+
+@pytest.mark.parametrize("photometric", ["minisblack", "miniswhite"])
+@pytest.mark.parametrize("bits", [1, 2, 4, 8, 12, 16])
+@pytest.mark.parametrize("is_loaded", [False, True])
+def test_grey_that_pillow_has_opened_is_shown_as_it_is_meant(
+    tmp_path, photometric, bits, is_loaded
+):
+    levels = levels_of(bits)
+    packed = {} if bits in (1, 8, 16) else {"bitspersample": bits}
+    path = written(tmp_path / "grey.tif", levels, photometric, **packed)
+    if (photometric, bits) == ("miniswhite", 12):  # which Pillow does not open
+        with pytest.raises(UnidentifiedImageError):
+            Image.open(path)
+        return
+    with Image.open(path) as picture:
+        if is_loaded:
+            picture.load()
+        pixels = read_pixels(picture)
+    shown = as_shown(levels, bits)
+    expected = shown if photometric == "minisblack" else pixels.pixel_format.max_value - shown
+    np.testing.assert_array_equal(pixels.samples[:, :, 0], expected)
+
+
+def test_signed_grey_that_pillow_has_opened_is_refused(tmp_path):
+    path = written(tmp_path / "odd.tif", np.array([[-3, 3]], np.int8), "minisblack")
+    with Image.open(path) as picture, pytest.raises(InputError, match="8-bit signed samples"):
+        read_pixels(picture)
+
+
+def test_file_with_a_wrong_magic_number_is_never_cut(tmp_path):
+    samples = np.arange(1, 13, dtype=np.uint16).reshape(2, 2, 3)
+    path = written(tmp_path / "odd.tif", samples, "rgb", byteorder=">")
+    content = bytearray(path.read_bytes())
+    content[2:4] = b"*\0"
+    path.write_bytes(content)
+    with Image.open(path) as picture:
+        assert picture.mode == "RGB"
+    with pytest.raises(InputError, match=r"odd\.tif"):
+        read_pixels(path)
 
 
 @pytest.mark.parametrize("photometric", ["minisblack", "miniswhite"])
@@ -221,7 +261,9 @@ def test_premultiplied_white_is_zero_says_nothing_certain(tmp_path):
 
 
 def test_kind_that_takes_tifffile_names_the_extra(tmp_path, monkeypatch):
-    path = written(tmp_path / "white.tif", np.array([[0, 1000]], np.uint16), "miniswhite")
+    path = written(
+        tmp_path / "white.tif", np.array([[0, 1000]], np.uint16), "miniswhite", byteorder=">"
+    )
     monkeypatch.setitem(sys.modules, "tifffile", None)
     with pytest.raises(MissingExtraError, match=r"tifffile: pip install .kmq\[deep\]"):
         read_pixels(path)

@@ -8,6 +8,7 @@ the old file were laid out.
 
 from __future__ import annotations
 
+import contextlib
 import struct
 from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
@@ -27,6 +28,9 @@ _NUMBERS = {RATIONAL: 2, 10: 2}
 """Numbers of a value, where they are more than one."""
 
 _NAME = b"Exif\0\0"
+
+SIDES = ((256, 257), (282, 283), (40962, 40963), (41486, 41487))
+"""Tags that say of columns and of rows how many there are, and how many in a unit of length."""
 
 _ORIENTATION = 274
 _CAMERA, _PLACE, _INTEROPERABILITY = 34665, 34853, 40965
@@ -91,6 +95,41 @@ def descriptive_tags(exif: bytes) -> tuple[list[Tag], bool]:
             turn = int.from_bytes(tag.content, "little")
             tags += [Tag(_ORIENTATION, SHORT, bytes([turn, 0]))] if 2 <= turn <= 8 else []
     return tags, block.is_sound
+
+
+def turned(exif: bytes, *, swaps: bool) -> bytes:
+    """Return an EXIF block with orientation 1 and every other byte as it was.
+
+    With `swaps`, what its tags say of columns and of rows changes places. A block that does not
+    begin like a TIFF file stays as it is.
+    """
+    block = bytearray(unnamed(exif))
+    with contextlib.suppress(InputError, struct.error):
+        order = byte_order(exif)
+        places = _places(block, order, 4)
+        if _ORIENTATION in places:
+            upright = struct.pack(order + "HHIHH", _ORIENTATION, SHORT, 1, 1, 0)
+            place = places[_ORIENTATION]
+            block[place : place + _ENTRY] = upright
+        if _CAMERA in places:
+            places |= _places(block, order, places[_CAMERA] + 8)
+        for across, down in SIDES if swaps else ():
+            if across in places and down in places:
+                # All of an entry but its number: type, count, and the content or its offset.
+                first, second = (
+                    slice(places[tag] + 2, places[tag] + _ENTRY) for tag in (across, down)
+                )
+                block[first], block[second] = block[second], block[first]
+    return exif.removesuffix(unnamed(exif)) + block
+
+
+def _places(block: bytearray, order: str, pointer: int) -> dict[int, int]:
+    """Tag → place of its entry, in the directory whose offset stands at `pointer`."""
+    (directory,) = struct.unpack_from(order + "I", block, pointer)
+    (count,) = struct.unpack_from(order + "H", block, directory)
+    end = min(directory + 2 + _ENTRY * count, len(block) - _ENTRY + 1)
+    places = range(directory + 2, end, _ENTRY)
+    return {struct.unpack_from(order + "H", block, place)[0]: place for place in places}
 
 
 def with_tags(tiff: bytes, tags: Iterable[Tag]) -> bytes:

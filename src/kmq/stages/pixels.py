@@ -21,7 +21,7 @@ from typing import IO, TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from kmq import checks, color_tags
+from kmq import checks, color_tags, exif
 from kmq.errors import ColorWarning, InputError, KmqError
 from kmq.model import MAX_COLORS, MAX_SIDE, IndexedImage, Limits, Metadata, PixelFormat, Pixels
 from kmq.stages import deep, tiff
@@ -82,12 +82,7 @@ _FRAMES_MESSAGE = "it has {0} pages or frames; kmq takes one picture: say which,
 _MOST_PAGES = 65_536
 """Largest number of a page: bounds the way through a file to it."""
 
-EXTRA_MESSAGE = "16-bit {} files with more than one channel need {}: pip install 'kmq[deep]'"
-
-_EXIF_DIRECTORY = 0x8769  # where the directory is that has the tags from 0x8000 on
-
-# What EXIF and XMP say of columns and of rows: size and resolution, on paper and on the sensor.
-_EXIF_SIDES = ((0x0100, 0x0101), (0x011A, 0x011B), (0xA002, 0xA003), (0xA20E, 0xA20F))
+# What XMP says of columns and of rows, as `exif.SIDES` does.
 _XMP_SIDES = (
     (b"tiff:ImageWidth", b"tiff:ImageLength"),
     (b"tiff:XResolution", b"tiff:YResolution"),
@@ -361,8 +356,13 @@ def _pillow_samples(picture: Image, widening: int | None) -> tuple[Array, PixelF
         return tiff.unpremultiplied(samples), _DIRECT_MODES[mode.upper()]
     if mode == "1":
         return _keyed(samples, PixelFormat.BILEVEL, picture, widening)
-    if mode == "I" or mode.startswith("I;16"):
-        return _keyed(_grey16(samples, mode), PixelFormat.GREY16, picture, widening)
+    if mode == "I":
+        _check_grey(samples)
+    if mode == "L" or mode.startswith("I;16"):
+        samples = tiff.as_meant(samples, picture)
+    if mode.startswith("I"):
+        samples = samples.astype(np.uint16, copy=False)
+        return _keyed(samples, PixelFormat.GREY16, picture, widening)
     if picture.mode not in _DIRECT_MODES:
         remedy = _CONVERSIONS.get(mode, 'convert to "RGB"')
         raise InputError(f"picture has Pillow mode {mode}, which kmq does not take: {remedy}")
@@ -382,13 +382,12 @@ def _band_samples(picture: Image) -> Array:
     return samples.reshape(height, width, -1)
 
 
-def _grey16(samples: Array, mode: str) -> Array:
-    if samples.dtype.kind == "i" and not 0 <= samples.min() <= samples.max() <= 65535:
+def _check_grey(samples: Array) -> None:
+    if not 0 <= samples.min() <= samples.max() <= 65535:
         raise InputError(
-            f"picture has Pillow mode {mode} with samples from {samples.min()} to "
-            f"{samples.max()}; kmq takes 0 to 65535: scale it to that range"
+            f"picture has Pillow mode I with samples from {samples.min()} to {samples.max()}; kmq "
+            "takes 0 to 65535: scale it to that range"
         )
-    return samples.astype(np.uint16, copy=False)
 
 
 def _keyed(
@@ -658,13 +657,13 @@ def pillow_metadata(picture: Image) -> Metadata:
     info = picture.info
     # The text of a PNG may follow its pixels; it is complete once the picture is loaded.
     text = getattr(picture, "text", None) or info.get("text")
-    exif = _bytes_or_none(info.get("exif")) or _exif_in_text(info)
+    block = _bytes_or_none(info.get("exif")) or _exif_in_text(info)
     xmp = info.get("xmp")
     if isinstance(xmp, str):
         xmp = xmp.encode() if _is_unicode(xmp) else None
     return Metadata(
         icc_profile=_bytes_or_none(info.get("icc_profile")),
-        exif=exif,
+        exif=block,
         xmp=_bytes_or_none(xmp),
         dpi=_pillow_dpi(picture),
         text=_plain_text(text),
@@ -766,7 +765,7 @@ def _turned(metadata: Metadata, orientation: int) -> Metadata:
     if orientation == 1:
         return metadata
     swaps = orientation >= 5
-    exif, xmp, dpi = metadata.exif, metadata.xmp, metadata.dpi
+    block, xmp, dpi = metadata.exif, metadata.xmp, metadata.dpi
     if xmp is not None:
         xmp = re.sub(rb"(tiff:Orientation(?:=[\"']|>))[2-8]", rb"\g<1>1", xmp)
     if xmp is not None and swaps:
@@ -774,41 +773,10 @@ def _turned(metadata: Metadata, orientation: int) -> Metadata:
         xmp = re.sub(rb"\b(?:%s)\b" % b"|".join(others), lambda name: others[name[0]], xmp)
     return replace(
         metadata,
-        exif=exif and _turned_exif(exif, swaps),
+        exif=block and exif.turned(block, swaps=swaps),
         xmp=xmp,
         dpi=dpi[::-1] if dpi is not None and swaps else dpi,
     )
-
-
-def _turned_exif(exif: bytes, swaps: bool) -> bytes:
-    """Set the orientation to 1, swap what `swaps` says, and leave every other byte as it is."""
-    start = 6 if exif.startswith(b"Exif\0\0") else 0
-    order = ">" if exif[start : start + 2] == b"MM" else "<"
-    patched = bytearray(exif)
-    with contextlib.suppress(struct.error):
-        entries = _exif_entries(exif, start, order, start + 4)
-        if Tag.ORIENTATION in entries:
-            # Tag, type SHORT, one value: 1 (upright), padding.
-            place = entries[Tag.ORIENTATION]
-            struct.pack_into(order + "HHIHH", patched, place, Tag.ORIENTATION, 3, 1, 1, 0)
-        if _EXIF_DIRECTORY in entries:
-            entries |= _exif_entries(exif, start, order, entries[_EXIF_DIRECTORY] + 8)
-        for across, down in _EXIF_SIDES if swaps else ():
-            if across in entries and down in entries:
-                first, second = (
-                    slice(entries[tag] + 2, entries[tag] + 12) for tag in (across, down)
-                )
-                patched[first], patched[second] = patched[second], patched[first]
-    return bytes(patched)
-
-
-def _exif_entries(exif: bytes, start: int, order: str, pointer: int) -> dict[int, int]:
-    """Tag → place of its 12 bytes, in the directory whose offset stands at `pointer`."""
-    directory = start + struct.unpack_from(order + "I", exif, pointer)[0]
-    n_entries = struct.unpack_from(order + "H", exif, directory)[0]
-    end = min(directory + 2 + 12 * n_entries, len(exif) - 11)
-    places = range(directory + 2, end, 12)
-    return {struct.unpack_from(order + "H", exif, place)[0]: place for place in places}
 
 
 def metadata_info(metadata: Metadata) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from kmq.errors import InputError
 from kmq.stages.deep import scaled
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
     from PIL.ImageFile import ImageFile
     from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
@@ -54,7 +55,8 @@ _SAMPLE_FORMATS = {1: "unsigned", 2: "signed", 3: "floating-point"}
 
 
 _BIG_IN_BIG_ENDIAN = b"MM\0+"
-_HEADS = (b"II*\0", b"MM\0*", b"II+\0", _BIG_IN_BIG_ENDIAN)
+_WRONG_HEADS = (b"II\0*", b"MM*\0")  # which Pillow opens all the same
+_HEADS = (b"II*\0", b"MM\0*", b"II+\0", _BIG_IN_BIG_ENDIAN, *_WRONG_HEADS)
 
 
 def is_tiff(file: IO[bytes]) -> bool:
@@ -110,9 +112,8 @@ def _misleads_pillow(tags: Mapping[int, Any]) -> bool:
         is_product = extra[0] == Tag.PREMULTIPLIED
         return depth > 8 or is_product or tags.get(Tag.PHOTOMETRIC) in _GREY
     if depth <= 8:
-        return Tag.SIGNED in _numbers(tags.get(Tag.SAMPLE_FORMAT, Tag.UNSIGNED))
-    is_plain = tags.get(Tag.PHOTOMETRIC) == Tag.BLACK_IS_ZERO
-    is_grey = is_plain and tags.get(Tag.SAMPLES_PER_PIXEL, 1) == 1
+        return _is_signed(tags)
+    is_grey = tags.get(Tag.PHOTOMETRIC) in _GREY and tags.get(Tag.SAMPLES_PER_PIXEL, 1) == 1
     return not (is_grey and depth in (16, 32))
 
 
@@ -167,6 +168,26 @@ def unpremultiplied(products: Array) -> Array:
     return straight
 
 
+def as_meant(levels: Array, picture: Image) -> Array:
+    """Return grey that Pillow has read as the tags of its TIFF mean it, if it is from one.
+
+    Pillow takes WhiteIsZero of 16 bits for BlackIsZero, 12 bits for the lower ones of 16, and
+    signed levels of 8 bits for others.
+
+    Raises:
+        InputError: they are signed.
+    """
+    tags = getattr(picture, "tag_v2", {})
+    depth = max(_numbers(tags.get(Tag.BITS_PER_SAMPLE, 1)))
+    if depth <= 8:
+        if _is_signed(tags):
+            check(tags)
+        return levels
+    if depth == 12:
+        levels = scaled(levels, 4095)
+    return ~levels if tags.get(Tag.PHOTOMETRIC) == Tag.WHITE_IS_ZERO else levels
+
+
 def make_room(picture: ImageFile) -> None:
     """Give a TIFF that Pillow has opened its memory, for which Pillow would ask its own limit."""
     from PIL import Image
@@ -209,6 +230,10 @@ def color_map(tags: Mapping[int, Any], shown: Array) -> Array | None:
     if not np.any(rows % 257) or not np.any(rows % 256):
         return (rows >> 8).astype(np.uint8)
     return rows
+
+
+def _is_signed(tags: Mapping[int, Any]) -> bool:
+    return Tag.SIGNED in _numbers(tags.get(Tag.SAMPLE_FORMAT, Tag.UNSIGNED))
 
 
 def _numbers(value: Any) -> tuple[int, ...]:

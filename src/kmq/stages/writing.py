@@ -21,10 +21,10 @@ import numpy as np
 
 from kmq import color_tags, exif
 from kmq.atomic import replacing
-from kmq.errors import InputError, MetadataWarning, MissingExtraError
+from kmq.errors import InputError, MetadataWarning
 from kmq.model import IndexedImage, Metadata, PixelFormat
+from kmq.stages import deep
 from kmq.stages.pixels import (
-    EXTRA_MESSAGE,
     PILLOW_MODES,
     direct_picture,
     metadata_info,
@@ -351,19 +351,16 @@ def _deep_png(image: IndexedImage) -> bytes:
     """Pixels from imagecodecs; the metadata chunks from a one-pixel PNG that Pillow writes."""
     from PIL import Image
 
-    try:
-        import imagecodecs
-    except ImportError as error:
-        raise MissingExtraError(EXTRA_MESSAGE.format("PNG", "imagecodecs")) from error
+    imagecodecs = deep.library("imagecodecs", deep.DEEP_PNG)
     pixel = io.BytesIO()
     Image.new("L", (1, 1)).save(pixel, "PNG", **_save_metadata(image.metadata, _PNG))
-    deep = imagecodecs.png_encode(image.to_array())
+    encoded = imagecodecs.png_encode(image.to_array())
     chunks = [
         chunk
         for name, chunk in _png_chunks(pixel.getvalue())
         if name not in (b"IHDR", b"IDAT", b"IEND")
     ]
-    return b"".join([deep[:_PNG_HEAD], *chunks, deep[_PNG_HEAD:]])
+    return b"".join([encoded[:_PNG_HEAD], *chunks, encoded[_PNG_HEAD:]])
 
 
 def _png_chunks(png: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -376,10 +373,7 @@ def _png_chunks(png: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _deep_tiff(image: IndexedImage) -> bytes:
-    try:
-        import tifffile
-    except ImportError as error:
-        raise MissingExtraError(EXTRA_MESSAGE.format("TIFF", "tifffile")) from error
+    tifffile = deep.library("tifffile", "16-bit TIFF files with more than one channel")
     stream = io.BytesIO()
     tifffile.imwrite(
         stream,
