@@ -144,6 +144,7 @@ def test_a_wrong_command_line_exits_with_2(arguments, capsys):
         (["info", "x.kmq", "-z"], "kmq info: error: there is no option -z (see kmq info --help)"),
         (["compare", "a", "b", "c"], "kmq compare: error: c is one file too many"),
         (["encod", "x.png"], "kmq: error: there is no command encod; did you mean encode?"),
+        (["--psnr", "30", "encode"], "kmq: error: there is no option --psnr (see kmq --help)"),
     ],
 )  # fmt: skip
 def test_the_nearest_name_is_told_by_the_command_it_belongs_to(arguments, message, capsys):

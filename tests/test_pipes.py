@@ -231,6 +231,13 @@ def test_several_pictures_do_not_fit_into_a_pipe(photo, tmp_path, piped):
     assert kmq.read(tmp_path / "stdin.kmq") == kmq.read(tmp_path / "photo.kmq")
 
 
+@pytest.mark.parametrize("output", ["-", "/dev/stdout", os.devnull])
+def test_the_demo_does_not_fit_into_a_pipe(output, piped):
+    code, written, message = piped(b"", "demo", "-o", output)
+    assert (code, written) == (2, b"")
+    assert f"-o {output} takes one file" in message
+
+
 def test_a_pipe_is_named_once(photo, piped):
     code, written, message = piped(photo.read_bytes(), "compare", "-", "/dev/stdin")
     assert (code, written) == (2, b"")
@@ -268,6 +275,32 @@ def test_closed_standard_streams_are_named(packed, monkeypatch, capfd):
     assert capfd.readouterr().err == "kmq: standard output is closed\n"
     assert main(["decode", str(packed), "-o", "/dev/fd/987654321"]) == 1
     assert "Bad file descriptor: /dev/fd/987654321" in capfd.readouterr().err
+
+
+@posix
+def test_a_reader_does_not_wait_for_what_cannot_be_made(tmp_path, capfd):
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    found = []
+    reader = threading.Thread(target=lambda: found.append(fifo.read_bytes()), daemon=True)
+    reader.start()
+    while not found:  # until the reader waits for a writer
+        assert main(["encode", str(tmp_path / "none.png"), "-o", str(fifo)]) == 1
+    assert found == [b""]
+
+
+@posix
+def test_the_library_reads_pipes_too(photo, packed, tmp_path):
+    def through_pipe(path):
+        return descriptor_with(path.read_bytes())
+
+    assert kmq.quantize(through_pipe(photo), 4) == kmq.quantize(photo, 4)
+    assert kmq.read(through_pipe(packed)) == kmq.read(packed)
+    assert kmq.info(through_pipe(packed)).chunks == kmq.info(packed).chunks
+    assert np.array_equal(kmq.read_palette(through_pipe(packed)), kmq.read(packed).palette)
+    swatch = tmp_path / "swatch.png"
+    kmq.write_palette(swatch, kmq.read(packed))
+    assert np.array_equal(kmq.read_palette(through_pipe(swatch)), kmq.read(packed).palette)
 
 
 @posix

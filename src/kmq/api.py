@@ -30,7 +30,7 @@ from kmq.options import GivenColors, Options, Target
 from kmq.stages.clustering import Array, Init
 from kmq.stages.container import SIGNATURE
 from kmq.stages.metrics import psnr as psnr_of
-from kmq.stages.pixels import checked_format, checked_page, read_pixels
+from kmq.stages.pixels import checked_format, checked_page, read_pixels, seekable
 from kmq.stages.spaces import SpaceName
 from kmq.threads import resolve_threads
 
@@ -485,6 +485,8 @@ def read_picture(
         picture = io.BytesIO(picture)
     elif hasattr(picture, "read"):
         picture = _content_of(cast(BinaryIO, picture))
+    elif isinstance(picture, str | os.PathLike):
+        picture = _unpiped(picture)
     if isinstance(picture, str | os.PathLike | io.BytesIO) and _is_kmq(picture):
         from kmq.files import read
 
@@ -507,6 +509,13 @@ def _content_of(file: BinaryIO) -> io.BytesIO:
             "reading"
         )
     return io.BytesIO(content)
+
+
+def _unpiped(path: str | os.PathLike[str]) -> str | os.PathLike[str] | io.BytesIO:
+    """Return the path, or the content if it is that of a pipe."""
+    with open(path, "rb") as file:
+        content = seekable(file)
+    return content if isinstance(content, io.BytesIO) else path
 
 
 def _is_kmq(source: str | os.PathLike[str] | io.BytesIO) -> bool:

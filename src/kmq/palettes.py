@@ -16,7 +16,7 @@ from kmq.options import Colors, GivenColors
 from kmq.stages import formats, palette_files
 from kmq.stages.container import SIGNATURE
 from kmq.stages.palette_files import Entries
-from kmq.stages.pixels import checked_format, picture_palette
+from kmq.stages.pixels import checked_format, picture_palette, seekable
 from kmq.stages.writing import save_picture
 
 Array = np.ndarray[Any, Any]
@@ -58,14 +58,16 @@ def load_palette(path: str | os.PathLike[str]) -> Entries:
     name = os.fspath(path)
     suffix = Path(path).suffix.lower()
     kind = palette_files.KINDS.get(suffix)
-    with open(path, "rb") as file:
-        head = file.read(len(SIGNATURE))
-        if head == SIGNATURE or suffix in files.SUFFIXES:
-            facts = files.info(path)
+    with open(path, "rb") as opened:
+        file = seekable(opened)
+        is_kmq = file.read(len(SIGNATURE)) == SIGNATURE or suffix in files.SUFFIXES
+        file.seek(0)
+        if is_kmq:
+            facts = files.info(file)
             return Entries(facts.palette, facts.pixel_format)
-        content = head + file.read(palette_files.MOST_BYTES + 1) if kind is not None else b""
-    if kind is None:
-        return Entries(*picture_palette(path))
+        if kind is None:
+            return Entries(*picture_palette(file, name))
+        content = file.read(palette_files.MOST_BYTES + 1)
     try:
         if len(content) > palette_files.MOST_BYTES:
             raise InputError(f"it is longer than the {palette_files.MOST_BYTES} bytes kmq reads")

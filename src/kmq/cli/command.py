@@ -80,7 +80,7 @@ def _parsed(argv: Sequence[str]) -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for module in (encode, decode, palette, info, compare, curve, report, demo, warmup):
         module.add(commands)
-    name = next((word for word in argv if not word.startswith("-")), None)
-    if name is not None and name not in commands.choices:
-        parser.error(f"there is no command {name}{hint(name, commands.choices)}")
+    if argv[0] not in (*commands.choices, "-h", "--help", "--version"):
+        kind = "option" if argv[0].startswith("-") else "command"
+        parser.error(f"there is no {kind} {argv[0]}{hint(argv[0], commands.choices)}")
     return parser.parse_args(argv)

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kmq.atomic import replacing
-from kmq.cli import page, paths
-from kmq.cli.console import DONE, Commands, add_command, colors, decibels
+from kmq.cli import page, paths, pipes
+from kmq.cli.console import DONE, Commands, UsageError, add_command, colors, decibels
 
 if TYPE_CHECKING:
     import numpy as np
@@ -60,6 +60,8 @@ def add(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the picture, a .kmq file for each number of colours, and the page."""
+    if pipes.is_pipe(arguments.output):
+        raise UsageError(f"-o {arguments.output} takes one file; for the demo's name a folder")
     folder = Path(arguments.output)
     picture_path, page_path = folder / "demo.png", folder / "demo.html"
     kmq_paths = {k: folder / f"demo-{k}.kmq" for k in PALETTE_SIZES}

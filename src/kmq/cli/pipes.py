@@ -12,7 +12,7 @@ import shutil
 import stat
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
@@ -83,6 +83,8 @@ def attended() -> Iterator[None]:
                 for file in place.iterdir():  # none if it could not be made
                     _fill(pipe, file)
         finally:
+            for pipe in pipes.targets:
+                _release(pipe)
             sys.stdout = pipes.stdout
             SPOKEN.clear()
             _attended = None
@@ -230,6 +232,13 @@ def _copy(stream: BinaryIO, file: BinaryIO, title: str) -> None:
         if left < 0:
             raise InputError(f"{title} holds more than the {_MOST_BYTES:,} bytes kmq reads")
         file.write(block)
+
+
+def _release(pipe: Pipe) -> None:
+    """Let a reader of a named pipe that waits for a writer see that nothing comes any more."""
+    if isinstance(pipe, str) and os.name == "posix":
+        with suppress(OSError):  # nobody waits
+            os.close(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
 
 
 def _fill(pipe: Pipe, file: Path) -> None:

@@ -17,7 +17,7 @@ import sys
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 
 import numpy as np
 
@@ -514,8 +514,8 @@ def indexed_from_pillow(picture: Any) -> IndexedImage:
     return IndexedImage(palette, indices, pixel_format, pillow_metadata(picture))
 
 
-def picture_palette(path: str | os.PathLike[str]) -> tuple[Array, PixelFormat]:
-    """Return the palette (n, channels) of a picture file, as it is where it has one.
+def picture_palette(file: IO[bytes], name: str) -> tuple[Array, PixelFormat]:
+    """Return the palette (n, channels) of a picture file of that name, as it is where it has one.
 
     Of other pictures it is the distinct colours in the order of rows and columns. Beside reading
     the picture it takes no memory that grows with it.
@@ -524,15 +524,14 @@ def picture_palette(path: str | os.PathLike[str]) -> tuple[Array, PixelFormat]:
         InputError: it cannot be read as one picture, or has more than 65,536 colours.
         MissingExtraError, OSError: as for `read_pixels`.
     """
-    with open(path, "rb") as file:
-        palette = _stored_palette(file, os.fspath(path))
-        if palette is not None:
-            return palette, _ARRAY_FORMATS[palette.dtype, palette.shape[1]]
-        pixels = _from_stream(file, os.fspath(path), None, Limits())
+    palette = _stored_palette(file, name)
+    if palette is not None:
+        return palette, _ARRAY_FORMATS[palette.dtype, palette.shape[1]]
+    pixels = _from_stream(file, name, None, Limits())
     colors = _distinct(pixels.samples.reshape(-1, pixels.pixel_format.channels))
     if len(colors) > MAX_COLORS:
         raise InputError(
-            f"{os.fspath(path)} has more than {MAX_COLORS} distinct colours, and a palette holds "
+            f"{name} has more than {MAX_COLORS} distinct colours, and a palette holds "
             "no more: kmq palette finds one for it"
         )
     return colors, pixels.pixel_format
@@ -803,6 +802,11 @@ def _from_file(
         return _from_stream(source, "picture", page, limits)
     with open(source, "rb") as file:
         return _from_stream(file, os.fspath(source), page, limits)
+
+
+def seekable(file: BinaryIO) -> BinaryIO:
+    """Return the file, or one with the same content if it is a pipe and is read but once."""
+    return file if file.seekable() else io.BytesIO(file.read())
 
 
 def _from_stream(file: IO[bytes], name: str, page: int | None, limits: Limits) -> Pixels:
