@@ -177,6 +177,8 @@ WRONG_TARGETS = [
     {"method": "zip"},
     {"strip_height": 0},
     {"size": 900, "dither": 1},
+    {"size": 900, "dither": [1, 2]},
+    {"psnr": 30, "rate": [1, 2]},
 ]
 
 
@@ -201,11 +203,20 @@ def test_what_is_wrong_is_told_before_the_picture_is_read(name, options):
     assert "missing.png" not in str(caught.value)
 
 
+def test_a_place_that_cannot_be_written_is_told_before_the_picture_is_read(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no-folder"):
+        kmq.write(tmp_path / "no-folder" / "x.kmq", "missing.png")
+    with pytest.raises(FileNotFoundError, match=r"missing\.png"):
+        kmq.write(tmp_path / "x.kmq", "missing.png")
+    assert not list(tmp_path.iterdir())
+
+
 # --- colours -------------------------------------------------------------------------------------
 
 SAME_COLORS = [
     ["white", "#010203"],
     ["white", (1, 2, 3)],
+    np.array(["white", "#010203"]),
     [np.array([255, 255, 255]), "010203"],
     ((255, 255, 255), (1, 2, 3)),
     np.array([[255, 255, 255], [1, 2, 3]], np.int64),
@@ -248,6 +259,15 @@ def test_the_background_stands_beside_samples_in_a_palette():
         [9, 9, 9],
         [1, 2, 3],
     ]
+
+
+def test_a_start_gives_the_colours_of_a_file_of_some_size():
+    start = ["white", "black", (90, 40, 10)]
+    encoded = kmq.encode(PICTURE, init=start, size=300)
+    assert encoded == kmq.encode(PICTURE, 3, init=start, size=300)
+    assert kmq.decode(encoded).n_colors <= 3
+    with pytest.raises(kmq.InputError, match="init gives the number of colours, and ssim asks"):
+        kmq.encode(PICTURE, init=start, ssim=0.5)
 
 
 def test_true_is_full_dithering():

@@ -237,12 +237,11 @@ def write(
     elif not hasattr(target, "write"):
         raise TypeError(f"target is {type(target).__name__}; it must be a path or a file object")
     how = Coding.checked(effort, method, strip_height, n_threads, limits)
-    pieces = _encoded(picture, k, how, quantize_options)
     if isinstance(target, str | os.PathLike):
-        with replacing(target) as stream:
-            _write_all(stream, pieces)
+        with replacing(target) as stream:  # first, to find out that there can be no such file
+            _write_all(stream, _encoded(picture, k, how, quantize_options))
     else:
-        _write_all(target, pieces)
+        _write_all(target, _encoded(picture, k, how, quantize_options))
 
 
 def save(image: IndexedImage, target: Target) -> None:

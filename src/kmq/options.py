@@ -98,7 +98,7 @@ class Colors:
             return cls(name, (_Named(name, Entries(colors.palette, colors.pixel_format)),))
         if isinstance(colors, str):
             return cls(name, (_named(colors, name),))
-        if not isinstance(colors, list | tuple) or not any(isinstance(c, str) for c in colors):
+        if not _has_names(colors):
             return cls(name, (_rows(colors, name),))
         return cls(
             name,
@@ -166,6 +166,13 @@ class Colors:
                 f"{pixel_format.label} goes from 0 to {pixel_format.max_value}"
             )
         return np.ascontiguousarray(piece, dtype=pixel_format.dtype)
+
+
+def _has_names(colors: Any) -> bool:
+    """Whether some of the colours in a list, tuple or array are given by name."""
+    if isinstance(colors, np.ndarray):
+        return colors.dtype.kind == "U" and colors.ndim == 1
+    return isinstance(colors, list | tuple) and any(isinstance(color, str) for color in colors)
 
 
 def _n_colors(piece: Array | _Named) -> int:
@@ -353,6 +360,11 @@ class Options:
             plain=plain,
         )
 
+    @property
+    def n_started(self) -> int | None:
+        """How many colours the start gives, if it gives colours."""
+        return _number_of(self.init)
+
     def of(self, pixel_format: PixelFormat, picture: Array | None = None) -> KMeansOptions:
         """Return how a palette is fitted in that pixel format; `picture` has its samples."""
         space = self.plain.space
@@ -462,9 +474,7 @@ def _checked_init(init: Any) -> str | Array | Colors | None:
         return None
     if isinstance(init, str):
         return checks.init_name(init, clustering.INITS)
-    if isinstance(init, IndexedImage) or (
-        isinstance(init, list | tuple) and any(isinstance(color, str) for color in init)
-    ):
+    if isinstance(init, IndexedImage) or _has_names(init):
         return Colors.checked(init, "init")
     return checks.float_rows(init, "init")
 

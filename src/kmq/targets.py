@@ -75,9 +75,9 @@ def reach(
     if len(given) > 1:
         raise InputError(f"{' and '.join(given)} are given; a file has one target")
     name = given[0]
-    if options.get("rate"):
+    if checks.rate(checks.given(options.get("rate"), 0)):
         raise InputError(f"rate and {name} are both given; kmq chooses the rate for a {name}")
-    if options.get("dither"):
+    if checks.fraction(checks.given(options.get("dither"), 0), "dither"):
         raise InputError(
             f"dither and {name} are both given; dithering adds to the error and to the file"
         )
@@ -95,6 +95,10 @@ def reach(
                 raise InputError(f"{other} and ssim are given; one of them says how many colours")
     wanted = _CHECKED[name](options[name])
     checked = Options.checked(k, **rest)
+    if checked.n_started is not None:
+        if name == "ssim":
+            raise InputError("init gives the number of colours, and ssim asks for another")
+        k = checked.n_started
     pixels = read_picture(
         picture,
         rest.pop("pixel_format", None),
