@@ -1291,6 +1291,9 @@ for pixel_format in kmq.PixelFormat:
     image = kmq.quantize(picture, psnr=12, **options)
     kmq.decode(kmq.encode(image, effort="best"))
     kmq.decode(kmq.encode(picture, 40, **options))
+    if pixel_format.label != "CMYK":
+        for space in ("linear", "oklab", "lab"):
+            kmq.quantize(picture, 12, space=space, **options)
     if pixel_format.has_alpha:
         picture[:, :, -1] = pixel_format.max_value
         kmq.quantize(picture, psnr=12, **options)

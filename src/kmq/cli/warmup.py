@@ -116,8 +116,11 @@ def _try_pictures(pixel_format: PixelFormat) -> None:
     if pixel_format is PixelFormat.RGB24:  # all formats dither with the same kernels
         for k, dithering in product((4, 300), DITHER_METHODS):
             quantize(picture, k, dither=1, dither_method=dithering)
+        encode(picture, ssim=0.01, max_colors=4)  # so do they compare structures
     for init in ("k-means++", "var-part"):
         quantize(picture, 4, pixel_format=pixel_format, init=init)
+    if pixel_format is not PixelFormat.CMYK32:
+        quantize(picture, 4, pixel_format=pixel_format, space="oklab")
     quantize(picture, 4, pixel_format=pixel_format, rate=50)
     error_curve(picture, 4, pixel_format=pixel_format)
     if pixel_format.has_alpha:  # the search is another where all pixels are opaque
