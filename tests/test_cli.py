@@ -482,7 +482,7 @@ def test_an_interrupt_while_modules_are_imported_is_told_in_a_word(
             if name == module:
                 raise KeyboardInterrupt
 
-    monkeypatch.delitem(sys.modules, module)
+    monkeypatch.delitem(sys.modules, module, raising=False)
     monkeypatch.setattr(sys, "meta_path", [Interrupted(), *sys.meta_path])
     assert main(["encode", str(photo)]) == 130
     assert capsys.readouterr().err == "kmq: interrupted\n"
@@ -550,12 +550,12 @@ def test_compiling_shows_on_the_bar_and_is_not_counted(photo, tmp_path, monkeypa
 
     def work(source, target, progress):
         progress("working", 0.25)
-        compiling.start("kmq.kernels.some.outer")
-        compiling.start("kmq.kernels.some.inner")  # which the outer one calls
-        now[0] += 30
-        compiling.end()
-        now[0] += 20
-        compiling.end()
+        with compiling.making_ready():
+            compiling.tell("kmq.kernels.some.outer")
+            with compiling.making_ready():  # which the outer one calls
+                compiling.tell("kmq.kernels.some.inner")
+                now[0] += 30
+            now[0] += 20
         now[0] += 1.5
         shutil.copy(source, target)
         return "done"

@@ -189,6 +189,7 @@ BELOW = {
 }
 EXCEPTIONS = {
     # Whoever listens to the compiler must not load it.
+    ("kmq.kernels", "kmq.compiling", True),
     ("kmq.kernels._jit", "kmq.compiling", True),
     # Salvage takes the same chunks apart, where they are damaged.
     ("kmq.stages.salvage", "kmq.stages.container", True),

@@ -215,7 +215,7 @@ def about(source: Path) -> Iterator[None]:
 
 
 def working_time() -> float:
-    """Return a time in seconds that stands still while kernels are compiled."""
+    """Return a time in seconds that stands still while kernels are compiled or loaded."""
     return time.perf_counter() - compiling.seconds()
 
 
@@ -239,7 +239,7 @@ def by_stages(progress: Progress) -> Progress:
 class Bar:
     """A bar on stderr, if that is a terminal and once the work takes long.
 
-    It never goes back. While kernels are compiled it says so, and does not count the time.
+    It never goes back. It says which kernels are compiled, and does not count the time.
     """
 
     def __init__(self, total: int):

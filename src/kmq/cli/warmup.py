@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     compiled: list[str] = []
     started = time.perf_counter()
-    with listening(compiled.append):
+    with listening(compiled.append, lambda _: None):
         for title, trial in _trials():
             before, count = time.perf_counter(), len(compiled)
             trial()
@@ -73,7 +73,7 @@ def announcing() -> Iterator[None]:
                 + (" this first time" if cache_folder() else _EACH_TIME)
             )
 
-    with listening(announce):
+    with listening(announce, lambda _: None):
         yield
 
 

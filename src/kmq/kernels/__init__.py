@@ -4,3 +4,8 @@ Arrays and scalars in, arrays and status codes out; never Python objects, never 
 caches a kernel beside its own file and does not see changes elsewhere, so kernels that call each
 other share one file and constants are passed as arguments.
 """
+
+from kmq import compiling
+
+with compiling.making_ready():  # what follows takes half a second
+    import numba  # noqa: F401

@@ -43,7 +43,7 @@ class _Kernel(CPUDispatcher):
 
     def compile(self, sig):
         """Compile for a signature; Numba compiles pieces of its own with `njit` meanwhile."""
-        with global_compiler_lock:
+        with global_compiler_lock, compiling.making_ready():
             is_disabled, config.DISABLE_JIT = config.DISABLE_JIT, 0
             try:
                 return super().compile(sig)
@@ -57,11 +57,10 @@ class _Teller(event.Listener):
     def on_start(self, event):
         function = event.data["dispatcher"].py_func
         if isinstance(event.data["dispatcher"], _Kernel):
-            compiling.start(f"{function.__module__}.{function.__name__}")
+            compiling.tell(f"{function.__module__}.{function.__name__}")
 
     def on_end(self, event):
-        if isinstance(event.data["dispatcher"], _Kernel):
-            compiling.end()
+        pass
 
 
 event.register("numba:compile", _Teller())
