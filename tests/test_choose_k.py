@@ -243,6 +243,12 @@ def test_the_curve_does_not_depend_on_threads():
     assert np.array_equal(one.mse, two.mse)
 
 
+def test_the_curve_tells_its_progress():
+    heard = []
+    curve = kmq.error_curve(gradient(), 80, progress=lambda *told: heard.append(told))
+    assert heard == [("curve", k / 80) for k in curve.k]
+
+
 def test_the_curve_checks_its_options():
     for most in (0, 65_537):
         with pytest.raises(InputError, match=f"max_colors is {most}"):
