@@ -203,6 +203,8 @@ def test_accumulate_refuses_other_labels():
     points = np.zeros((3, 2))
     with pytest.raises(TypeError, match="labels have dtype float64; they must be integers"):
         kmq.accumulate(points, [0.0, 1.0, 0.0], 3)
+    with pytest.raises(InputError, match="labels is no array: its rows are not of one length"):
+        kmq.accumulate(np.zeros((3, 1)), [0, [1], 2], 3)
     with pytest.raises(InputError, match=r"labels have shape \(2,\); they must be \(3,\)"):
         kmq.accumulate(points, [0, 1], 3)
 

@@ -186,7 +186,7 @@ def accumulate(
 
 
 def _checked_labels(labels: ArrayLike, n_points: int, k: int) -> Array:
-    array = np.asarray(labels)
+    array = checks.as_array(labels, "labels")
     if array.dtype.kind not in "iu":
         raise TypeError(f"labels have dtype {array.dtype}; they must be integers")
     if array.shape != (n_points,):
