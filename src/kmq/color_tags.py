@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import struct
-from collections.abc import Iterator, Mapping
+import zlib
+from collections.abc import Mapping
 from typing import Any
 
 from kmq import checks
@@ -90,16 +91,22 @@ def to_info(metadata: Metadata) -> dict[str, Any]:
     }
 
 
-def png_chunks(metadata: Metadata) -> Iterator[tuple[bytes, bytes]]:
-    """Yield name and content of the chunks of a PNG."""
+def png_chunks(metadata: Metadata) -> bytes:
+    """Return the chunks of a PNG, which stand behind its header."""
+    chunks = []
     if metadata.cicp is not None:
-        yield b"cICP", bytes(metadata.cicp)
-    if metadata.srgb is not None:
-        yield b"sRGB", bytes([INTENTS.index(metadata.srgb)])
+        chunks.append(b"cICP" + bytes(metadata.cicp))
+    if metadata.srgb is not None and metadata.icc_profile is None:  # there is one or the other
+        chunks.append(b"sRGB" + bytes([INTENTS.index(metadata.srgb)]))
     if metadata.gamma is not None:
-        yield b"gAMA", struct.pack(">I", round(metadata.gamma * UNIT))
+        chunks.append(b"gAMA" + struct.pack(">I", round(metadata.gamma * UNIT)))
     if metadata.chromaticities is not None:
-        yield b"cHRM", struct.pack(">8I", *(round(x * UNIT) for x in metadata.chromaticities))
+        places = (round(place * UNIT) for place in metadata.chromaticities)
+        chunks.append(b"cHRM" + struct.pack(">8I", *places))
+    return b"".join(
+        struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
+        for chunk in chunks
+    )
 
 
 def departure(metadata: Metadata, *, is_grey: bool) -> str | None:

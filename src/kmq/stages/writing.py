@@ -185,11 +185,14 @@ def _obstacle(image: IndexedImage, file_type: _FileType) -> str | None:
 
 def _encoded(image: IndexedImage, file_type: _FileType) -> bytes:
     """Return the file; the metadata of the image fit into it."""
-    deep = image.pixel_format not in PILLOW_MODES
+    is_deep = image.pixel_format not in PILLOW_MODES
     if file_type is _TIFF:
-        tiff = _deep_tiff(image) if deep else _shallow(image, file_type)
+        tiff = _deep_tiff(image) if is_deep else _shallow(image, file_type)
         return exif.with_tags(tiff, _tiff_tags(image.metadata))
-    return _deep_png(image) if deep else _shallow(image, file_type)
+    if file_type is _PNG:
+        png = _deep_png(image) if is_deep else _shallow(image, file_type)
+        return png[:_PNG_HEAD] + color_tags.png_chunks(image.metadata) + png[_PNG_HEAD:]
+    return _shallow(image, file_type)
 
 
 def _shallow(image: IndexedImage, file_type: _FileType) -> bytes:
@@ -311,12 +314,10 @@ def _save_metadata(metadata: Metadata, file_type: _FileType) -> dict[str, Any]:
 
 
 def _png_info(metadata: Metadata) -> PngInfo:
-    """Return what Pillow has no options for."""
+    """Return text and XMP, for which Pillow has no options."""
     from PIL.PngImagePlugin import PngInfo
 
     chunks = PngInfo()
-    for name, content in color_tags.png_chunks(metadata):
-        chunks.add(name, content)
     for keyword, value in metadata.text.items():
         chunks.add_text(keyword, value)
     if metadata.xmp is not None:
