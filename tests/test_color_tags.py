@@ -193,8 +193,9 @@ def test_usual_colors_are_not_mentioned(tmp_path, tags, pixel_format):
 def test_avif_says_it_in_another_place(tmp_path):
     path = tmp_path / "a.avif"
     samples = np.arange(1, 16 * 16 * 3 + 1, dtype=np.uint16).reshape(16, 16, 3)
-    options = {"bitspersample": 10, "pixelformat": "444", "matrix": 9}
-    path.write_bytes(imagecodecs.avif_encode(samples, primaries=9, transfer=16, **options))
+    encoded = imagecodecs.avif_encode(samples, bitspersample=10, pixelformat="444")
+    place = encoded.index(b"colrnclx") + 8  # primaries and transfer characteristics
+    path.write_bytes(encoded[:place] + b"\0\x09\0\x10" + encoded[place + 4 :])
     with pytest.warns(ColorWarning, match=r"transfer characteristics 16 .* primaries 9"):
         assert read_pixels(path).metadata == kmq.Metadata(cicp=(9, 16, 0, 1))
     Image.new("RGB", (16, 16)).save(path)

@@ -60,18 +60,24 @@ def test_jpeg_2000_of_8_bits_is_left_to_pillow(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("levels", "options", "sentence"),
+    ("levels", "bits", "sentence"),
     [
-        (noise(15, (3,)).astype(np.int16), {}, "16, 16, 16 bits, signed"),
-        (noise(15, ()).astype(np.int16), {}, "16 bits, signed"),
-        (noise(16, (4,)), {"colorspace": "CMYK"}, "mode CMYK"),
-        (noise(16, ()).astype(np.uint32), {"bitspersample": 20}, "20 bits"),
+        (noise(15, (3,)).astype(np.int16), 16, "16, 16, 16 bits, signed"),
+        (noise(15, ()).astype(np.int16), 16, "16 bits, signed"),
+        (noise(16, ()).astype(np.uint32), 20, "20 bits"),
     ],
 )
-def test_jpeg_2000_of_other_kinds_is_refused(tmp_path, levels, options, sentence):
-    bits = options.pop("bitspersample", 16)
-    (tmp_path / "odd.jp2").write_bytes(jpeg2000(levels, bits, **options))
+def test_jpeg_2000_of_other_kinds_is_refused(tmp_path, levels, bits, sentence):
+    (tmp_path / "odd.jp2").write_bytes(jpeg2000(levels, bits))
     with pytest.raises(InputError, match=rf"odd\.jp2: .*{sentence}.*convert it"):
+        read_pixels(tmp_path / "odd.jp2")
+
+
+def test_jpeg_2000_of_16_bit_cmyk_is_refused(tmp_path):
+    encoded = jpeg2000(noise(16, (4,)), 16)
+    place = encoded.index(b"colr\1") + 7  # the enumerated colour space
+    (tmp_path / "odd.jp2").write_bytes(encoded[:place] + b"\0\0\0\x0c" + encoded[place + 4 :])
+    with pytest.raises(InputError, match=r"odd\.jp2: .*mode CMYK.*convert it"):
         read_pixels(tmp_path / "odd.jp2")
 
 

@@ -15,7 +15,10 @@ GREY = {1: PixelFormat.BILEVEL, 8: PixelFormat.GREY8, 16: PixelFormat.GREY16}
 
 
 def written(path, samples, photometric, **options):
-    tifffile.imwrite(path, samples, photometric=photometric, metadata=None, **options)
+    try:
+        tifffile.imwrite(path, samples, photometric=photometric, metadata=None, **options)
+    except NotImplementedError:
+        pytest.skip("this imagecodecs does not write such bits")
     return path
 
 
