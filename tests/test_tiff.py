@@ -7,6 +7,8 @@ import pytest
 import tifffile
 from PIL import Image, UnidentifiedImageError
 
+import kmq
+import kmq.pillow
 from kmq.errors import InputError, MissingExtraError
 from kmq.model import PixelFormat
 from kmq.stages.pixels import indexed_from_pillow, read_pixels
@@ -200,6 +202,29 @@ def test_color_map_of_16_bits_keeps_them(tmp_path):
     pixels = read_pixels(written(tmp_path / "map.tif", INDICES, "palette", colormap=colors))
     assert pixels.pixel_format is PixelFormat.RGB48
     np.testing.assert_array_equal(pixels.samples, colors.T[INDICES])
+
+
+def test_color_map_of_16_bits_is_cut_where_pillow_has_read_it(tmp_path):
+    colors = np.random.default_rng(3).integers(0, 65536, (3, 256)).astype(np.uint16)
+    path = written(tmp_path / "map.tif", INDICES, "palette", colormap=colors)
+    with Image.open(path) as picture:
+        image = indexed_from_pillow(picture)
+        picture.save(tmp_path / "map.kmq")
+    np.testing.assert_array_equal(image.palette, colors.T >> 8)
+    with Image.open(tmp_path / "map.kmq") as picture:
+        assert picture.mode == "P"
+
+
+def test_saving_through_pillow_means_what_the_tags_say(tmp_path):
+    path = written(tmp_path / "map.tif", INDICES, "palette", colormap=LEVELS)
+    for options in ({}, {"k": 256}):
+        with Image.open(path) as picture:
+            picture.save(tmp_path / "map.kmq", **options)
+        np.testing.assert_array_equal(kmq.read(tmp_path / "map.kmq").to_array(), LEVELS.T[INDICES])
+    path = written(tmp_path / "white.tif", np.array([[0, 1000]], np.uint16), "miniswhite")
+    with Image.open(path) as picture:
+        picture.save(tmp_path / "white.kmq")
+    assert kmq.read(tmp_path / "white.kmq").to_array().tolist() == [[65535, 64535]]
 
 
 def test_palette_that_was_put_over_a_color_map_counts(tmp_path):

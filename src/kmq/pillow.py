@@ -43,7 +43,7 @@ from kmq import checks, color_tags, files
 from kmq.atomic import replacing
 from kmq.errors import FormatError, InputError, LimitError, NewerFormatError
 from kmq.model import MAX_SIDE, IndexedImage, Limits, Metadata
-from kmq.stages import salvage
+from kmq.stages import salvage, tiff
 from kmq.stages.container import SIGNATURE, ChunkReader, Front, unpack_front
 from kmq.stages.pixels import (
     indexed_from_pillow,
@@ -181,10 +181,10 @@ def _indexed(
     picture: Image.Image, quantize: dict[str, Any], encode: dict[str, Any], metadata: Metadata
 ) -> IndexedImage:
     if picture.mode in ("P", "PA") and not quantize:
-        return indexed_from_pillow(picture.copy())  # of an animation the current frame
+        return indexed_from_pillow(tiff.frame(picture))
     # Without its metadata, of which an EXIF orientation would be applied.
-    bare = picture.copy()
-    kept = ("transparency", "icc_profile", *color_tags.to_info(Metadata()))
+    bare = tiff.frame(picture)
+    kept = ("transparency", "icc_profile", tiff.TAGS, *color_tags.to_info(Metadata()))
     bare.info = {key: bare.info[key] for key in kept if key in bare.info}
     k = quantize.pop("k", None)
     how = files.Coding.checked(*(encode.get(name) for name in _ENCODE_OPTIONS))

@@ -315,7 +315,7 @@ def _refuse_frames(picture: Image) -> None:
 
 def _from_pillow(picture: Image, *, are_products: bool = False) -> Pixels:
     """Samples of a Pillow image; `are_products` says that RGBA is premultiplied."""
-    turned = getattr(picture, "tag_v2", {}).get(Tag.ORIENTATION, 1)  # by Pillow, once it is loaded
+    turned = tiff.tags_of(picture).get(Tag.ORIENTATION, 1)  # by Pillow, once it is loaded
     widening = _load(picture)
     samples, pixel_format = _pillow_samples(picture, widening)
     if are_products:
@@ -451,7 +451,7 @@ def _pillow_palette(picture: Image) -> tuple[Array, Array]:
 def _entries(picture: Image, largest: int) -> Array:
     """Opaque entries (k, 4) of the palette of a mode P or PA picture with that largest index."""
     entries = np.array(picture.getpalette("RGBA") or [], np.uint8).reshape(-1, 4)
-    colors = tiff.color_map(getattr(picture, "tag_v2", {}), entries[:, :3])
+    colors = tiff.color_map(tiff.tags_of(picture), entries[:, :3])
     if colors is not None:
         entries = entries.astype(colors.dtype) * (np.iinfo(colors.dtype).max // 255)
         entries[: len(colors), :3] = colors
@@ -504,9 +504,11 @@ def indexed_from_pillow(picture: Any) -> IndexedImage:
     widening = _load(picture)
     if picture.mode in ("P", "PA"):
         palette, indices = _pillow_palette(picture)
+        if palette.dtype == np.uint16:  # of a TIFF, whose map Pillow has cut to 8 bits
+            palette = (palette >> 8).astype(np.uint8)
         pixel_format = _ARRAY_FORMATS[palette.dtype, palette.shape[1]]
     else:
-        bands = _band_samples(picture)[:, :, 0]
+        bands = tiff.as_meant(_band_samples(picture)[:, :, 0], picture)
         levels, indices = _ranked(bands.astype(np.uint8), 256)
         samples = levels.astype(bands.dtype).reshape(-1, 1, 1)
         samples, pixel_format = _keyed(samples, _ARRAY_FORMATS[bands.dtype, 1], picture, widening)

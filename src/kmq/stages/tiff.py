@@ -49,6 +49,9 @@ class Tag:
     PER_CENTIMETRE = 3
 
 
+TAGS = "tags of a TIFF"
+"""Key of `info` under which `frame` keeps them."""
+
 _GREY = (Tag.WHITE_IS_ZERO, Tag.BLACK_IS_ZERO)
 _PHOTOMETRICS = {0: "WhiteIsZero", 1: "BlackIsZero", 2: "RGB", 3: "palette", 5: "CMYK"}
 _SAMPLE_FORMATS = {1: "unsigned", 2: "signed", 3: "floating-point"}
@@ -177,7 +180,7 @@ def as_meant(levels: Array, picture: Image) -> Array:
     Raises:
         InputError: they are signed.
     """
-    tags = getattr(picture, "tag_v2", {})
+    tags = tags_of(picture)
     depth = max(_numbers(tags.get(Tag.BITS_PER_SAMPLE, 1)))
     if depth <= 8:
         if _is_signed(tags):
@@ -192,9 +195,23 @@ def make_room(picture: ImageFile) -> None:
     """Give a TIFF that Pillow has opened its memory, for which Pillow would ask its own limit."""
     from PIL import Image
 
-    tags = getattr(picture, "tag_v2", {})
+    tags = tags_of(picture)
     if picture.format == "TIFF":
         picture.im = Image.new(picture.mode, (tags[Tag.WIDTH], tags[Tag.HEIGHT]), None).im
+
+
+def tags_of(picture: Image) -> Mapping[int, Any]:
+    """Tags of the TIFF that a picture is, or is a `frame` of; of others none."""
+    tags: Mapping[int, Any] = getattr(picture, "tag_v2", None) or picture.info.get(TAGS, {})
+    return tags
+
+
+def frame(picture: Image) -> Image:
+    """Return a copy of the current frame, whose `info` keeps the tags of a TIFF."""
+    copy = picture.copy()
+    if tags := tags_of(picture):
+        copy.info[TAGS] = tags
+    return copy
 
 
 def keep_products(picture: ImageFile) -> bool:
