@@ -6,7 +6,7 @@ import inspect
 import logging
 import warnings
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -22,7 +22,11 @@ from kmq.threads import resolve_threads, run_chunks
 if TYPE_CHECKING:
     from typing import Self
 
-_ALGORITHMS = {"lloyd": "lloyd", "elkan": "lloyd", "naive": "naive"}
+_ALGORITHMS: dict[str, clustering.Algorithm] = {
+    "lloyd": "lloyd",
+    "elkan": "lloyd",
+    "naive": "naive",
+}
 """How the core names what scikit-learn names; Elkan's bounds only ever saved time."""
 
 _AUTO_STARTS = 10
@@ -80,16 +84,16 @@ class KMeans(Estimator):
 
     def __init__(
         self,
-        n_clusters: int = 8,
+        n_clusters: int | None = 8,
         *,
         init: Any = "k-means++",
-        n_init: int | str = "auto",
-        max_iter: int = 300,
-        tol: float = 1e-4,
+        n_init: int | Literal["auto"] | None = "auto",
+        max_iter: int | None = 300,
+        tol: float | None = 1e-4,
         verbose: int = 0,
         random_state: int | np.random.RandomState | None = None,
         copy_x: bool = True,
-        algorithm: str = "lloyd",
+        algorithm: Literal["lloyd", "elkan", "naive"] | None = "lloyd",
         n_threads: int | None = None,
     ):
         self.n_clusters = n_clusters

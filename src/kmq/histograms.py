@@ -12,13 +12,20 @@ from kmq import checks
 from kmq.api import read_picture
 from kmq.atomic import replacing
 from kmq.errors import InputError
-from kmq.model import MAX_HISTOGRAM_COLORS, ColorHistogram, Limits, PixelFormat, Progress
+from kmq.model import (
+    MAX_HISTOGRAM_COLORS,
+    ColorHistogram,
+    Limits,
+    PixelFormat,
+    PixelFormatLabel,
+    Progress,
+)
 from kmq.stages import formats, histogram, histogram_file
 from kmq.stages.pixels import checked_format, checked_page
 from kmq.threads import resolve_threads
 
 Array = np.ndarray[Any, Any]
-Format = str | PixelFormat | None
+Format = PixelFormatLabel | PixelFormat | None
 
 
 def of_picture(
@@ -92,7 +99,9 @@ def added(first: ColorHistogram, second: ColorHistogram) -> ColorHistogram:
     return _merged(first, second, threads)
 
 
-def converted(colors: ColorHistogram, pixel_format: str | PixelFormat) -> ColorHistogram:
+def converted(
+    colors: ColorHistogram, pixel_format: PixelFormatLabel | PixelFormat
+) -> ColorHistogram:
     """Return the histogram in another pixel format."""
     if isinstance(pixel_format, str):
         pixel_format = PixelFormat.from_label(pixel_format)

@@ -470,7 +470,7 @@ class ColorHistogram:
         cls,
         picture: Any,
         *,
-        pixel_format: str | PixelFormat | None = None,
+        pixel_format: PixelFormatLabel | PixelFormat | None = None,
         page: int | None = None,
         n_threads: int | None = None,
         limits: Limits | None = None,
@@ -498,7 +498,7 @@ class ColorHistogram:
         cls,
         pictures: Iterable[Any],
         *,
-        pixel_format: str | PixelFormat | None = None,
+        pixel_format: PixelFormatLabel | PixelFormat | None = None,
         page: int | None = None,
         n_threads: int | None = None,
         limits: Limits | None = None,
@@ -558,7 +558,7 @@ class ColorHistogram:
 
         histograms.save(self, path)
 
-    def to_format(self, pixel_format: str | PixelFormat) -> ColorHistogram:
+    def to_format(self, pixel_format: PixelFormatLabel | PixelFormat) -> ColorHistogram:
         """Return the histogram of the same pictures in another pixel format.
 
         Raises:
