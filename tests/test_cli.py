@@ -235,6 +235,13 @@ def test_encode_says_when_so_many_colours_do_not_reach_the_psnr(photo, tmp_path,
     assert "asked for" not in capsys.readouterr().out
 
 
+def test_pictures_are_named_before_and_after_options(photo, tmp_path):
+    others = [str(save(tmp_path / f"{name}.png")) for name in ("one", "two", "-three")]
+    arguments = [str(photo), "--dither", others[0], "-k", "2", others[1], "--", others[2]]
+    assert main(["encode", *arguments]) == 0
+    assert len(list(tmp_path.glob("*.kmq"))) == 4
+
+
 def test_options_without_a_value_take_no_picture(photo, tmp_path):
     for option in ("--dither", "--snap", "--force"):
         assert main(["encode", "-k", "3", option, str(photo), "--force"]) == 0

@@ -5,21 +5,25 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 
 class Parser(argparse.ArgumentParser):
     """A parser with a usage of one line, which names the nearest of its options.
 
     A sub-command's parser complains of its own options; argparse would leave that to the whole
-    command's, which knows none of them.
+    command's, which knows none of them. Files may be named before and after any option.
     """
+
+    _files: str | None = None
+    """Where the files are kept of which there may be several."""
 
     def add_argument(self, *names: str, **options: Any) -> argparse.Action:
         """Add an argument; those without a name in front stand in the usage."""
         action = super().add_argument(*names, **options)
         if not action.option_strings:
             several = " ..." if action.nargs == "+" else ""
+            self._files = action.dest if several else self._files
             self.usage = f"{self.usage or f'{self.prog} [OPTION ...]'} {action.metavar}{several}"
         return action
 
@@ -28,21 +32,27 @@ class Parser(argparse.ArgumentParser):
     ) -> tuple[argparse.Namespace, list[str]]:
         """Parse, and leave nothing unknown."""
         parsed, unknown = super().parse_known_args(args, namespace)
-        if unknown:
-            self._refuse(unknown)
+        options, files = _told_apart(unknown)
+        if options:
+            name = options[0].partition("=")[0]
+            self.error(f"there is no option {name}{hint(name, self._option_string_actions)}")
+        if files and self._files is None:
+            self.error(f"{files[0]} is one file too many")
+        if files:
+            getattr(parsed, cast(str, self._files)).extend(files)
         return parsed, []
-
-    def _refuse(self, unknown: list[str]) -> NoReturn:
-        options = [text.partition("=")[0] for text in unknown if text.startswith("-")]
-        if not options:
-            self.error(f"{unknown[0]} is one file too many")
-        self.error(
-            f"there is no option {options[0]}{hint(options[0], self._option_string_actions)}"
-        )
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong after the usage, and where to read more."""
         super().error(f"{message} (see {self.prog} --help)")
+
+
+def _told_apart(words: list[str]) -> tuple[list[str], list[str]]:
+    """Return options and files; after ``--`` all are files."""
+    end = words.index("--") if "--" in words else len(words)
+    options = [word for word in words[:end] if word.startswith("-") and word != "-"]
+    files = [word for word in words[:end] if not word.startswith("-") or word == "-"]
+    return options, files + words[end + 1 :]
 
 
 def hint(name: str, known: Iterable[str]) -> str:
