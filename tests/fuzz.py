@@ -190,7 +190,7 @@ class Mutator:
             other = rng.choice(self._chunks)
             chunks[at] = letter, dict(other).get(letter, payload)
         elif kind < 0.88:
-            chunks[at] = rng.choice("HPTSEiexdtqZ"), payload
+            chunks[at] = rng.choice("HPTSEiexdtgwscqZ"), payload
         elif kind < 0.92 and len(chunks) > 1:
             del chunks[at]
         elif kind < 0.96:
