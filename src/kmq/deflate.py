@@ -32,6 +32,7 @@ def inflate(deflated: bytes | memoryview, limit: int) -> bytes:
     Raises:
         FormatError: it is damaged, does not end, or is followed by something.
         LimitError: more than `limit` bytes come out.
+        MemoryError: there is none for the window.
     """
     stream = zlib.decompressobj(-15)
     try:
@@ -39,6 +40,8 @@ def inflate(deflated: bytes | memoryview, limit: int) -> bytes:
         # reach the mark of its end.
         content = stream.decompress(deflated, limit + 1)
     except zlib.error as error:
+        if str(error).startswith("Error -4 "):  # Z_MEM_ERROR, of a window that comes late
+            raise MemoryError from error
         raise FormatError(f"the deflated bytes are damaged: {error}") from error
     if len(content) > limit:
         raise LimitError(f"the deflated bytes inflate to more than {limit}")
