@@ -1,5 +1,7 @@
 """Method "mix": round trips, the plain decoder's agreement, and whatever bytes a file may hold."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -86,6 +88,30 @@ def test_both_decoders_stay_in_step_for_long(n_colors, shape):
     assert plainly_decoded(coded, indices.shape, palette) == indices.tolist()
 
 
+def dotted(n_colors, height, width, dots):
+    """One colour, and of another one a pixel here and there."""
+    indices = constant(n_colors, height, width)
+    rng = np.random.default_rng(0)
+    indices[rng.integers(0, height, dots), rng.integers(0, width, dots)] = 0
+    return indices
+
+
+@pytest.mark.parametrize(("n_colors", "shape"), [(2, (12, 750)), (300, (60, 120))])
+@pytest.mark.parametrize("dots", [0, 3])
+def test_both_decoders_stay_in_step_where_nothing_changes(n_colors, shape, dots):
+    palette = palette_of(n_colors)
+    indices = dotted(n_colors, *shape, dots)
+    coder = mix.MixCoder(palette)
+    coded = coder.encode(indices)
+    assert plainly_decoded(coded, shape, palette) == indices.tolist()
+    assert np.array_equal(decoded(coded, shape, palette), indices)
+    for decoding, room in ((False, bytes(len(coded) + 9)), (True, coded)):
+        _, n_decisions = coder._run(
+            decoding, indices.size, np.frombuffer(room, np.uint8).copy(), indices.copy()
+        )
+        assert n_decisions < 0.9 * indices.size
+
+
 @pytest.mark.parametrize("picture", PICTURES)
 @pytest.mark.parametrize("n_colors", [2, 64, 256, 3000])
 @pytest.mark.parametrize("shape", [(300, 500), (1, 30_000), (30_000, 1)])
@@ -118,6 +144,40 @@ def test_extreme_colours_stay_within_32_bits():
     indices = noise(len(palette), 12, 25)
     coded = mix.MixCoder(palette).encode(indices)
     assert plainly_decoded(coded, indices.shape, palette) == indices.tolist()
+
+
+def test_a_coder_keeps_nothing_from_strip_to_strip():
+    coder = mix.MixCoder(palette_of(40))
+    indices = ramp(40, 50, 60)
+    coded = coder.encode(indices)
+    for shape in ((50, 60), (200, 300), (1, 1), (50, 60)):
+        coder.encode(noise(40, *shape))
+        assert coder.encode(indices) == coded
+        assert np.array_equal(decoded(coded, indices.shape, palette_of(40), coder), indices)
+
+
+def test_memory_serves_one_strip_after_the_other():
+    coder = mix.MixCoder(palette_of(3000))
+    strips = [noise(3000, height, 7, height) for height in (40, 40, 1, 33, 40)]
+    coded = [coder.encode(strip) for strip in strips]
+    memory = coder._spare[0]
+    for strip, payload in zip(strips, coded, strict=True):
+        decoded(payload, strip.shape, palette_of(3000), coder)
+    assert len(coder._spare) == 1
+    assert coder._spare[0] is memory
+
+
+@pytest.mark.parametrize(("n_colors", "bytes_a_pixel"), [(256, 1), (300, 2)])
+def test_indices_are_decoded_where_they_lie(n_colors, bytes_a_pixel):
+    palette, shape = palette_of(n_colors), (2500, 2000)
+    coded = mix.MixCoder(palette).encode(constant(n_colors, *shape))
+    tracemalloc.start()
+    try:
+        decoded(coded, shape, palette)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert most < 5_000_000 * bytes_a_pixel + 20_000_000  # the tables
 
 
 def test_one_colour_takes_no_bytes():
@@ -214,11 +274,11 @@ def test_missing_bytes_do_not_go_unnoticed(size):
 
 def test_an_encoder_without_room_says_so():
     coder = mix.MixCoder(palette_of(256))
-    indices = noise(256, 40, 50).astype(np.uint16)
+    indices = noise(256, 40, 50)
     n_coded = len(coder.encode(indices))
     for room in (0, 1, n_coded // 2, n_coded - 1):
         coded = np.full(n_coded + 9, 77, np.uint8)
-        assert coder._run(False, coded[:room], indices) == kernels.FULL
+        assert coder._run(False, 10**6, coded[:room], indices)[0] == kernels.FULL
         assert (coded[room:] == 77).all()
 
 

@@ -147,11 +147,13 @@ def test_leaves_go_where_they_save_most():
     tables = np.empty((3, 2), np.int64)
     counts = counts.reshape(6, 2)
     scratch = tuple(np.empty(*array) for array in tree_scratch(6, 2, [2, 3], 3))
-    n_nodes = grow_tree(
-        counts, np.array([2, 3]), rank._logarithms(), 1 << 16, scratch, nodes, tables
-    )
+    seen, radices = np.ones(6, np.uint8), np.array([2, 3])
+    logarithms = rank._logarithms()
+    n_nodes = grow_tree(counts, seen, radices, logarithms, 1 << 16, scratch, nodes, tables)
     assert nodes[:n_nodes].tolist() == [[0, 0], [-1, -1], [1, 1], [-1, -1], [-1, -1]]
     assert tables.tolist() == [[2500, 500], [0, 2000], [1000, 0]]
+    assert not counts.any()
+    assert not seen.any()
 
 
 def test_one_colour_costs_next_to_nothing():
@@ -250,8 +252,9 @@ def test_states_below_their_range_are_refused():
 def test_any_bytes_give_tables_that_hold_or_a_fault(content, second):
     coder = rank.RankCoder(palette_of(256))
     alphabet = coder._second if second else coder._first
-    stream = np.frombuffer(content, np.uint8).copy()
-    end, leaves, bounds = alphabet.read(stream, 0)
+    tables = rank._Tables(alphabet)
+    end = tables.read(np.frombuffer(content, np.uint8).copy(), 0)
+    leaves, bounds = tables.leaves, tables.bounds
     if end < 0:
         assert end in rank._FAULTS
         return

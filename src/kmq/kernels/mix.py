@@ -61,7 +61,7 @@ LEVEL_OFFSETS = [8, 8, 32, 64, 8, 8, 0, 0]
 LEVEL_TOPS = [15, 15, 63, 127, 15, 15, 0, 0]
 """West, north, west + north - northwest, their blend, northeast, northwest; two unused."""
 
-FULL, BAD_END = -1, -2
+FULL, BAD_END, TOO_LONG = -1, -2, -3
 
 SCRATCH = (
     ((HASHED,), np.uint32),
@@ -121,6 +121,13 @@ def _store(context, builder, vector, array_type, array, lanes=LANES):
     builder.store(vector, _lanes_at(context, builder, array_type, array, None, lanes)).align = 4
 
 
+def _differ(builder, one, other):
+    """Return whether any lanes of two vectors differ."""
+    differences = builder.icmp_unsigned("!=", one, other)
+    bits = ir.IntType(one.type.count)
+    return builder.icmp_unsigned("!=", builder.bitcast(differences, bits), bits(0))
+
+
 def _addresses(context, builder, starts, starts_value, local, local_value, places, places_value):
     """Positions of the slots of lanes 0 to HASHED + DENSE - 1 in their tables."""
     offset = context.cast(builder, local_value, local, types.uint64)
@@ -154,7 +161,10 @@ def _dot(typingctx, logits, weights, row, shift):
 
 @intrinsic
 def _train(typingctx, logits, weights, row, error, shift):
-    """weights[row, i] += (logits[i] · error + 2^(shift-1)) >> shift, kept within ±WEIGHT_LIMIT."""
+    """weights[row, i] += (logits[i] · error + 2^(shift-1)) >> shift, kept within ±WEIGHT_LIMIT.
+
+    Return whether that changed any.
+    """
 
     def codegen(context, builder, signature, args):
         start = builder.shl(context.cast(builder, args[2], row, types.int64), _i64(4))
@@ -171,9 +181,9 @@ def _train(typingctx, logits, weights, row, error, shift):
             limit = _vector([bound] * LANES)
             after = builder.select(builder.icmp_signed(sign, after, limit), limit, after)
         builder.store(after, place).align = 4
-        return context.get_dummy_value()
+        return _differ(builder, before, after)
 
-    return types.void(logits, weights, row, error, shift), codegen
+    return types.boolean(logits, weights, row, error, shift), codegen
 
 
 @intrinsic
@@ -230,6 +240,7 @@ def _adapt(typingctx, slots, bit, rates, lines, dense, starts, local, places):
     With p the probability in 2^-22 and n the count of a slot:
     p += (((bit ? 2^22 - 1 : 31) - p) >> 5) · rates[n] >> 9, n += 1 up to its limit.
     Hashed slots are 16 p's upper 12 bits + n, rounded; dense ones 512 p + n and rates[16 + n].
+    Return whether any slot changed.
     """
 
     def per_kind(hashed, dense):
@@ -269,9 +280,10 @@ def _adapt(typingctx, slots, bit, rates, lines, dense, starts, local, places):
                 builder.store(builder.trunc(slot, ir.IntType(16)), place)
             else:
                 builder.store(slot, builder.gep(dense_base, [address]))
-        return context.get_dummy_value()
+        ours = _vector([-1] * (HASHED + DENSE) + [0] * (LANES - HASHED - DENSE))
+        return _differ(builder, builder.and_(held, ours), builder.and_(after, ours))
 
-    return types.void(slots, bit, rates, lines, dense, starts, local, places), codegen
+    return types.boolean(slots, bit, rates, lines, dense, starts, local, places), codegen
 
 
 @intrinsic
@@ -305,6 +317,185 @@ def _project(typingctx, colors, planes, node, out_levels):
     return types.void(colors, planes, node, out_levels), codegen
 
 
+@inlined
+def _clamp(value, low, high):
+    return min(max(value, low), high)
+
+
+# --- the tree ------------------------------------------------------------------------------------
+
+ROUNDS = 8
+"""Rounds of the power iteration that finds the longest axis of some colours."""
+
+LONGEST = 12
+"""Bits of an entry of its vector."""
+
+SLOPE = 16_383
+"""Most that a coefficient of a plane can be."""
+
+
+def tree_scratch(n_colors: int) -> tuple[tuple[tuple[int, ...], type], ...]:
+    """Return shapes and types of the arrays that `halve_palette` works in."""
+    return (((2, n_colors), np.int64), ((64, 3), np.int64), ((5, 4), np.int64), ((4, 4), np.int64))
+
+
+@inlined
+def _shorten(vector):
+    """Shift the entries right, all alike, until each takes LONGEST bits beside its sign."""
+    largest = np.int64(0)
+    for i in range(4):
+        largest = max(largest, abs(vector[i]))
+    while largest >> LONGEST:
+        largest >>= 1
+        for i in range(4):
+            vector[i] >>= 1
+
+
+@inlined
+def _sort(keys, spare, first, end):
+    """Sort keys[first:end] by merging runs of growing length."""
+    for at in range(first + 1, end):  # runs of eight by insertion
+        key = keys[at]
+        place = at
+        while (place - first) & 7 and keys[place - 1] > key:
+            keys[place] = keys[place - 1]
+            place -= 1
+        keys[place] = key
+    size = 8
+    while size < end - first:
+        for start in range(first, end, 2 * size):
+            one, middle = start, min(start + size, end)
+            other, stop = middle, min(start + 2 * size, end)
+            for at in range(start, stop):
+                if other == stop or (one < middle and keys[one] <= keys[other]):
+                    spare[at] = keys[one]
+                    one += 1
+                else:
+                    spare[at] = keys[other]
+                    other += 1
+        for at in range(first, end):
+            keys[at] = spare[at]
+        size *= 2
+
+
+@inlined
+def _longest_axis(shades, keys, first, end, vectors, spread):
+    """Leave in vectors[0] what some colours spread along most, about, and in vectors[1] their mean.
+
+    The colours are those that keys[first:end] name with their last 16 bits.
+    """
+    axis, mean, offset = vectors[0], vectors[1], vectors[2]
+    for i in range(4):
+        mean[i] = 0
+        for j in range(4):
+            spread[i, j] = 0
+    for at in range(first, end):
+        for i in range(4):
+            mean[i] += shades[keys[at] & 0xFFFF, i]
+    for i in range(4):
+        mean[i] //= end - first
+    for at in range(first, end):
+        for i in range(4):
+            offset[i] = shades[keys[at] & 0xFFFF, i] - mean[i]
+        for i in range(4):
+            for j in range(4):
+                spread[i, j] += offset[i] * offset[j]
+    widest = 0
+    largest = np.int64(0)  # the diagonal has the largest entry of all
+    for i in range(4):
+        largest = max(largest, spread[i, i])
+    bits = 0
+    while largest >> bits >= 1 << 20:
+        bits += 1
+    for i in range(4):
+        for j in range(4):
+            spread[i, j] >>= bits
+    for i in range(4):
+        if spread[i, i] > spread[widest, widest]:
+            widest = i
+    for i in range(4):
+        axis[i] = spread[widest, i]
+    for _ in range(ROUNDS):
+        _shorten(axis)
+        for i in range(4):
+            offset[i] = axis[i]
+        for i in range(4):
+            axis[i] = 0
+            for j in range(4):
+                axis[i] += spread[i, j] * offset[j]
+    _shorten(axis)
+
+
+@inlined
+def _draw_plane(shades, keys, first, middle, end, vectors, out_plane):
+    """Write what gives 0 half way between the means of two halves, ±16 · 4096 at them."""
+    left, right = vectors[3], vectors[4]
+    for i in range(4):
+        left[i] = 0
+        right[i] = 0
+    for at in range(first, end):
+        for i in range(4):
+            if at < middle:
+                left[i] += shades[keys[at] & 0xFFFF, i]
+            else:
+                right[i] += shades[keys[at] & 0xFFFF, i]
+    square = np.int64(0)
+    for i in range(4):
+        left[i] = 16 * left[i] // (middle - first)
+        right[i] = 16 * right[i] // (end - middle)
+        square += (right[i] - left[i]) * (right[i] - left[i])
+    square = max(square, 1)
+    total = np.int64(0)
+    for i in range(4):
+        slope = _clamp(((right[i] - left[i]) << 21) // square, -SLOPE, SLOPE)
+        total += slope * (left[i] + right[i])
+        out_plane[i] = slope
+    out_plane[4] = -(total >> 5)
+
+
+@kernel
+def halve_palette(shades, scratch, out_leaves, out_children, out_depths, out_planes):
+    """Halve the colours (k, 4) along their longest axis, level by level: see `stages.mix.Tree`.
+
+    `out_planes` (k, 8) is zero. `scratch` is arrays as `tree_scratch` says.
+    """
+    n_colors = len(shades)
+    sorting, segments, vectors, spread = scratch
+    keys, spare = sorting[0], sorting[1]
+    axis, mean = vectors[0], vectors[1]
+    for color in range(n_colors):
+        keys[color] = color
+    segments[0, 0], segments[0, 1], segments[0, 2] = 0, n_colors, 0
+    out_children[0, 0], out_children[0, 1], out_depths[0] = 0, 0, 0
+    n_segments = 1 if n_colors > 1 else 0
+    while n_segments:
+        n_segments -= 1
+        first, end = segments[n_segments, 0], segments[n_segments, 1]
+        depth = segments[n_segments, 2]
+        middle = first + (end - first + 1) // 2
+        _longest_axis(shades, keys, first, end, vectors, spread)
+        for at in range(first, end):
+            color = keys[at] & 0xFFFF
+            along = np.int64(0)
+            for i in range(4):
+                along += (shades[color, i] - mean[i]) * axis[i]
+            keys[at] = along << 16 | color
+        _sort(keys, spare, first, end)
+        _draw_plane(shades, keys, first, middle, end, vectors, out_planes[middle])
+        out_depths[middle] = depth
+        for side in range(2):
+            start = middle if side else first
+            stop = end if side else middle
+            out_children[middle, side] = n_colors + start
+            if stop - start > 1:
+                out_children[middle, side] = start + (stop - start + 1) // 2
+                segments[n_segments, 0], segments[n_segments, 1] = start, stop
+                segments[n_segments, 2] = depth + 1
+                n_segments += 1
+    for leaf in range(n_colors):
+        out_leaves[leaf] = keys[leaf] & 0xFFFF
+
+
 # --- strips --------------------------------------------------------------------------------------
 
 
@@ -316,13 +507,60 @@ def _hash(key, value):
 
 
 @inlined
-def _clamp(value, low, high):
-    return min(max(value, low), high)
+def _at(narrow, wide, y, x):
+    """Return an index of the strip, whichever of the two arrays holds it."""
+    return np.int64(wide[y, x]) if len(wide) else np.int64(narrow[y, x])
+
+
+@inlined
+def _set(narrow, wide, y, x, color):
+    if len(wide):
+        wide[y, x] = color
+    else:
+        narrow[y, x] = color
+
+
+@inlined
+def _shift(decoding, coded, n_coded, low, high, code, position):
+    """Let go of the bytes that `low` and `high` agree in; what there is no room for is counted."""
+    while (low ^ high) & 0xFF000000 == 0:
+        if decoding:
+            byte = np.int64(coded[position]) if position < n_coded else 0
+            code = ((code << 8) & _MASK) | byte
+        elif position < n_coded:
+            coded[position] = high >> 24
+        position += 1
+        low = (low << 8) & _MASK
+        high = ((high << 8) & _MASK) | 255
+    return low, high, code, position
+
+
+@inlined
+def _begin(line_bits, group, n_rows, squash, lines, dense, runs, weights, blend, refined, trail):
+    """Fill the tables with what each strip begins with."""
+    for i in range(HASHED << line_bits << group):
+        lines[i] = 0
+    for i in range(n_rows * ROW_SPAN + RUNS * RUN_SPAN):
+        dense[i] = 1 << 30
+    for i in range(RUNS << line_bits):
+        runs[i] = 0
+    for row in range(n_rows + 48):
+        for i in range(LANES):
+            weights[row, i] = 262_144
+    for stage in range(4):
+        for i in range(N_SETS):
+            blend[stage, i] = 349_525
+    for cell in range(n_rows * 8):
+        for step in range(STEPS):
+            refined[cell * STEPS + step] = squash[min(step << STEP_BITS, 2 * REACH)]
+    for i in range(4):
+        trail[i] = 0
 
 
 @kernel
 def code_strip(
     decoding,
+    most_decisions,
     coded,
     n_coded,
     leaves,
@@ -334,6 +572,7 @@ def code_strip(
     root,
     group,
     line_bits,
+    n_rows,
     squash,
     stretch,
     rates,
@@ -344,12 +583,18 @@ def code_strip(
     blend,
     refined,
     scratch,
-    indices,
+    narrow,
+    wide,
 ):
     """Code a strip, or decode it.
 
+    Where all that is near has one colour, there comes a point from which decisions change nothing:
+    what they look at stays as it is, and they learn nothing more. From there on, each pixel takes
+    one step of the arithmetic coder and no more.
+
     Args:
-        decoding: whether `indices` are written from `coded`, or the other way round.
+        decoding: whether indices are written from `coded`, or the other way round.
+        most_decisions: after how many decisions to give up, not counting such steps.
         coded: (n,) uint8, what is decoded or room for what is coded.
         n_coded: bytes of `coded` that may be read or written.
         leaves: (k,) int32 colour of each leaf of the tree, left to right.
@@ -362,32 +607,29 @@ def code_strip(
         root: topmost node; 0 if k = 1.
         group: decisions that share a line, 1 to 4.
         line_bits: log2 of the lines of each context.
+        n_rows: rows of the dense table.
         squash: (2 · REACH + 1,) uint16 probability of each logit.
         stretch: (4096,) int16 logit of each probability.
         rates: (16 + 512,) int16 shares by which slots move.
-        lines: (HASHED << line_bits << group,) uint16, zero.
-        dense: (rows · ROW_SPAN + RUNS · RUN_SPAN,) int32, 2^30.
-        runs: (RUNS << line_bits,) int32, zero.
-        weights: (rows + 8 + 32 + 8, LANES) int32.
-        blend: (4, 4) int32.
-        refined: (rows · 8 · STEPS,) int32.
+        lines: (HASHED << line_bits << group,) uint16. This and the next five are scratch, and may
+            be longer.
+        dense: (n_rows · ROW_SPAN + RUNS · RUN_SPAN,) int32.
+        runs: (RUNS << line_bits,) int32.
+        weights: (n_rows + 8 + 32 + 8, LANES) int32.
+        blend: (4, N_SETS) int32.
+        refined: (n_rows · 8 · STEPS,) int32.
         scratch: arrays as SCRATCH says.
-        indices: (height, width) uint16.
+        narrow: (height, width) uint8 indices, or empty.
+        wide: (height, width) uint16 indices, or empty.
 
     Returns:
         bytes coded or 0; FULL if `coded` is too short; BAD_END if what is decoded does not end
-        where its pixels do.
+        where its pixels do; TOO_LONG if it takes too many decisions. And how many it took.
     """
-    height, width = indices.shape
+    height, width = wide.shape if len(wide) else narrow.shape
     n_colors = len(leaves)
-    if n_colors == 1:
-        if decoding:
-            indices[:, :] = 0
-            return BAD_END if n_coded else 0
-        return 0
     line_slots = 1 << group
     line_shift = np.uint32(32 - line_bits)
-    n_rows = len(weights) - 48
     pair_start = LINE_SPAN * n_rows
     gradient_start = pair_start + PAIR_SPAN * n_rows
     blend_start = gradient_start + GRADIENT_SPAN * n_rows
@@ -396,8 +638,7 @@ def code_strip(
 
     keys, starts, places, trail, slots, logits, colors, levels = scratch[:8]
     sets, opinions, run_at, guesses, lengths, guess_ranks = scratch[8:]
-    for number in range(4):
-        trail[number] = 0
+    _begin(line_bits, group, n_rows, squash, lines, dense, runs, weights, blend, refined, trail)
 
     low = np.int64(0)
     high = np.int64(_MASK)
@@ -408,21 +649,45 @@ def code_strip(
             code = (code << 8) | (np.int64(coded[position]) if position < n_coded else 0)
             position += 1
 
+    n_decisions = 0
+    room = n_coded + 4 if decoding else n_coded
     painted = np.int64(-1)
+    w = np.int64(0)
+    final = np.int64(0)
     for y in range(height):
         pace = 11 if y * width < HURRY else 12
+        calm = 0  # pixels up to here that all that is near is the colour of
+        still = False  # whether the last of them changed nothing
         for x in range(width):
+            if still:
+                east = min(x + 2, width - 1)
+                if (
+                    _at(narrow, wide, y - 1, east) == w
+                    and _at(narrow, wide, y - 2, east) == w
+                    and _at(narrow, wide, y - 3, x) == w
+                ):
+                    middle = low + (((high - low) * final) >> 16)
+                    if code <= middle if decoding else _at(narrow, wide, y, x) == w:
+                        low, high, code, position = _shift(
+                            decoding, coded, n_coded, low, middle, code, position
+                        )
+                        if decoding:
+                            _set(narrow, wide, y, x, w)
+                        continue
+                still = False
+                calm = 0
+
             # The neighbours; those that do not exist are replaced by nearer ones.
             if y > 0:
-                n = np.int64(indices[y - 1, x])
-                nw = np.int64(indices[y - 1, max(x - 1, 0)])
-                ne = np.int64(indices[y - 1, min(x + 1, width - 1)])
-                nww = np.int64(indices[y - 1, max(x - 2, 0)])
-                nwww = np.int64(indices[y - 1, max(x - 3, 0)])
-                nee = np.int64(indices[y - 1, min(x + 2, width - 1)])
-                w = np.int64(indices[y, x - 1]) if x > 0 else n
+                n = _at(narrow, wide, y - 1, x)
+                nw = _at(narrow, wide, y - 1, max(x - 1, 0))
+                ne = _at(narrow, wide, y - 1, min(x + 1, width - 1))
+                nww = _at(narrow, wide, y - 1, max(x - 2, 0))
+                nwww = _at(narrow, wide, y - 1, max(x - 3, 0))
+                nee = _at(narrow, wide, y - 1, min(x + 2, width - 1))
+                w = _at(narrow, wide, y, x - 1) if x > 0 else n
             else:
-                w = np.int64(indices[y, x - 1]) if x > 0 else np.int64(0)
+                w = _at(narrow, wide, y, x - 1) if x > 0 else np.int64(0)
                 n = w
                 nw = w
                 ne = w
@@ -430,23 +695,23 @@ def code_strip(
                 nwww = w
                 nee = w
             if y > 1:
-                nn = np.int64(indices[y - 2, x])
-                nnw = np.int64(indices[y - 2, max(x - 1, 0)])
-                nne = np.int64(indices[y - 2, min(x + 1, width - 1)])
-                nnee = np.int64(indices[y - 2, min(x + 2, width - 1)])
+                nn = _at(narrow, wide, y - 2, x)
+                nnw = _at(narrow, wide, y - 2, max(x - 1, 0))
+                nne = _at(narrow, wide, y - 2, min(x + 1, width - 1))
+                nnee = _at(narrow, wide, y - 2, min(x + 2, width - 1))
             else:
                 nn = n
                 nnw = n
                 nne = n
                 nnee = n
-            nnn = np.int64(indices[y - 3, x]) if y > 2 else nn
-            ww = np.int64(indices[y, x - 2]) if x > 1 else w
-            www = np.int64(indices[y, x - 3]) if x > 2 else ww
+            nnn = _at(narrow, wide, y - 3, x) if y > 2 else nn
+            ww = _at(narrow, wide, y, x - 2) if x > 1 else w
+            www = _at(narrow, wide, y, x - 3) if x > 2 else ww
 
             # Contexts. West comes last, since a decoder knows it last.
             key = _hash(_hash(1, n), ne)
             near = _hash(_hash(_hash(_hash(2, n), ne), nw), nn)
-            wide = _hash(_hash(_hash(near, nne), nww), nee)
+            broad = _hash(_hash(_hash(near, nne), nww), nee)
             keys[0] = _hash(3, w)
             keys[1] = _hash(4, n)
             keys[2] = _hash(_hash(key, nee), w)
@@ -454,13 +719,13 @@ def code_strip(
             keys[4] = _hash(_hash(_hash(_hash(5, n), nn), nne), ne)
             keys[5] = _hash(_hash(_hash(_hash(6, nw), ww), nww), w)
             keys[6] = _hash(_hash(key, nee), 7)
-            wide = _hash(_hash(wide, ww), w)
-            widest = _hash(_hash(_hash(_hash(wide, nnw), nwww), nnee), nnn)
-            widest = _hash(widest, www)
-            run_at[0] = wide >> line_shift
-            run_at[1] = (widest >> line_shift) + (1 << line_bits)
-            run_at[2] = (_hash(widest, trail[x & 3]) >> line_shift) + (2 << line_bits)
-            trail[x & 3] = widest
+            broad = _hash(_hash(broad, ww), w)
+            broadest = _hash(_hash(_hash(_hash(broad, nnw), nwww), nnee), nnn)
+            broadest = _hash(broadest, www)
+            run_at[0] = broad >> line_shift
+            run_at[1] = (broadest >> line_shift) + (1 << line_bits)
+            run_at[2] = (_hash(broadest, trail[x & 3]) >> line_shift) + (2 << line_bits)
+            trail[x & 3] = broadest
             for number in range(RUNS):
                 guesses[number] = runs[run_at[number]] & 0xFFFF
                 lengths[number] = runs[run_at[number]] >> 16
@@ -486,6 +751,12 @@ def code_strip(
                         abs(west - northwest) + abs(north - northwest) + abs(north - northeast)
                     )
                 painted = w if flat else np.int64(-1)
+            calm = (
+                calm + 1
+                if flat and y > 2 and w == nww == nwww == nee == nnw == nne == nnee == nnn == www
+                else 0
+            )
+            changed = False
             activity >>= 4
             busy = 0
             while activity > 0 and busy < 7:
@@ -494,7 +765,7 @@ def code_strip(
             color = np.int64(0)
             rank = np.int64(0)
             if not decoding:
-                color = np.int64(indices[y, x])
+                color = _at(narrow, wide, y, x)
                 rank = np.int64(ranks[color])
             node = np.int64(0) if flat else np.int64(root)
             salt = np.int64(0)
@@ -574,29 +845,27 @@ def code_strip(
                 else:
                     bit = np.int64(rank >= node)
                 low, high = (low, middle) if bit else (middle + 1, high)
-                while (low ^ high) & 0xFF000000 == 0:
-                    if decoding:
-                        byte = np.int64(coded[position]) if position < n_coded else 0
-                        code = ((code << 8) & _MASK) | byte
-                    elif position >= n_coded:
-                        return FULL
-                    else:
-                        coded[position] = high >> 24
-                    position += 1
-                    low = (low << 8) & _MASK
-                    high = ((high << 8) & _MASK) | 255
+                low, high, code, position = _shift(
+                    decoding, coded, n_coded, low, high, code, position
+                )
+                n_decisions += 1
 
                 # Learning.
                 for number in range(N_SETS):
                     error = bit * 65535 - np.int64(squash[opinions[number] + REACH])
-                    _train(logits, weights, sets[number], error, pace)
+                    changed |= _train(logits, weights, sets[number], error, pace)
                 error = bit * 65535 - chance
                 for number in range(N_SETS):
-                    share = blend[stage, number] + ((opinions[number] * error + 2048) >> 12)
+                    before = blend[stage, number]
+                    share = before + ((opinions[number] * error + 2048) >> 12)
                     blend[stage, number] = _clamp(share, -BLEND_LIMIT, BLEND_LIMIT)
-                _adapt(slots, bit, rates, lines, dense, starts, local, places)
-                refined[cell] += ((bit * 65535 - refined[cell]) * (128 - part)) >> 13
-                refined[cell + 1] += ((bit * 65535 - refined[cell + 1]) * part) >> 13
+                    changed |= blend[stage, number] != before
+                changed |= _adapt(slots, bit, rates, lines, dense, starts, local, places)
+                lower = ((bit * 65535 - refined[cell]) * (128 - part)) >> 13
+                upper = ((bit * 65535 - refined[cell + 1]) * part) >> 13
+                refined[cell] += lower
+                refined[cell + 1] += upper
+                changed |= (lower | upper) != 0
 
                 if node == 0:
                     if bit:
@@ -619,15 +888,20 @@ def code_strip(
                 left -= 1
 
             if decoding:
-                indices[y, x] = color
-                if position > n_coded + 4:
-                    return BAD_END
+                _set(narrow, wide, y, x, color)
+            if position > room:
+                return BAD_END if decoding else FULL, n_decisions
+            if n_decisions > most_decisions:
+                return TOO_LONG, n_decisions
             for number in range(RUNS):
+                before = runs[run_at[number]]
                 length = lengths[number] if guesses[number] == color else np.int64(0)
                 runs[run_at[number]] = color | (min(length + 1, LONGEST_RUN) << 16)
+                changed |= runs[run_at[number]] != before
+            still = calm > 4 and color == w and not changed  # four, for the trail
 
     if decoding:
-        return 0 if n_coded <= position else BAD_END
+        return 0 if n_coded <= position <= room else BAD_END, n_decisions
     # As few bytes as name a number within what is left; a decoder reads zeros after them.
     for n_last in range(5):
         zeros = (1 << (32 - 8 * n_last)) - 1
@@ -635,8 +909,8 @@ def code_strip(
         if last <= high:
             break
     if position + n_last > n_coded:
-        return FULL
+        return FULL, n_decisions
     for number in range(n_last):
         coded[position] = (last >> (24 - 8 * number)) & 255
         position += 1
-    return position
+    return position, n_decisions

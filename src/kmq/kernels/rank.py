@@ -205,14 +205,16 @@ def model_strip(
     wide_slots,
     pairs,
     first_counts,
+    first_seen,
     second_counts,
+    second_seen,
     out_first,
     out_second,
 ):
     """Turn indices (h, w) uint8 into symbols; return the number of ranks.
 
     `out_first`: context · 8 + symbol for each pixel; `out_second`: context · 256 + rank for each
-    miss. The counts are those of the symbols by context.
+    miss. The counts are those of the symbols by context; contexts that occur are marked as seen.
     """
     height, width = indices.shape
     missed = np.int64(0)
@@ -280,11 +282,13 @@ def model_strip(
                     out_second[n_second] = second << 8 | rank
                     n_second += 1
                     second_counts[second, _token(rank)[0]] += 1
+                    second_seen[second] = 1
                 if index != anchor:
                     _promote(order, places, anchor, place)
             out_first[at] = context << 3 | symbol
             at += 1
             first_counts[context, symbol] += 1
+            first_seen[context] = 1
             narrow_slots[narrow_place] = _learn(narrow, narrow_check, index)
             wide_slots[wide_place] = _learn(wide, wide_check, index)
             pairs[west, north] = _learn(pair, 0, index)
@@ -574,7 +578,7 @@ def tree_scratch(
 
 
 @kernel
-def grow_tree(counts, radices, logarithms, price, scratch, out_nodes, out_tables):
+def grow_tree(counts, seen, radices, logarithms, price, scratch, out_nodes, out_tables):
     """Split contexts (n, symbols) by the digits of their numbers as long as that saves bits.
 
     The split that saves most comes first, until none saves more than `price` (in 2^-16 bit) or
@@ -583,7 +587,8 @@ def grow_tree(counts, radices, logarithms, price, scratch, out_nodes, out_tables
     Returns the number of nodes. A leaf has a tally: the counts of each value of each variable. It
     is the parent's less the sibling's, so that only the smaller sibling is counted.
 
-    `scratch` is arrays as `tree_scratch` says.
+    Of contexts that are not `seen` there are no counts. At the end there are none of any, as before
+    the first strip. `scratch` is arrays as `tree_scratch` says.
     """
     n_contexts, n_symbols = counts.shape
     n_variables = len(radices)
@@ -601,12 +606,9 @@ def grow_tree(counts, radices, logarithms, price, scratch, out_nodes, out_tables
             tallies[0, row, symbol] = 0
     n_occurring = 0
     for context in range(n_contexts):
-        occurs = False
-        for symbol in range(n_symbols):
-            if counts[context, symbol]:
-                occurs = True
-        if not occurs:
+        if not seen[context]:
             continue
+        seen[context] = 0
         contexts[n_occurring] = context
         n_occurring += 1
         rest = context
@@ -682,6 +684,9 @@ def grow_tree(counts, radices, logarithms, price, scratch, out_nodes, out_tables
                 tallies[n_leaves, row, symbol] = part[row, symbol] if lower_counts else rest
                 tallies[fresh, row, symbol] = rest if lower_counts else part[row, symbol]
         n_leaves += 1
+    for at in range(n_occurring):
+        for symbol in range(n_symbols):
+            counts[contexts[at], symbol] = 0
     # In preorder; `ends` serves as the stack.
     ends[0] = 0
     depth = 1
@@ -797,12 +802,14 @@ def write_tables(nodes, tables, radices, weights, smooth, at, sums, out_stream):
 
 @kernel
 def read_tables(
-    stream, at, radices, weights, smooth, scale_bits, spans, digits, sums, out_leaves, out_bounds
-):
+    stream, at, radices, weights, smooth, scale_bits, spans, digits, sums, out_leaves, out_bounds,
+    out_symbols,
+):  # fmt: skip
     """Read what `write_tables` wrote; return the next bit's number, or a negative status.
 
     `out_leaves`: for each context its leaf; `out_bounds` (most leaves, symbols + 1): where each
-    symbol's share of 2^scale_bits begins. Any bytes give tables that hold, or a status.
+    symbol's share of 2^scale_bits begins; `out_symbols` (most leaves, 2^scale_bits), or empty:
+    whose share each value belongs to. Any bytes give tables that hold, or a status.
 
     `spans` (2, most leaves + 1, variables), `digits` (variables,) and `sums` (symbols,), int64, are
     scratch.
@@ -838,13 +845,18 @@ def read_tables(
             continue
         for variable in range(n_variables):
             digits[variable] = lows[depth, variable]
-        last = n_variables - 1
+        last = n_variables - 1  # those after it have all their values, and contexts are in a row
+        size = np.int64(1)
+        while last > 0 and highs[depth, last] - lows[depth, last] == radices[last] - 1:
+            size *= radices[last]
+            last -= 1
+        size *= highs[depth, last] - lows[depth, last] + 1
         digit = 0
         while digit >= 0:
             context = np.int64(0)
             for variable in range(n_variables):
                 context = context * radices[variable] + digits[variable]
-            for step in range(highs[depth, last] - lows[depth, last] + 1):
+            for step in range(size):
                 out_leaves[context + step] = n_leaves
             digit = last - 1
             while digit >= 0 and digits[digit] == highs[depth, digit]:
@@ -895,5 +907,9 @@ def read_tables(
         out_bounds[leaf, favourite + 1] += rest
         out_bounds[leaf, 0] = 0
         for symbol in range(n_symbols):
-            out_bounds[leaf, symbol + 1] += out_bounds[leaf, symbol]
+            start = out_bounds[leaf, symbol]
+            out_bounds[leaf, symbol + 1] += start
+            if len(out_symbols):
+                for value in range(start, out_bounds[leaf, symbol + 1]):
+                    out_symbols[leaf, value] = symbol
     return at if at <= 8 * len(stream) else TRUNCATED

@@ -6,8 +6,11 @@ that each strip begins with. All on integers below 2^53, whatever the machine.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -19,11 +22,13 @@ Array = np.ndarray[Any, Any]
 PIXELS_PER_BYTE = 16_384
 """More pixels than a coded byte can stand for: a decision takes log2(65536 / 65512) bits."""
 
-_ROUNDS = 8  # of the power iteration that finds the longest axis
-_LONGEST = 12  # bits of an entry of its vector
+PAID_DECISIONS = 64
+"""Decisions that each coded byte pays for: three times as many as those of photographs take."""
+
 _MOST_LINES = 16  # log2
 _DEEPEST = 7  # decisions whose nodes have dense rows of their own
-_SLOPE = 16_383  # most a coefficient of a plane can be
+_NARROW, _WIDE = np.empty((0, 0), np.uint8), np.empty((0, 0), np.uint16)
+_NO_MATTER = 1 << 60  # decisions that no strip takes
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,84 +56,30 @@ class Tree:
 
 def build_tree(palette: Array) -> Tree:
     """Halve a (k, channels) palette along its longest axis, level by level."""
+    from kmq.kernels.mix import halve_palette, tree_scratch
+
     n_colors = len(palette)
-    shades = np.zeros((n_colors, 4), np.int64)
+    shades = np.zeros((n_colors, 4), np.int32)
     shades[:, : palette.shape[1]] = palette
     shades = shades << 4 if palette.dtype == np.uint8 else shades >> 4
-    order = np.arange(n_colors)
-    children = np.zeros((n_colors, 2), np.int32)
-    depths = np.zeros(n_colors, np.int64)
+    leaves, ranks = np.empty(n_colors, np.int32), np.empty(n_colors, np.int32)
+    children = np.empty((n_colors, 2), np.int32)
+    depths = np.empty(n_colors, np.int64)
     planes = np.zeros((n_colors, 8), np.int32)
-    firsts, ends = np.array([0]), np.array([n_colors])
-    depth = 0
-    while firsts.size and n_colors > 1:
-        middles = firsts + (ends - firsts + 1) // 2
-        members, owners = _members(firsts, ends)
-        offsets = shades[order[members]]
-        starts = np.concatenate([[0], np.cumsum(ends - firsts)[:-1]])
-        sums = np.add.reduceat(offsets, starts)
-        offsets = offsets - (sums // (ends - firsts)[:, None])[owners]
-        along = (offsets * _longest_axes(offsets, starts)[owners]).sum(axis=1)
-        order[members] = order[members][np.lexsort((order[members], along, owners))]
-        planes[middles, :5] = _planes(shades[order], firsts, middles, ends)
-        depths[middles] = depth
-        lower = np.stack([firsts, middles], axis=1)
-        upper = np.stack([middles, ends], axis=1)
-        split = upper - lower > 1
-        children[middles] = np.where(split, lower + (upper - lower + 1) // 2, n_colors + lower)
-        firsts, ends = lower[split], upper[split]
-        depth += 1
-    ranks = np.empty(n_colors, np.int32)
-    ranks[order] = np.arange(n_colors)
+    halve_palette(shades, _arrays(tree_scratch(n_colors)), leaves, children, depths, planes)
+    ranks[leaves] = np.arange(n_colors, dtype=np.int32)
     root = (n_colors + 1) // 2 if n_colors > 1 else 0
-    return Tree(
-        root, order.astype(np.int32), ranks, children, depths, planes, shades.astype(np.int32)
-    )
+    return Tree(root, leaves, ranks, children, depths, planes, shades)
 
 
-def _members(firsts: Array, ends: Array) -> tuple[Array, Array]:
-    """Return the places of all segments, one after the other, and the segment of each."""
-    sizes = ends - firsts
-    owners = np.repeat(np.arange(firsts.size), sizes)
-    within = np.arange(owners.size) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    return firsts[owners] + within, owners
+def _arrays(shapes: Iterable[tuple[tuple[int, ...], type]]) -> tuple[Array, ...]:
+    return tuple(np.empty(shape, dtype) for shape, dtype in shapes)
 
 
-def _longest_axes(offsets: Array, starts: Array) -> Array:
-    """Return a vector along which the offsets of each segment spread most, about."""
-    products = offsets[:, :, None] * offsets[:, None, :]
-    spread = np.add.reduceat(products, starts)
-    spread >>= _excess(spread.max(axis=(1, 2)), 20)[:, None, None]
-    widest = np.argmax(np.einsum("sii->si", spread), axis=1)
-    axes: Array = spread[np.arange(starts.size), widest]
-    for _ in range(_ROUNDS):
-        axes >>= _excess(np.abs(axes).max(axis=1), _LONGEST)[:, None]
-        axes = (spread * axes[:, None, :]).sum(axis=2)
-    axes >>= _excess(np.abs(axes).max(axis=1), _LONGEST)[:, None]
-    return axes
+def _kernels() -> ModuleType:
+    from kmq.kernels import mix
 
-
-def _excess(values: Array, n_bits: int) -> Array:
-    """Return by how many bits each value is longer than that."""
-    excess = np.zeros(values.shape, np.int64)
-    for _ in range(63 - n_bits):
-        excess += values >> excess >= 1 << n_bits
-    return excess
-
-
-def _planes(shades: Array, firsts: Array, middles: Array, ends: Array) -> Array:
-    """Return coefficients that give 0 half way between two means, ±16 · 4096 at them.
-
-    `shades` are in the order of the leaves.
-    """
-    totals = np.concatenate([np.zeros((1, 4), np.int64), np.cumsum(shades, axis=0)])
-    left = 16 * (totals[middles] - totals[firsts]) // (middles - firsts)[:, None]
-    right = 16 * (totals[ends] - totals[middles]) // (ends - middles)[:, None]
-    across = right - left
-    square = np.maximum((across * across).sum(axis=1), 1)
-    slopes = np.clip((across << 21) // square[:, None], -_SLOPE, _SLOPE)
-    constant = -((slopes * (left + right)).sum(axis=1) >> 5)
-    return np.concatenate([slopes, constant[:, None]], axis=1)
+    return mix
 
 
 @cache
@@ -149,80 +100,131 @@ def _curves() -> tuple[Array, Array, Array]:
     return squash, stretch, np.array(hashed + dense, np.int16)
 
 
+@dataclass(frozen=True, eq=False)
+class _Layout:
+    """What the size of a strip says about its tables.
+
+    Attributes:
+        line_bits: log2 of the lines of each context.
+        rows: (k,) int32 row of the dense table that each node uses.
+        n_rows: rows of the dense table.
+    """
+
+    line_bits: int
+    rows: Array
+    n_rows: int
+
+
 class MixCoder:
-    """Codes strips of one palette by mixing predictions."""
+    """Codes strips of one palette by mixing predictions; threads may share it.
+
+    Tables are made once for each thread, and used for one strip after the other.
+    """
 
     def __init__(self, palette: Array):
         self._n_colors = len(palette)
         self._tree = build_tree(palette)
+        n_bits = max((self._n_colors - 1).bit_length(), 1)
+        self._group = -(-n_bits // -(-n_bits // 4))
+        self._layouts: dict[int, _Layout] = {}
+        self._spare: list[tuple[Array, ...]] = []
 
-    def encode(self, indices: Array) -> bytes:
-        """Code (height, width) indices, each below the number of colours."""
-        wide = np.array(indices, np.uint16, order="C")
+    def encode(self, indices: Array, most_work: int | None = None) -> bytes | None:
+        """Code (height, width) indices; return None if they take more work than that to decode.
+
+        Work is the decisions beyond PAID_DECISIONS for each coded byte.
+        """
+        most_work = _NO_MATTER if most_work is None else most_work
+        if self._n_colors == 1:
+            return b""
         n_bits = (self._n_colors - 1).bit_length()
         for bits_per_decision in (2, 12):  # more than enough, and more than there can be
             coded = np.empty(indices.size * bits_per_decision * (n_bits + 1) // 8 + 64, np.uint8)
-            n_coded = self._run(False, coded, wide)
+            n_coded, n_decisions = self._run(False, _NO_MATTER, coded, indices.copy())
             if n_coded >= 0:
                 break
+        if n_decisions > most_work + PAID_DECISIONS * n_coded:
+            return None
         return coded[:n_coded].tobytes()
 
     def fewest_bytes(self, n_pixels: int) -> int:
         """Return how many coded bytes that many pixels take at the very least."""
         return 0 if self._n_colors == 1 else max(0, n_pixels // PIXELS_PER_BYTE - 4)
 
-    def decode(self, coded: bytes | memoryview, out_indices: Array) -> None:
-        """Fill (height, width) indices.
+    def decode(self, coded: memoryview, out_indices: Array, most_work: int | None = None) -> int:
+        """Fill (height, width) indices; return the work, or some that is more than `most_work`.
 
         Raises:
             FormatError: the coded bytes do not end where their pixels do.
         """
-        wide = np.empty(out_indices.shape, np.uint16)
-        if self._run(True, np.array(np.frombuffer(coded, np.uint8)), wide) < 0:
-            raise FormatError("the coded bytes of a strip do not end where its pixels do")
-        out_indices[:] = wide
-
-    def _run(self, decoding: bool, coded: Array, indices: Array) -> int:
-        """Code or decode with tables that know nothing yet; their size follows the strip's."""
-        from kmq.kernels import mix as kernels
-
-        tree = self._tree
-        n_bits = max((self._n_colors - 1).bit_length(), 1)
-        group = -(-n_bits // -(-n_bits // 4))
-        pixel_bits = (indices.size - 1).bit_length()
-        line_bits = min(max(pixel_bits - 3, 4), _MOST_LINES)
-        rows = _dense_rows(tree.depths, min(max(pixel_bits - 10, 1), _DEEPEST))
-        n_rows = int(rows.max()) + 1
-        squash, stretch, rates = _curves()
-        dense_size = n_rows * kernels.ROW_SPAN + kernels.RUNS * kernels.RUN_SPAN
-        steps = np.minimum(np.arange(kernels.STEPS) << kernels.STEP_BITS, squash.size - 1)
-        return int(
-            kernels.code_strip(
-                decoding,
-                coded,
-                coded.size,
-                tree.leaves,
-                tree.ranks,
-                tree.children,
-                tree.planes,
-                rows,
-                tree.shades,
-                tree.root,
-                group,
-                line_bits,
-                squash,
-                stretch,
-                rates,
-                np.zeros(kernels.HASHED << line_bits << group, np.uint16),
-                np.full(dense_size, 1 << 30, np.int32),
-                np.zeros(kernels.RUNS << line_bits, np.int32),
-                np.full((n_rows + 48, kernels.LANES), 262_144, np.int32),
-                np.full((4, 4), 349_525, np.int32),
-                np.tile(squash[steps].astype(np.int32), n_rows * 8),
-                tuple(np.zeros(shape, dtype) for shape, dtype in kernels.SCRATCH),
-                indices,
-            )
+        most_work = _NO_MATTER if most_work is None else min(most_work, _NO_MATTER)
+        if self._n_colors == 1:
+            if coded:
+                raise FormatError("a strip of one colour has coded bytes; it needs none")
+            out_indices.fill(0)
+            return 0
+        paid = PAID_DECISIONS * len(coded)
+        status, n_decisions = self._run(
+            True, most_work + paid, np.array(np.frombuffer(coded, np.uint8)), out_indices
         )
+        if status == _kernels().BAD_END:
+            raise FormatError("the coded bytes of a strip do not end where its pixels do")
+        return max(0, n_decisions - paid)
+
+    def _run(
+        self, decoding: bool, most_decisions: int, coded: Array, indices: Array
+    ) -> tuple[int, int]:
+        """Code or decode, on tables that know nothing yet; their size follows the strip's."""
+        tree, layout = self._tree, self._layout(indices.size)
+        tables = self._tables(layout)
+        status, n_decisions = _kernels().code_strip(
+            decoding,
+            most_decisions,
+            coded,
+            coded.size,
+            tree.leaves,
+            tree.ranks,
+            tree.children,
+            tree.planes,
+            layout.rows,
+            tree.shades,
+            tree.root,
+            self._group,
+            layout.line_bits,
+            layout.n_rows,
+            *_curves(),
+            *tables[:6],
+            tables[6:],
+            indices if indices.dtype == np.uint8 else _NARROW,
+            indices if indices.dtype == np.uint16 else _WIDE,
+        )
+        self._spare.append(tables)
+        return status, n_decisions
+
+    def _layout(self, n_pixels: int) -> _Layout:
+        pixel_bits = (n_pixels - 1).bit_length()
+        if pixel_bits not in self._layouts:
+            line_bits = min(max(pixel_bits - 3, 4), _MOST_LINES)
+            rows = _dense_rows(self._tree.depths, min(max(pixel_bits - 10, 1), _DEEPEST))
+            self._layouts[pixel_bits] = _Layout(line_bits, rows, int(rows.max()) + 1)
+        return self._layouts[pixel_bits]
+
+    def _tables(self, layout: _Layout) -> tuple[Array, ...]:
+        """Return what `code_strip` works in: memory of a strip before, if that is large enough."""
+        kernels = _kernels()
+        shapes = (
+            ((kernels.HASHED << layout.line_bits << self._group,), np.uint16),
+            ((layout.n_rows * kernels.ROW_SPAN + kernels.RUNS * kernels.RUN_SPAN,), np.int32),
+            ((kernels.RUNS << layout.line_bits,), np.int32),
+            ((layout.n_rows + 48, kernels.LANES), np.int32),
+            ((4, kernels.N_SETS), np.int32),
+            ((layout.n_rows * 8 * kernels.STEPS,), np.int32),
+        )
+        with suppress(IndexError):
+            spare = self._spare.pop()
+            if all(array.shape >= shape for array, (shape, _) in zip(spare, shapes, strict=False)):
+                return spare
+        return _arrays((*shapes, *kernels.SCRATCH))
 
 
 def _dense_rows(depths: Array, own: int) -> Array:

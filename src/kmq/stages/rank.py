@@ -7,6 +7,8 @@ coded strip: tables of two alphabets, two states, words.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -15,6 +17,7 @@ import numpy as np
 
 from kmq import exact
 from kmq.errors import FormatError
+from kmq.lazily import computed_once
 
 Array = np.ndarray[Any, Any]
 
@@ -58,49 +61,140 @@ class _Alphabet:
     smooth: bool
     price: int
 
-    def counts(self) -> Array:
-        """Return zeros for each context and symbol."""
-        return np.zeros((int(self.radices.prod()), self.n_symbols), np.uint32)
 
-    def write(self, counts: Array, at: int, out_stream: Array) -> int:
-        """Write tree and tables for these counts from bit `at` on; return the next bit."""
+class _Tables:
+    """An alphabet's tables, and what they are read and written in; for one strip at a time.
+
+    Attributes:
+        counts: (contexts, symbols) uint32 occurrences and (contexts,) uint8 whether there are any;
+            all 0 but between counting and writing.
+        leaves: (contexts,) uint8 table of each context, after reading.
+        bounds: (tables, symbols + 1) int32 where the share of each symbol begins.
+        symbols: (tables, 2^scale_bits) uint8 whose share each value belongs to; of the first
+            alphabet, which has so few symbols that they are tried one by one, empty.
+    """
+
+    def __init__(self, alphabet: _Alphabet):
+        self._alphabet = alphabet
+        n_symbols, max_leaves = alphabet.n_symbols, alphabet.max_leaves
+        n_variables, n_contexts = len(alphabet.radices), int(alphabet.radices.prod())
+        self.leaves = np.empty(n_contexts, np.uint8)
+        self.bounds = np.empty((max_leaves, n_symbols + 1), np.int32)
+        self.symbols = np.empty((0, 0), np.uint8)
+        if alphabet.smooth:
+            self.symbols = np.empty((max_leaves, 1 << alphabet.scale_bits), np.uint8)
+        self._sums = np.empty(n_symbols, np.int64)
+        self._spans = np.empty((2, max_leaves + 1, n_variables), np.int64)
+        self._digits = np.empty(n_variables, np.int64)
+
+    @computed_once
+    def counts(self) -> tuple[Array, Array]:
+        n_contexts = len(self.leaves)
+        counts = np.zeros((n_contexts, self._alphabet.n_symbols), np.uint32)
+        return counts, np.zeros(n_contexts, np.uint8)
+
+    @computed_once
+    def _growing(self) -> tuple[tuple[Array, ...], Array, Array]:
+        """Scratch of `grow_tree`, nodes and tables."""
+        from kmq.kernels.rank import tree_scratch
+
+        alphabet = self._alphabet
+        n_symbols, max_leaves = alphabet.n_symbols, alphabet.max_leaves
+        shapes = tree_scratch(len(self.leaves), n_symbols, alphabet.radices.tolist(), max_leaves)
+        return (
+            tuple(np.empty(shape, dtype) for shape, dtype in shapes),
+            np.empty((2 * max_leaves, 2), np.int64),
+            np.empty((max_leaves, n_symbols), np.int64),
+        )
+
+    def write(self, at: int, out_stream: Array) -> int:
+        """Write tree and tables for the counts from bit `at` on; return the next bit."""
         from kmq.kernels import rank as kernels
 
-        nodes = np.empty((2 * self.max_leaves, 2), np.int64)
-        tables = np.empty((self.max_leaves, self.n_symbols), np.int64)
-        sums = np.empty(self.n_symbols, np.int64)
-        radices = self.radices.tolist()
-        shapes = kernels.tree_scratch(len(counts), self.n_symbols, radices, self.max_leaves)
-        scratch: tuple[Array, ...] = tuple(np.empty(shape, dtype) for shape, dtype in shapes)
+        alphabet = self._alphabet
+        scratch, nodes, tables = self._growing
         n_nodes = kernels.grow_tree(
-            counts, self.radices, _logarithms(), self.price * _UNIT, scratch, nodes, tables
+            *self.counts,
+            alphabet.radices,
+            _logarithms(),
+            alphabet.price * _UNIT,
+            scratch,
+            nodes,
+            tables,
         )
         return int(
             kernels.write_tables(
-                nodes[:n_nodes], tables, self.radices, _WEIGHTS, self.smooth, at, sums, out_stream
+                nodes[:n_nodes],
+                tables,
+                alphabet.radices,
+                _WEIGHTS,
+                alphabet.smooth,
+                at,
+                self._sums,
+                out_stream,
             )
         )
 
-    def read(self, stream: Array, at: int) -> tuple[int, Array, Array]:
-        """Read them; return the next bit or a fault, the leaf of each context, the bounds."""
+    def read(self, stream: Array, at: int) -> int:
+        """Read tree and tables; return the next bit or a fault."""
         from kmq.kernels import rank as kernels
 
-        leaves = np.empty(int(self.radices.prod()), np.uint8)
-        bounds = np.zeros((self.max_leaves, self.n_symbols + 1), np.int32)
-        end = kernels.read_tables(
-            stream,
-            at,
-            self.radices,
-            _WEIGHTS,
-            self.smooth,
-            self.scale_bits,
-            np.empty((2, self.max_leaves + 1, len(self.radices)), np.int64),
-            np.empty(len(self.radices), np.int64),
-            np.empty(self.n_symbols, np.int64),
-            leaves,
-            bounds,
+        alphabet = self._alphabet
+        return int(
+            kernels.read_tables(
+                stream,
+                at,
+                alphabet.radices,
+                _WEIGHTS,
+                alphabet.smooth,
+                alphabet.scale_bits,
+                self._spans,
+                self._digits,
+                self._sums,
+                self.leaves,
+                self.bounds,
+                self.symbols,
+            )
         )
-        return int(end), leaves, bounds
+
+
+class _Memory:
+    """What a strip is coded in; made once for each thread, and used for one strip after the other.
+
+    Attributes:
+        first: tables of the first alphabet.
+        second: those of the second.
+    """
+
+    def __init__(self, first: _Alphabet, second: _Alphabet, n_colors: int):
+        self.first, self.second = _Tables(first), _Tables(second)
+        self._order, self._places = np.empty((2, n_colors, n_colors), np.uint8)
+        self._pairs = np.empty((n_colors, n_colors), np.uint16)
+        self._rows = np.empty((3, 0), np.uint8)
+        self._narrow = self._wide = np.empty(0, np.uint32)
+
+    def start(self, shape: tuple[int, ...], order: Array, places: Array) -> tuple[Any, ...]:
+        """Return what the kernels walk a strip of (rows, columns) with, as it begins."""
+        height, width = shape
+        hash_bits = min(16, max(8, (height * width - 1).bit_length()))
+        if self._narrow.size < 1 << hash_bits:
+            self._narrow, self._wide = np.empty((2, 1 << hash_bits), np.uint32)
+        if self._rows.shape[1] < width + 4:
+            self._rows = np.empty((3, width + 4), np.uint8)
+        np.copyto(self._order, order)
+        np.copyto(self._places, places)
+        for slots in (self._rows, self._narrow[: 1 << hash_bits], self._wide[: 1 << hash_bits]):
+            slots.fill(0)
+        self._pairs.fill(0)
+        return (
+            self._order,
+            self._places,
+            hash_bits,
+            self._rows,
+            self._narrow,
+            self._wide,
+            self._pairs,
+        )
 
 
 class RankCoder:
@@ -109,45 +203,92 @@ class RankCoder:
     def __init__(self, palette: Array):
         """Derive distances, their levels and the lists of nearest colours; 1 ms at 256."""
         n_colors, n_channels = palette.shape
+        square = n_colors, n_colors
         samples = (palette >> 8 if palette.dtype == np.uint16 else palette).astype(np.int32)
-        sums = np.zeros((n_colors, n_colors), np.int32)
+        # Arrays of equal shapes and types, here and below: NumPy 2.4 needs no buffers for them, and
+        # where it cannot have them ends the process instead of raising MemoryError.
+        sums = np.zeros(n_colors * n_colors, np.int32)
         for channel in samples.T:
-            sums += np.abs(channel[:, None] - channel[None, :])
-        self._distances = (3 * sums // n_channels).astype(np.uint16)
-        self._levels = np.zeros((n_colors, n_colors), np.uint8)
+            sums += np.abs(np.repeat(channel, n_colors) - np.tile(channel, n_colors))
+        self._distances = (3 * sums // n_channels).astype(np.uint16).reshape(square)
+        self._levels = np.zeros(square, np.uint8)
         for level in _LEVELS:
-            self._levels += self._distances >= level
+            self._levels += (self._distances >= level).view(np.uint8)
         keys = self._distances.copy()
         np.fill_diagonal(keys, 0xFFFF)  # a colour ends its own list
-        self._order = np.argsort(keys, axis=1, kind="stable").astype(np.uint8)
-        self._places = np.empty_like(self._order)
-        numbers = np.arange(n_colors, dtype=np.uint8)[None, :]
-        np.put_along_axis(self._places, self._order.astype(np.int64), numbers, axis=1)
+        order = np.argsort(keys, axis=1, kind="stable")
+        self._order = order.astype(np.uint8)
+        self._places = np.argsort(order, axis=1).astype(np.uint8)
         first_radices, second_radices = [22, 5, 2, 2, 2, 2, 2, 2, 8], [8, 8]
         self._first = _Alphabet(np.array(first_radices), 6, 14, 255, False, 26)
         self._second = _Alphabet(
             np.array(second_radices), _token(max(0, n_colors - 2)) + 1, 12, 32, True, 66
         )
 
-    def encode(self, indices: Array) -> bytes:
+        self._spare: list[_Memory] = []
+
+    def encode(self, indices: Array, most_work: int | None = None) -> bytes:
         """Code (rows, width) uint8 indices, C order."""
+        with self._memory() as memory:
+            return self._encode(indices, memory)
+
+    def fewest_bytes(self, n_pixels: int) -> int:
+        """Return the bytes of the shortest tables, the states and the words that must be."""
+        return 2 + _STATES + 2 * max(0, -(-n_pixels // PIXELS_PER_WORD) - 2)
+
+    def decode(self, coded: memoryview, out_indices: Array, most_work: int | None = None) -> int:
+        """Fill (rows, width) uint8 indices; raise FormatError if the bytes cannot be theirs."""
+        with self._memory() as memory:
+            self._decode(coded, memory, out_indices)
+        return 0
+
+    @contextmanager
+    def _memory(self) -> Iterator[_Memory]:
+        """Lend memory that no other strip uses."""
+        try:
+            memory = self._spare.pop()
+        except IndexError:
+            memory = _Memory(self._first, self._second, len(self._order))
+        try:
+            yield memory
+        finally:
+            self._spare.append(memory)
+
+    def _encode(self, indices: Array, memory: _Memory) -> bytes:
         from kmq.kernels import rank as kernels
 
         indices = indices.view()
         indices.flags.writeable = False  # as those of images are: one kernel for both
-        first = np.empty(indices.size, np.uint32)
-        second = np.empty(indices.size, np.uint16)
-        first_counts, second_counts = self._first.counts(), self._second.counts()
-        n_second = kernels.model_strip(
-            indices, *self._start(*indices.shape), first_counts, second_counts, first, second
+        symbols = np.empty(indices.size, np.uint32)
+        ranks = np.empty(indices.size, np.uint16)
+        first, second = memory.first, memory.second
+        n_ranks = kernels.model_strip(
+            indices,
+            self._levels,
+            self._distances,
+            *memory.start(indices.shape, self._order, self._places),
+            *first.counts,
+            *second.counts,
+            symbols,
+            ranks,
         )
         head = np.zeros(_LONGEST_HEAD, np.uint8)
-        middle = self._first.write(first_counts, 0, head)
-        end = self._second.write(second_counts, middle, head)
-        tables = (*self._first.read(head, 0)[1:], *self._second.read(head, middle)[1:])
+        middle = first.write(0, head)
+        end = second.write(middle, head)
+        first.read(head, 0)
+        second.read(head, middle)
         states = np.empty(2, np.uint32)
-        words = np.empty(indices.size + 2 * n_second, np.uint16)
-        begin = kernels.encode_symbols(first, second[:n_second], *tables, words, states)
+        words = np.empty(indices.size + 2 * n_ranks, np.uint16)
+        begin = kernels.encode_symbols(
+            symbols,
+            ranks[:n_ranks],
+            first.leaves,
+            first.bounds,
+            second.leaves,
+            second.bounds,
+            words,
+            states,
+        )
         return b"".join(
             (
                 head[: -(-end // 8)].tobytes(),
@@ -156,18 +297,14 @@ class RankCoder:
             )
         )
 
-    def fewest_bytes(self, n_pixels: int) -> int:
-        """Return the bytes of the shortest tables, the states and the words that must be."""
-        return 2 + _STATES + 2 * max(0, -(-n_pixels // PIXELS_PER_WORD) - 2)
-
-    def decode(self, coded: memoryview, out_indices: Array) -> None:
-        """Fill (rows, width) uint8 indices; raise FormatError if the bytes cannot be theirs."""
+    def _decode(self, coded: memoryview, memory: _Memory, out_indices: Array) -> None:
         from kmq.kernels import rank as kernels
 
+        first, second = memory.first, memory.second
         stream = np.frombuffer(coded[:_LONGEST_HEAD], np.uint8).copy()
-        middle, *first_tables = self._first.read(stream, 0)
+        middle = first.read(stream, 0)
         _check(middle)
-        end, *second_tables = self._second.read(stream, middle)
+        end = second.read(stream, middle)
         _check(end)
         begin = -(-end // 8)
         if len(coded) < begin + _STATES or (len(coded) - begin) % 2:
@@ -181,27 +318,16 @@ class RankCoder:
                 state_a,
                 state_b,
                 words,
-                *first_tables,
-                *second_tables,
-                _token_of_value(second_tables[1]),
-                *self._start(*out_indices.shape),
+                first.leaves,
+                first.bounds,
+                second.leaves,
+                second.bounds,
+                second.symbols,
+                self._levels,
+                self._distances,
+                *memory.start(out_indices.shape, self._order, self._places),
                 out_indices,
             )
-        )
-
-    def _start(self, height: int, width: int) -> tuple[Any, ...]:
-        """Return what the kernels walk with: the palette's tables, and memory of a fresh strip."""
-        hash_bits = min(16, max(8, (height * width - 1).bit_length()))
-        return (
-            self._levels,
-            self._distances,
-            self._order.copy(),
-            self._places.copy(),
-            hash_bits,
-            np.zeros((3, width + 4), np.uint8),
-            np.zeros(1 << hash_bits, np.uint32),
-            np.zeros(1 << hash_bits, np.uint32),
-            np.zeros(self._order.shape, np.uint16),
         )
 
 
@@ -211,13 +337,6 @@ def _token(rank: int) -> int:
         return rank
     bits = rank.bit_length() - 2
     return 10 + 2 * bits + (rank >> bits & 1)
-
-
-def _token_of_value(bounds: Array) -> Array:
-    """Return for each leaf (with bounds) which symbol each of the 4,096 values belongs to."""
-    used = bounds[bounds[:, -1] > 0]
-    symbols = np.tile(np.arange(bounds.shape[1] - 1, dtype=np.uint8), len(used))
-    return np.repeat(symbols, np.diff(used, axis=1).reshape(-1)).reshape(len(used), -1)
 
 
 @cache
