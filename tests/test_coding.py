@@ -109,7 +109,7 @@ def test_an_unknown_palette_method_needs_a_newer_kmq():
 
 def strips_of(image, strip_height, method="deflate", n_threads=1):
     payloads = coding.encode_strips(
-        image.indices, image.palette, [coding.strip_method(method)], strip_height, n_threads
+        image.indices, image.palette, [coding.strip_method(method)], strip_height, 10**9, n_threads
     )
     rows = range(0, image.height, strip_height)
     strips = [
@@ -131,7 +131,7 @@ def test_each_strip_method_gives_the_indices_back(method, n_colors, height, widt
     n_colors = min(n_colors, coding.strip_method(method).most_colors)
     image = grey_image(n_colors, height, width)
     strips, payloads = strips_of(image, strip_height, method)
-    decoded = coding.decode_strips(strips, payloads, image.palette, width, 1)
+    decoded = coding.decode_strips(strips, payloads, image.palette, width, 10**9, 1)
     assert decoded.dtype == image.indices.dtype
     assert np.array_equal(decoded, image.indices)
 
@@ -140,7 +140,7 @@ def test_threads_change_nothing():
     image = grey_image(50, 400, 100)
     strips, payloads = strips_of(image, 7, n_threads=1)
     assert strips_of(image, 7, n_threads=4) == (strips, payloads)
-    decoded = coding.decode_strips(strips, payloads, image.palette, 100, 4)
+    decoded = coding.decode_strips(strips, payloads, image.palette, 100, 10**9, 4)
     assert np.array_equal(decoded, image.indices)
 
 
@@ -150,7 +150,7 @@ def one_strip(coded, indices=(0, 1, 2, 2, 1), method=0, n_colors=3):
     payload = bytes([method]) + checksum + coded
     palette = np.zeros((n_colors, 1), np.uint8)
     strip = StripInfo(0, 1, 77, len(payload), method)
-    return coding.decode_strips([strip], [payload], palette, len(indices), 1)
+    return coding.decode_strips([strip], [payload], palette, len(indices), 10**9, 1)
 
 
 def test_a_strip_written_out_by_hand():
@@ -239,9 +239,9 @@ def test_each_strip_takes_the_method_that_suits_it():
     flat = np.zeros((64, 256), np.uint8)
     palette = np.arange(48, dtype=np.uint8).reshape(16, 3)
     methods = [coding.strip_method(name) for name in ("mix", "rank", "deflate")]
-    payloads = coding.encode_strips(np.vstack([noise, flat]), palette, methods, 64, 1)
+    payloads = coding.encode_strips(np.vstack([noise, flat]), palette, methods, 64, 10**9, 1)
     alone = [
-        [coding.encode_strips(strip, palette, [method], 64, 1)[0] for method in methods]
+        [coding.encode_strips(strip, palette, [method], 64, 10**9, 1)[0] for method in methods]
         for strip in (noise, flat)
     ]
     for payload, candidates in zip(payloads, alone, strict=True):

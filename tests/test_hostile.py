@@ -7,6 +7,8 @@ import subprocess
 import sys
 import threading
 import tracemalloc
+import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -135,6 +137,63 @@ def test_unknown_methods_are_refused_before_anything_is_decoded(code):
 
 
 # Tables that lie
+
+
+# Promises of little, and much work
+
+
+def mosaic(side):
+    """A pattern in which each pixel takes all decisions, and which is soon foreseen."""
+    steps = np.add.outer(np.arange(side), 5 * np.arange(side)) % 11 * 23
+    image = indexed_image(PixelFormat.RGB24, 256, side, side)
+    return replace(image, indices=steps.astype(np.uint8))
+
+
+FEW = Limits(decisions=500_000)
+
+
+def test_few_bytes_do_not_keep_a_reader_busy():
+    encoded = kmq.files.encode(mosaic(400), method="mix")
+    n_decisions = 400 * 400 * 8
+    assert 100 * len(encoded) < n_decisions
+    refused(
+        encoded, "take more than 500000 decisions", kind=LimitError, memory=20_000_000, limits=FEW
+    )
+    with pytest.raises(LimitError):
+        kmq.files.decode(encoded[:-1], on_error="salvage", limits=FEW)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # nothing is salvaged from a sound file
+        assert kmq.files.decode(encoded, on_error="salvage") == mosaic(400)
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_work_is_that_of_all_strips_together(n_threads):
+    encoded = kmq.files.encode(mosaic(400), method="mix", strip_height=100)
+    assert kmq.files.read_region(io.BytesIO(encoded), (0, 0, 1, 1), limits=FEW)
+    with pytest.raises(LimitError):
+        kmq.files.decode(encoded, limits=FEW, n_threads=n_threads)
+
+
+def test_bytes_pay_for_their_work():
+    rng = np.random.default_rng(0)
+    noise = replace(mosaic(150), indices=rng.integers(0, 256, (150, 150)).astype(np.uint8))
+    encoded = kmq.files.encode(noise, method="mix")
+    assert kmq.files.decode(encoded, limits=Limits(decisions=0)) == noise
+
+
+@pytest.mark.parametrize("how", [{"method": "mix"}, {"effort": "best"}])
+def test_what_is_written_can_be_read_within_the_same_limits(how):
+    for side in (100, 400):
+        encoded = kmq.files.encode(mosaic(side), limits=FEW, **how)
+        assert kmq.files.decode(encoded, limits=FEW) == mosaic(side)
+        methods = {strip.method for strip in kmq.files.info(io.BytesIO(encoded)).strips}
+        assert (2 in methods) == (side == 100)
+
+
+def test_plain_areas_take_no_work():
+    image = replace(mosaic(1000), indices=np.full((1000, 1000), 7, np.uint8))
+    encoded = kmq.files.encode(image, method="mix")
+    assert kmq.files.decode(encoded, limits=Limits(decisions=10_000)) == image
 
 
 def with_table(table, n_strips=3, strips=()):
@@ -335,3 +394,70 @@ def test_kernels_stay_within_their_arrays(tmp_path):
         check=False,
     )
     assert done.stdout == "checked\n", done.stderr
+
+
+CAPPED = """
+import gc
+import io
+import resource
+import kmq.files
+import kmq.pillow
+from PIL import Image
+from images import indexed_image
+from kmq.model import PixelFormat
+from kmq.stages.coding import STRIP_METHODS
+
+def address_space():
+    with open("/proc/self/statm") as statm:
+        return int(statm.read().split()[0]) * resource.getpagesize()
+
+def opened(encoded):
+    with Image.open(io.BytesIO(encoded)) as picture:
+        picture.load()
+
+def left_with(n_blocks, work):
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    taken = []
+    resource.setrlimit(resource.RLIMIT_AS, (address_space() + (1 << 21), hard))
+    try:
+        while True:
+            taken.append(bytearray(1 << 14))
+    except MemoryError:
+        del taken[len(taken) - n_blocks:]
+    try:
+        work()
+    except MemoryError:
+        return False
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+        taken.clear()
+        gc.collect()
+    return True
+
+image = indexed_image(PixelFormat.RGB24, 200, 60, 150)
+for method in STRIP_METHODS:
+    how = {"method": method.name, "strip_height": 1, "n_threads": 2}
+    encoded = kmq.files.encode(image, **how)
+    for work in (
+        lambda: kmq.files.decode(encoded, n_threads=2),
+        lambda: kmq.files.encode(image, **how),
+        lambda: opened(encoded),
+    ):
+        work()
+        outcomes = [left_with(n_blocks, work) for n_blocks in range(0, 60, 5)]
+        assert not outcomes[0], (method.name, outcomes)
+        work()
+print("checked")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="caps what a process may take as Linux does")
+def test_too_little_memory_is_an_error_wherever_it_runs_out():
+    done = subprocess.run(
+        [sys.executable, "-c", CAPPED],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "checked\n"), done.stderr

@@ -50,7 +50,7 @@ class NewerFormatError(FormatError):
 
 
 class LimitError(FormatError):
-    """The file asks for more pixels or bytes than the reader's limits allow."""
+    """The file asks for more pixels, bytes or work than the reader's limits allow."""
 
 
 class MissingExtraError(KmqError, ImportError):

@@ -106,13 +106,14 @@ def encode(
             palette that is searched for is searched for so long; a start (`init`) or an
             IndexedImage leaves nothing to search for.
         method: how indices are coded, ``"deflate"``, ``"mix"`` or, for up to 256 colours,
-            ``"rank"``; None leaves the choice to kmq.
+            ``"rank"``; None leaves the choice to kmq. Where "mix" takes more work to decode than
+            `limits` allow, which no photograph does, a quicker method takes its place.
         strip_height: rows that are coded, and can be decoded, by themselves; None for strips of
             about a quarter of a million pixels.
         n_threads: threads to use; None for ``KMQ_NUM_THREADS`` or all cores. The bytes do not
             depend on it.
-        limits: how many pixels a picture may have; None for `kmq.Limits()`, which readers take,
-            too. Who reads a larger one passes as much.
+        limits: how many pixels a picture may have, and how much work it may take to decode; None
+            for `kmq.Limits()`, which readers take, too. Who reads a larger one passes as much.
         **quantize_options: options of `kmq.quantize`. Not with an IndexedImage. And one of these
             targets, for which kmq chooses the number of colours and `rate` together, at about ten
             times the cost: ``size``, the most bytes of the file, which it comes within 2 % of
@@ -329,7 +330,9 @@ def read_region(
         numbers = range(upper // header.strip_height, -(-lower // header.strip_height))
         strips, payloads = container.take_strips(reader, front, numbers)
     palette = palette_of(front)
-    indices = coding.decode_strips(strips, payloads, palette, header.width, threads)
+    indices = coding.decode_strips(
+        strips, payloads, palette, header.width, limits.decisions, threads
+    )
     top = strips[0].row
     region = indices[upper - top : lower - top, left:right]
     return IndexedImage(palette, region, header.pixel_format, front.metadata)
@@ -419,7 +422,12 @@ class Coding:
         header = container.Header(image.pixel_format, image.width, image.height, n_colors, rows)
         palette = coding.encode_palette(image.palette)
         strips = coding.encode_strips(
-            image.indices, image.palette, plan.methods, rows, self.n_threads
+            image.indices,
+            image.palette,
+            plan.methods,
+            rows,
+            self.limits.decisions,
+            self.n_threads,
         )
         return container.pack_file(header, palette, image.metadata, strips)
 
@@ -505,7 +513,7 @@ def _decoded(stream: BinaryIO, limits: Limits, n_threads: int) -> IndexedImage:
     header = contents.front.header
     palette = palette_of(contents.front)
     indices = coding.decode_strips(
-        contents.strips, contents.payloads, palette, header.width, n_threads
+        contents.strips, contents.payloads, palette, header.width, limits.decisions, n_threads
     )
     return IndexedImage(palette, indices, header.pixel_format, contents.front.metadata)
 
@@ -522,7 +530,9 @@ def _salvaged(stream: BinaryIO, limits: Limits, n_threads: int) -> IndexedImage:
     left = salvage.salvage_file(io.BytesIO(content), limits)
     header, palette = left.front.header, palette_of(left.front)
     shape = header.height, header.width
-    indices, faults = coding.salvage_strips(left.strips, left.payloads, palette, shape, n_threads)
+    indices, faults = coding.salvage_strips(
+        left.strips, left.payloads, palette, shape, limits.decisions, n_threads
+    )
     lost = left.faults | {
         left.strips[place].row // header.strip_height: fault for place, fault in faults.items()
     }

@@ -605,20 +605,24 @@ _MOST_OF_A_LIMIT = 2**63 - 1
 
 @dataclass(frozen=True)
 class Limits:
-    """What kmq reads before it asks for memory, and writes.
+    """What kmq reads before it asks for memory or works for long, and writes.
 
     Attributes:
         pixels: most pixels of a picture file that is read, and of a .kmq file that is read or
             written. The default is where Pillow, too, refuses to go on (twice its
             `MAX_IMAGE_PIXELS`, which does not count here).
         metadata_bytes: most bytes of all metadata of a file together, inflated.
+        decisions: most binary decisions of method "mix" in all that is decoded, beyond the 64 that
+            each coded byte pays for. A million take 0.1 to 0.3 seconds; pictures of any size take
+            20 to 60 a byte, and those that a file of a few bytes could ask for would take minutes.
     """
 
     pixels: int = 178_956_970
     metadata_bytes: int = 64 * 2**20
+    decisions: int = 2**23
 
     def __post_init__(self) -> None:
-        """Raise TypeError or InputError unless both are whole numbers, at least 0."""
+        """Raise TypeError or InputError unless all are whole numbers, at least 0."""
         _set_default(self, **{limit.name: limit.default for limit in fields(self)})
         for limit in fields(self):
             checks.whole_number(getattr(self, limit.name), limit.name, 0, _MOST_OF_A_LIMIT)

@@ -6,6 +6,7 @@ Each chunk names its method in its first byte. A method is one entry of `PALETTE
 
 from __future__ import annotations
 
+import threading
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from kmq.deflate import MOST_EXPANSION, deflate, inflate_exactly
-from kmq.errors import FormatError, InputError, NewerFormatError, located
+from kmq.errors import FormatError, InputError, LimitError, NewerFormatError, located
 from kmq.model import MAX_COLORS, MAX_STRIPS, PixelFormat, StripInfo, index_dtype
 from kmq.stages import mix, palette_tree, rank
 from kmq.threads import run_chunks
@@ -116,16 +117,25 @@ PALETTE_METHODS = {
 
 
 class StripCoder(Protocol):
-    """Codes strips of one palette; used by several threads at once."""
+    """Codes strips of one palette; used by several threads at once.
 
-    def encode(self, indices: Array) -> bytes:
-        """Code (rows, width) indices, C order, of the palette's index type."""
+    Work is what a strip takes beyond what its size promises, in decisions of method "mix"; other
+    methods take none.
+    """
+
+    def encode(self, indices: Array, most_work: int | None = None) -> bytes | None:
+        """Code (rows, width) indices, C order, of the palette's index type.
+
+        Return None if it took more work than that to decode them.
+        """
 
     def fewest_bytes(self, n_pixels: int) -> int:
         """Return how many coded bytes that many pixels take at the very least."""
 
-    def decode(self, coded: memoryview, out_indices: Array) -> None:
-        """Fill (rows, width) indices; raise FormatError if the bytes cannot be theirs."""
+    def decode(self, coded: memoryview, out_indices: Array, most_work: int | None = None) -> int:
+        """Fill (rows, width) indices; return the work, or as soon as it is known to be more than
+        `most_work`, some that is more; raise FormatError if the bytes cannot be theirs.
+        """
 
 
 @dataclass(frozen=True)
@@ -158,7 +168,7 @@ class DeflateCoder:
     def __init__(self, palette: Array):
         self._n_bits = index_bits(len(palette))
 
-    def encode(self, indices: Array) -> bytes:
+    def encode(self, indices: Array, most_work: int | None = None) -> bytes:
         """Pack and deflate."""
         if self._n_bits == 0:
             return b""
@@ -169,18 +179,19 @@ class DeflateCoder:
         """Return what deflate needs at its best."""
         return -(-self._packed_size(n_pixels) // MOST_EXPANSION)
 
-    def decode(self, coded: memoryview, out_indices: Array) -> None:
+    def decode(self, coded: memoryview, out_indices: Array, most_work: int | None = None) -> int:
         """Inflate and unpack."""
         if self._n_bits == 0:
             if coded:
                 raise FormatError("a strip of one colour has coded bytes; it needs none")
             out_indices.fill(0)
-            return
+            return 0
         packed = inflate_exactly(coded, self._packed_size(out_indices.size))
         unused = -out_indices.size * self._n_bits % 8
         if packed[-1] & (1 << unused) - 1:
             raise FormatError("the last byte of a strip is not filled up with zeros")
         unpack_bits(packed, self._n_bits, out_indices.reshape(-1))
+        return 0
 
     def _packed_size(self, n_pixels: int) -> int:
         return -(-n_pixels * self._n_bits // 8)
@@ -269,14 +280,19 @@ def plan_strips(name: str | None, effort: str, n_pixels: int, n_colors: int) -> 
     if name is not None:
         method = strip_method(name)
         return StripPlan((method,), method.strip_pixels)
-    deflate, rank, mix = (strip_method(name) for name in ("deflate", "rank", "mix"))
-    quick = (rank, deflate) if n_colors <= rank.most_colors else (deflate,)
+    deflate, mix = strip_method("deflate"), strip_method("mix")
+    quick = _quick_methods(n_colors)
     methods = (mix, *quick) if n_pixels <= _FEW_PIXELS else (mix, deflate)
     if effort == "fast" or (effort == "balanced" and n_pixels > _MIX_PIXELS):
         methods = quick
     small = effort != "best" and n_pixels <= _MIX_PIXELS
     strip_pixels = max(n_pixels // 2, _LEAST_HALF) if small else methods[0].strip_pixels
     return StripPlan(methods, strip_pixels)
+
+
+def _quick_methods(n_colors: int) -> tuple[StripMethod, ...]:
+    deflate, rank = strip_method("deflate"), strip_method("rank")
+    return (rank, deflate) if n_colors <= rank.most_colors else (deflate,)
 
 
 def even_strip_height(height: int, width: int, strip_pixels: int) -> int:
@@ -290,9 +306,13 @@ def encode_strips(
     palette: Array,
     methods: Sequence[StripMethod],
     strip_height: int,
+    most_work: int,
     n_threads: int,
 ) -> list[bytes]:
     """Return the payload of chunk S for each strip, top to bottom, by the method that suits it.
+
+    Each strip has its share of the work that decoding may take. Where that is not enough for any of
+    the methods, a quick one takes its place.
 
     Raises:
         InputError: the palette has more colours than a method is for.
@@ -303,20 +323,33 @@ def encode_strips(
                 f"palette has {len(palette)} colours; "
                 f"method {method.name!r} is for up to {method.most_colors}"
             )
-    coders = [(method, method.prepare(palette)) for method in methods]
+    coders = _prepared(methods, palette)
     n_strips = -(-len(indices) // strip_height)
     payloads = [b""] * n_strips
 
     def encode(number: int) -> None:
         strip = indices[number * strip_height : (number + 1) * strip_height]
-        code, coded = _smallest(coders, strip)
+        share = most_work * strip.size // indices.size
+        best = _smallest(coders, strip, share)
+        if best is None:
+            best = _smallest(_prepared(_quick_methods(len(palette)), palette), strip, share)
+        assert best is not None  # noqa: S101  # deflate takes no work
+        code, coded = best
         payloads[number] = bytes([code]) + checksum(strip).to_bytes(4, "little") + coded
 
     run_chunks(encode, n_strips, n_threads)
     return payloads
 
 
-def _smallest(coders: Sequence[tuple[StripMethod, StripCoder]], strip: Array) -> tuple[int, bytes]:
+def _prepared(
+    methods: Sequence[StripMethod], palette: Array
+) -> list[tuple[StripMethod, StripCoder]]:
+    return [(method, method.prepare(palette)) for method in methods]
+
+
+def _smallest(
+    coders: Sequence[tuple[StripMethod, StripCoder]], strip: Array, most_work: int
+) -> tuple[int, bytes] | None:
     """Return the code of the method whose result is smallest, the first of equals, and the result.
 
     Deflate is tried after others only where they say that the strip repeats: elsewhere it cannot
@@ -326,10 +359,9 @@ def _smallest(coders: Sequence[tuple[StripMethod, StripCoder]], strip: Array) ->
     for method, coder in coders:
         if best is not None and method.name == "deflate" and len(best[1]) > strip.size // 16:
             continue
-        coded = coder.encode(strip)
-        if best is None or len(coded) < len(best[1]):
+        coded = coder.encode(strip, most_work)
+        if coded is not None and (best is None or len(coded) < len(best[1])):
             best = method.code, coded
-    assert best is not None  # noqa: S101  # there is at least one method
     return best
 
 
@@ -338,14 +370,16 @@ def decode_strips(
     payloads: Sequence[bytes],
     palette: Array,
     width: int,
+    most_work: int,
     n_threads: int,
 ) -> Array:
     """Return the (rows, width) indices that strips, one below the other, hold.
 
     Raises:
         FormatError: a strip is damaged, or its method is unknown.
+        LimitError: they take more work than that.
     """
-    decoder = _StripDecoder(palette, width)
+    decoder = _StripDecoder(palette, width, most_work)
     for strip, payload in zip(strips, payloads, strict=True):
         decoder.admit(strip, payload)
     top, last = strips[0].row, strips[-1]
@@ -364,14 +398,18 @@ def salvage_strips(
     payloads: Sequence[bytes],
     palette: Array,
     shape: tuple[int, int],
+    most_work: int,
     n_threads: int,
 ) -> tuple[Array, dict[int, str]]:
     """Decode the strips that can be, and leave 0 in all other rows of a picture of that shape.
 
     Returns:
         (height, width) indices; what is wrong with a strip by its place in `strips`.
+
+    Raises:
+        LimitError: they take more work than that.
     """
-    decoder = _StripDecoder(palette, shape[1])
+    decoder = _StripDecoder(palette, shape[1], most_work)
     indices = np.zeros(shape, index_dtype(len(palette)))
     faults: dict[int, str] = {}  # not errors: their tracebacks hold this frame and those below
     sound = []
@@ -388,6 +426,8 @@ def salvage_strips(
         out_indices = indices[row : row + height]
         try:
             decoder.decode(strips[number], payloads[number], out_indices)
+        except LimitError:
+            raise
         except FormatError as error:
             faults[number] = str(error)
             out_indices.fill(0)
@@ -399,9 +439,11 @@ def salvage_strips(
 class _StripDecoder:
     """Decodes strips of one palette and width that it has admitted; threads may share it."""
 
-    def __init__(self, palette: Array, width: int):
+    def __init__(self, palette: Array, width: int, most_work: int):
         self._palette = palette
         self._width = width
+        self._most_work = self._left = most_work
+        self._lock = threading.Lock()
         self._coders: dict[int, StripCoder] = {}
 
     def admit(self, strip: StripInfo, payload: bytes) -> None:
@@ -417,9 +459,23 @@ class _StripDecoder:
                 )
 
     def decode(self, strip: StripInfo, payload: bytes, out_indices: Array) -> None:
-        """Fill (rows, width) indices; raise FormatError if the strip is damaged."""
+        """Fill (rows, width) indices.
+
+        Raises:
+            FormatError: the strip is damaged.
+            LimitError: all strips up to now took more work than there is to be.
+        """
         with located("S", strip.offset):
-            self._coders[strip.method].decode(memoryview(payload)[_HEAD:], out_indices)
+            coded = memoryview(payload)[_HEAD:]
+            work = self._coders[strip.method].decode(coded, out_indices, self._left)
+            with self._lock:
+                self._left -= work
+            if self._left < 0:
+                raise LimitError(
+                    f"the strips take more than {self._most_work} decisions beyond "
+                    f"{mix.PAID_DECISIONS} for each of their bytes; kmq.Limits(decisions=…) sets "
+                    "that limit"
+                )
             _check_strip(out_indices, len(self._palette), payload[1:_HEAD])
 
     def _prepared(self, code: int) -> StripCoder:
