@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 import kmq
-from kmq.model import EFFORTS
+from kmq.model.choices import EFFORTS
 from kmq.stages.coding import STRIP_METHODS
 
 Array = np.ndarray[Any, Any]

@@ -179,7 +179,7 @@ def sizes(colors: list[int], step: int) -> None:
     print(f"\nBits a pixel of the same indices, mean over {len(pictures)} photographs")
     print(f"{'':<22}{'kmq balanced':>14}" + "".join(f"{peer.name:>30}" for peer in peers))
     for k in colors:
-        for method in ("none", *kmq.model.DITHER_METHODS):
+        for method in ("none", *kmq.model.choices.DITHER_METHODS):
             rows = []
             for picture in pictures:
                 options = {} if method == "none" else {"dither": 1, "dither_method": method}
@@ -203,7 +203,7 @@ def speeds(colors: list[int]) -> None:
         color_map = histogram.map_colors(pixels.samples, pixels.pixel_format, 2)
         for k in colors:
             mapping = _mapping(color_map, kmq.quantize(picture.load(), k).palette)
-            for method in kmq.model.DITHER_METHODS:
+            for method in kmq.model.choices.DITHER_METHODS:
                 line = ""
                 for n_threads in (1, 2):
                     clock = time.thread_time if n_threads == 1 else time.perf_counter

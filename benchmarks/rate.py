@@ -25,7 +25,7 @@ from PIL import Image
 
 import kmq
 import records
-from kmq.model import PixelFormat
+from kmq.model.pixel_format import PixelFormat
 from kmq.stages import metrics
 from pictures import corpus_folder, from_corpus
 from records import Record, mean

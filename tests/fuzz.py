@@ -24,7 +24,9 @@ import kmq.files
 import plain_decoder
 from images import FULL_METADATA, indexed_image, same
 from kmq.errors import FormatError, InputError, LimitError, SalvageWarning
-from kmq.model import Limits, Metadata, PixelFormat
+from kmq.model.file_info import Limits
+from kmq.model.image import Metadata
+from kmq.model.pixel_format import PixelFormat
 from kmq.stages.coding import STRIP_METHODS
 from kmq.stages.container import (
     LETTERS,

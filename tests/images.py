@@ -4,7 +4,8 @@ import struct
 
 import numpy as np
 
-from kmq.model import IndexedImage, Metadata, PixelFormat
+from kmq.model.image import IndexedImage, Metadata
+from kmq.model.pixel_format import PixelFormat
 
 FULL_METADATA = Metadata(
     icc_profile=b"profile " * 20,

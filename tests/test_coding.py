@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from images import grey_image, indexed_image
 from kmq.deflate import deflate
 from kmq.errors import FormatError, InputError, NewerFormatError
-from kmq.model import PixelFormat, StripInfo
+from kmq.model.file_info import StripInfo
+from kmq.model.pixel_format import PixelFormat
 from kmq.stages import coding, palette_tree
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 import kmq
 import naive
 from kmq.errors import FormatError, InputError, LimitError, NewerFormatError
-from kmq.model import PixelFormat
+from kmq.model.pixel_format import PixelFormat
 from kmq.stages import histogram
 
 FORMATS = list(PixelFormat)

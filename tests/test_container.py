@@ -10,7 +10,9 @@ import plain_decoder
 from images import COLOR_TAGS, FULL_METADATA, indexed_image, same
 from kmq.deflate import deflate
 from kmq.errors import FormatError, InputError, LimitError, NewerFormatError
-from kmq.model import ChunkInfo, Limits, Metadata, PixelFormat
+from kmq.model.file_info import ChunkInfo, Limits
+from kmq.model.image import Metadata
+from kmq.model.pixel_format import PixelFormat
 from kmq.stages import container
 from kmq.stages.container import SIGNATURE, pack_chunk, pack_varint
 

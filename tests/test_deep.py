@@ -9,7 +9,7 @@ import pytest
 from PIL import features
 
 from kmq.errors import InputError, MissingExtraError
-from kmq.model import PixelFormat
+from kmq.model.pixel_format import PixelFormat
 from kmq.stages.pixels import read_pixels
 
 needs_avif = pytest.mark.skipif(

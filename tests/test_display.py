@@ -10,7 +10,8 @@ from PIL import Image
 
 from images import indexed_image
 from kmq.cli.info import displayed
-from kmq.model import IndexedImage, Metadata, PixelFormat
+from kmq.model.image import IndexedImage, Metadata
+from kmq.model.pixel_format import PixelFormat
 from kmq.stages import display
 
 

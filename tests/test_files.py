@@ -19,7 +19,9 @@ import kmq.files
 import plain_decoder
 from images import FULL_METADATA, indexed_image, same
 from kmq.errors import FormatError, InputError
-from kmq.model import IndexedImage, Limits, Metadata, PixelFormat
+from kmq.model.file_info import Limits
+from kmq.model.image import IndexedImage, Metadata
+from kmq.model.pixel_format import PixelFormat
 from kmq.stages.coding import STRIP_METHODS
 
 GOLDEN = Path(__file__).parent / "golden"

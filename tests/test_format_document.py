@@ -9,7 +9,8 @@ import numpy as np
 
 import kmq.files
 import plain_decoder
-from kmq.model import IndexedImage, Metadata, PixelFormat
+from kmq.model.image import IndexedImage, Metadata
+from kmq.model.pixel_format import PixelFormat
 from kmq.stages import container
 
 DOCUMENT = (files("kmq.stages") / "FORMAT.md").read_text(encoding="utf-8")

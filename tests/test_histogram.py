@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import naive
-from kmq.model import PixelFormat
+from kmq.model.pixel_format import PixelFormat
 from kmq.stages.histogram import map_colors, map_labels
 
 

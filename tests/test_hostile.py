@@ -19,7 +19,9 @@ import kmq.files
 from images import indexed_image
 from kmq.deflate import deflate
 from kmq.errors import FormatError, LimitError, NewerFormatError
-from kmq.model import Limits, Metadata, PixelFormat
+from kmq.model.file_info import Limits
+from kmq.model.image import Metadata
+from kmq.model.pixel_format import PixelFormat
 from kmq.stages.coding import STRIP_METHODS
 from kmq.stages.container import SIGNATURE, pack_chunk, pack_varint
 
@@ -365,7 +367,7 @@ from dataclasses import replace
 import fuzz
 import kmq.files
 from images import indexed_image
-from kmq.model import PixelFormat
+from kmq.model.pixel_format import PixelFormat
 from kmq.stages.coding import STRIP_METHODS
 for method in STRIP_METHODS:
     for n_colors in (1, 2, 19, 256, 300):
@@ -404,7 +406,7 @@ import kmq.files
 import kmq.pillow
 from PIL import Image
 from images import indexed_image
-from kmq.model import PixelFormat
+from kmq.model.pixel_format import PixelFormat
 from kmq.stages.coding import STRIP_METHODS
 
 def address_space():

@@ -14,7 +14,8 @@ import kmq.pillow
 from images import indexed_image
 from kmq.cli import main
 from kmq.errors import InputError, LimitError
-from kmq.model import Limits, PixelFormat
+from kmq.model.file_info import Limits
+from kmq.model.pixel_format import PixelFormat
 from kmq.stages.pixels import read_pixels
 
 SENTENCE = (

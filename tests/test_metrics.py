@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kmq.model import PixelFormat
+from kmq.model.pixel_format import PixelFormat
 from kmq.stages import metrics
 
 

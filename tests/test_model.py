@@ -12,19 +12,10 @@ import kmq
 from images import FULL_METADATA, indexed_image
 from kmq.errors import FormatError, InputError, LimitError, NewerFormatError
 from kmq.files import encode
-from kmq.model import (
-    MAX_COLORS,
-    ChunkInfo,
-    ColorHistogram,
-    FileInfo,
-    IndexedImage,
-    Limits,
-    Metadata,
-    PixelFormat,
-    Report,
-    StripInfo,
-    index_dtype,
-)
+from kmq.model.file_info import ChunkInfo, FileInfo, Limits, StripInfo
+from kmq.model.histogram import ColorHistogram
+from kmq.model.image import MAX_COLORS, IndexedImage, Metadata, Report, index_dtype
+from kmq.model.pixel_format import PixelFormat
 
 PAPER_BYTES_PER_PIXEL = {
     "1": 1 / 8,

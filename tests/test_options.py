@@ -11,7 +11,7 @@ from PIL import Image
 import kmq
 import kmq.pillow
 from kmq.cli import main
-from kmq.model import PixelFormat, PixelFormatLabel
+from kmq.model.pixel_format import PixelFormat, PixelFormatLabel
 
 RANDOM = np.random.default_rng(3)
 PICTURE = RANDOM.integers(0, 256, (20, 24, 3)).astype(np.uint8)

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import naive
-from kmq.model import ColorHistogram, PixelFormat
+from kmq.model.histogram import ColorHistogram
+from kmq.model.pixel_format import PixelFormat
 from kmq.stages import clustering, histogram, palette
 
 FORMATS = [

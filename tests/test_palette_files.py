@@ -12,7 +12,7 @@ from PIL.GimpPaletteFile import GimpPaletteFile
 
 import kmq
 from kmq.errors import FormatError, InputError
-from kmq.model import PixelFormat
+from kmq.model.pixel_format import PixelFormat
 from kmq.palettes import load_palette
 from kmq.stages import palette_files, pixels
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 import plain_tree
 from images import indexed_image
 from kmq.errors import FormatError
-from kmq.model import PixelFormat
+from kmq.model.pixel_format import PixelFormat
 from kmq.stages import palette_tree
 
 

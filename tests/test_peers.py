@@ -8,7 +8,7 @@ from PIL import Image
 import kmq
 from images import indexed_image
 from kmq.cli import peers
-from kmq.model import PixelFormat
+from kmq.model.pixel_format import PixelFormat
 
 
 def smooth(channels, height=40, width=48):

@@ -15,7 +15,8 @@ import kmq
 import kmq.pillow
 from images import indexed_image
 from kmq.errors import FormatError, InputError
-from kmq.model import IndexedImage, Metadata, PixelFormat
+from kmq.model.image import IndexedImage, Metadata
+from kmq.model.pixel_format import PixelFormat
 
 EXIF = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"  # orientation 6
 METADATA = Metadata(b"profile", EXIF, b"<x:xmpmeta/>", (300.0, 150.0), {"Title": "Häuser"})

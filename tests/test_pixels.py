@@ -14,7 +14,8 @@ from PIL import Image, ImageOps, PngImagePlugin, features
 
 from images import FULL_METADATA, exif_of, indexed_image
 from kmq.errors import InputError, MissingExtraError
-from kmq.model import MAX_SIDE, Metadata, PixelFormat
+from kmq.model.image import MAX_SIDE, Metadata
+from kmq.model.pixel_format import PixelFormat
 from kmq.stages.pixels import indexed_from_pillow, read_pixels, to_pillow
 from kmq.stages.writing import save_picture
 

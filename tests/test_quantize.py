@@ -11,7 +11,8 @@ from skimage import data
 import kmq
 import naive
 from kmq.errors import InputError
-from kmq.model import PixelFormat, Report
+from kmq.model.image import Report
+from kmq.model.pixel_format import PixelFormat
 
 FEW_ROUNDS = {"max_iter": 4}
 

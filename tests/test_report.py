@@ -14,7 +14,7 @@ from PIL import Image
 import kmq
 from images import indexed_image
 from kmq.cli import main, study
-from kmq.model import PixelFormat
+from kmq.model.pixel_format import PixelFormat
 from kmq.stages import display
 from kmq.stages.metrics import mse
 

@@ -13,7 +13,9 @@ import pytest
 import kmq.files
 from images import FULL_METADATA, indexed_image
 from kmq.errors import FormatError, InputError, LimitError, NewerFormatError, SalvageWarning
-from kmq.model import IndexedImage, Limits, Metadata, PixelFormat
+from kmq.model.file_info import Limits
+from kmq.model.image import IndexedImage, Metadata
+from kmq.model.pixel_format import PixelFormat
 from kmq.stages.coding import STRIP_METHODS
 from kmq.stages.container import chunk_size, pack_chunk, pack_varint
 from kmq.threads import run_chunks

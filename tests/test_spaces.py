@@ -7,7 +7,7 @@ import pytest
 from skimage.color import rgb2lab
 
 import naive
-from kmq.model import PixelFormat
+from kmq.model.pixel_format import PixelFormat
 from kmq.stages.spaces import SPACES, Space
 
 

@@ -10,7 +10,7 @@ from PIL import Image, UnidentifiedImageError
 import kmq
 import kmq.pillow
 from kmq.errors import InputError, MissingExtraError
-from kmq.model import PixelFormat
+from kmq.model.pixel_format import PixelFormat
 from kmq.stages.pixels import indexed_from_pillow, read_pixels
 
 GREY = {1: PixelFormat.BILEVEL, 8: PixelFormat.GREY8, 16: PixelFormat.GREY16}

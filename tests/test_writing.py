@@ -11,7 +11,8 @@ from PIL import Image
 
 from images import FULL_METADATA, exif_block, exif_of, indexed_image
 from kmq.errors import InputError, MetadataWarning
-from kmq.model import IndexedImage, Metadata, PixelFormat
+from kmq.model.image import IndexedImage, Metadata
+from kmq.model.pixel_format import PixelFormat
 from kmq.stages.pixels import indexed_from_pillow, read_pixels
 from kmq.stages.writing import save_picture
 

@@ -31,16 +31,10 @@ if TYPE_CHECKING:
     )
     from kmq.estimator import KMeans
     from kmq.files import decode, encode, info, read, read_region, write
-    from kmq.model import (
-        ColorHistogram,
-        FileInfo,
-        IndexedImage,
-        Limits,
-        Metadata,
-        PixelFormat,
-        QuantizedImage,
-        Report,
-    )
+    from kmq.model.file_info import FileInfo, Limits
+    from kmq.model.histogram import ColorHistogram
+    from kmq.model.image import IndexedImage, Metadata, QuantizedImage, Report
+    from kmq.model.pixel_format import PixelFormat
     from kmq.palettes import read_palette, write_palette
 
 __version__ = "0.1.0"
@@ -61,16 +55,10 @@ _HOMES = {
     ),
     "kmq.estimator": ("KMeans",),
     "kmq.files": ("decode", "encode", "info", "read", "read_region", "write"),
-    "kmq.model": (
-        "ColorHistogram",
-        "FileInfo",
-        "IndexedImage",
-        "Limits",
-        "Metadata",
-        "PixelFormat",
-        "QuantizedImage",
-        "Report",
-    ),
+    "kmq.model.file_info": ("FileInfo", "Limits"),
+    "kmq.model.histogram": ("ColorHistogram",),
+    "kmq.model.image": ("IndexedImage", "Metadata", "QuantizedImage", "Report"),
+    "kmq.model.pixel_format": ("PixelFormat",),
     "kmq.palettes": ("read_palette", "write_palette"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -13,19 +13,11 @@ from numpy.typing import ArrayLike
 
 from kmq import checks, pipeline
 from kmq.errors import InputError
-from kmq.model import (
-    MAX_COLORS,
-    ColorHistogram,
-    DitherMethod,
-    Effort,
-    IndexedImage,
-    Limits,
-    PixelFormat,
-    PixelFormatLabel,
-    Pixels,
-    Progress,
-    QuantizedImage,
-)
+from kmq.model.choices import DitherMethod, Effort, Progress
+from kmq.model.file_info import Limits
+from kmq.model.histogram import ColorHistogram
+from kmq.model.image import MAX_COLORS, IndexedImage, Pixels, QuantizedImage
+from kmq.model.pixel_format import PixelFormat, PixelFormatLabel
 from kmq.options import GivenColors, Options, Target
 from kmq.stages.clustering import Array, Init
 from kmq.stages.container import SIGNATURE

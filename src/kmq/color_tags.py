@@ -14,7 +14,7 @@ from typing import Any
 
 from kmq import checks
 from kmq.errors import InputError
-from kmq.model import Metadata
+from kmq.model.image import Metadata
 
 INTENTS = ("perceptual", "relative colorimetric", "saturation", "absolute colorimetric")
 """Rendering intents, by their numbers in ICC profiles and in PNG."""

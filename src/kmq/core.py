@@ -11,7 +11,8 @@ from numpy.typing import ArrayLike
 
 from kmq import checks
 from kmq.errors import InputError
-from kmq.model import MAX_COLORS, Progress
+from kmq.model.choices import Progress
+from kmq.model.image import MAX_COLORS
 from kmq.stages import clustering
 from kmq.stages.clustering import Algorithm, Array, Init
 from kmq.threads import resolve_threads

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from kmq import checks
 from kmq.errors import InputError
 from kmq.estimator_base import ConvergenceWarning, Estimator, NotFittedError
-from kmq.model import MAX_COLORS
+from kmq.model.image import MAX_COLORS
 from kmq.stages import clustering
 from kmq.stages.clustering import Array
 from kmq.threads import resolve_threads, run_chunks

@@ -13,16 +13,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Protocol, TypeAlias, U
 from kmq import checks
 from kmq.atomic import replacing
 from kmq.errors import FormatError, InputError, LimitError, SalvageWarning, located
-from kmq.model import (
-    EFFORTS,
-    MAX_SIDE,
-    MAX_STRIPS,
-    Effort,
-    FileInfo,
-    IndexedImage,
-    Limits,
-    Metadata,
-)
+from kmq.model.choices import EFFORTS, Effort
+from kmq.model.file_info import MAX_STRIPS, FileInfo, Limits
+from kmq.model.image import MAX_SIDE, IndexedImage, Metadata
 from kmq.options import QuantizeOptions
 from kmq.stages import coding, container, salvage, writing
 from kmq.stages.coding import MethodName

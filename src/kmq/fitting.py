@@ -8,11 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from kmq import checks, exact
-from kmq.model import (
-    ColorHistogram,
-    PixelFormat,
-    Progress,
-)
+from kmq.model.choices import Progress
+from kmq.model.histogram import ColorHistogram
+from kmq.model.pixel_format import PixelFormat
 from kmq.stages import clustering, opaque, palette, palette_tree, rate
 from kmq.stages.clustering import Array
 from kmq.stages.histogram import keys_of

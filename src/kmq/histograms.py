@@ -12,14 +12,10 @@ from kmq import checks
 from kmq.api import read_picture
 from kmq.atomic import replacing
 from kmq.errors import InputError
-from kmq.model import (
-    MAX_HISTOGRAM_COLORS,
-    ColorHistogram,
-    Limits,
-    PixelFormat,
-    PixelFormatLabel,
-    Progress,
-)
+from kmq.model.choices import Progress
+from kmq.model.file_info import Limits
+from kmq.model.histogram import MAX_HISTOGRAM_COLORS, ColorHistogram
+from kmq.model.pixel_format import PixelFormat, PixelFormatLabel
 from kmq.stages import formats, histogram, histogram_file
 from kmq.stages.pixels import checked_format, checked_page
 from kmq.threads import resolve_threads

@@ -17,19 +17,10 @@ from numpy.typing import ArrayLike
 from kmq import checks
 from kmq.errors import InputError
 from kmq.fitting import ErrorTarget, KMeansOptions
-from kmq.model import (
-    DITHER_METHODS,
-    EFFORTS,
-    MAX_COLORS,
-    DitherMethod,
-    Effort,
-    IndexedImage,
-    Limits,
-    PixelFormat,
-    PixelFormatLabel,
-    Pixels,
-    Progress,
-)
+from kmq.model.choices import DITHER_METHODS, EFFORTS, DitherMethod, Effort, Progress
+from kmq.model.file_info import Limits
+from kmq.model.image import MAX_COLORS, IndexedImage, Pixels
+from kmq.model.pixel_format import PixelFormat, PixelFormatLabel
 from kmq.stages import clustering, formats
 from kmq.stages.clustering import Array, Init
 from kmq.stages.metrics import mse_at

@@ -11,7 +11,8 @@ import numpy as np
 from kmq import files
 from kmq.atomic import replacing
 from kmq.errors import InputError
-from kmq.model import IndexedImage, PixelFormat, PixelFormatLabel, index_dtype
+from kmq.model.image import IndexedImage, index_dtype
+from kmq.model.pixel_format import PixelFormat, PixelFormatLabel
 from kmq.options import Colors, GivenColors
 from kmq.stages import formats, palette_files
 from kmq.stages.container import SIGNATURE

@@ -42,7 +42,8 @@ from PIL import Image, ImageFile, ImagePalette
 from kmq import checks, color_tags, files
 from kmq.atomic import replacing
 from kmq.errors import FormatError, InputError, LimitError, NewerFormatError
-from kmq.model import MAX_SIDE, IndexedImage, Limits, Metadata
+from kmq.model.file_info import Limits
+from kmq.model.image import MAX_SIDE, IndexedImage, Metadata
 from kmq.stages import salvage, tiff
 from kmq.stages.container import SIGNATURE, ChunkReader, Front, unpack_front
 from kmq.stages.pixels import (

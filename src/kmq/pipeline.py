@@ -11,13 +11,8 @@ import numpy as np
 
 from kmq import fitting
 from kmq.fitting import ErrorTarget, KMeansOptions, Problem, Rounded
-from kmq.model import (
-    ColorHistogram,
-    Pixels,
-    QuantizedImage,
-    Report,
-    index_dtype,
-)
+from kmq.model.histogram import ColorHistogram
+from kmq.model.image import Pixels, QuantizedImage, Report, index_dtype
 from kmq.stages import dithering, histogram, palette_tree, rate
 from kmq.stages.clustering import Array
 from kmq.stages.metrics import mse as mse_of

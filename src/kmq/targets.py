@@ -16,7 +16,7 @@ from typing import Any
 from kmq import checks
 from kmq.api import quantize, read_picture
 from kmq.errors import InputError
-from kmq.model import MAX_COLORS, IndexedImage, Pixels
+from kmq.model.image import MAX_COLORS, IndexedImage, Pixels
 from kmq.options import Colors, Options
 from kmq.stages import metrics
 

@@ -16,7 +16,8 @@ sys.path.insert(0, str(GOLDEN.parent))
 
 import kmq.files  # noqa: E402
 from images import COLOR_TAGS, FULL_METADATA, indexed_image  # noqa: E402
-from kmq.model import Metadata, PixelFormat  # noqa: E402
+from kmq.model.image import Metadata  # noqa: E402
+from kmq.model.pixel_format import PixelFormat  # noqa: E402
 from kmq.stages import palette_tree  # noqa: E402
 from kmq.stages.coding import STRIP_METHODS  # noqa: E402
 

@@ -15,7 +15,8 @@ from typing import Any
 
 from kmq import compiling
 from kmq.errors import KmqError
-from kmq.model import MAX_COLORS, Limits
+from kmq.model.file_info import Limits
+from kmq.model.image import MAX_COLORS
 from kmq.threads import MAX_THREADS
 
 DONE, FAILED, MISUSED = 0, 1, 2

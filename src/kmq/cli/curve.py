@@ -24,7 +24,7 @@ from kmq.cli.console import (
     whole_number,
 )
 from kmq.errors import InputError, MissingExtraError
-from kmq.model import MAX_COLORS
+from kmq.model.image import MAX_COLORS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

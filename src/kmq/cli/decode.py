@@ -26,7 +26,7 @@ from kmq.cli.console import (
 
 if TYPE_CHECKING:
     from kmq.files import OnError
-    from kmq.model import IndexedImage
+    from kmq.model.image import IndexedImage
 
 _EXAMPLES = """\
   kmq decode photo.kmq                  into photo.png (CMYK: photo.tif)
@@ -77,7 +77,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _suffix_of(source: Path) -> str:
     """Return the suffix of a kind of picture that holds what a file does, if it can be read."""
-    from kmq.model import MAX_SIDE, Limits, PixelFormat
+    from kmq.model.file_info import Limits
+    from kmq.model.image import MAX_SIDE
+    from kmq.model.pixel_format import PixelFormat
     from kmq.stages import container
 
     try:

@@ -17,7 +17,7 @@ from kmq.cli.console import DONE, Commands, UsageError, add_command, colors, dec
 if TYPE_CHECKING:
     import numpy as np
 
-    from kmq.model import IndexedImage
+    from kmq.model.image import IndexedImage
 
 _EXAMPLES = """\
   kmq demo                  into the folder kmq-demo, which Git ignores

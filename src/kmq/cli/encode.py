@@ -31,10 +31,12 @@ from kmq.cli.console import (
     whole_number,
 )
 from kmq.errors import InputError
-from kmq.model import DITHER_METHODS, EFFORTS, MAX_COLORS, MAX_SIDE, Limits
+from kmq.model.choices import DITHER_METHODS, EFFORTS
+from kmq.model.file_info import Limits
+from kmq.model.image import MAX_COLORS, MAX_SIDE
 
 if TYPE_CHECKING:
-    from kmq.model import IndexedImage, Report
+    from kmq.model.image import IndexedImage, Report
 
 _EXAMPLES = """\
   kmq encode photo.png                      64 colours, into photo.kmq

@@ -26,7 +26,8 @@ from kmq.cli.pictures import entry_counts
 if TYPE_CHECKING:
     import numpy as np
 
-    from kmq.model import FileInfo, Limits, Metadata
+    from kmq.model.file_info import FileInfo, Limits
+    from kmq.model.image import Metadata
 
     _Found = tuple[Path, FileInfo, np.ndarray[Any, Any] | None]
 

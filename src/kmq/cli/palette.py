@@ -32,12 +32,14 @@ from kmq.cli.console import (
     working_time,
 )
 from kmq.errors import InputError
-from kmq.model import EFFORTS, MAX_COLORS
+from kmq.model.choices import EFFORTS
+from kmq.model.image import MAX_COLORS
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from kmq.model import ColorHistogram, PixelFormat
+    from kmq.model.histogram import ColorHistogram
+    from kmq.model.pixel_format import PixelFormat
 
 _EXAMPLES = f"""\
   kmq palette photos/ -k 32 -o theme.gpl     one palette for a folder of pictures
@@ -136,7 +138,7 @@ def add(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Count the pictures' colours, find the palette, write and show it."""
-    from kmq.model import ColorHistogram
+    from kmq.model.histogram import ColorHistogram
 
     started = working_time()
     _check_options(arguments)
@@ -225,7 +227,7 @@ def _counted(
     arguments: argparse.Namespace, sources: Sequence[Path], failures: list[str], bar: Bar
 ) -> Iterator[ColorHistogram]:
     """Yield the histogram of each source, or note why there is none."""
-    from kmq.model import ColorHistogram
+    from kmq.model.histogram import ColorHistogram
     from kmq.stages.formats import common_format
 
     common = None
@@ -256,7 +258,7 @@ def _chained(first: ColorHistogram, rest: Iterator[ColorHistogram]) -> Iterator[
 
 def _opaque_part(histogram: ColorHistogram) -> ColorHistogram:
     """Return the opaque colours without alpha, and say what is left out."""
-    from kmq.model import ColorHistogram
+    from kmq.model.histogram import ColorHistogram
     from kmq.stages.formats import without_alpha
 
     pixel_format = histogram.pixel_format

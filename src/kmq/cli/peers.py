@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from kmq.model import PixelFormat
+from kmq.model.pixel_format import PixelFormat
 
 if TYPE_CHECKING:
     import numpy as np
     from PIL.Image import Image
 
-    from kmq.model import IndexedImage
+    from kmq.model.image import IndexedImage
 
 _LOSSY_MODES = {
     PixelFormat.BILEVEL: "L",

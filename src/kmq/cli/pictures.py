@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import numpy as np
 
-    from kmq.model import IndexedImage, Limits, Metadata, PixelFormat
+    from kmq.model.file_info import Limits
+    from kmq.model.image import IndexedImage, Metadata
+    from kmq.model.pixel_format import PixelFormat
 
 _COUNTED_PIXELS = 1 << 20  # at a time: NumPy makes 64-bit numbers of the indices
 

@@ -19,7 +19,7 @@ from kmq.stages.spaces import SPACES
 if TYPE_CHECKING:
     import numpy as np
 
-    from kmq.model import Limits
+    from kmq.model.file_info import Limits
 
 _MOST_BITS = 16
 _MOST_PAGES = 65_536
@@ -157,7 +157,7 @@ def picture_options(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def _grey(path: str, option: str, limits: Limits) -> np.ndarray[Any, Any]:
     """Return a grey picture (height, width) from 0 to 1."""
-    from kmq.model import PixelFormat
+    from kmq.model.pixel_format import PixelFormat
     from kmq.stages.formats import converted
     from kmq.stages.pixels import read_pixels
 

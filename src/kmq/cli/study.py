@@ -12,7 +12,8 @@ from kmq.cli import peers
 from kmq.cli.console import Progress
 from kmq.cli.pictures import Picture, entry_counts, load
 from kmq.errors import InputError
-from kmq.model import IndexedImage, Metadata, PixelFormat
+from kmq.model.image import IndexedImage, Metadata
+from kmq.model.pixel_format import PixelFormat
 
 if TYPE_CHECKING:
     import numpy as np

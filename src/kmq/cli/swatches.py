@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import numpy as np
 
-    from kmq.model import PixelFormat
+    from kmq.model.pixel_format import PixelFormat
 
 _MOST = 256
 """Colours shown of a palette."""

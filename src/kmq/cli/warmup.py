@@ -14,7 +14,7 @@ from kmq.cli.console import DONE, Commands, add_command, complain
 from kmq.compiling import listening
 
 if TYPE_CHECKING:
-    from kmq.model import PixelFormat
+    from kmq.model.pixel_format import PixelFormat
 
 _EXAMPLES = """\
   kmq warmup
@@ -80,7 +80,7 @@ def announcing() -> Iterator[None]:
 def _trials() -> Iterator[tuple[str, Callable[[], None]]]:
     """Yield what to run, with a title."""
     from kmq.kernels.nearest import MOST_UNROLLED
-    from kmq.model import PixelFormat
+    from kmq.model.pixel_format import PixelFormat
 
     for pixel_format in PixelFormat:
         title = f"quantize, encode and decode {pixel_format.label}"
@@ -98,7 +98,8 @@ def _try_pictures(pixel_format: PixelFormat) -> None:
     import numpy as np
 
     from kmq import decode, encode, error_curve, quantize
-    from kmq.model import DITHER_METHODS, PixelFormat
+    from kmq.model.choices import DITHER_METHODS
+    from kmq.model.pixel_format import PixelFormat
     from kmq.stages.coding import STRIP_METHODS
 
     samples = np.random.default_rng(0).integers(

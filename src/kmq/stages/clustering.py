@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from kmq.model import Progress
+from kmq.model.choices import Progress
 from kmq.threads import run_chunks
 
 Array = np.ndarray[Any, Any]

@@ -16,7 +16,9 @@ import numpy as np
 
 from kmq.deflate import MOST_EXPANSION, deflate, inflate_exactly
 from kmq.errors import FormatError, InputError, LimitError, NewerFormatError, located
-from kmq.model import MAX_COLORS, MAX_STRIPS, PixelFormat, StripInfo, index_dtype
+from kmq.model.file_info import MAX_STRIPS, StripInfo
+from kmq.model.image import MAX_COLORS, index_dtype
+from kmq.model.pixel_format import PixelFormat
 from kmq.stages import mix, palette_tree, rank
 from kmq.threads import run_chunks
 

@@ -17,15 +17,9 @@ from typing import Any, BinaryIO
 from kmq import color_tags
 from kmq.deflate import deflate, inflate
 from kmq.errors import FormatError, InputError, LimitError, NewerFormatError, located
-from kmq.model import (
-    MAX_COLORS,
-    MAX_STRIPS,
-    ChunkInfo,
-    Limits,
-    Metadata,
-    PixelFormat,
-    StripInfo,
-)
+from kmq.model.file_info import MAX_STRIPS, ChunkInfo, Limits, StripInfo
+from kmq.model.image import MAX_COLORS, Metadata
+from kmq.model.pixel_format import PixelFormat
 
 SIGNATURE = b"\x8bKMQ\r\n\x1a\n"
 VERSION = 1

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kmq.model import IndexedImage, PixelFormat
+from kmq.model.image import IndexedImage
+from kmq.model.pixel_format import PixelFormat
 
 if TYPE_CHECKING:
     from PIL.Image import Image

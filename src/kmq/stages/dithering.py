@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from kmq import exact
-from kmq.model import index_dtype
+from kmq.model.image import index_dtype
 from kmq.threads import run_chunks
 
 Array = np.ndarray[Any, Any]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from kmq.errors import InputError
-from kmq.model import PixelFormat
+from kmq.model.pixel_format import PixelFormat
 
 Array = np.ndarray[Any, Any]
 

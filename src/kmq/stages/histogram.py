@@ -13,7 +13,9 @@ import numpy as np
 
 from kmq.buffers import Unsealed
 from kmq.errors import InputError
-from kmq.model import ColorHistogram, PixelFormat, index_dtype
+from kmq.model.histogram import ColorHistogram
+from kmq.model.image import index_dtype
+from kmq.model.pixel_format import PixelFormat
 from kmq.threads import run_chunks
 
 _BITMAP_KEY_BITS = 24

@@ -17,7 +17,8 @@ import numpy as np
 from kmq.buffers import Unsealed
 from kmq.deflate import deflate_pieces, inflate_pieces
 from kmq.errors import FormatError, LimitError, NewerFormatError
-from kmq.model import MAX_HISTOGRAM_COLORS, PixelFormat
+from kmq.model.histogram import MAX_HISTOGRAM_COLORS
+from kmq.model.pixel_format import PixelFormat
 
 Array = np.ndarray[Any, Any]
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from kmq import exact
-from kmq.model import PixelFormat
+from kmq.model.pixel_format import PixelFormat
 
 SSIM_SIGMA = 1.5
 SSIM_WINDOW = 11

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from kmq.lazily import computed_once
-from kmq.model import Progress
+from kmq.model.choices import Progress
 from kmq.stages import palette
 from kmq.stages.palette import Effort, Fit, Points, Stopping
 from kmq.threads import run_chunks

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from kmq.lazily import computed_once
-from kmq.model import Progress
+from kmq.model.choices import Progress
 from kmq.threads import run_chunks
 
 Array = np.ndarray[Any, Any]

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kmq.errors import InputError
-from kmq.model import MAX_COLORS, PixelFormat
+from kmq.model.image import MAX_COLORS
+from kmq.model.pixel_format import PixelFormat
 
 Array = np.ndarray[Any, Any]
 

@@ -23,7 +23,9 @@ import numpy as np
 
 from kmq import checks, color_tags, exif
 from kmq.errors import ColorWarning, InputError, KmqError
-from kmq.model import MAX_COLORS, MAX_SIDE, IndexedImage, Limits, Metadata, PixelFormat, Pixels
+from kmq.model.file_info import Limits
+from kmq.model.image import MAX_COLORS, MAX_SIDE, IndexedImage, Metadata, Pixels
+from kmq.model.pixel_format import PixelFormat
 from kmq.stages import deep, tiff
 from kmq.stages.tiff import Tag
 

@@ -15,7 +15,8 @@ from itertools import accumulate
 from typing import BinaryIO
 
 from kmq.errors import FormatError, LimitError
-from kmq.model import Limits, Metadata, StripInfo
+from kmq.model.file_info import Limits, StripInfo
+from kmq.model.image import Metadata
 from kmq.stages import container
 from kmq.stages.container import Chunk, Front, Header
 

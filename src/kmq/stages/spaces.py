@@ -25,7 +25,7 @@ import numpy as np
 
 from kmq import exact
 from kmq.lazily import computed_once
-from kmq.model import PixelFormat
+from kmq.model.pixel_format import PixelFormat
 
 Array = np.ndarray[Any, Any]
 

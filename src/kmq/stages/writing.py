@@ -22,7 +22,8 @@ import numpy as np
 from kmq import color_tags, exif
 from kmq.atomic import replacing
 from kmq.errors import InputError, MetadataWarning
-from kmq.model import IndexedImage, Metadata, PixelFormat
+from kmq.model.image import IndexedImage, Metadata
+from kmq.model.pixel_format import PixelFormat
 from kmq.stages import deep
 from kmq.stages.pixels import (
     PILLOW_MODES,

@@ -1,0 +1,1 @@
+"""The things every part of kmq speaks about. Model imports nothing but what all share."""

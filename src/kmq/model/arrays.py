@@ -1,0 +1,87 @@
+"""Arrays that are checked once and then unchangeable."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Any, TypeVar
+
+import numpy as np
+
+from kmq.errors import InputError
+from kmq.model.pixel_format import PixelFormat
+
+T = TypeVar("T")
+
+
+def unchangeable(*arrays: str) -> Callable[[type[T]], type[T]]:
+    """Decorate a frozen dataclass whose `__post_init__` puts these arrays over bytes.
+
+    Each access gives a view of its own, since anybody can set the shape and dtype of an array.
+    Copies and pickles are made by the constructor, with its checks.
+    """
+
+    def array_property(name: str) -> property:
+        def get(self: Any) -> Any:
+            array = vars(self)[name]
+            return array.view() if isinstance(array, np.ndarray) else array
+
+        def put(self: Any, array: Any) -> None:
+            vars(self)[name] = array
+
+        return property(get, put)
+
+    def reduce(self: Any) -> tuple[type[T], tuple[Any, ...]]:
+        return type(self), tuple(getattr(self, item.name) for item in fields(self))
+
+    def decorate(cls: type[T]) -> type[T]:
+        for name in arrays:
+            setattr(cls, name, array_property(name))
+        cls.__reduce__ = reduce  # type: ignore[method-assign]
+        return cls
+
+    return decorate
+
+
+def set_default(instance: Any, **defaults: Any) -> None:
+    """Set attributes of a frozen instance that are None: not given."""
+    for name, default in defaults.items():
+        if getattr(instance, name) is None:
+            object.__setattr__(instance, name, default)
+
+
+def check_colors(colors: Any, name: str, pixel_format: PixelFormat) -> None:
+    """Raise TypeError or InputError unless colours are (n, channels) of a pixel format."""
+    if not isinstance(colors, np.ndarray):
+        raise TypeError(f"{name} is {type(colors).__name__}; it must be a NumPy array")
+    if colors.dtype != pixel_format.dtype:
+        raise InputError(
+            f"{name} is {colors.dtype}; pixel format {pixel_format.label} "
+            f"has {pixel_format.dtype} samples"
+        )
+    if colors.ndim != 2 or colors.shape[1] != pixel_format.channels:
+        raise InputError(
+            f"{name} has shape {colors.shape}; pixel format {pixel_format.label} "
+            f"needs (colours, {pixel_format.channels})"
+        )
+    if not len(colors):
+        raise InputError(f"{name} has 0 colours; it holds at least 1")
+    if colors.max() > pixel_format.max_value:
+        raise InputError(
+            f"{name} has a sample of {colors.max()}; pixel format {pixel_format.label} "
+            f"goes up to {pixel_format.max_value}"
+        )
+
+
+def over_bytes(array: np.ndarray[Any, Any], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+    """Return the array C-ordered over bytes, which nobody can make writable again.
+
+    One that lies over bytes already, as those of other images do, is not copied.
+    """
+    array = np.ascontiguousarray(array, dtype=dtype.newbyteorder("=")).view(np.ndarray)
+    owner = array
+    while isinstance(owner.base, np.ndarray):
+        owner = owner.base
+    if isinstance(owner.base, bytes):
+        return array
+    return np.frombuffer(array.tobytes(), array.dtype).reshape(array.shape)

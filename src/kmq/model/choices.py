@@ -1,0 +1,23 @@
+"""Choices that every part of kmq offers in the same words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, get_args
+
+Progress = Callable[[str, float], None]
+"""Called with a stage's name and the fraction of it that is done; may raise to stop the work."""
+
+
+Effort = Literal["fast", "balanced", "best"]
+
+
+DitherMethod = Literal["diffusion", "ordered"]
+
+
+EFFORTS: tuple[Effort, ...] = get_args(Effort)
+"""How much time to take, for a palette and for the coded indices."""
+
+
+DITHER_METHODS: tuple[DitherMethod, ...] = get_args(DitherMethod)
+"""How colours are mixed from those of a palette."""

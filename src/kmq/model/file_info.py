@@ -1,0 +1,148 @@
+"""What a ``.kmq`` file says of itself, and how much kmq reads and writes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from kmq import checks
+from kmq.errors import InputError, KmqError
+from kmq.model.arrays import set_default
+from kmq.model.image import Metadata
+from kmq.model.pixel_format import PixelFormat
+
+MAX_STRIPS = 65_536
+"""Most strips of a file: bounds the strip table before it is read."""
+
+
+_MOST_OF_A_LIMIT = 2**63 - 1
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What kmq reads before it asks for memory or works for long, and writes.
+
+    Attributes:
+        pixels: most pixels of a picture file that is read, and of a .kmq file that is read or
+            written. The default is where Pillow, too, refuses to go on (twice its
+            `MAX_IMAGE_PIXELS`, which does not count here).
+        metadata_bytes: most bytes of all metadata of a file together, inflated.
+        decisions: most binary decisions of method "mix" in all that is decoded, beyond the 64 that
+            each coded byte pays for. A million take 0.1 to 0.3 seconds; pictures of any size take
+            20 to 60 a byte, and those that a file of a few bytes could ask for would take minutes.
+    """
+
+    pixels: int = 178_956_970
+    metadata_bytes: int = 64 * 2**20
+    decisions: int = 2**23
+
+    def __post_init__(self) -> None:
+        """Raise TypeError or InputError unless all are whole numbers, at least 0."""
+        set_default(self, **{limit.name: limit.default for limit in fields(self)})
+        for limit in fields(self):
+            checks.whole_number(getattr(self, limit.name), limit.name, 0, _MOST_OF_A_LIMIT)
+
+    @classmethod
+    def checked(cls, limits: Any) -> Limits:
+        """Return limits, the usual ones for None; raise TypeError for anything else."""
+        if limits is None:
+            return cls()
+        if not isinstance(limits, cls):
+            raise TypeError(f"limits is {type(limits).__name__}; it must be a kmq.Limits")
+        return limits
+
+    def check_pixels(self, width: int, height: int, error: type[KmqError] = InputError) -> None:
+        """Raise an error of that type if a picture has more pixels."""
+        if width * height > self.pixels:
+            raise error(
+                f"the picture is {width} x {height}, {width * height} pixels; the limit is "
+                f"{self.pixels}, for reading and writing: kmq.Limits(pixels=…) or --max-pixels "
+                "sets it"
+            )
+
+
+@dataclass(frozen=True)
+class ChunkInfo:
+    """One chunk of a file: its letter, where it starts, and how long its payload is, in bytes."""
+
+    letter: str
+    offset: int
+    length: int
+
+
+@dataclass(frozen=True)
+class StripInfo:
+    """One strip of a file.
+
+    Attributes:
+        row: first row of the picture it covers.
+        height: rows it covers.
+        offset: where its chunk starts in the file, in bytes.
+        length: payload of that chunk in bytes.
+        method: how its indices are coded; see FORMAT.md.
+    """
+
+    row: int
+    height: int
+    offset: int
+    length: int
+    method: int
+
+
+@dataclass(frozen=True, eq=False)
+class FileInfo:
+    """What a ``.kmq`` file says about itself without decoding its pixels.
+
+    Attributes:
+        version: version of the format, from 1.
+        pixel_format: what the picture is.
+        height: rows.
+        width: columns.
+        palette: (k, channels) uint8 or uint16.
+        metadata: colour profile, EXIF and the like.
+        strip_height: rows of each strip but perhaps the last.
+        strips: the strips, top to bottom.
+        chunks: all chunks in file order.
+        file_size: bytes of the whole file.
+    """
+
+    version: int
+    pixel_format: PixelFormat
+    height: int
+    width: int
+    palette: np.ndarray[Any, Any]
+    metadata: Metadata
+    strip_height: int
+    strips: tuple[StripInfo, ...]
+    chunks: tuple[ChunkInfo, ...]
+    file_size: int
+
+    @property
+    def n_colors(self) -> int:
+        """Entries of the palette."""
+        return len(self.palette)
+
+    @property
+    def memory(self) -> float:
+        """Bytes of the uncompressed picture: height × width × bytes per pixel."""
+        return self.height * self.width * self.pixel_format.bytes_per_pixel
+
+    @property
+    def bits_per_pixel(self) -> float:
+        """Bits of the whole file per pixel."""
+        return 8 * self.file_size / (self.height * self.width)
+
+    @property
+    def parts(self) -> dict[str, int]:
+        """Where the bytes are: palette, strips, metadata and the rest, which is their frame.
+
+        They add up to the whole file. The frame is signature, header, table of strips, and letters,
+        lengths and checksums of all chunks.
+        """
+        palette = sum(chunk.length for chunk in self.chunks if chunk.letter == "P")
+        strips = sum(strip.length for strip in self.strips)
+        metadata = sum(chunk.length for chunk in self.chunks if chunk.letter.islower())
+        frame = self.file_size - palette - strips - metadata
+        return {"palette": palette, "strips": strips, "metadata": metadata, "frame": frame}

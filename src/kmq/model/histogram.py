@@ -1,0 +1,206 @@
+"""The distinct colours of pictures and how often each occurs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from kmq.errors import InputError
+from kmq.model.arrays import check_colors, over_bytes, unchangeable
+from kmq.model.choices import Progress
+from kmq.model.file_info import Limits
+from kmq.model.pixel_format import PixelFormat, PixelFormatLabel, check_pixel_format
+
+MAX_HISTOGRAM_COLORS = 2**26
+"""Most colours of a histogram that is kept or added to: 1 GiB at the most bytes a colour takes."""
+
+
+@unchangeable("colors", "counts")
+@dataclass(frozen=True, eq=False)
+class ColorHistogram:
+    """The distinct colours of one or more pictures and how often each occurs.
+
+    It is all that k-means needs to know of pictures, however many: histograms add up, in any order
+    and grouping to the same sum, and `kmq.fit_palette` finds one palette for all of them. A colour
+    takes 9 to 16 bytes; pictures of 24-bit RGB have 2^24 at most, and a sum holds up to 2^26. The
+    arrays are copied and read-only, as those of an `IndexedImage` are.
+
+    >>> histogram = kmq.ColorHistogram.from_pictures(paths)
+    >>> palette = kmq.fit_palette(histogram, 64)
+    >>> image = kmq.quantize(paths[0], palette=palette)
+
+    Attributes:
+        colors: (m, channels) uint8 or uint16, distinct, ordered by interleaved bits (Morton order).
+        counts: (m,) int64, above 0.
+        pixel_format: what one pixel is.
+    """
+
+    colors: np.ndarray[Any, Any]
+    counts: np.ndarray[Any, Any]
+    pixel_format: PixelFormat
+
+    def __post_init__(self) -> None:
+        """Check types, shapes and ranges, and put the arrays over bytes.
+
+        The order is checked by what relies on it.
+        """
+        check_pixel_format(self.pixel_format)
+        check_colors(self.colors, "colors", self.pixel_format)
+        counts = self.counts
+        if not isinstance(counts, np.ndarray) or counts.dtype != np.int64:
+            raise TypeError("counts are no int64 array")
+        if counts.shape != (len(self.colors),) or counts.min() < 1:
+            raise InputError(
+                f"counts have shape {counts.shape}; there must be one above 0 for each of the "
+                f"{len(self.colors)} colours"
+            )
+        object.__setattr__(self, "colors", over_bytes(self.colors, self.colors.dtype))
+        object.__setattr__(self, "counts", over_bytes(counts, counts.dtype))
+
+    @property
+    def n_colors(self) -> int:
+        """Distinct colours."""
+        return len(self.colors)
+
+    @property
+    def n_pixels(self) -> int:
+        """Pixels counted."""
+        return int(self.counts.sum())
+
+    @classmethod
+    def from_picture(
+        cls,
+        picture: Any,
+        *,
+        pixel_format: PixelFormatLabel | PixelFormat | None = None,
+        page: int | None = None,
+        n_threads: int | None = None,
+        limits: Limits | None = None,
+    ) -> ColorHistogram:
+        """Count the colours of a picture.
+
+        Args:
+            picture: anything `kmq.quantize` takes, which describes the other arguments, too.
+            pixel_format: what the pixels are, where the array alone does not tell.
+            page: which picture of a file with several.
+            n_threads: never changes the result.
+            limits: how large a file is read.
+
+        Raises:
+            InputError: the picture cannot be used.
+            TypeError: an argument of the wrong type.
+            OSError: the path cannot be read.
+        """
+        from kmq import histograms
+
+        return histograms.of_picture(picture, pixel_format, page, n_threads, limits)
+
+    @classmethod
+    def from_pictures(
+        cls,
+        pictures: Iterable[Any],
+        *,
+        pixel_format: PixelFormatLabel | PixelFormat | None = None,
+        page: int | None = None,
+        n_threads: int | None = None,
+        limits: Limits | None = None,
+        progress: Progress | None = None,
+    ) -> ColorHistogram:
+        """Count the colours of pictures one after the other, holding one of them at a time.
+
+        Pictures of other pixel formats than the first are taken where nothing is lost: grey ones
+        count as RGB, opaque ones as RGBA, those of 8 bits as 16 bits, of whatever is needed.
+
+        Args:
+            pictures: as for `from_picture`, or histograms; best one by one from a generator, or
+                paths.
+            pixel_format: see `from_picture`.
+            page: see `from_picture`.
+            n_threads: see `from_picture`.
+            limits: see `from_picture`.
+            progress: called as progress("histogram", fraction) after each, if `pictures` has a
+                length; an exception it raises stops the work and is passed on.
+
+        Raises:
+            InputError: there are no pictures, or one cannot be used.
+            TypeError: an argument of the wrong type.
+            OSError: a path cannot be read.
+
+        Cost: that of reading and of O(pixels) counting; memory of one picture, and of up to twice
+        the largest sum.
+        """
+        from kmq import histograms
+
+        return histograms.of_pictures(pictures, pixel_format, page, n_threads, limits, progress)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> ColorHistogram:
+        """Read a histogram that `save` has written.
+
+        Raises:
+            FormatError: the file is damaged, needs a newer kmq (NewerFormatError), or has more
+                colours than a histogram holds (LimitError).
+            OSError: the file cannot be read.
+        """
+        from kmq import histograms
+
+        return histograms.load(path)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the histogram to a file, which appears whole or not at all.
+
+        It takes 1 to 3 bytes a colour. docs/palettes.md describes the file. The path ends in
+        ``.kmqhist`` or has no suffix.
+
+        Raises:
+            InputError: the path has the suffix of another kind of file.
+            OSError: the file cannot be written.
+        """
+        from kmq import histograms
+
+        histograms.save(self, path)
+
+    def to_format(self, pixel_format: PixelFormatLabel | PixelFormat) -> ColorHistogram:
+        """Return the histogram of the same pictures in another pixel format.
+
+        Raises:
+            InputError: it cannot hold the colours unchanged: 16 bits do not fit 8, colours no grey.
+        """
+        from kmq import histograms
+
+        return histograms.converted(self, pixel_format)
+
+    def __add__(self, other: ColorHistogram) -> ColorHistogram:
+        """Return the histogram of the pictures of both; they must be of one pixel format."""
+        if not isinstance(other, ColorHistogram):
+            return NotImplemented
+        from kmq import histograms
+
+        return histograms.added(self, other)
+
+    def __radd__(self, other: int) -> ColorHistogram:
+        """Let `sum` begin at 0."""
+        return self if other == 0 and isinstance(other, int) else NotImplemented
+
+    def __eq__(self, other: object) -> bool:
+        """Same pixel format, colours and counts."""
+        if not isinstance(other, ColorHistogram):
+            return NotImplemented
+        return (
+            self.pixel_format is other.pixel_format
+            and np.array_equal(self.colors, other.colors)
+            and np.array_equal(self.counts, other.counts)
+        )
+
+    __hash__ = None  # type: ignore[assignment]  # holds arrays
+
+    def __repr__(self) -> str:
+        """One line: pixel format, colours, pixels."""
+        return (
+            f"<kmq.ColorHistogram {self.pixel_format.label}, {self.n_colors} colours, "
+            f"{self.n_pixels} pixels>"
+        )

@@ -1,0 +1,77 @@
+"""What one pixel of a picture is."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Any, Literal
+
+import numpy as np
+
+from kmq.errors import InputError
+
+PixelFormatLabel = Literal["1", "L", "LA", "L16", "LA16", "RGB", "RGBA", "RGB48", "RGBA64", "CMYK"]
+
+
+class PixelFormat(Enum):
+    """What one pixel of a picture is.
+
+    Attributes:
+        label: the name used in messages, on the command line and for ``pixel_format=``.
+        code: the number a ``.kmq`` header stores.
+        channels: samples per pixel.
+        depth: bits per sample; samples range from 0 to 2**depth - 1.
+    """
+
+    BILEVEL = ("1", 0, 1, 1)
+    GREY8 = ("L", 1, 1, 8)
+    GREY8_ALPHA = ("LA", 2, 2, 8)
+    GREY16 = ("L16", 3, 1, 16)
+    GREY16_ALPHA = ("LA16", 4, 2, 16)
+    RGB24 = ("RGB", 5, 3, 8)
+    RGBA32 = ("RGBA", 6, 4, 8)
+    RGB48 = ("RGB48", 7, 3, 16)
+    RGBA64 = ("RGBA64", 8, 4, 16)
+    CMYK32 = ("CMYK", 9, 4, 8)
+
+    def __init__(self, label: str, code: int, channels: int, depth: int):
+        self.label = label
+        self.code = code
+        self.channels = channels
+        self.depth = depth
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of samples in arrays and palettes: uint8 up to 8 bits, uint16 above."""
+        return np.dtype(np.uint16 if self.depth > 8 else np.uint8)
+
+    @property
+    def max_value(self) -> int:
+        """Largest sample: 1, 255 or 65,535."""
+        return (1 << self.depth) - 1
+
+    @property
+    def has_alpha(self) -> bool:
+        """Whether the last channel is opacity."""
+        return self.label in ("LA", "LA16", "RGBA", "RGBA64")
+
+    @property
+    def bytes_per_pixel(self) -> float:
+        """Memory of one uncompressed pixel: 1/8 for 1-bit, 3 for 24-bit RGB, and so on."""
+        return self.channels * self.depth / 8
+
+    @classmethod
+    def from_label(cls, label: str) -> PixelFormat:
+        """Look a format up by its label; raise InputError naming the labels there are."""
+        for pixel_format in cls:
+            if pixel_format.label == label:
+                return pixel_format
+        labels = ", ".join(pixel_format.label for pixel_format in cls)
+        raise InputError(f"there is no pixel format {label!r}; kmq has {labels}")
+
+
+def check_pixel_format(pixel_format: Any) -> None:
+    """Raise TypeError for anything but a `PixelFormat`."""
+    if not isinstance(pixel_format, PixelFormat):
+        raise TypeError(
+            f"pixel_format is {type(pixel_format).__name__}; it must be a kmq.PixelFormat"
+        )
