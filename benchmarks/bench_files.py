@@ -9,7 +9,7 @@ from PIL import Image
 import kmq
 import pictures
 from contenders import LOSSY
-from kmq.stages import metrics
+from kmq.stages.mapping import metrics
 
 PALETTE_SIZES = (16, 64, 256)
 

@@ -6,7 +6,7 @@ import pytest
 
 import kmq
 from contenders import QUANTIZERS
-from kmq.stages import metrics
+from kmq.stages.mapping import metrics
 from pictures import large
 
 LARGE = [contender for contender in QUANTIZERS if contender.for_large]

@@ -16,7 +16,7 @@ import numpy as np
 
 import kmq
 from kmq.model.choices import EFFORTS
-from kmq.stages.coding import STRIP_METHODS
+from kmq.stages.coding.strips import STRIP_METHODS
 
 Array = np.ndarray[Any, Any]
 
@@ -167,7 +167,7 @@ SPACES = [
 
 
 def _kmq_histogram(pixels: Array) -> int:
-    from kmq.stages.histogram import map_colors
+    from kmq.stages.histogram.counting import map_colors
     from kmq.threads import resolve_threads
 
     color_map = map_colors(pixels, kmq.PixelFormat.RGB24, resolve_threads(None))

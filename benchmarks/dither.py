@@ -21,8 +21,9 @@ import numpy as np
 
 import kmq
 from contenders import SMALLEST_PEERS
-from kmq.stages import dithering, histogram, metrics
-from kmq.stages.pixels import read_pixels
+from kmq.stages.histogram import counting
+from kmq.stages.mapping import dithering, metrics
+from kmq.stages.pictures.reading import read_pixels
 from pictures import Array, large, photos
 from records import mean
 
@@ -200,7 +201,7 @@ def speeds(colors: list[int]) -> None:
     print("\nMegapixels a second of dithering, the search's tables included")
     for picture in [photos(full=False)[0], *large()[:1]]:
         pixels = read_pixels(picture.load(), None, None)
-        color_map = histogram.map_colors(pixels.samples, pixels.pixel_format, 2)
+        color_map = counting.map_colors(pixels.samples, pixels.pixel_format, 2)
         for k in colors:
             mapping = _mapping(color_map, kmq.quantize(picture.load(), k).palette)
             for method in kmq.model.choices.DITHER_METHODS:

@@ -21,7 +21,7 @@ import numpy as np
 
 import records
 from contenders import SPACES, Contender
-from kmq.stages import metrics
+from kmq.stages.mapping import metrics
 from pictures import Array, photos, with_alpha
 from records import Record, mean
 

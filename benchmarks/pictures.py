@@ -99,7 +99,7 @@ def random_points(n: int, d: int) -> Array:
 
 @lru_cache(maxsize=1)
 def _scene() -> Array:
-    from kmq.stages.scene import scene
+    from kmq.cli.scene import scene
 
     return np.ascontiguousarray(scene()[:, :, :3])
 

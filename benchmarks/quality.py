@@ -17,7 +17,7 @@ from pathlib import Path
 
 import records
 from contenders import QUANTIZERS
-from kmq.stages import metrics
+from kmq.stages.mapping import metrics
 from pictures import corpus_folder, from_corpus
 from records import Record, mean
 

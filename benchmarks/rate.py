@@ -26,7 +26,7 @@ from PIL import Image
 import kmq
 import records
 from kmq.model.pixel_format import PixelFormat
-from kmq.stages import metrics
+from kmq.stages.mapping import metrics
 from pictures import corpus_folder, from_corpus
 from records import Record, mean
 

@@ -53,7 +53,7 @@ def _record(against: str, pixels: Array, k: int) -> Record:
 
 def largest() -> Array:
     """Return the largest picture there is: of the corpus, or computed."""
-    from kmq.stages.scene import scene
+    from kmq.cli.scene import scene
 
     biggest = max(large(), key=lambda picture: picture.load().size, default=None)
     return biggest.load() if biggest else np.ascontiguousarray(scene(3072, 2048)[:, :, :3])

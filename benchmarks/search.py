@@ -17,31 +17,32 @@ from dataclasses import replace
 import numpy as np
 
 import kmq
-from kmq.stages import clustering, histogram, palette
+from kmq.stages.histogram import counting
+from kmq.stages.palette import clustering, search
 from pictures import Array, photos
 from records import Record, mean
 
 PALETTE_SIZES = (4, 16, 64, 256)
-EFFORT = palette.EFFORTS["balanced"]
-Search = Callable[[palette.Points, int], Array]
+EFFORT = search.EFFORTS["balanced"]
+Search = Callable[[search.Points, int], Array]
 
 
-def _start(bins: palette.Points, k: int, method: str, seed: int = 0) -> Array:
+def _start(bins: search.Points, k: int, method: str, seed: int = 0) -> Array:
     rows = np.ascontiguousarray(bins.columns.T)
     return clustering.start_centroids(rows, bins.weights, k, method, seed)
 
 
-def _settled(bins: palette.Points, start: Array, rounds: int = 60) -> Array:
+def _settled(bins: search.Points, start: Array, rounds: int = 60) -> Array:
     """Return where rounds with momentum lead from a start, as in the search itself."""
-    return palette.settle(bins, start, 0, palette.Stopping(rounds, 0.0), 1, None).centroids
+    return search.settle(bins, start, 0, search.Stopping(rounds, 0.0), 1, None).centroids
 
 
-def _inertia(bins: palette.Points, centroids: Array) -> float:
-    _, distances = palette.assign(bins, centroids, 1)
+def _inertia(bins: search.Points, centroids: Array) -> float:
+    _, distances = search.assign(bins, centroids, 1)
     return float((bins.weights * distances).sum())
 
 
-def _best(bins: palette.Points, starts: Iterator[Array]) -> Array:
+def _best(bins: search.Points, starts: Iterator[Array]) -> Array:
     return min((_settled(bins, start) for start in starts), key=lambda found: _inertia(bins, found))
 
 
@@ -52,7 +53,7 @@ def k_means_pp(n_starts: int) -> Search:
     )
 
 
-def var_part(bins: palette.Points, k: int) -> Array:
+def var_part(bins: search.Points, k: int) -> Array:
     """Splits of the cluster of largest variance (Su & Dy 2007), then rounds."""
     return _settled(bins, _start(bins, k, "var-part"))
 
@@ -60,7 +61,7 @@ def var_part(bins: palette.Points, k: int) -> Array:
 def random_swaps(per_color: float) -> Search:
     """Random swap (Fränti 2018): a centroid goes to a random point; what is better is kept."""
 
-    def search(bins: palette.Points, k: int) -> Array:
+    def strategy(bins: search.Points, k: int) -> Array:
         random = np.random.default_rng(0)
         shares = bins.weights / bins.total_weight
         best = _settled(bins, _start(bins, k, "var-part"))
@@ -73,19 +74,19 @@ def random_swaps(per_color: float) -> Search:
                 best, least = trial, error
         return _settled(bins, best)
 
-    return search
+    return strategy
 
 
 def breathing(breath: int, n_starts: int = 1) -> Search:
     """Breathing (Fritzke 2020) that cuts the clusters that gain most, k / `breath` at first."""
     effort = replace(EFFORT, breath=breath)
 
-    def search(bins: palette.Points, k: int) -> Array:
+    def strategy(bins: search.Points, k: int) -> Array:
         starts = [_start(bins, k, "var-part")]
         starts += [_start(bins, k, "k-means++", seed) for seed in range(1, n_starts)]
-        return palette.search(bins, starts, 0, effort, 1)
+        return search.search(bins, starts, 0, effort, 1)
 
-    return search
+    return strategy
 
 
 SEARCHES: dict[str, Search] = {
@@ -105,15 +106,15 @@ def measure(step: int) -> Iterator[Record]:
     """Yield a record for each k, search and `step`-th photograph."""
     _warm_up()
     for photo in photos(full=True)[::step]:
-        found = histogram.map_colors(photo.load(), kmq.PixelFormat.RGB24, 1)
+        found = counting.map_colors(photo.load(), kmq.PixelFormat.RGB24, 1)
         columns = np.ascontiguousarray(found.histogram.colors.T, dtype=np.float32)
-        points = palette.points_of(columns, found.histogram.counts.astype(np.float64))
+        points = search.points_of(columns, found.histogram.counts.astype(np.float64))
         for k in PALETTE_SIZES:
-            bins = palette.bins_of(points, found.keys, EFFORT.enough_bins(k))
+            bins = search.bins_of(points, found.keys, EFFORT.enough_bins(k))
             errors: dict[str, float] = {}
-            for name, search in SEARCHES.items():
+            for name, strategy in SEARCHES.items():
                 started = time.thread_time()
-                centroids = search(bins, k)
+                centroids = strategy(bins, k)
                 seconds = time.thread_time() - started
                 errors[name] = _inertia(bins, _settled(bins, centroids))
                 ratio = errors[name] / next(iter(errors.values()))
@@ -123,8 +124,8 @@ def measure(step: int) -> Iterator[Record]:
 def _warm_up() -> None:
     rng = np.random.default_rng(0)
     columns = rng.normal(size=(3, 2000)).astype(np.float32)
-    for search in SEARCHES.values():
-        search(palette.points_of(columns, np.ones(2000)), 4)
+    for strategy in SEARCHES.values():
+        strategy(search.points_of(columns, np.ones(2000)), 4)
 
 
 def main() -> None:

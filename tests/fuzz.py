@@ -27,8 +27,8 @@ from kmq.errors import FormatError, InputError, LimitError, SalvageWarning
 from kmq.model.file_info import Limits
 from kmq.model.image import Metadata
 from kmq.model.pixel_format import PixelFormat
-from kmq.stages.coding import STRIP_METHODS
-from kmq.stages.container import (
+from kmq.stages.coding.strips import STRIP_METHODS
+from kmq.stages.container.file import (
     LETTERS,
     SIGNATURE,
     chunk_size,

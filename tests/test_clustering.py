@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import naive
-from kmq.stages import clustering
+from kmq.stages.palette import clustering
 
 FLOATS = [np.float32, np.float64]
 

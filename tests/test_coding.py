@@ -10,7 +10,21 @@ from kmq.deflate import deflate
 from kmq.errors import FormatError, InputError, NewerFormatError
 from kmq.model.file_info import StripInfo
 from kmq.model.pixel_format import PixelFormat
-from kmq.stages import coding, palette_tree
+from kmq.stages.coding import palettes
+from kmq.stages.coding.strips import (
+    PALETTE_METHODS,
+    STRIP_METHODS,
+    decode_palette,
+    decode_strips,
+    encode_palette,
+    encode_strips,
+    even_strip_height,
+    index_bits,
+    pack_bits,
+    plan_strips,
+    strip_method,
+    unpack_bits,
+)
 
 
 def naive_bits(indices, n_bits):
@@ -24,10 +38,10 @@ def naive_bits(indices, n_bits):
 def test_bits_are_packed_as_written_out_by_hand(n_bits, size):
     dtype = np.uint8 if n_bits <= 8 else np.uint16
     indices = np.random.default_rng(size).integers(0, 1 << n_bits, size).astype(dtype)
-    packed = coding.pack_bits(indices, n_bits)
+    packed = pack_bits(indices, n_bits)
     assert packed == naive_bits(indices.tolist(), n_bits)
     unpacked = np.full(size, 99, dtype)
-    coding.unpack_bits(packed, n_bits, unpacked)
+    unpack_bits(packed, n_bits, unpacked)
     assert np.array_equal(unpacked, indices)
 
 
@@ -36,12 +50,12 @@ def test_bits_are_packed_as_written_out_by_hand(n_bits, size):
 def test_bits_are_packed_across_blocks(n_bits, size):
     dtype = np.uint8 if n_bits <= 8 else np.uint16
     indices = np.random.default_rng(size).integers(0, 1 << n_bits, size).astype(dtype)
-    packed = coding.pack_bits(indices, n_bits)
+    packed = pack_bits(indices, n_bits)
     whole = np.unpackbits(np.frombuffer(packed, np.uint8), count=size * n_bits)
     weights = 1 << np.arange(n_bits)[::-1]
     assert np.array_equal(whole.reshape(size, n_bits) @ weights, indices)
     unpacked = np.empty(size, dtype)
-    coding.unpack_bits(packed, n_bits, unpacked)
+    unpack_bits(packed, n_bits, unpacked)
     assert np.array_equal(unpacked, indices)
 
 
@@ -50,32 +64,32 @@ def test_bits_are_packed_across_blocks(n_bits, size):
     [(1, 0), (2, 1), (3, 2), (4, 2), (5, 3), (64, 6), (65, 7), (256, 8), (257, 9), (65_536, 16)],
 )
 def test_index_bits(n_colors, n_bits):
-    assert coding.index_bits(n_colors) == n_bits
+    assert index_bits(n_colors) == n_bits
 
 
 @pytest.mark.parametrize("pixel_format", PixelFormat)
-@pytest.mark.parametrize("code", coding.PALETTE_METHODS)
+@pytest.mark.parametrize("code", PALETTE_METHODS)
 @pytest.mark.parametrize("n_colors", [1, 2, 300])
 def test_each_palette_method_gives_the_palette_back(pixel_format, code, n_colors):
-    palette = palette_tree.ascending(indexed_image(pixel_format, n_colors, 1, 1).palette)
-    payload = bytes([code]) + coding.PALETTE_METHODS[code].encode(palette)
-    decoded = coding.decode_palette(payload, n_colors, pixel_format)
+    palette = palettes.ascending(indexed_image(pixel_format, n_colors, 1, 1).palette)
+    payload = bytes([code]) + PALETTE_METHODS[code].encode(palette)
+    decoded = decode_palette(payload, n_colors, pixel_format)
     assert decoded.dtype == pixel_format.dtype
     assert np.array_equal(decoded, palette)
 
 
 def test_the_shorter_palette_method_is_taken():
     noise = indexed_image(PixelFormat.RGB24, 16, 1, 1).palette
-    assert coding.encode_palette(noise) == b"\0" + noise.tobytes()
+    assert encode_palette(noise) == b"\0" + noise.tobytes()
     ramp = np.arange(256, dtype=np.uint8).repeat(3).reshape(256, 3)
-    assert len(coding.encode_palette(ramp)) < 32
+    assert len(encode_palette(ramp)) < 32
 
 
 def test_differences_are_laid_out_as_documented():
     palette = np.array([[0x0102, 5], [0x0001, 7]], np.uint16)
     content = bytes([0x01, 0xFE, 0x02, 0xFF, 0, 0, 5, 2])
     payload = b"\1" + deflate(content)
-    decoded = coding.decode_palette(payload, 2, PixelFormat.GREY16_ALPHA)
+    decoded = decode_palette(payload, 2, PixelFormat.GREY16_ALPHA)
     assert np.array_equal(decoded, palette)
 
 
@@ -95,22 +109,22 @@ def test_differences_are_laid_out_as_documented():
 )
 def test_damaged_palettes_are_refused(payload, fault):
     with pytest.raises(FormatError, match=fault):
-        coding.decode_palette(payload, 2, PixelFormat.RGB24)
+        decode_palette(payload, 2, PixelFormat.RGB24)
 
 
 def test_palette_samples_must_be_in_range():
     with pytest.raises(FormatError, match="sample of 2"):
-        coding.decode_palette(b"\0\0\2", 2, PixelFormat.BILEVEL)
+        decode_palette(b"\0\0\2", 2, PixelFormat.BILEVEL)
 
 
 def test_an_unknown_palette_method_needs_a_newer_kmq():
     with pytest.raises(NewerFormatError, match="needs a newer kmq"):
-        coding.decode_palette(b"\x63\0\0\0", 1, PixelFormat.RGB24)
+        decode_palette(b"\x63\0\0\0", 1, PixelFormat.RGB24)
 
 
 def strips_of(image, strip_height, method="deflate", n_threads=1):
-    payloads = coding.encode_strips(
-        image.indices, image.palette, [coding.strip_method(method)], strip_height, 10**9, n_threads
+    payloads = encode_strips(
+        image.indices, image.palette, [strip_method(method)], strip_height, 10**9, n_threads
     )
     rows = range(0, image.height, strip_height)
     strips = [
@@ -120,7 +134,7 @@ def strips_of(image, strip_height, method="deflate", n_threads=1):
     return strips, payloads
 
 
-@pytest.mark.parametrize("method", [method.name for method in coding.STRIP_METHODS])
+@pytest.mark.parametrize("method", [method.name for method in STRIP_METHODS])
 @settings(max_examples=40, deadline=None)
 @given(
     st.sampled_from([1, 2, 3, 16, 64, 255, 256, 257, 5000]),
@@ -129,10 +143,10 @@ def strips_of(image, strip_height, method="deflate", n_threads=1):
     st.integers(1, 20),
 )
 def test_each_strip_method_gives_the_indices_back(method, n_colors, height, width, strip_height):
-    n_colors = min(n_colors, coding.strip_method(method).most_colors)
+    n_colors = min(n_colors, strip_method(method).most_colors)
     image = grey_image(n_colors, height, width)
     strips, payloads = strips_of(image, strip_height, method)
-    decoded = coding.decode_strips(strips, payloads, image.palette, width, 10**9, 1)
+    decoded = decode_strips(strips, payloads, image.palette, width, 10**9, 1)
     assert decoded.dtype == image.indices.dtype
     assert np.array_equal(decoded, image.indices)
 
@@ -141,7 +155,7 @@ def test_threads_change_nothing():
     image = grey_image(50, 400, 100)
     strips, payloads = strips_of(image, 7, n_threads=1)
     assert strips_of(image, 7, n_threads=4) == (strips, payloads)
-    decoded = coding.decode_strips(strips, payloads, image.palette, 100, 10**9, 4)
+    decoded = decode_strips(strips, payloads, image.palette, 100, 10**9, 4)
     assert np.array_equal(decoded, image.indices)
 
 
@@ -151,7 +165,7 @@ def one_strip(coded, indices=(0, 1, 2, 2, 1), method=0, n_colors=3):
     payload = bytes([method]) + checksum + coded
     palette = np.zeros((n_colors, 1), np.uint8)
     strip = StripInfo(0, 1, 77, len(payload), method)
-    return coding.decode_strips([strip], [payload], palette, len(indices), 10**9, 1)
+    return decode_strips([strip], [payload], palette, len(indices), 10**9, 1)
 
 
 def test_a_strip_written_out_by_hand():
@@ -191,9 +205,9 @@ def test_an_unknown_strip_method_needs_a_newer_kmq():
 
 
 def test_method_names():
-    assert coding.strip_method("deflate").code == 0
+    assert strip_method("deflate").code == 0
     with pytest.raises(InputError, match="'zip'; kmq has deflate, rank, mix"):
-        coding.strip_method("zip")
+        strip_method("zip")
 
 
 @pytest.mark.parametrize(
@@ -201,11 +215,11 @@ def test_method_names():
     [(512, 768, 256), (1, 1, 1), (16, 10**9, 1), (4000, 6000, 44), (2**31 - 1, 1, 2**18)],
 )
 def test_strips_are_even_and_of_about_the_size_asked_for(height, width, rows):
-    assert coding.even_strip_height(height, width, 1 << 18) == rows
+    assert even_strip_height(height, width, 1 << 18) == rows
 
 
 def test_strips_never_exceed_their_number():
-    rows = coding.even_strip_height(10**6, 10**6, 1 << 18)
+    rows = even_strip_height(10**6, 10**6, 1 << 18)
     assert -(-(10**6) // rows) <= 65_536
 
 
@@ -224,13 +238,13 @@ def test_strips_never_exceed_their_number():
     ],
 )
 def test_effort_plans_the_strips(effort, n_pixels, n_colors, names, n_strips):
-    plan = coding.plan_strips(None, effort, n_pixels, n_colors)
+    plan = plan_strips(None, effort, n_pixels, n_colors)
     assert [method.name for method in plan.methods] == names
     assert max(1, round(n_pixels / plan.strip_pixels)) == n_strips
 
 
 def test_a_named_method_is_the_plan():
-    plan = coding.plan_strips("rank", "best", 100, 4)
+    plan = plan_strips("rank", "best", 100, 4)
     assert [method.name for method in plan.methods] == ["rank"]
 
 
@@ -239,10 +253,10 @@ def test_each_strip_takes_the_method_that_suits_it():
     noise = random.integers(0, 16, (64, 256), np.uint8)
     flat = np.zeros((64, 256), np.uint8)
     palette = np.arange(48, dtype=np.uint8).reshape(16, 3)
-    methods = [coding.strip_method(name) for name in ("mix", "rank", "deflate")]
-    payloads = coding.encode_strips(np.vstack([noise, flat]), palette, methods, 64, 10**9, 1)
+    methods = [strip_method(name) for name in ("mix", "rank", "deflate")]
+    payloads = encode_strips(np.vstack([noise, flat]), palette, methods, 64, 10**9, 1)
     alone = [
-        [coding.encode_strips(strip, palette, [method], 64, 10**9, 1)[0] for method in methods]
+        [encode_strips(strip, palette, [method], 64, 10**9, 1)[0] for method in methods]
         for strip in (noise, flat)
     ]
     for payload, candidates in zip(payloads, alone, strict=True):

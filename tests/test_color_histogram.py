@@ -15,7 +15,7 @@ import kmq
 import naive
 from kmq.errors import FormatError, InputError, LimitError, NewerFormatError
 from kmq.model.pixel_format import PixelFormat
-from kmq.stages import histogram
+from kmq.stages.histogram import counting
 
 FORMATS = list(PixelFormat)
 
@@ -38,7 +38,7 @@ def of(picture, pixel_format=None):
 
 def counted(histogram):
     """Colours and counts as a plain dictionary."""
-    pairs = zip(histogram.colors.tolist(), histogram.counts.tolist(), strict=True)
+    pairs = zip(counting.colors.tolist(), counting.counts.tolist(), strict=True)
     return {tuple(color): count for color, count in pairs}
 
 
@@ -302,9 +302,9 @@ def test_large_counts_survive(tmp_path):
 def test_files_and_sums_take_no_more_memory_than_the_histogram(pixel_format, tmp_path):
     rng = np.random.default_rng(0)
     n_colors = 1_500_000
-    keys = np.unique(rng.integers(0, 2**24, n_colors, dtype=histogram.key_type(pixel_format)))
+    keys = np.unique(rng.integers(0, 2**24, n_colors, dtype=counting.key_type(pixel_format)))
     keys = keys << 6 | 15 if pixel_format.has_alpha else keys
-    colors = histogram.colors_of(keys, pixel_format, 1)
+    colors = counting.colors_of(keys, pixel_format, 1)
     first = kmq.ColorHistogram(colors, rng.integers(1, 9, len(keys)), pixel_format)
     second = kmq.ColorHistogram(colors[::2].copy(), first.counts[::2].copy(), pixel_format)
     path = tmp_path / "some.kmqhist"
@@ -313,7 +313,7 @@ def test_files_and_sums_take_no_more_memory_than_the_histogram(pixel_format, tmp
     work = {
         "save": lambda: first.save(path),
         "load": lambda: kmq.ColorHistogram.load(path),
-        "add": lambda: histogram.merge(first, second, 1),
+        "add": lambda: counting.merge(first, second, 1),
     }
     for name, limit in limits.items():
         tracemalloc.start()
@@ -327,7 +327,7 @@ def test_files_and_sums_take_no_more_memory_than_the_histogram(pixel_format, tmp
 
 
 def test_parts_of_sums_meet_at_the_same_keys(monkeypatch):
-    monkeypatch.setattr(histogram, "_PART", 7)
+    monkeypatch.setattr(counting, "_PART", 7)
     for seed in range(20):
         pictures = [
             noise(PixelFormat.RGB24, 1 + seed * 7 % 23, 1 + 5 * number, seed + number, 2 + number)

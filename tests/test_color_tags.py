@@ -14,8 +14,8 @@ import kmq.pillow
 from images import COLOR_TAGS
 from kmq.cli import main
 from kmq.errors import ColorWarning, MetadataWarning
-from kmq.stages.pixels import read_pixels
-from kmq.stages.writing import save_picture
+from kmq.stages.pictures.reading import read_pixels
+from kmq.stages.pictures.writing import save_picture
 
 TAGS = {
     b"gAMA": struct.pack(">I", 45_455),

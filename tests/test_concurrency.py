@@ -293,7 +293,7 @@ def test_an_exception_in_one_thread_does_not_reach_the_others():
 
 @pytest.mark.parametrize("n_threads", [1, 3])
 def test_an_exception_in_a_strip_is_raised_and_the_next_call_works(n_threads, monkeypatch):
-    from kmq.stages.coding import DeflateCoder
+    from kmq.stages.coding.strips import DeflateCoder
 
     options = {"method": "deflate", "strip_height": 4, "n_threads": n_threads}
     image = kmq.quantize(photo(64, 48), 20)
@@ -505,16 +505,16 @@ def test_two_processes_give_the_same_bytes():
 @pytest.fixture
 def taken(monkeypatch):
     """What `run_chunks` was told by the stages, each number once."""
-    from kmq.stages import coding
+    from kmq.stages.coding import strips
 
     told = set()
-    run_chunks = coding.run_chunks
+    run_chunks = strips.run_chunks
 
     def listen(work, n_chunks, n_threads):
         told.add(n_threads)
         run_chunks(work, n_chunks, n_threads)
 
-    monkeypatch.setattr(coding, "run_chunks", listen)
+    monkeypatch.setattr(strips, "run_chunks", listen)
     return told
 
 

@@ -10,7 +10,7 @@ from PIL import features
 
 from kmq.errors import InputError, MissingExtraError
 from kmq.model.pixel_format import PixelFormat
-from kmq.stages.pixels import read_pixels
+from kmq.stages.pictures.reading import read_pixels
 
 needs_avif = pytest.mark.skipif(
     "avif" not in features.get_supported(), reason="this Pillow has no AVIF"

@@ -13,7 +13,7 @@ from PIL import Image
 import kmq
 from kmq.cli import main
 from kmq.cli.demo import PALETTE_SIZES
-from kmq.stages.scene import scene
+from kmq.cli.scene import scene
 
 SMALL = partial(scene, 192, 128)
 
@@ -35,7 +35,7 @@ def test_the_scene_is_a_hard_one():
 
 def test_the_scene_does_not_show_the_bands_it_is_computed_in(monkeypatch):
     expected = scene(48, 37)
-    monkeypatch.setattr("kmq.stages.scene._BAND_ROWS", 5)
+    monkeypatch.setattr("kmq.cli.scene._BAND_ROWS", 5)
     assert np.array_equal(scene(48, 37), expected)
 
 
@@ -43,7 +43,7 @@ def test_the_scene_does_not_show_the_bands_it_is_computed_in(monkeypatch):
 def demo(tmp_path_factory):
     folder = tmp_path_factory.mktemp("demo") / "made"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("kmq.stages.scene.scene", SMALL)
+        patch.setattr("kmq.cli.scene.scene", SMALL)
         assert main(["demo", "-o", str(folder)]) == 0
     return folder
 
@@ -89,7 +89,7 @@ def test_the_page_says_where_to_go_next_and_how_it_was_made(demo):
 
 def test_git_ignores_a_folder_that_demo_makes_and_no_other(demo, tmp_path, monkeypatch):
     assert (demo / ".gitignore").read_text() == "*\n"
-    monkeypatch.setattr("kmq.stages.scene.scene", SMALL)
+    monkeypatch.setattr("kmq.cli.scene.scene", SMALL)
     assert main(["demo", "-o", str(tmp_path)]) == 0
     assert not (tmp_path / ".gitignore").exists()
     assert (tmp_path / "demo.html").exists()

@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 
 from images import indexed_image
+from kmq import display
 from kmq.cli.info import displayed
 from kmq.model.image import IndexedImage, Metadata
 from kmq.model.pixel_format import PixelFormat
-from kmq.stages import display
 
 
 def samples(pixel_format, height=23, width=31):

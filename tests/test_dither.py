@@ -10,7 +10,7 @@ from PIL import Image
 
 import kmq
 from kmq.errors import InputError
-from kmq.stages import dithering
+from kmq.stages.mapping import dithering
 
 METHODS = ("diffusion", "ordered")
 

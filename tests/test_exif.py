@@ -8,8 +8,8 @@ from PIL import Image
 from PIL.TiffImagePlugin import IFDRational
 
 from images import exif_block
-from kmq import exif
 from kmq.errors import InputError
+from kmq.stages.pictures import exif
 
 ASCII, SHORT, LONG, RATIONAL = 2, 3, 4, 5
 MAKE, ORIENTATION, CAMERA, PLACE = 271, 274, 34665, 34853

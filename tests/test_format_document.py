@@ -11,9 +11,9 @@ import kmq.files
 import plain_decoder
 from kmq.model.image import IndexedImage, Metadata
 from kmq.model.pixel_format import PixelFormat
-from kmq.stages import container
+from kmq.stages.container import file
 
-DOCUMENT = (files("kmq.stages") / "FORMAT.md").read_text(encoding="utf-8")
+DOCUMENT = (files("kmq.stages.container") / "FORMAT.md").read_text(encoding="utf-8")
 EXAMPLE = IndexedImage(
     np.array([[0, 0, 0], [255, 0, 0], [255, 255, 255]], np.uint8),
     np.array([[0, 1, 2, 2, 1], [1, 1, 0, 0, 2]], np.uint8),
@@ -50,8 +50,8 @@ def test_the_rows_of_the_example_stand_above_it():
 
 
 def test_the_bytes_named_in_the_text_are_those_of_a_file():
-    assert f"\n    {container.SIGNATURE.hex(' ').upper()}\n" in DOCUMENT
-    end = container.pack_chunk("E", b"").hex(" ").upper()
+    assert f"\n    {file.SIGNATURE.hex(' ').upper()}\n" in DOCUMENT
+    end = file.pack_chunk("E", b"").hex(" ").upper()
     assert f"`{end[:5]}`" in DOCUMENT
     assert f"`{end[6:]}`" in DOCUMENT
     assert f"{zlib.crc32(b'123456789'):08X}" in DOCUMENT

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 import naive
 from kmq.model.pixel_format import PixelFormat
-from kmq.stages.histogram import map_colors, map_labels
+from kmq.stages.histogram.counting import map_colors, map_labels
 
 
 def noise(pixel_format, height, width, n_levels, seed=0):

@@ -168,7 +168,6 @@ SHARED = (
     "deflate",
     "errors",
     "exact",
-    "exif",
     "forks",
     "lazily",
     "model",
@@ -176,49 +175,40 @@ SHARED = (
 )
 ROOMS = {f"kmq.{name}": "shared" for name in SHARED} | {
     "kmq.kernels": "kernels",
-    "kmq.stages": "stages",
-    "kmq.fitting": "pipeline",
     "kmq.pipeline": "pipeline",
 }
 BELOW = {
     "shared": {"shared"},
     "kernels": set(),
-    "stages": {"shared", "kernels"},
-    "pipeline": {"shared", "stages", "pipeline"},
-    "doors": {"shared", "kernels", "stages", "pipeline", "doors"},
+    "station": {"shared", "kernels"},  # and its own files; never another station
+    "pipeline": {"shared", "station", "pipeline"},
+    "doors": {"shared", "kernels", "station", "pipeline", "doors"},
 }
 EXCEPTIONS = {
     # Whoever listens to the compiler must not load it.
-    ("kmq.kernels", "kmq.compiling", True),
     ("kmq.kernels._jit", "kmq.compiling", True),
-    # Salvage takes the same chunks apart, where they are damaged.
-    ("kmq.stages.salvage", "kmq.stages.container", True),
-    # Reading and writing of pictures are one stage in two files.
-    ("kmq.stages.writing", "kmq.stages.pixels", True),
     # Methods of the image or histogram a user holds, which run what is above when called.
-    ("kmq.model.image", "kmq.stages.pixels", False),
+    ("kmq.model.image", "kmq.stages.pictures.reading", False),
     ("kmq.model.histogram", "kmq.histograms", False),
     ("kmq.model.image", "kmq.files", False),
-    ("kmq.model.image", "kmq.stages.display", False),
-    # The same search under one more constraint.
-    ("kmq.stages.opaque", "kmq.stages.palette", True),
-    # The table of methods names the methods that are large enough for modules of their own.
-    ("kmq.stages.coding", "kmq.stages.rank", True),
-    ("kmq.stages.coding", "kmq.stages.mix", True),
-    ("kmq.stages.coding", "kmq.stages.palette_tree", True),
-    # So do the kinds of picture files.
-    ("kmq.stages.pixels", "kmq.stages.deep", True),
-    ("kmq.stages.pixels", "kmq.stages.tiff", True),
-    ("kmq.stages.tiff", "kmq.stages.deep", True),
-    ("kmq.stages.writing", "kmq.stages.deep", True),
+    ("kmq.model.image", "kmq.display", False),
+    # The search of targets quantizes as a caller does.
+    ("kmq.pipeline.targets", "kmq.options", True),
+    ("kmq.pipeline.targets", "kmq.quantizing", True),
 }
 
 
 def room(module):
+    if module.startswith("kmq.stages."):
+        return "station"
     for name, its_room in ROOMS.items():
         if module == name or module.startswith(name + "."):
             return its_room
     return "doors"
+
+
+def station(module):
+    return module.split(".")[2:3] if room(module) == "station" else None
 
 
 def within_kmq(found):
@@ -231,8 +221,8 @@ def assert_none(wrong):
 
 def test_walk_sees_the_imports():
     edges = {(found.source, found.target, found.at_top) for found in ALL_IMPORTS}
-    assert ("kmq.api", "kmq.pipeline", True) in edges
-    assert ("kmq.stages.clustering", "kmq.kernels.nearest", False) in edges
+    assert ("kmq.quantizing", "kmq.pipeline.quantizing", True) in edges
+    assert ("kmq.stages.palette.clustering", "kmq.kernels.nearest", False) in edges
     assert ("kmq.kernels._jit", "numba.core", True) in edges
     assert ("kmq.pillow", "PIL", True) in edges
     assert ("kmq.model.image", "PIL.Image", True) not in edges
@@ -243,6 +233,8 @@ def test_arrows_point_down():
         here, there = room(found.source), room(found.target)
         if here == there == "kernels":
             return not found.target.startswith("kmq.kernels._")
+        if here == there == "station":
+            return station(found.source) != station(found.target)
         excepted = (found.source, found.target, found.at_top) in EXCEPTIONS
         return there not in BELOW[here] and not excepted
 

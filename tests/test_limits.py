@@ -16,7 +16,7 @@ from kmq.cli import main
 from kmq.errors import InputError, LimitError
 from kmq.model.file_info import Limits
 from kmq.model.pixel_format import PixelFormat
-from kmq.stages.pixels import read_pixels
+from kmq.stages.pictures.reading import read_pixels
 
 SENTENCE = (
     r"the picture is 30 x 20, 600 pixels; the limit is 599, for reading and writing: .*--max-p"

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kmq.model.pixel_format import PixelFormat
-from kmq.stages import metrics
+from kmq.stages.mapping import metrics
 
 
 def noisy_pair(shape, dtype=np.uint8, spread=25):

@@ -11,8 +11,8 @@ import plain_mix
 from kmq.errors import FormatError
 from kmq.kernels import mix as kernels
 from kmq.kernels._jit import inlined
-from kmq.stages import mix
-from kmq.stages.coding import DeflateCoder
+from kmq.stages.coding import mix
+from kmq.stages.coding.strips import DeflateCoder
 
 
 def palette_of(n_colors, channels=3, dtype=np.uint8, seed=0):

@@ -1,4 +1,4 @@
-"""The kernels of `kmq.kernels.nearest`, run by `kmq.stages.clustering`, against the naive truth."""
+"""The kernels of `kmq.kernels.nearest`, run by `clustering`, against the naive truth."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import naive
-from kmq.stages import clustering
+from kmq.stages.palette import clustering
 
 FLOATS = [np.float32, np.float64]
 EDGES = [63, 64, 65, 127, 129, 511, 512, 513, 1025]

@@ -12,7 +12,7 @@ from skimage import data
 
 import kmq
 import naive
-from kmq.stages import clustering, opaque, palette
+from kmq.stages.palette import clustering, opaque, search
 
 
 def vignette():
@@ -143,7 +143,7 @@ def test_plain_starts_are_made_one_at_a_time():
     columns = random.integers(0, 255, (4, 60)).astype(np.float32)
     solid = np.arange(60) < 30
     columns[3, solid] = 255
-    points = palette.points_of(columns, np.ones(60))
+    points = search.points_of(columns, np.ones(60))
     mixed = opaque.Mixed.of(points, np.arange(60, dtype=np.uint64), solid)
     living = []
 
@@ -155,7 +155,7 @@ def test_plain_starts_are_made_one_at_a_time():
             yield start
             del start
 
-    fit = opaque.plain(mixed, starts(), palette.Stopping(20, 0), 1, None)
+    fit = opaque.plain(mixed, starts(), search.Stopping(20, 0), 1, None)
     assert len(living) == 9
     assert fit.centroids.shape == (5, 4)
 
@@ -234,7 +234,7 @@ def test_lifted_starts_are_let_down():
     random = np.random.default_rng(0)
     rows = random.uniform(0, 100, (300, 4)).astype(np.float32)
     rows[:9, 3] = 220
-    points = palette.points_of(np.ascontiguousarray(rows.T), np.ones(300))
+    points = search.points_of(np.ascontiguousarray(rows.T), np.ones(300))
     mixed = opaque.Mixed.of(points, np.arange(300, dtype=np.uint64), rows[:, 3] == 220)
     for k, method in product((1, 2, 5), ("var-part", "k-means++")):
         found = clustering.start_centroids(mixed.lifted, mixed.weights, k, method, 0)

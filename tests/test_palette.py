@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 import naive
 from kmq.model.histogram import ColorHistogram
 from kmq.model.pixel_format import PixelFormat
-from kmq.stages import clustering, histogram, palette
+from kmq.stages.histogram import counting
+from kmq.stages.palette import clustering, search
 
 FORMATS = [
     PixelFormat.GREY8,
@@ -32,12 +33,12 @@ def clouds(pixel_format, seed, shape=(60, 70), n_clouds=7):
 
 
 def color_map(pixel_format, seed, **options):
-    return histogram.map_colors(clouds(pixel_format, seed, **options), pixel_format, 1)
+    return counting.map_colors(clouds(pixel_format, seed, **options), pixel_format, 1)
 
 
 def points_of(colors):
     columns = np.ascontiguousarray(colors.colors.T, dtype=np.float32)
-    return palette.points_of(columns, colors.counts.astype(float))
+    return search.points_of(columns, colors.counts.astype(float))
 
 
 @pytest.mark.parametrize("pixel_format", FORMATS)
@@ -50,7 +51,7 @@ def test_few_candidates_give_the_labels_of_all(pixel_format, seed, k, near):
         entries = colors.colors[random.randint(len(colors.colors), size=k)]
     else:
         entries = random.randint(0, pixel_format.max_value, (k, pixel_format.channels))
-    labels, distances = palette.assign(points_of(colors), entries.astype(np.float64), 2)
+    labels, distances = search.assign(points_of(colors), entries.astype(np.float64), 2)
     rows = colors.colors.astype(np.float32)
     plain, plain_distances = np.empty(len(rows), np.int32), np.empty(len(rows), np.float32)
     clustering.nearest(rows, entries.astype(np.float64), 1, plain, plain_distances)
@@ -62,7 +63,7 @@ def test_few_candidates_give_the_labels_of_all(pixel_format, seed, k, near):
 def test_labels_are_those_of_the_naive_twin(pixel_format):
     colors = color_map(pixel_format, 1).histogram
     entries = np.unique(colors.colors[::17], axis=0)
-    labels, distances = palette.assign(points_of(colors), entries.astype(np.float64), 1)
+    labels, distances = search.assign(points_of(colors), entries.astype(np.float64), 1)
     naive_labels, naive_distances = naive.nearest(colors.colors, entries)
     np.testing.assert_array_equal(labels, naive_labels)
     np.testing.assert_array_equal(distances, naive_distances)
@@ -72,7 +73,7 @@ def test_labels_are_those_of_the_naive_twin(pixel_format):
 def test_bins_are_the_colours_of_the_coarsest_boxes_that_are_enough(pixel_format):
     found = color_map(pixel_format, 3)
     colors = points_of(found.histogram)
-    bins = palette.bins_of(colors, found.keys, 40)
+    bins = search.bins_of(colors, found.keys, 40)
     assert bins.weights.sum() == found.histogram.counts.sum()
     boxes = {}
     for n_bits in range(pixel_format.depth * pixel_format.channels + 1):
@@ -110,11 +111,11 @@ def inertia(colors: ColorHistogram, centroids):
 @pytest.mark.parametrize("k", [1, 2, 5, 24])
 def test_search_is_no_worse_than_plain_k_means(pixel_format, k):
     found = color_map(pixel_format, 5, n_clouds=9)
-    effort = palette.EFFORTS["balanced"]
+    effort = search.EFFORTS["balanced"]
     colors = points_of(found.histogram)
     rows = np.ascontiguousarray(colors.columns.T)
     start = clustering.start_centroids(rows, colors.weights, k, "var-part", 0)
-    searched = palette.search(colors, [start], 0, effort, 1)
+    searched = search.search(colors, [start], 0, effort, 1)
     plain = naive.lloyd(rows, colors.weights, start, 60)
     assert searched.shape == (k, pixel_format.channels)
     # Another optimum may be a little worse, but not much.
@@ -124,10 +125,10 @@ def test_search_is_no_worse_than_plain_k_means(pixel_format, k):
 def test_search_leaves_a_bad_optimum():
     # Two far pairs of clouds, and both centroids of one pair at the other.
     samples = np.array([0, 10, 200, 210], np.uint8)[:, None].repeat(50, axis=1)[..., None]
-    found = histogram.map_colors(samples, PixelFormat.GREY8, 1)
+    found = counting.map_colors(samples, PixelFormat.GREY8, 1)
     colors = points_of(found.histogram)
     bad = np.array([[5.0], [200.0], [208.0], [210.0]])
-    searched = palette.search(colors, [bad], 0, palette.EFFORTS["balanced"], 1)
+    searched = search.search(colors, [bad], 0, search.EFFORTS["balanced"], 1)
     assert inertia(found.histogram, searched) == 0
 
 
@@ -138,11 +139,11 @@ def test_the_best_of_the_starts_is_kept():
     starts = [
         clustering.start_centroids(rows, colors.weights, 6, "random", seed) for seed in range(4)
     ]
-    effort = palette.EFFORTS["fast"]
+    effort = search.EFFORTS["fast"]
     alone = [
-        inertia(found.histogram, palette.search(colors, [start], 0, effort, 1)) for start in starts
+        inertia(found.histogram, search.search(colors, [start], 0, effort, 1)) for start in starts
     ]
-    together = palette.search(colors, starts, 0, effort, 2)
+    together = search.search(colors, starts, 0, effort, 2)
     assert inertia(found.histogram, together) == pytest.approx(min(alone))
 
 
@@ -151,8 +152,8 @@ def test_settling_to_nothing_ends_on_the_means():
     colors = points_of(found.histogram)
     rows = np.ascontiguousarray(colors.columns.T)
     start = clustering.start_centroids(rows, colors.weights, 12, "var-part", 0)
-    settled = palette.settle(
-        colors, start, 0, palette.Stopping(1000, 0.0), n_threads=2, progress=None
+    settled = search.settle(
+        colors, start, 0, search.Stopping(1000, 0.0), n_threads=2, progress=None
     )
     assert settled.converged
     labels, _ = naive.nearest(rows, settled.centroids)
@@ -163,7 +164,7 @@ def test_settling_to_nothing_ends_on_the_means():
 def test_growing_yields_falling_errors_near_those_of_a_search():
     found = color_map(PixelFormat.RGB24, 8, n_clouds=20)
     colors = points_of(found.histogram)
-    curve = list(palette.grow(colors, found.keys, np.empty((0, 3)), 40))
+    curve = list(search.grow(colors, found.keys, np.empty((0, 3)), 40))
     ks = [k for k, _ in curve]
     errors = [error for _, error in curve]
     assert ks[:4] == [1, 2, 3, 4]
@@ -172,7 +173,7 @@ def test_growing_yields_falling_errors_near_those_of_a_search():
     assert errors == sorted(errors, reverse=True)
     rows = np.ascontiguousarray(colors.columns.T)
     start = clustering.start_centroids(rows, colors.weights, 40, "var-part", 0)
-    searched = palette.search(colors, [start], 0, palette.EFFORTS["balanced"], 1)
+    searched = search.search(colors, [start], 0, search.EFFORTS["balanced"], 1)
     best = inertia(found.histogram, searched) / found.histogram.n_pixels
     assert 0.999 * best < errors[-1] < 1.1 * best
 
@@ -183,10 +184,10 @@ def test_fixed_centroids_stay_and_the_others_move_around_them():
     rows = np.ascontiguousarray(colors.columns.T)
     fixed = np.array([[0.0, 0.0, 0.0], [128.0, 128.0, 128.0]])
     start = clustering.start_centroids(rows, colors.weights, 10, "var-part", 0)
-    effort = palette.EFFORTS["balanced"]
-    searched = palette.search(colors, [np.concatenate([fixed, start])], 2, effort, 1)
-    settled = palette.settle(
-        colors, searched, 2, palette.Stopping(1000, 0.0), n_threads=1, progress=None
+    effort = search.EFFORTS["balanced"]
+    searched = search.search(colors, [np.concatenate([fixed, start])], 2, effort, 1)
+    settled = search.settle(
+        colors, searched, 2, search.Stopping(1000, 0.0), n_threads=1, progress=None
     ).centroids
     for centroids in (searched, settled):
         assert centroids.shape == (12, 3)

@@ -14,7 +14,8 @@ import kmq
 from kmq.errors import FormatError, InputError
 from kmq.model.pixel_format import PixelFormat
 from kmq.palettes import load_palette
-from kmq.stages import palette_files, pixels
+from kmq.stages.palette import files
+from kmq.stages.pictures import reading
 
 ALL = (".gpl", ".act", ".pal", ".hex", ".txt", ".json", ".png", ".kmq", ".kmqpal")
 THREE = [[255, 0, 10], [1, 2, 3], [255, 0, 10]]
@@ -277,7 +278,7 @@ def test_swatch_without_a_palette_is_read_row_by_row(tmp_path):
 
 
 def test_colours_of_several_blocks_come_once_in_order(tmp_path, monkeypatch):
-    monkeypatch.setattr(pixels, "_BLOCK", 70)
+    monkeypatch.setattr(reading, "_BLOCK", 70)
     rows = np.random.default_rng(0).integers(0, 9, (90, 11, 3), np.uint8)
     rows[-1, -1] = 255
     Image.fromarray(rows).save(tmp_path / "theme.png")
@@ -371,7 +372,7 @@ def test_what_is_no_palette_is_refused_in_a_sentence(tmp_path, suffix, content, 
 
 
 def test_files_too_long_are_not_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(palette_files, "MOST_BYTES", 20)
+    monkeypatch.setattr(files, "MOST_BYTES", 20)
     with pytest.raises(InputError, match="longer than the 20 bytes"):
         kmq.read_palette(written(tmp_path, ".hex", "000\n" * 6))
 
@@ -395,12 +396,12 @@ def test_photograph_and_animation_are_no_palette_files(tmp_path):
 STARTS = [b"", b"GIMP Palette\n", b"GIMP Palette\nChannels: RGBA\n", b"JASC-PAL\r\n0100\r\n2\r\n"]
 
 
-@pytest.mark.parametrize("suffix", sorted(palette_files.KINDS))
+@pytest.mark.parametrize("suffix", sorted(files.KINDS))
 @settings(max_examples=60, deadline=None)
 @given(start=st.sampled_from(STARTS), rest=st.binary(max_size=80) | st.text("0123456789 \n[],#af"))
 def test_any_bytes_are_a_palette_or_an_error(suffix, start, rest):
     content = start + (rest if isinstance(rest, bytes) else rest.encode())
-    kind = palette_files.KINDS[suffix]
+    kind = files.KINDS[suffix]
     try:
         colors, pixel_format = kind.read(content)
     except InputError:
@@ -415,7 +416,7 @@ def test_any_bytes_are_a_palette_or_an_error(suffix, start, rest):
 @given(content=st.binary(min_size=772, max_size=772))
 def test_any_772_bytes_are_a_colour_table_or_an_error(content):
     try:
-        colors, _ = palette_files.KINDS[".act"].read(content)
+        colors, _ = files.KINDS[".act"].read(content)
     except InputError:
         assert int.from_bytes(content[768:770]) > 256
         return

@@ -17,7 +17,7 @@ from PIL import Image
 import kmq
 from kmq import palettes
 from kmq.cli import decode, main, palette, pipes
-from kmq.stages import writing
+from kmq.stages.pictures import writing
 
 bash = shutil.which("bash")
 posix = pytest.mark.skipif(os.name != "posix", reason="named pipes and descriptors are POSIX's")

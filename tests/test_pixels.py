@@ -16,8 +16,8 @@ from images import FULL_METADATA, exif_of, indexed_image
 from kmq.errors import InputError, MissingExtraError
 from kmq.model.image import MAX_SIDE, Metadata
 from kmq.model.pixel_format import PixelFormat
-from kmq.stages.pixels import indexed_from_pillow, read_pixels, to_pillow
-from kmq.stages.writing import save_picture
+from kmq.stages.pictures.reading import indexed_from_pillow, read_pixels, to_pillow
+from kmq.stages.pictures.writing import save_picture
 
 SHAPES = {
     PixelFormat.BILEVEL: (np.bool_, ()),
@@ -180,7 +180,7 @@ def test_pixel_format_is_checked():
 
 def test_arrays_do_not_import_pillow():
     program = (
-        "import sys, numpy; from kmq.stages.pixels import read_pixels; "
+        "import sys, numpy; from kmq.stages.pictures.reading import read_pixels; "
         "read_pixels(numpy.zeros((2, 2), numpy.uint8)); assert 'PIL' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program], check=True)

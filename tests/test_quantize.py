@@ -1,4 +1,4 @@
-"""`kmq.quantize`: the door `kmq.api` and the pipeline behind it."""
+"""`kmq.quantize`: the door `kmq.quantizing` and the pipeline behind it."""
 
 import math
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 import plain_rank
 from kmq.errors import FormatError
-from kmq.stages import rank
-from kmq.stages.coding import DeflateCoder
+from kmq.stages.coding import rank
+from kmq.stages.coding.strips import DeflateCoder
 
 ROWS = np.array([[0, 1, 2, 2, 1], [1, 1, 0, 0, 2]], np.uint8)
 BLACK_RED_WHITE = np.array([[0, 0, 0], [255, 0, 0], [255, 255, 255]], np.uint8)
@@ -166,7 +166,7 @@ def test_one_colour_costs_next_to_nothing():
 
 
 def document():
-    text = (files("kmq.stages") / "FORMAT.md").read_text(encoding="utf-8")
+    text = (files("kmq.stages.container") / "FORMAT.md").read_text(encoding="utf-8")
     return text[text.index("## Method 1: rank") :]
 
 

@@ -8,7 +8,7 @@ import pytest
 import kmq
 from kmq import InputError, PixelFormat, encode, quantize
 from kmq.kernels import rate as kernels
-from kmq.stages import rate as stage
+from kmq.stages.mapping import rate as stage
 
 
 def picture(pixel_format=PixelFormat.RGB24, height=48, width=64, seed=0):

@@ -13,10 +13,10 @@ from PIL import Image
 
 import kmq
 from images import indexed_image
+from kmq import display
 from kmq.cli import main, study
 from kmq.model.pixel_format import PixelFormat
-from kmq.stages import display
-from kmq.stages.metrics import mse
+from kmq.stages.mapping.metrics import mse
 
 K = 40
 NAME = "<b>a&amp;b.png"  # a name of a file is not HTML

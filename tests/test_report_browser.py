@@ -9,7 +9,7 @@ from PIL import Image
 
 from kmq.cli import main
 from kmq.cli.demo import PALETTE_SIZES
-from kmq.stages.scene import scene
+from kmq.cli.scene import scene
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 DRIVER = shutil.which("chromedriver")
@@ -148,7 +148,7 @@ def test_a_pointer_moves_the_slider(browser, address, number):
 
 
 def test_each_result_of_the_demonstration_comes_under_the_slider(browser, tmp_path, monkeypatch):
-    monkeypatch.setattr("kmq.stages.scene.scene", partial(scene, 150, 100))
+    monkeypatch.setattr("kmq.cli.scene.scene", partial(scene, 150, 100))
     assert main(["demo", "-o", str(tmp_path / "demo")]) == 0
     opened(browser, (tmp_path / "demo" / "demo.html").as_uri(), width=400)
     pictures = browser.find_elements("css selector", ".slider img")

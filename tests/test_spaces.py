@@ -8,7 +8,7 @@ from skimage.color import rgb2lab
 
 import naive
 from kmq.model.pixel_format import PixelFormat
-from kmq.stages.spaces import SPACES, Space
+from kmq.stages.palette.spaces import SPACES, Space
 
 
 def noise(pixel_format, n=400, seed=0):

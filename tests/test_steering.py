@@ -8,8 +8,8 @@ from skimage import data
 
 import kmq
 import naive
-from kmq import fitting
 from kmq.errors import InputError
+from kmq.pipeline import fitting
 
 
 def photo(step=8):

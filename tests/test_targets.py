@@ -10,7 +10,7 @@ from PIL import Image
 import kmq.pillow
 from kmq import InputError, decode, encode, quantize
 from kmq.cli import main
-from kmq.stages import metrics
+from kmq.stages.mapping import metrics
 
 
 def picture(height=72, width=96, seed=0):

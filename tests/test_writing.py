@@ -13,8 +13,8 @@ from images import FULL_METADATA, exif_block, exif_of, indexed_image
 from kmq.errors import InputError, MetadataWarning
 from kmq.model.image import IndexedImage, Metadata
 from kmq.model.pixel_format import PixelFormat
-from kmq.stages.pixels import indexed_from_pillow, read_pixels
-from kmq.stages.writing import save_picture
+from kmq.stages.pictures.reading import indexed_from_pillow, read_pixels
+from kmq.stages.pictures.writing import save_picture
 
 NO_METADATA = Metadata()
 LOSSLESS = {
@@ -257,7 +257,7 @@ def test_picture_that_the_type_cannot_count_is_refused(tmp_path, monkeypatch):
     def refuse(tiff, tags):
         raise struct.error("'I' format requires 0 <= number <= 4294967295")
 
-    monkeypatch.setattr("kmq.exif.with_tags", refuse)
+    monkeypatch.setattr("kmq.stages.pictures.exif.with_tags", refuse)
     with pytest.raises(InputError, match="cannot be written as TIFF: 'I' format"):
         save_picture(visible_image(PixelFormat.RGB24, 20), tmp_path / "x.tif")
     assert not (tmp_path / "x.tif").exists()

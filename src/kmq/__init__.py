@@ -16,8 +16,6 @@ from typing import TYPE_CHECKING, Any
 import kmq.forks  # noqa: F401  # first of all: it readies the process for forks
 
 if TYPE_CHECKING:
-    from kmq.api import ErrorCurve, choose_k, error_curve, fit_palette, quantize
-    from kmq.core import KMeansResult, accumulate, assign, kmeans
     from kmq.errors import (
         ColorWarning,
         FormatError,
@@ -36,12 +34,14 @@ if TYPE_CHECKING:
     from kmq.model.image import IndexedImage, Metadata, QuantizedImage, Report
     from kmq.model.pixel_format import PixelFormat
     from kmq.palettes import read_palette, write_palette
+    from kmq.points import KMeansResult, accumulate, assign, kmeans
+    from kmq.quantizing import ErrorCurve, choose_k, error_curve, fit_palette, quantize
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "kmq.api": ("ErrorCurve", "choose_k", "error_curve", "fit_palette", "quantize"),
-    "kmq.core": ("KMeansResult", "accumulate", "assign", "kmeans"),
+    "kmq.quantizing": ("ErrorCurve", "choose_k", "error_curve", "fit_palette", "quantize"),
+    "kmq.points": ("KMeansResult", "accumulate", "assign", "kmeans"),
     "kmq.errors": (
         "ColorWarning",
         "FormatError",

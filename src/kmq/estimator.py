@@ -15,8 +15,8 @@ from kmq import checks
 from kmq.errors import InputError
 from kmq.estimator_base import ConvergenceWarning, Estimator, NotFittedError
 from kmq.model.image import MAX_COLORS
-from kmq.stages import clustering
-from kmq.stages.clustering import Array
+from kmq.stages.palette import clustering
+from kmq.stages.palette.clustering import Array
 from kmq.threads import resolve_threads, run_chunks
 
 if TYPE_CHECKING:

@@ -17,14 +17,25 @@ from kmq.model.choices import EFFORTS, Effort
 from kmq.model.file_info import MAX_STRIPS, FileInfo, Limits
 from kmq.model.image import MAX_SIDE, IndexedImage, Metadata
 from kmq.options import QuantizeOptions
-from kmq.stages import coding, container, salvage, writing
-from kmq.stages.coding import MethodName
+from kmq.stages.coding.strips import (
+    MethodName,
+    decode_palette,
+    decode_strips,
+    encode_palette,
+    encode_strips,
+    even_strip_height,
+    plan_strips,
+    salvage_strips,
+    strip_method,
+)
+from kmq.stages.container import file, salvage
+from kmq.stages.pictures import writing
 from kmq.threads import resolve_threads
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from kmq.api import PlainPicture
+    from kmq.quantizing import PlainPicture
 
 
 class WritableFile(Protocol):
@@ -312,8 +323,8 @@ def read_region(
     limits, threads = Limits.checked(limits), resolve_threads(n_threads)
     left, upper, right, lower = _checked_box(box)
     with _opened(source) as stream:
-        reader = container.ChunkReader(stream)
-        front = container.unpack_front(reader, limits)
+        reader = file.ChunkReader(stream)
+        front = file.unpack_front(reader, limits)
         header = front.header
         if not (0 <= left < right <= header.width and 0 <= upper < lower <= header.height):
             raise InputError(
@@ -321,11 +332,9 @@ def read_region(
                 f"around at least one pixel of the picture's {header.width} x {header.height}"
             )
         numbers = range(upper // header.strip_height, -(-lower // header.strip_height))
-        strips, payloads = container.take_strips(reader, front, numbers)
+        strips, payloads = file.take_strips(reader, front, numbers)
     palette = palette_of(front)
-    indices = coding.decode_strips(
-        strips, payloads, palette, header.width, limits.decisions, threads
-    )
+    indices = decode_strips(strips, payloads, palette, header.width, limits.decisions, threads)
     top = strips[0].row
     region = indices[upper - top : lower - top, left:right]
     return IndexedImage(palette, region, header.pixel_format, front.metadata)
@@ -348,10 +357,10 @@ def info(source: Source, *, limits: Limits | None = None) -> FileInfo:
     """
     limits = Limits.checked(limits)
     with _opened(source) as stream:
-        contents = container.unpack_file(stream, limits, skip_strips=True)
+        contents = file.unpack_file(stream, limits, skip_strips=True)
     header = contents.front.header
     return FileInfo(
-        version=container.VERSION,
+        version=file.VERSION,
         pixel_format=header.pixel_format,
         height=header.height,
         width=header.width,
@@ -396,7 +405,7 @@ class Coding:
         if effort is not None:
             checks.one_of(effort, "effort", EFFORTS)
         if method is not None:
-            coding.strip_method(method)
+            strip_method(method)
         if strip_height is not None:
             strip_height = checks.whole_number(strip_height, "strip_height", 1, MAX_SIDE)
         return cls(effort, method, strip_height, threads, Limits.checked(limits))
@@ -407,14 +416,14 @@ class Coding:
         image = replace(image)  # checked anew: the kernels below write where its indices point
         n_colors = image.n_colors
         effort = self.effort or "balanced"
-        plan = coding.plan_strips(self.method, effort, image.indices.size, n_colors)
+        plan = plan_strips(self.method, effort, image.indices.size, n_colors)
         if self.strip_height is None:
-            rows = coding.even_strip_height(image.height, image.width, plan.strip_pixels)
+            rows = even_strip_height(image.height, image.width, plan.strip_pixels)
         else:
             rows = _checked_strip_height(self.strip_height, image.height)
-        header = container.Header(image.pixel_format, image.width, image.height, n_colors, rows)
-        palette = coding.encode_palette(image.palette)
-        strips = coding.encode_strips(
+        header = file.Header(image.pixel_format, image.width, image.height, n_colors, rows)
+        palette = encode_palette(image.palette)
+        strips = encode_strips(
             image.indices,
             image.palette,
             plan.methods,
@@ -422,7 +431,7 @@ class Coding:
             self.limits.decisions,
             self.n_threads,
         )
-        return container.pack_file(header, palette, image.metadata, strips)
+        return file.pack_file(header, palette, image.metadata, strips)
 
 
 def quantized(
@@ -436,8 +445,8 @@ def quantized(
 
     `metadata` count for the size of the file, if they are other than the picture's.
     """
-    from kmq import targets
-    from kmq.api import quantize
+    from kmq.pipeline import targets
+    from kmq.quantizing import quantize
 
     _check_size(picture, how.limits)
     effort = how.effort
@@ -502,10 +511,10 @@ def _salvaging(on_error: OnError | None) -> bool:
 
 
 def _decoded(stream: BinaryIO, limits: Limits, n_threads: int) -> IndexedImage:
-    contents = container.unpack_file(stream, limits)
+    contents = file.unpack_file(stream, limits)
     header = contents.front.header
     palette = palette_of(contents.front)
-    indices = coding.decode_strips(
+    indices = decode_strips(
         contents.strips, contents.payloads, palette, header.width, limits.decisions, n_threads
     )
     return IndexedImage(palette, indices, header.pixel_format, contents.front.metadata)
@@ -513,7 +522,7 @@ def _decoded(stream: BinaryIO, limits: Limits, n_threads: int) -> IndexedImage:
 
 def _salvaged(stream: BinaryIO, limits: Limits, n_threads: int) -> IndexedImage:
     """Decode the stream's content, or what is left of it; then warn the caller of our caller."""
-    content = container.ChunkReader(stream).take_rest()
+    content = file.ChunkReader(stream).take_rest()
     try:
         return _decoded(io.BytesIO(content), limits, n_threads)
     except LimitError:
@@ -523,7 +532,7 @@ def _salvaged(stream: BinaryIO, limits: Limits, n_threads: int) -> IndexedImage:
     left = salvage.salvage_file(io.BytesIO(content), limits)
     header, palette = left.front.header, palette_of(left.front)
     shape = header.height, header.width
-    indices, faults = coding.salvage_strips(
+    indices, faults = salvage_strips(
         left.strips, left.payloads, palette, shape, limits.decisions, n_threads
     )
     lost = left.faults | {
@@ -547,7 +556,7 @@ def _bands(strips: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
 
 
 def _lost_message(
-    damage: str, header: container.Header, lost: Mapping[int, str], notes: Sequence[str]
+    damage: str, header: file.Header, lost: Mapping[int, str], notes: Sequence[str]
 ) -> str:
     sentences = []
     for number in sorted(lost)[:_MOST_NAMED]:
@@ -559,11 +568,11 @@ def _lost_message(
     return f"the file is damaged: {damage}; lost: {'; '.join(sentences) or 'nothing'}"
 
 
-def palette_of(front: container.Front) -> np.ndarray[Any, Any]:
+def palette_of(front: file.Front) -> np.ndarray[Any, Any]:
     """Return the (k, channels) palette; raise FormatError if it is damaged."""
     header, chunk = front.header, front.palette
     with located(chunk.letter, chunk.offset):
-        return coding.decode_palette(chunk.payload, header.n_colors, header.pixel_format)
+        return decode_palette(chunk.payload, header.n_colors, header.pixel_format)
 
 
 def _checked_strip_height(strip_height: int, height: int) -> int:

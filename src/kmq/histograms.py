@@ -9,15 +9,17 @@ from typing import Any
 import numpy as np
 
 from kmq import checks
-from kmq.api import read_picture
 from kmq.atomic import replacing
 from kmq.errors import InputError
+from kmq.model import formats
 from kmq.model.choices import Progress
 from kmq.model.file_info import Limits
 from kmq.model.histogram import MAX_HISTOGRAM_COLORS, ColorHistogram
 from kmq.model.pixel_format import PixelFormat, PixelFormatLabel
-from kmq.stages import formats, histogram, histogram_file
-from kmq.stages.pixels import checked_format, checked_page
+from kmq.quantizing import read_picture
+from kmq.stages.histogram import counting
+from kmq.stages.histogram.file import pack, unpack
+from kmq.stages.pictures.reading import checked_format, checked_page
 from kmq.threads import resolve_threads
 
 Array = np.ndarray[Any, Any]
@@ -34,7 +36,7 @@ def of_picture(
     """Count the colours of a picture."""
     threads = resolve_threads(n_threads)
     pixels = read_picture(picture, pixel_format, page, threads, limits)
-    color_map = histogram.map_colors(pixels.samples, pixels.pixel_format, threads)
+    color_map = counting.map_colors(pixels.samples, pixels.pixel_format, threads)
     return _limited(color_map.histogram)
 
 
@@ -67,7 +69,7 @@ def of_pictures(
     waiting: list[ColorHistogram] = []
     for number, picture in enumerate(pictures, 1):
         if isinstance(picture, ColorHistogram):
-            histogram.ordered_keys(picture, threads)
+            counting.ordered_keys(picture, threads)
             waiting.append(picture)
         else:
             waiting.append(of_picture(picture, pixel_format, page, threads, limits))
@@ -91,7 +93,7 @@ def added(first: ColorHistogram, second: ColorHistogram) -> ColorHistogram:
         )
     threads = resolve_threads(None)
     for either in (first, second):
-        histogram.ordered_keys(either, threads)
+        counting.ordered_keys(either, threads)
     return _merged(first, second, threads)
 
 
@@ -108,8 +110,8 @@ def converted(
 def save(colors: ColorHistogram, path: str | os.PathLike[str]) -> None:
     """Write the file."""
     checks.suffix(path, (".kmqhist",), "files of histograms")
-    keys = histogram.ordered_keys(_limited(colors), resolve_threads(None))
-    packed = histogram_file.pack(keys, colors.counts, colors.pixel_format)
+    keys = counting.ordered_keys(_limited(colors), resolve_threads(None))
+    packed = pack(keys, colors.counts, colors.pixel_format)
     with replacing(path) as file:
         file.write(packed)
 
@@ -118,15 +120,15 @@ def load(path: str | os.PathLike[str]) -> ColorHistogram:
     """Read the file."""
 
     def colors_of(keys: Array, pixel_format: PixelFormat) -> Array:
-        return histogram.colors_of(keys, pixel_format, resolve_threads(None))
+        return counting.colors_of(keys, pixel_format, resolve_threads(None))
 
     with open(path, "rb") as file:
-        return ColorHistogram(*histogram_file.unpack(file, histogram.key_type, colors_of))
+        return ColorHistogram(*unpack(file, counting.key_type, colors_of))
 
 
 def _merged(first: ColorHistogram, second: ColorHistogram, n_threads: int) -> ColorHistogram:
     common = formats.common_format(first.pixel_format, second.pixel_format)
-    return _limited(histogram.merge(converted(first, common), converted(second, common), n_threads))
+    return _limited(counting.merge(converted(first, common), converted(second, common), n_threads))
 
 
 def _limited(colors: ColorHistogram) -> ColorHistogram:

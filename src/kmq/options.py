@@ -16,17 +16,18 @@ from numpy.typing import ArrayLike
 
 from kmq import checks
 from kmq.errors import InputError
-from kmq.fitting import ErrorTarget, KMeansOptions
+from kmq.model import formats
 from kmq.model.choices import DITHER_METHODS, EFFORTS, DitherMethod, Effort, Progress
 from kmq.model.file_info import Limits
 from kmq.model.image import MAX_COLORS, IndexedImage, Pixels
 from kmq.model.pixel_format import PixelFormat, PixelFormatLabel
-from kmq.stages import clustering, formats
-from kmq.stages.clustering import Array, Init
-from kmq.stages.metrics import mse_at
-from kmq.stages.palette_files import Entries
-from kmq.stages.pixels import checked_format, checked_page
-from kmq.stages.spaces import SPACES, SpaceName
+from kmq.pipeline.fitting import ErrorTarget, KMeansOptions
+from kmq.stages.mapping.metrics import mse_at
+from kmq.stages.palette import clustering
+from kmq.stages.palette.clustering import Array, Init
+from kmq.stages.palette.files import Entries
+from kmq.stages.palette.spaces import SPACES, SpaceName
+from kmq.stages.pictures.reading import checked_format, checked_page
 from kmq.threads import resolve_threads
 
 GivenColors = Array | list[Any] | tuple[Any, ...] | IndexedImage
@@ -174,7 +175,7 @@ def _named(color: str, name: str) -> _Named | None:
     """Return the colour of a name, or None for the picture's background."""
     if color == "background":
         return None
-    from kmq.stages.palette_files import named_color
+    from kmq.stages.palette.files import named_color
 
     title = f"{name} names {color!r}"
     try:

@@ -11,14 +11,15 @@ import numpy as np
 from kmq import files
 from kmq.atomic import replacing
 from kmq.errors import InputError
+from kmq.model import formats
 from kmq.model.image import IndexedImage, index_dtype
 from kmq.model.pixel_format import PixelFormat, PixelFormatLabel
 from kmq.options import Colors, GivenColors
-from kmq.stages import formats, palette_files
-from kmq.stages.container import SIGNATURE
-from kmq.stages.palette_files import Entries
-from kmq.stages.pixels import checked_format, picture_palette, seekable
-from kmq.stages.writing import save_picture
+from kmq.stages.container.file import SIGNATURE
+from kmq.stages.palette import files as palette_files
+from kmq.stages.palette.files import Entries
+from kmq.stages.pictures.reading import checked_format, picture_palette, seekable
+from kmq.stages.pictures.writing import save_picture
 
 Array = np.ndarray[Any, Any]
 

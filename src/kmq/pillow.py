@@ -44,9 +44,10 @@ from kmq.atomic import replacing
 from kmq.errors import FormatError, InputError, LimitError, NewerFormatError
 from kmq.model.file_info import Limits
 from kmq.model.image import MAX_SIDE, IndexedImage, Metadata
-from kmq.stages import salvage, tiff
-from kmq.stages.container import SIGNATURE, ChunkReader, Front, unpack_front
-from kmq.stages.pixels import (
+from kmq.stages.container import salvage
+from kmq.stages.container.file import SIGNATURE, ChunkReader, Front, unpack_front
+from kmq.stages.pictures import tiff
+from kmq.stages.pictures.reading import (
     indexed_from_pillow,
     pillow_bytes,
     pillow_info,

@@ -133,7 +133,7 @@ class _Figures:
     @classmethod
     def of(cls, original: Picture, other: Picture) -> _Figures:
         """Compare two pictures of one size."""
-        from kmq.stages import metrics
+        from kmq.stages.mapping import metrics
 
         compared = _in_one_format(original, other)
         pixel_format, has_alpha = compared[0].pixel_format, compared[0].pixel_format.has_alpha
@@ -190,7 +190,7 @@ def _about(picture: Picture, with_format: bool) -> str:
 
 def _in_one_format(original: Picture, other: Picture) -> tuple[Picture, Picture]:
     """Return both in the plainest pixel format that holds all their colours."""
-    from kmq.stages.formats import common_format, without_alpha
+    from kmq.model.formats import common_format, without_alpha
 
     try:
         wanted = common_format(original.pixel_format, other.pixel_format)
@@ -205,7 +205,7 @@ def _save_side_by_side(pictures: tuple[Picture, Picture], out: Path) -> None:
     """Write both in 8 bits a sample, for the eye."""
     from PIL import Image
 
-    from kmq.stages.display import to_screen
+    from kmq.display import to_screen
 
     halves = [to_screen(picture.samples, picture.pixel_format) for picture in pictures]
     width, height = halves[0].size

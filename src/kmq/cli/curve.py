@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from kmq.api import ErrorCurve
+    from kmq.quantizing import ErrorCurve
 
 _EXAMPLES = """\
   kmq curve photo.png
@@ -89,7 +89,7 @@ def add(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the curve, and draw it if that was asked for."""
-    from kmq.api import error_curve
+    from kmq.quantizing import error_curve
 
     out = (
         None

@@ -80,11 +80,11 @@ def _suffix_of(source: Path) -> str:
     from kmq.model.file_info import Limits
     from kmq.model.image import MAX_SIDE
     from kmq.model.pixel_format import PixelFormat
-    from kmq.stages import container
+    from kmq.stages.container.file import ChunkReader, unpack_front
 
     try:
         with source.open("rb") as file:
-            front = container.unpack_front(container.ChunkReader(file), Limits(pixels=MAX_SIDE**2))
+            front = unpack_front(ChunkReader(file), Limits(pixels=MAX_SIDE**2))
     except FAILURES:  # decoding will say so, unless it salvages
         return ".png"
     return ".tif" if front.header.pixel_format is PixelFormat.CMYK32 else ".png"
@@ -99,7 +99,7 @@ def _box(text: str) -> tuple[int, ...]:
 
 
 def _decode(arguments: argparse.Namespace, source: Path, target: Path, progress: Progress) -> str:
-    from kmq.stages.writing import save_picture
+    from kmq.stages.pictures.writing import save_picture
 
     progress("decoding", 0)
     with _complaints(f"{source}: "):

@@ -70,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
         paths.claim(path, force=arguments.force)
     if is_new:  # a demonstration is no part of the project whose folder it may be made in
         (folder / ".gitignore").write_text("*\n")
-    from kmq.stages.scene import scene
+    from kmq.cli.scene import scene
 
     picture = scene()
     original = _png_of_samples(picture)
@@ -131,10 +131,10 @@ def _quoted(path: Path) -> str:
 
 def _encode(picture: np.ndarray[Any, Any], k: int, path: Path) -> page.Figure:
     """Write the picture in `k` colours, and return what the page shows of it."""
-    from kmq.api import quantize
     from kmq.cli.peers import similarity
+    from kmq.display import css_colors
     from kmq.files import encode
-    from kmq.stages.display import css_colors
+    from kmq.quantizing import quantize
 
     image = quantize(picture, k)
     encoded = encode(image)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from kmq import __version__
-from kmq.stages.display import data_uri, magnification
+from kmq.display import data_uri, magnification
 
 _HEAD = """\
 <!DOCTYPE html>

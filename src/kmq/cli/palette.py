@@ -215,7 +215,7 @@ def _is_histogram(path: Path) -> bool:
 
 def _holds_histogram(source: Path) -> bool:
     """Whether a histogram came through a pipe, which has no suffix to say so."""
-    from kmq.stages.histogram_file import SIGNATURE
+    from kmq.stages.histogram.file import SIGNATURE
 
     if not pipes.is_piped(source):
         return False
@@ -227,8 +227,8 @@ def _counted(
     arguments: argparse.Namespace, sources: Sequence[Path], failures: list[str], bar: Bar
 ) -> Iterator[ColorHistogram]:
     """Yield the histogram of each source, or note why there is none."""
+    from kmq.model.formats import common_format
     from kmq.model.histogram import ColorHistogram
-    from kmq.stages.formats import common_format
 
     common = None
     for number, source in enumerate(sources):
@@ -258,8 +258,8 @@ def _chained(first: ColorHistogram, rest: Iterator[ColorHistogram]) -> Iterator[
 
 def _opaque_part(histogram: ColorHistogram) -> ColorHistogram:
     """Return the opaque colours without alpha, and say what is left out."""
+    from kmq.model.formats import without_alpha
     from kmq.model.histogram import ColorHistogram
-    from kmq.stages.formats import without_alpha
 
     pixel_format = histogram.pixel_format
     if not pixel_format.has_alpha:
@@ -280,9 +280,9 @@ def _fit(
     arguments: argparse.Namespace, histogram: ColorHistogram, n_pictures: int, started: float
 ) -> None:
     """Find the palette, write it if that was asked for, and print what it is."""
-    from kmq.api import fit_palette
-    from kmq.pipeline import map_histogram
-    from kmq.stages.metrics import psnr
+    from kmq.pipeline.quantizing import map_histogram
+    from kmq.quantizing import fit_palette
+    from kmq.stages.mapping.metrics import psnr
 
     pixel_format = histogram.pixel_format
     palette = fit_palette(histogram, **_fitting(arguments))

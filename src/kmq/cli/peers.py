@@ -54,7 +54,7 @@ def similarity(
     samples: np.ndarray[Any, Any], other: np.ndarray[Any, Any], pixel_format: PixelFormat
 ) -> tuple[float, float]:
     """Return PSNR and SSIM of two pictures, (height, width, channels) each."""
-    from kmq.stages import metrics
+    from kmq.stages.mapping import metrics
 
     has_alpha = pixel_format.has_alpha
     ssim = metrics.ssim(samples, other, pixel_format.max_value, has_alpha=has_alpha)
@@ -65,7 +65,7 @@ def psnr_of(
     samples: np.ndarray[Any, Any], other: np.ndarray[Any, Any], pixel_format: PixelFormat
 ) -> float:
     """Return the PSNR of two such pictures alone, which is ten times as fast."""
-    from kmq.stages import metrics
+    from kmq.stages.mapping import metrics
 
     squared_error = metrics.mse(samples, other, has_alpha=pixel_format.has_alpha)
     return metrics.psnr(squared_error, pixel_format)
@@ -139,7 +139,7 @@ def _lossless_webp(image: IndexedImage) -> bytes:
 
 
 def _shown(image: IndexedImage) -> Image:
-    from kmq.stages.display import shrunk_image
+    from kmq.display import shrunk_image
 
     if image.pixel_format.depth > 8:
         raise _UnableError("has 8 bits a channel")
@@ -185,7 +185,7 @@ def _least(
     wanted: float,
 ) -> tuple[int, bytes] | None:
     """Return the lowest quality that reaches a PSNR, with its file; None if 100 does not."""
-    from kmq.stages.display import to_screen
+    from kmq.display import to_screen
 
     picture = to_screen(samples, pixel_format).convert(_LOSSY_MODES[pixel_format])
     best, quality = None, 100

@@ -60,7 +60,7 @@ class Picture:
         """Return the picture in a format that holds all its colours."""
         if pixel_format is self.pixel_format:
             return self
-        from kmq.stages.formats import converted
+        from kmq.model.formats import converted
 
         colors = self.samples.reshape(-1, self.pixel_format.channels)
         samples = converted(colors, self.pixel_format, pixel_format)
@@ -70,9 +70,9 @@ class Picture:
 
 def load(path: Path, page: int | None, limits: Limits) -> Picture:
     """Read a picture or a .kmq file; raise what `kmq.read` and `kmq.quantize` raise."""
-    from kmq.api import read_picture
     from kmq.files import read
-    from kmq.stages.container import SIGNATURE
+    from kmq.quantizing import read_picture
+    from kmq.stages.container.file import SIGNATURE
     from kmq.threads import resolve_threads
 
     with path.open("rb") as file:

@@ -11,8 +11,8 @@ from kmq.cli import charts, page
 from kmq.cli.console import colors, decibels
 from kmq.cli.study import HEAT, ErrorMap, Pair, Study, Trial
 from kmq.cli.swatches import share_of
+from kmq.display import css_colors, data_uri
 from kmq.model.pixel_format import PixelFormat
-from kmq.stages.display import css_colors, data_uri
 
 if TYPE_CHECKING:
     from kmq.cli.peers import File

@@ -14,7 +14,7 @@ from kmq.cli.console import (
     whole_number,
 )
 from kmq.errors import InputError
-from kmq.stages.spaces import SPACES
+from kmq.stages.palette.spaces import SPACES
 
 if TYPE_CHECKING:
     import numpy as np
@@ -157,9 +157,9 @@ def picture_options(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def _grey(path: str, option: str, limits: Limits) -> np.ndarray[Any, Any]:
     """Return a grey picture (height, width) from 0 to 1."""
+    from kmq.model.formats import converted
     from kmq.model.pixel_format import PixelFormat
-    from kmq.stages.formats import converted
-    from kmq.stages.pixels import read_pixels
+    from kmq.stages.pictures.reading import read_pixels
 
     pixels = read_pixels(pipes.source(path), limits=limits)
     wanted = PixelFormat.GREY16 if pixels.pixel_format.depth > 8 else PixelFormat.GREY8
@@ -180,7 +180,7 @@ def _weights(text: str) -> tuple[float, ...]:
 def _color(text: str) -> str:
     """What names a colour, as an argparse type."""
     if text != "background":
-        from kmq.stages.palette_files import named_color
+        from kmq.stages.palette.files import named_color
 
         try:
             named_color(text)

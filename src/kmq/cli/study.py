@@ -149,8 +149,8 @@ def study(
         Exception: what `kmq.quantize` raises.
     """
     from kmq.cli.encode import quantized
+    from kmq.display import divisor
     from kmq.files import encode
-    from kmq.stages.display import divisor
 
     progress("palette", 0.0)
     picture = load(source, options["page"], encoding["limits"])
@@ -198,7 +198,7 @@ def _pair(
     picture: Picture, image: IndexedImage, top: int, left: int, height: int, width: int, by: int
 ) -> Pair:
     """Return a part of both pictures, shrunk; it is moved into the picture where it sticks out."""
-    from kmq.stages import display
+    from kmq import display
 
     height, width = min(height, image.height), min(width, image.width)
     top, left = min(top, image.height - height), min(left, image.width - width)
@@ -225,7 +225,7 @@ class _Errors:
         """Compare a band of rows at a time; errors are means over the channels."""
         import numpy as np
 
-        from kmq.stages.metrics import squared_errors
+        from kmq.stages.mapping.metrics import squared_errors
 
         has_alpha = image.pixel_format.has_alpha
         bands, greatest, n_off = [], 0.0, 0
@@ -253,7 +253,7 @@ class _Errors:
         import numpy as np
         from PIL import Image, ImageColor
 
-        from kmq.stages.display import png
+        from kmq.display import png
 
         levels = np.sqrt(self.means)
         top = float(np.quantile(levels, 0.99)) or float(levels.max())
@@ -342,7 +342,7 @@ class _Sample:
         """Quantize it as the result was, but for what is changed."""
         import numpy as np
 
-        from kmq.api import quantize
+        from kmq.quantizing import quantize
 
         pixel_format = self.image.pixel_format
         is_bilevel = pixel_format is PixelFormat.BILEVEL

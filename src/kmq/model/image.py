@@ -202,13 +202,13 @@ class IndexedImage:
 
     def _repr_html_(self) -> str:
         """Return what notebooks show: the picture, made small if it is large, and its palette."""
-        from kmq.stages.display import notebook_html
+        from kmq.display import notebook_html
 
         return notebook_html(self)
 
     def _repr_png_(self) -> bytes:
         """Return what notebooks show where they show no HTML: the picture as a PNG file."""
-        from kmq.stages.display import notebook_png
+        from kmq.display import notebook_png
 
         return notebook_png(self)
 
@@ -263,7 +263,7 @@ class IndexedImage:
         Raises:
             InputError: Pillow has no mode for the pixel format (16-bit RGB, RGBA and grey-alpha).
         """
-        from kmq.stages.pixels import to_pillow
+        from kmq.stages.pictures.reading import to_pillow
 
         return to_pillow(self)
 
@@ -275,7 +275,7 @@ class IndexedImage:
             InputError: any other mode, which `kmq.quantize` takes; or an image of several frames:
                 take a ``copy()`` of the one that is meant.
         """
-        from kmq.stages.pixels import indexed_from_pillow
+        from kmq.stages.pictures.reading import indexed_from_pillow
 
         return indexed_from_pillow(picture)
 

@@ -17,8 +17,8 @@ from typing import BinaryIO
 from kmq.errors import FormatError, LimitError
 from kmq.model.file_info import Limits, StripInfo
 from kmq.model.image import Metadata
-from kmq.stages import container
-from kmq.stages.container import Chunk, Front, Header
+from kmq.stages.container import file
+from kmq.stages.container.file import Chunk, Front, Header
 
 _LETTER_OF_LATER = re.compile(rb"[TSE]")
 _READINGS = 16  # times the bytes of a file that checking CRCs may cost, so that it ends soon
@@ -63,15 +63,15 @@ def salvage_file(stream: BinaryIO, limits: Limits) -> Salvage:
             exceeds the limits.
         TypeError: the stream gives something else than bytes.
     """
-    reader = container.ChunkReader(stream)
+    reader = file.ChunkReader(stream)
     reader.read_signature()
-    header = container.unpack_header(reader.take_only("H"), limits)
+    header = file.unpack_header(reader.take_only("H"), limits)
     palette = reader.take_only("P")
     walk = _Walk(reader.take_rest(), reader.offset, header.n_strips)
     pieces = list(walk.pieces())
     chunks = [piece for piece in pieces if isinstance(piece, Chunk)]
     for chunk in chunks:
-        container.refuse_newer(chunk)
+        file.refuse_newer(chunk)
     metadata, notes = _metadata(chunks, limits)
     placed = walk.placed_by_table(chunks) if walk.lengths else _placed_by_order(pieces, header)
     placed = {n: chunk for n, chunk in placed.items() if _is_strip(chunk)}
@@ -93,7 +93,7 @@ def salvage_file(stream: BinaryIO, limits: Limits) -> Salvage:
 
 def _metadata(chunks: Iterable[Chunk], limits: Limits) -> tuple[Metadata, list[str]]:
     """Return what the sound ancillary chunks say, and what is left out."""
-    collected = container.MetadataCollector(limits)
+    collected = file.MetadataCollector(limits)
     notes = []
     for chunk in chunks:
         if chunk.letter.islower():
@@ -108,7 +108,7 @@ def _metadata(chunks: Iterable[Chunk], limits: Limits) -> tuple[Metadata, list[s
 
 
 def _is_strip(chunk: Chunk) -> bool:
-    return chunk.letter == "S" and len(chunk.payload) >= container.STRIP_HEAD
+    return chunk.letter == "S" and len(chunk.payload) >= file.STRIP_HEAD
 
 
 class _Walk:
@@ -135,7 +135,7 @@ class _Walk:
                 letter, position = self._after_gap(position)
                 yield _Gap(letter)
                 continue
-            position += container.chunk_size(len(chunk.payload))
+            position += file.chunk_size(len(chunk.payload))
             if chunk.letter == "T" and not self.lengths:
                 self._read_table(chunk, position)
             yield chunk
@@ -155,7 +155,7 @@ class _Walk:
         placed: dict[int, Chunk] = {}
         for chunk in listed:
             places = {number_at.get(chunk.offset - self._base - shift) for shift in shifts}
-            size = container.chunk_size(len(chunk.payload))
+            size = file.chunk_size(len(chunk.payload))
             fitting = {n for n in places if n is not None and self.lengths[n] == size}
             if len(fitting) == 1:
                 placed.setdefault(fitting.pop(), chunk)
@@ -171,20 +171,20 @@ class _Walk:
 
     def _read_table(self, chunk: Chunk, end: int) -> None:
         try:
-            self.lengths = container.unpack_strip_table(chunk, self._n_strips)
+            self.lengths = file.unpack_strip_table(chunk, self._n_strips)
         except FormatError:
             return
         self._starts = list(accumulate(self.lengths, initial=end))
 
     def _head_at(self, position: int) -> tuple[str, int] | None:
         """Return letter and end of a chunk that may begin there."""
-        if self._content[position] not in container.LETTERS:
+        if self._content[position] not in file.LETTERS:
             return None
         try:
-            length, start = container.unpack_varint(self._content, position + 1)
+            length, start = file.unpack_varint(self._content, position + 1)
         except FormatError:
             return None
-        end = start + length + container.CRC_SIZE
+        end = start + length + file.CRC_SIZE
         return (chr(self._content[position]), end) if end <= len(self._content) else None
 
     def _chunk_at(self, position: int) -> Chunk | None:
@@ -195,11 +195,11 @@ class _Walk:
         self._left -= end - position + _TRIAL
         if self._left < 0:
             return None
-        stored = memoryview(self._content)[position : end - container.CRC_SIZE]
-        crc = self._content[end - container.CRC_SIZE : end]
+        stored = memoryview(self._content)[position : end - file.CRC_SIZE]
+        crc = self._content[end - file.CRC_SIZE : end]
         if zlib.crc32(stored) != int.from_bytes(crc, "little"):
             return None
-        _, start = container.unpack_varint(self._content, position + 1)
+        _, start = file.unpack_varint(self._content, position + 1)
         return Chunk(letter, self._base + position, bytes(stored[start - position :]))
 
     def _after_gap(self, position: int) -> tuple[str, int]:
@@ -212,7 +212,7 @@ class _Walk:
                 return "", start
         # A scan stops where another file begins.
         if self._signature <= position:
-            found = self._content.find(container.SIGNATURE, position)
+            found = self._content.find(file.SIGNATURE, position)
             self._signature = len(self._content) if found < 0 else found
         for match in _LETTER_OF_LATER.finditer(self._content, position + 1, self._signature):
             if self._left < 0:

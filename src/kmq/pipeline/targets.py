@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kmq import checks
-from kmq.api import quantize, read_picture
 from kmq.errors import InputError
 from kmq.model.image import MAX_COLORS, IndexedImage, Pixels
 from kmq.options import Colors, Options
-from kmq.stages import metrics
+from kmq.quantizing import quantize, read_picture
+from kmq.stages.mapping import metrics
 
 TARGETS = ("size", "bpp", "psnr", "ssim", "max_error")
 """Options that say what a file is to be like, of which there can be one."""

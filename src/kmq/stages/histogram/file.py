@@ -1,7 +1,7 @@
 """Histograms ↔ the bytes of a .kmqhist file, which docs/palettes.md describes.
 
-Keys are Morton keys (`kmq.stages.histogram`), ascending. Their differences and the counts are
-small numbers, so each is stored as planes of bytes, of which most are nearly all zero, deflated.
+Keys are Morton keys (`kmq.stages.histogram.counting`), ascending. Their differences and the
+counts are small numbers, so each is stored as planes of bytes, deflated: most are nearly all zero.
 """
 
 from __future__ import annotations

@@ -11,17 +11,19 @@ from kmq import checks, exact
 from kmq.model.choices import Progress
 from kmq.model.histogram import ColorHistogram
 from kmq.model.pixel_format import PixelFormat
-from kmq.stages import clustering, opaque, palette, palette_tree, rate
-from kmq.stages.clustering import Array
-from kmq.stages.histogram import keys_of
-from kmq.stages.palette import Fit, Points
-from kmq.stages.spaces import Space
+from kmq.stages.coding import palettes
+from kmq.stages.histogram.counting import keys_of
+from kmq.stages.mapping import rate
+from kmq.stages.palette import clustering, opaque, search
+from kmq.stages.palette.clustering import Array
+from kmq.stages.palette.search import Fit, Points
+from kmq.stages.palette.spaces import Space
 
 _STARTED_COLORS = 32
 """Colours that are started in all at least: of few, each decides more and costs less."""
 
 _CURVE_IS_OFF_BY = 1.04
-"""How far the curve that `palette.grow` yields is above what a search finds, before one is made."""
+"""How far the curve that `search.grow` yields is above what a search finds, before one is made."""
 
 _SAFETY = 0.99
 """Share of the error that is allowed which the second search aims at, so that there is no third."""
@@ -109,7 +111,7 @@ class Problem:
         if weights is not None and not weights.all():
             some = weights > 0
             columns = np.ascontiguousarray(points.columns[:, some])
-            fitted, fitted_keys = palette.points_of(columns, weights[some]), keys[some]
+            fitted, fitted_keys = search.points_of(columns, weights[some]), keys[some]
         fixed = np.empty((0, colors.pixel_format.channels), colors.pixel_format.dtype)
         if options.fixed is not None:
             fixed = options.fixed
@@ -119,7 +121,7 @@ class Problem:
 def _points(space: Space, colors: ColorHistogram, weights: Array) -> Points:
     coordinates = colors.colors if space.is_identity else space.forward(colors.colors)
     columns = np.ascontiguousarray(coordinates.T, dtype=np.float32)
-    return palette.points_of(columns, weights.astype(np.float64))
+    return search.points_of(columns, weights.astype(np.float64))
 
 
 def _distinct(rows: Array) -> Array:
@@ -149,7 +151,7 @@ def grow(colors: ColorHistogram, keys: Array, max_colors: int) -> Iterator[tuple
     if limit > 0:
         mixed = _mixed(space, points, keys, np.empty((0, channels)))
         if mixed is None:
-            yield from palette.grow(points, keys, transparent, limit)
+            yield from search.grow(points, keys, transparent, limit)
         else:
             yield from opaque.grow(mixed, transparent, limit)
     if n_colors <= max_colors:
@@ -251,7 +253,7 @@ def _plain(problem: Problem, init: str | Array, fixed: Array, free: int) -> Fit:
     if len(fixed):
         seen = points.columns[-1] > 0
         columns = np.ascontiguousarray(points.columns[:, seen])
-        points, keys = palette.points_of(columns, points.weights[seen]), keys[seen]
+        points, keys = search.points_of(columns, points.weights[seen]), keys[seen]
         if not isinstance(init, str):  # the one nearest to it is what it replaces
             init = np.delete(init, np.argmin(np.square(init).sum(axis=1)), axis=0)
     seeds = range(options.seed, options.seed + options.n_init)
@@ -267,7 +269,7 @@ def _plain(problem: Problem, init: str | Array, fixed: Array, free: int) -> Fit:
             )
         else:
             starts = iter([mixed.lift(init)])
-        stopping = palette.Stopping(max_iter, tol)
+        stopping = search.Stopping(max_iter, tol)
         fit = opaque.plain(mixed, starts, stopping, options.n_threads, options.progress)
         held = np.concatenate([np.zeros(len(fixed), np.bool_), fit.opaque])
         return replace(fit, centroids=np.concatenate([fixed, fit.centroids]), opaque=held)
@@ -288,16 +290,16 @@ def _plain(problem: Problem, init: str | Array, fixed: Array, free: int) -> Fit:
 def _search(problem: Problem, fixed: Array, free: int) -> Fit:
     """Search for `free` centroids beside the fixed ones on bins, then settle on all colours."""
     options, points = problem.options, problem.fitted
-    effort = palette.EFFORTS[options.effort]
+    effort = search.EFFORTS[options.effort]
     n_fixed, k = len(fixed), len(fixed) + free
     enough, n_starts = effort.enough_bins(k), max(effort.starts, _STARTED_COLORS // k)
     mixed = _mixed(problem.space, points, problem.fitted_keys, fixed)
     if mixed is None:
-        bins = palette.bins_of(points, problem.fitted_keys, enough)
+        bins = search.bins_of(points, problem.fitted_keys, enough)
         rows = np.ascontiguousarray(bins.columns.T)
         found = _starts(rows, bins.weights, free, n_starts, options.seed)
         starts = [np.concatenate([fixed, start]) for start in found]
-        centroids = palette.search(bins, starts, n_fixed, effort, options.n_threads)
+        centroids = search.search(bins, starts, n_fixed, effort, options.n_threads)
     else:
         mixed_bins = mixed.bins(enough)
         found = _starts(mixed_bins.lifted, mixed_bins.weights, free, n_starts, options.seed)
@@ -305,9 +307,9 @@ def _search(problem: Problem, fixed: Array, free: int) -> Fit:
         centroids = opaque.search(mixed_bins, starts, n_fixed, effort, options.n_threads)
     if options.progress is not None:
         options.progress("search", 1.0)
-    stopping = palette.Stopping.of(options.max_iter, options.tol, effort, k)
+    stopping = search.Stopping.of(options.max_iter, options.tol, effort, k)
     if mixed is None:
-        return palette.settle(
+        return search.settle(
             points, centroids, n_fixed, stopping, options.n_threads, options.progress
         )
     return opaque.settle(mixed, centroids, n_fixed, stopping, options.n_threads, options.progress)
@@ -344,7 +346,7 @@ def _round(problem: Problem, fit: Fit) -> Rounded:
         held = None if fit.opaque is None else fit.opaque[len(problem.fixed) :]
         found = _with_opaque(problem, found) if held is None else _opaque(problem, found, held)
     entries = np.unique(np.concatenate([problem.fixed, found]), axis=0)
-    entries = palette_tree.ascending(entries)  # the order that codes best
+    entries = palettes.ascending(entries)  # the order that codes best
     rounded = label(problem, entries, fit)
     kept = np.zeros(len(entries), np.bool_)
     kept[rounded.labels] = True
@@ -371,7 +373,7 @@ def _snap(problem: Problem, rounded: Rounded) -> Rounded:
     fixed = are_fixed(problem, entries)
     snapped = _snapped(entries, fixed, problem.colors.pixel_format)
     distinct, number = np.unique(snapped, axis=0, return_inverse=True)
-    merged = palette_tree.ascending(distinct)
+    merged = palettes.ascending(distinct)
     place = np.unique(merged, axis=0, return_index=True)[1]
     labels = place[number.reshape(-1)].astype(np.int32)[rounded.labels]
     errors = _squared_errors(problem.colors, merged, labels)
@@ -427,7 +429,7 @@ def _with_opaque(problem: Problem, entries: Array) -> Array:
     if not solid.any() or not len(entries):
         return entries
     beside = np.concatenate([problem.fixed, entries])
-    labels, _ = palette.assign(
+    labels, _ = search.assign(
         problem.points, problem.space.forward(beside), problem.options.n_threads
     )
     counts, n_fixed = problem.colors.counts, len(problem.fixed)
@@ -455,7 +457,7 @@ def label(problem: Problem, entries: Array, fit: Fit) -> Rounded:
     space, options = problem.space, problem.options
     colors, pixel_format = problem.colors, problem.colors.pixel_format
     coordinates = space.forward(entries)
-    labels, distances = palette.assign(problem.points, coordinates, options.n_threads)
+    labels, distances = search.assign(problem.points, coordinates, options.n_threads)
     if pixel_format.has_alpha:
         held = np.flatnonzero(entries[:, -1] == pixel_format.max_value)
         solid = colors.colors[:, -1] == pixel_format.max_value

@@ -21,13 +21,13 @@ from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 
 import numpy as np
 
-from kmq import checks, color_tags, exif
+from kmq import checks, color_tags
 from kmq.errors import ColorWarning, InputError, KmqError
 from kmq.model.file_info import Limits
 from kmq.model.image import MAX_COLORS, MAX_SIDE, IndexedImage, Metadata, Pixels
 from kmq.model.pixel_format import PixelFormat
-from kmq.stages import deep, tiff
-from kmq.stages.tiff import Tag
+from kmq.stages.pictures import deep, exif, tiff
+from kmq.stages.pictures.tiff import Tag
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -9,15 +9,17 @@ from dataclasses import replace
 
 import numpy as np
 
-from kmq import fitting
-from kmq.fitting import ErrorTarget, KMeansOptions, Problem, Rounded
 from kmq.model.histogram import ColorHistogram
 from kmq.model.image import Pixels, QuantizedImage, Report, index_dtype
-from kmq.stages import dithering, histogram, palette_tree, rate
-from kmq.stages.clustering import Array
-from kmq.stages.metrics import mse as mse_of
-from kmq.stages.metrics import psnr
-from kmq.stages.spaces import Space
+from kmq.pipeline import fitting
+from kmq.pipeline.fitting import ErrorTarget, KMeansOptions, Problem, Rounded
+from kmq.stages.coding import palettes
+from kmq.stages.histogram import counting
+from kmq.stages.mapping import dithering, rate
+from kmq.stages.mapping.metrics import mse as mse_of
+from kmq.stages.mapping.metrics import psnr
+from kmq.stages.palette.clustering import Array
+from kmq.stages.palette.spaces import Space
 
 
 def quantize_pixels(
@@ -32,11 +34,11 @@ def quantize_pixels(
     """
     seconds: dict[str, float] = {}
     with _timed(seconds, "histogram"):
-        color_map = histogram.map_colors(pixels.samples, pixels.pixel_format, options.n_threads)
+        color_map = counting.map_colors(pixels.samples, pixels.pixel_format, options.n_threads)
     with _timed(seconds, "palette"):
         weights = None
         if importance is not None:
-            weights = histogram.sum_by_color(color_map.ids, importance, len(color_map.keys))
+            weights = counting.sum_by_color(color_map.ids, importance, len(color_map.keys))
         problem = Problem.of(color_map.histogram, color_map.keys, weights, options)
         if isinstance(colors, ErrorTarget):
             rounded = fitting.reach(problem, colors)
@@ -49,7 +51,7 @@ def quantize_pixels(
         if options.dither and rounded.mse:
             rounded, indices = _dither(problem, rounded, color_map.ids, keep_palette)
         else:
-            indices = histogram.map_labels(
+            indices = counting.map_labels(
                 color_map.ids, rounded.labels, len(rounded.palette), options.n_threads
             )
     entries, mse = rounded.palette, rounded.mse
@@ -123,7 +125,7 @@ def fit_palette(
     Raises:
         InputError: the histogram has no order.
     """
-    keys = histogram.ordered_keys(colors, options.n_threads)
+    keys = counting.ordered_keys(colors, options.n_threads)
     problem = Problem.of(colors, keys, None, options)
     search = fitting.solve(problem, goal) if isinstance(goal, int) else fitting.reach(problem, goal)
     return search.palette, search.mse
@@ -136,7 +138,7 @@ def map_histogram(colors: ColorHistogram, entries: Array) -> tuple[float, Array]
         The mean squared error per pixel, and (k,) int64 pixels of each entry.
     """
     options = KMeansOptions("fast", 0, None, 1, None, None, 1, None)
-    keys = histogram.keys_of(colors.colors, 1)
+    keys = counting.keys_of(colors.colors, 1)
     rounded = fitting.map_to(Problem.of(colors, keys, None, options), entries)
     counts = np.zeros(len(entries), np.int64)
     np.add.at(counts, rounded.labels, colors.counts)
@@ -145,7 +147,7 @@ def map_histogram(colors: ColorHistogram, entries: Array) -> tuple[float, Array]
 
 def error_curve(pixels: Pixels, max_colors: int, n_threads: int) -> Iterator[tuple[int, float]]:
     """Yield (k, mean squared error per pixel) for growing k, in one incremental pass."""
-    color_map = histogram.map_colors(pixels.samples, pixels.pixel_format, n_threads)
+    color_map = counting.map_colors(pixels.samples, pixels.pixel_format, n_threads)
     yield from fitting.grow(color_map.histogram, color_map.keys, max_colors)
 
 
@@ -214,7 +216,7 @@ def _recomputed(
         if not (renewed[kept] == color).all(axis=1).any():
             renewed = fitting.snapped_to(color, renewed, ~moved, pixel_format)
     distinct, number = np.unique(renewed[kept], axis=0, return_inverse=True)
-    ordered = palette_tree.ascending(distinct)
+    ordered = palettes.ascending(distinct)
     place = np.unique(ordered, axis=0, return_index=True)[1]
     places = np.zeros(len(entries), np.int32)
     places[kept] = place[number.reshape(-1)]

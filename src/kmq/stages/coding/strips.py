@@ -19,7 +19,7 @@ from kmq.errors import FormatError, InputError, LimitError, NewerFormatError, lo
 from kmq.model.file_info import MAX_STRIPS, StripInfo
 from kmq.model.image import MAX_COLORS, index_dtype
 from kmq.model.pixel_format import PixelFormat
-from kmq.stages import mix, palette_tree, rank
+from kmq.stages.coding import mix, palettes, rank
 from kmq.threads import run_chunks
 
 Array = np.ndarray[Any, Any]
@@ -104,13 +104,13 @@ def _decode_differences(coded: bytes, n_colors: int, pixel_format: PixelFormat) 
 
 
 def _decode_tree(coded: bytes, n_colors: int, pixel_format: PixelFormat) -> Array:
-    return palette_tree.decode(coded, n_colors, pixel_format.channels, pixel_format.dtype)
+    return palettes.decode(coded, n_colors, pixel_format.channels, pixel_format.dtype)
 
 
 PALETTE_METHODS = {
     0: PaletteMethod(_encode_plain, _decode_plain),
     1: PaletteMethod(_encode_differences, _decode_differences),
-    2: PaletteMethod(palette_tree.encode, _decode_tree),
+    2: PaletteMethod(palettes.encode, _decode_tree),
 }
 """Code in the first byte of chunk P → method."""
 

@@ -8,7 +8,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from kmq.errors import InputError
-from kmq.stages.deep import scaled
+from kmq.stages.pictures.deep import scaled
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from kmq import color_tags, exif
+from kmq import color_tags
 from kmq.atomic import replacing
 from kmq.errors import InputError, MetadataWarning
 from kmq.model.image import IndexedImage, Metadata
 from kmq.model.pixel_format import PixelFormat
-from kmq.stages import deep
-from kmq.stages.pixels import (
+from kmq.stages.pictures import deep, exif
+from kmq.stages.pictures.reading import (
     PILLOW_MODES,
     direct_picture,
     metadata_info,

@@ -13,8 +13,8 @@ from kmq import checks
 from kmq.errors import InputError
 from kmq.model.choices import Progress
 from kmq.model.image import MAX_COLORS
-from kmq.stages import clustering
-from kmq.stages.clustering import Algorithm, Array, Init
+from kmq.stages.palette import clustering
+from kmq.stages.palette.clustering import Algorithm, Array, Init
 from kmq.threads import resolve_threads
 
 

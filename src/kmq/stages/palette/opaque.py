@@ -21,8 +21,8 @@ import numpy as np
 
 from kmq.lazily import computed_once
 from kmq.model.choices import Progress
-from kmq.stages import palette
-from kmq.stages.palette import Effort, Fit, Points, Stopping
+from kmq.stages.palette import search as one_kind
+from kmq.stages.palette.search import Effort, Fit, Points, Stopping
 from kmq.threads import run_chunks
 
 Array = np.ndarray[Any, Any]
@@ -49,7 +49,7 @@ class Mixed:
     def of(cls, points: Points, keys: Array, solid: Array) -> Mixed:
         """Divide points and their keys; `solid` (m,) bool says which are opaque."""
         parts = [
-            palette.points_of(np.ascontiguousarray(points.columns[:, own]), points.weights[own])
+            one_kind.points_of(np.ascontiguousarray(points.columns[:, own]), points.weights[own])
             for own in (solid, ~solid)
         ]
         return cls(parts[0], parts[1], keys[solid], keys[~solid])
@@ -57,8 +57,8 @@ class Mixed:
     def bins(self, enough: int) -> Mixed:
         """Return enough bins for either part."""
         return Mixed(
-            palette.bins_of(self.solid, self.solid_keys, enough),
-            palette.bins_of(self.others, self.other_keys, enough),
+            one_kind.bins_of(self.solid, self.solid_keys, enough),
+            one_kind.bins_of(self.others, self.other_keys, enough),
             self.solid_keys,
             self.other_keys,
         )
@@ -142,8 +142,8 @@ def start(points: Mixed, fixed: Array, lifted: Array) -> Array:
 
 
 def grow(points: Mixed, fixed: Array, max_colors: int) -> Iterator[tuple[int, float]]:
-    """Yield (k, squared error per pixel) for growing k, as `palette.grow` does."""
-    growth = palette.GROWTH
+    """Yield (k, squared error per pixel) for growing k, as `search.grow` does."""
+    growth = one_kind.GROWTH
     mean = (points.solid.moments[0] + points.others.moments[0]) / points.total_weight
     mean[-1] = points.top
     entries = _Entries(mean[None], np.ones(1, np.bool_), 0)
@@ -167,7 +167,7 @@ def grow(points: Mixed, fixed: Array, max_colors: int) -> Iterator[tuple[int, fl
 def search(
     points: Mixed, starts: list[Array], n_fixed: int, effort: Effort, n_threads: int
 ) -> Array:
-    """Return the best centroids (k, d) that breathing finds, as `palette.search` does."""
+    """Return the best centroids (k, d) that breathing finds, as `search.search` does."""
     results: list[tuple[float, Array]] = [(np.inf, starts[0])] * len(starts)
 
     def work(attempt: int) -> None:
@@ -185,15 +185,15 @@ def settle(
     n_threads: int,
     progress: Progress | None,
 ) -> Fit:
-    """Run rounds on all points from `start` (k, d), as `palette.settle` does."""
+    """Run rounds on all points from `start` (k, d), as `search.settle` does."""
     max_rounds, limit = stopping.max_rounds, stopping.tol * points.mean_variance
     entries = _entries(points, start, n_fixed)
     rounds = _Rounds(points, len(start), n_threads)
-    momentum, explained = palette.MOMENTUM, -math.inf
+    momentum, explained = one_kind.MOMENTUM, -math.inf
     n_iter, converged = 0, False
     while n_iter < max_rounds and not converged:
         n_iter += 1
-        if n_iter in (max_rounds, palette.MOMENTUM_ROUNDS):
+        if n_iter in (max_rounds, one_kind.MOMENTUM_ROUNDS):
             momentum = 0.0
         before = entries.centroids.copy()
         now = rounds.run(entries, momentum)
@@ -237,9 +237,9 @@ class _Rounds:
     def __init__(self, points: Mixed, rows: int, n_threads: int):
         self._points, self._n_threads = points, n_threads
         self._chunks = [
-            (part, *blocks, palette.buffers_of(part, rows))
+            (part, *blocks, one_kind.buffers_of(part, rows))
             for part in (points.solid, points.others)
-            for blocks in palette.parts_of(part)
+            for blocks in one_kind.parts_of(part)
         ]
         d = len(points.columns)
         self._sums = np.empty((len(self._chunks), rows, d + 1))
@@ -301,7 +301,7 @@ def _lloyd(points: Mixed, entries: _Entries, max_rounds: int, patience: float) -
     rounds = _Rounds(points, len(entries.centroids), 1)
     before, total = -math.inf, points.squares
     for _ in range(max_rounds):
-        explained = rounds.run(entries, palette.MOMENTUM)
+        explained = rounds.run(entries, one_kind.MOMENTUM)
         if explained < before:  # overshot: go on without momentum
             rounds.velocity[:] = 0
         elif explained - before <= patience * (total - explained):
@@ -334,7 +334,7 @@ def _measure(points: Mixed, entries: _Entries) -> _Measured:
         (points.solid, np.flatnonzero(entries.opaque)),
         (points.others, np.arange(k)),
     ):
-        room = palette.Workspace(part, len(ids))
+        room = one_kind.Workspace(part, len(ids))
         own = np.ascontiguousarray(entries.centroids[ids])
         inertia += measure(*part.arguments, own, len(ids), *room.measured)
         _, _, own_labels, own_losses, own_squares, own_sums = room.measured

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO, TypeAlias, cast
 import numpy as np
 from numpy.typing import ArrayLike
 
-from kmq import checks, pipeline
+from kmq import checks
 from kmq.errors import InputError
 from kmq.model.choices import DitherMethod, Effort, Progress
 from kmq.model.file_info import Limits
@@ -19,11 +19,12 @@ from kmq.model.histogram import ColorHistogram
 from kmq.model.image import MAX_COLORS, IndexedImage, Pixels, QuantizedImage
 from kmq.model.pixel_format import PixelFormat, PixelFormatLabel
 from kmq.options import GivenColors, Options, Target
-from kmq.stages.clustering import Array, Init
-from kmq.stages.container import SIGNATURE
-from kmq.stages.metrics import psnr as psnr_of
-from kmq.stages.pixels import checked_format, checked_page, read_pixels, seekable
-from kmq.stages.spaces import SpaceName
+from kmq.pipeline import quantizing
+from kmq.stages.container.file import SIGNATURE
+from kmq.stages.mapping.metrics import psnr as psnr_of
+from kmq.stages.palette.clustering import Array, Init
+from kmq.stages.palette.spaces import SpaceName
+from kmq.stages.pictures.reading import checked_format, checked_page, read_pixels, seekable
 from kmq.threads import resolve_threads
 
 if TYPE_CHECKING:
@@ -202,7 +203,7 @@ def _quantized(picture: Picture | Pixels, options: Options) -> QuantizedImage:
     pixels, entries = options.mapped(pixels)
     fitting = options.of(pixels.pixel_format, pixels.samples)
     goal = options.target.goal(pixels.pixel_format) if entries is None else entries
-    return pipeline.quantize_pixels(pixels, goal, fitting, options.counting(pixels))
+    return quantizing.quantize_pixels(pixels, goal, fitting, options.counting(pixels))
 
 
 def _refuse_missed(target: Target, mse: float, pixel_format: PixelFormat) -> None:
@@ -388,7 +389,7 @@ def fit_palette(
     )
     pixel_format = histogram.pixel_format
     goal = options.target.goal(pixel_format)
-    palette, mse = pipeline.fit_palette(histogram, goal, options.of(pixel_format))
+    palette, mse = quantizing.fit_palette(histogram, goal, options.of(pixel_format))
     if max_colors is None:
         _refuse_missed(options.target, mse, pixel_format)
     return palette
@@ -451,7 +452,7 @@ def error_curve(
     progress = checks.progress(progress)
     pixels = read_picture(picture, pixel_format, page, threads, limits)
     curve = []
-    for k, error in pipeline.error_curve(pixels, most, threads):
+    for k, error in quantizing.error_curve(pixels, most, threads):
         curve.append((k, error))
         if progress is not None:
             progress("curve", k / most)

@@ -1,0 +1,1 @@
+"""How the stages are put together. The pipeline trusts its arguments and knows no caller."""

@@ -1,0 +1,1 @@
+"""Coded bytes ↔ files: FORMAT.md and what implements it."""

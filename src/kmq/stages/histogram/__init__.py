@@ -1,0 +1,1 @@
+"""Pixels → the distinct colours and how often each occurs."""

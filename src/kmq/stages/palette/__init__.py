@@ -1,0 +1,1 @@
+"""Histogram → palette: spaces, k-means, the search for better optima, palette files."""

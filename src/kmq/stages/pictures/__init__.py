@@ -1,0 +1,1 @@
+"""Anything → pixels, and back to picture files."""
