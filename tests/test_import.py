@@ -179,14 +179,12 @@ ROOMS = {f"kmq.{name}": "shared" for name in SHARED} | {
 }
 BELOW = {
     "shared": {"shared"},
-    "kernels": set(),
+    "kernels": {"shared"},
     "station": {"shared", "kernels"},  # and its own files; never another station
     "pipeline": {"shared", "station", "pipeline"},
     "doors": {"shared", "kernels", "station", "pipeline", "doors"},
 }
 EXCEPTIONS = {
-    # Whoever listens to the compiler must not load it.
-    ("kmq.kernels._jit", "kmq.compiling", True),
     # Methods of the image or histogram a user holds, which run what is above when called.
     ("kmq.model.image", "kmq.stages.pictures.reading", False),
     ("kmq.model.histogram", "kmq.histograms", False),
