@@ -100,6 +100,27 @@ def test_nothing_is_written_that_readers_refuse_and_it_takes_no_time_to_say_so()
         kmq.encode(huge)
 
 
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        kmq.Metadata(exif=bytes(1000)),
+        kmq.Metadata(xmp=b"x" * 1000),
+        kmq.Metadata(text={"a": "b" * 498, "c": "d" * 498}),
+        kmq.Metadata(extra=(("q", bytes(1000)),)),
+    ],
+)
+def test_metadata_are_limited_alike(metadata):
+    samples = np.zeros((1, 1), np.uint8)
+    image = kmq.IndexedImage(np.zeros((1, 3), np.uint8), samples, PixelFormat.RGB24, metadata)
+    below, enough = Limits(metadata_bytes=999), Limits(metadata_bytes=1000)
+    with pytest.raises(InputError, match="exceeds the limit of 999 bytes, for reading and writing"):
+        kmq.encode(image, limits=below)
+    encoded = kmq.encode(image, limits=enough)
+    with pytest.raises(LimitError, match="exceeds the limit of 999 bytes"):
+        kmq.decode(encoded, limits=below)
+    assert kmq.decode(encoded, limits=enough) == image
+
+
 def test_pillow_saves_within_the_limit(tmp_path):
     picture = Image.fromarray(np.arange(600, dtype=np.uint8).reshape(20, 30))
     with pytest.raises(InputError, match=SENTENCE):

@@ -116,8 +116,9 @@ def encode(
             about a quarter of a million pixels.
         n_threads: threads to use; None for ``KMQ_NUM_THREADS`` or all cores. The bytes do not
             depend on it.
-        limits: how many pixels a picture may have, and how much work it may take to decode; None
-            for `kmq.Limits()`, which readers take, too. Who reads a larger one passes as much.
+        limits: how many pixels and bytes of metadata a picture may have, and how much work it may
+            take to decode; None for `kmq.Limits()`, which readers take, too. Who reads a larger one
+            passes as much.
         **quantize_options: options of `kmq.quantize`. Not with an IndexedImage. And one of these
             targets, for which kmq chooses the number of colours and `rate` together, at about ten
             times the cost: ``size``, the most bytes of the file, which it comes within 2 % of
@@ -382,7 +383,7 @@ class Coding:
         method: name of a strip method, or None.
         strip_height: rows of a strip, or None.
         n_threads: threads to use.
-        limits: how many pixels it may have.
+        limits: how many pixels and bytes of metadata it may have.
     """
 
     effort: Effort | None
@@ -431,7 +432,7 @@ class Coding:
             self.limits.decisions,
             self.n_threads,
         )
-        return file.pack_file(header, palette, image.metadata, strips)
+        return file.pack_file(header, palette, image.metadata, strips, self.limits)
 
 
 def quantized(

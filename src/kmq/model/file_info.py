@@ -28,7 +28,7 @@ class Limits:
         pixels: most pixels of a picture file that is read, and of a .kmq file that is read or
             written. The default is where Pillow, too, refuses to go on (twice its
             `MAX_IMAGE_PIXELS`, which does not count here).
-        metadata_bytes: most bytes of all metadata of a file together, inflated.
+        metadata_bytes: most bytes of all metadata of a .kmq file together, inflated.
         decisions: most binary decisions of method "mix" in all that is decoded, beyond the 64 that
             each coded byte pays for. A million take 0.1 to 0.3 seconds; pictures of any size take
             20 to 60 a byte, and those that a file of a few bytes could ask for would take minutes.

@@ -119,23 +119,35 @@ class Contents:
 
 
 def pack_file(
-    header: Header, palette: bytes, metadata: Metadata, payloads: Sequence[bytes]
+    header: Header, palette: bytes, metadata: Metadata, payloads: Sequence[bytes], limits: Limits
 ) -> list[bytes]:
     """Return the pieces of a file, front to back; `payloads` are those of the strips.
 
     Raises:
-        InputError: metadata that the format cannot hold.
+        InputError: metadata that the format cannot hold, or a reader with these limits.
         TypeError: metadata of another type than `Metadata` says.
     """
     strips = [pack_chunk("S", payload) for payload in payloads]
     front = [SIGNATURE, pack_chunk("H", _pack_header(header)), pack_chunk("P", palette)]
-    ancillary = [pack_chunk(letter, payload) for letter, payload in _pack_metadata(metadata)]
+    ancillary = list(_pack_metadata(metadata))
     if len(ancillary) > MAX_ANCILLARY:
         raise InputError(f"metadata have {len(ancillary)} items; a file holds {MAX_ANCILLARY}")
-    front += ancillary
+    _check_readable(ancillary, limits)
+    front += [pack_chunk(letter, payload) for letter, payload in ancillary]
     if len(strips) > 1:
         front.append(pack_chunk("T", b"".join(pack_varint(len(strip)) for strip in strips)))
     return [b"".join(front), *strips, pack_chunk("E", b"")]
+
+
+def _check_readable(ancillary: Sequence[tuple[str, bytes]], limits: Limits) -> None:
+    """Raise InputError if a reader with these limits refuses chunks of so many bytes."""
+    collected = MetadataCollector(limits)
+    try:
+        for letter, payload in ancillary:
+            collected.expect(len(payload))
+            collected.add(Chunk(letter, 0, payload))
+    except LimitError as error:
+        raise InputError(str(error)) from None
 
 
 def pack_chunk(letter: str, payload: bytes) -> bytes:
@@ -541,7 +553,11 @@ class MetadataCollector:
     """Puts the contents of ancillary chunks together."""
 
     def __init__(self, limits: Limits):
-        self._limit = self._left = limits.metadata_bytes
+        self._left = limits.metadata_bytes
+        self._excess = (
+            f"metadata exceeds the limit of {self._left} bytes, for reading and writing: "
+            "kmq.Limits(metadata_bytes=…) sets it"
+        )
         self._count = 0
         self._items: dict[str, Any] = {}
         self._text: dict[str, str] = {}
@@ -553,11 +569,14 @@ class MetadataCollector:
         if self._count > MAX_ANCILLARY:
             raise FormatError(f"there are more than {MAX_ANCILLARY} ancillary chunks")
         if length > self._left:
-            raise LimitError(f"metadata exceeds the limit of {self._limit} bytes")
+            raise LimitError(self._excess)
 
     def add(self, chunk: Chunk) -> None:
         """Take in a chunk that was expected; raise FormatError if it breaks a rule."""
-        content = _unpack_content(chunk, self._left)
+        try:
+            content = _unpack_content(chunk, self._left)
+        except LimitError as error:
+            raise LimitError(self._excess) from error
         self._left -= len(content)
         if chunk.letter == "t":
             _add_text(self._text, content)
