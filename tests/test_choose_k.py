@@ -57,7 +57,7 @@ def test_a_psnr_is_reached_with_about_the_fewest_colours(pixel_format):
 def test_an_error_is_the_same_target_in_other_words(pixel_format):
     picture = gradient(pixel_format)
     peak = pixel_format.max_value**2 * color_channels(pixel_format)
-    by_error = kmq.quantize(picture, max_error=peak / 10**2.6, pixel_format=pixel_format)
+    by_error = kmq.quantize(picture, max_mse=peak / 10**2.6, pixel_format=pixel_format)
     assert by_error.report.mse <= peak / 10**2.6
     assert by_error == kmq.quantize(picture, psnr=26, pixel_format=pixel_format)
 
@@ -80,7 +80,7 @@ def test_plain_k_means_reaches_a_target_too():
 
 def test_a_high_target_ends_with_the_exact_picture():
     picture = gradient(PixelFormat.GREY8)
-    for target in ({"psnr": 300}, {"max_error": 0}):
+    for target in ({"psnr": 300}, {"max_mse": 0}):
         image = kmq.quantize(picture, **target)
         assert np.array_equal(image.to_array(), picture[:, :, 0])
         assert image.n_colors == len(np.unique(picture))
@@ -110,22 +110,22 @@ def test_max_colors_alone_is_k():
 def test_what_a_palette_cannot_reach_is_refused(monkeypatch):
     monkeypatch.setattr(options_module, "MAX_COLORS", 16)  # 65,536 take long to find out
     with pytest.raises(InputError, match=r"16 colours reach an error of .* 0 was asked for"):
-        kmq.quantize(gradient(), max_error=0)
+        kmq.quantize(gradient(), max_mse=0)
 
 
 @pytest.mark.parametrize(
     ("options", "fault"),
     [
         ({"k": 4, "psnr": 30}, "k and psnr are given"),
-        ({"k": 4, "max_error": 30}, "k and max_error are given"),
-        ({"psnr": 30, "max_error": 30}, "psnr and max_error are given"),
+        ({"k": 4, "max_mse": 30}, "k and max_mse are given"),
+        ({"psnr": 30, "max_mse": 30}, "psnr and max_mse are given"),
         ({"k": 4, "max_colors": 30}, "k and max_colors are given"),
         ({"psnr": 30, "init": np.zeros((4, 3))}, "init gives the number of colours"),
         ({"k": 4, "init": "var-part", "effort": "best"}, "effort and init are both given"),
         ({"psnr": -1}, "psnr is -1"),
         ({"psnr": math.inf}, "psnr is inf"),
-        ({"max_error": math.nan}, "max_error is nan"),
-        ({"max_error": 10**400}, "it must be a finite number"),
+        ({"max_mse": math.nan}, "max_mse is nan"),
+        ({"max_mse": 10**400}, "it must be a finite number"),
         ({"psnr": 30, "max_colors": 0}, "max_colors is 0"),
         ({"psnr": 30, "max_colors": 65_537}, "max_colors is 65537"),
     ],
@@ -135,7 +135,7 @@ def test_options_that_contradict_each_other_or_mean_nothing(options, fault):
         kmq.quantize(gradient(), **options)
 
 
-@pytest.mark.parametrize("options", [{"psnr": "high"}, {"psnr": 30j}, {"max_error": True}])
+@pytest.mark.parametrize("options", [{"psnr": "high"}, {"psnr": 30j}, {"max_mse": True}])
 def test_targets_are_numbers(options):
     with pytest.raises(TypeError, match="must be a number"):
         kmq.quantize(gradient(), **options)
@@ -153,11 +153,9 @@ def test_choose_k_agrees_with_quantize(pixel_format):
 
 
 def test_choose_k_takes_an_error_and_an_effort():
-    k = kmq.choose_k(gradient(), max_error=150.0, effort="fast", n_threads=1)
+    k = kmq.choose_k(gradient(), max_mse=150.0, effort="fast", n_threads=1)
     assert kmq.quantize(gradient(), k, effort="fast").report.mse <= 150
-    assert kmq.choose_k(gradient(), max_error=0) == len(
-        np.unique(gradient().reshape(-1, 3), axis=0)
-    )
+    assert kmq.choose_k(gradient(), max_mse=0) == len(np.unique(gradient().reshape(-1, 3), axis=0))
 
 
 def test_choose_k_refuses_what_max_colors_do_not_reach():
@@ -168,8 +166,8 @@ def test_choose_k_refuses_what_max_colors_do_not_reach():
 @pytest.mark.parametrize(
     ("options", "fault"),
     [
-        ({}, "neither psnr nor max_error is given"),
-        ({"psnr": 30, "max_error": 9}, "psnr and max_error are given"),
+        ({}, "neither psnr nor max_mse is given"),
+        ({"psnr": 30, "max_mse": 9}, "psnr and max_mse are given"),
         ({"psnr": 30, "max_colors": 0}, "max_colors is 0"),
         ({"psnr": 30, "effort": "most"}, "effort is 'most'"),
     ],

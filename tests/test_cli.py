@@ -214,7 +214,7 @@ def test_encode_says_when_nothing_was_lost(photo, capsys):
         ([], {"k": 64}),
         (["--rate", "0", "--colors", "9"], {"k": 9}),
         (["--rate", "0", "--psnr", "20"], {"psnr": 20}),
-        (["--max-error", "0"], {"max_error": 0}),
+        (["--max-mse", "0"], {"max_mse": 0}),
         (["-k", "5", "--dither", "--dither-strength", "0"], {"k": 5}),
         (["--psnr", "20"], {"psnr": 20}),
         (["--psnr", "20", "--effort", "fast"], {"psnr": 20, "effort": "fast"}),

@@ -226,7 +226,7 @@ def test_a_histogram_has_its_suffix(photo, tmp_path, capsys):
 
 
 def test_an_error_that_is_not_reached_is_told(photo, capsys):
-    assert run("encode", photo, "--max-error", "1", "--max-colors", "3") == 0
+    assert run("encode", photo, "--max-mse", "1", "--max-colors", "3") == 0
     assert ", above the 1 asked for)" in capsys.readouterr().out
 
 
@@ -245,12 +245,11 @@ def grey_file(path, levels):
 
 def test_encode_takes_what_steers_a_palette(photo, tmp_path):
     levels = np.arange(600).reshape(20, 30) % 256
-    mask = grey_file(tmp_path / "mask.png", levels)
-    importance = grey_file(tmp_path / "importance.png", levels[::-1])
+    weights = grey_file(tmp_path / "weights.png", levels)
     arguments = ["--space", "lab", "--channel-weights", "1,2,3", "--fixed", "white"]
-    arguments += ["--fixed", "background", "--posterize", "5", "--snap", "--max-error", "4000"]
+    arguments += ["--fixed", "background", "--posterize", "5", "--snap", "--max-mse", "4000"]
     output = tmp_path / "x.kmq"
-    files = ["--mask", mask, "--importance", importance, "-o", output]
+    files = ["--weights", weights, "-o", output]
     assert run("encode", photo, *arguments, *files) == 0
     expected = kmq.quantize(
         photo,
@@ -259,9 +258,8 @@ def test_encode_takes_what_steers_a_palette(photo, tmp_path):
         fixed=["white", "background"],
         posterize=5,
         snap=True,
-        max_error=4000,
-        mask=levels >= 128,
-        importance=levels[::-1] / 255,
+        max_mse=4000,
+        weights=levels / 255,
     )
     assert kmq.read(output) == expected
 
@@ -281,13 +279,12 @@ def test_encode_maps_to_a_palette_of_a_file(photos, tmp_path, effort):
     [
         ["-k", "3"],
         ["--psnr", "30"],
-        ["--max-error", "30"],
+        ["--max-mse", "30"],
         ["--max-colors", "3"],
         ["--fixed", "white"],
         ["--posterize", "4"],
         ["--snap"],
-        ["--mask", "x.png"],
-        ["--importance", "x.png"],
+        ["--weights", "x.png"],
     ],
 )
 def test_options_beside_a_palette_are_misuse(photo, tmp_path, arguments, capsys):
@@ -298,9 +295,9 @@ def test_options_beside_a_palette_are_misuse(photo, tmp_path, arguments, capsys)
 
 
 @pytest.mark.parametrize("option", ["-k", "--psnr"])
-def test_max_error_alone_says_how_many_colours(photo, option, capsys):
-    assert run("encode", photo, "--max-error", "30", option, "30") == 2
-    assert f"{option} and --max-error are both given" in capsys.readouterr().err
+def test_max_mse_alone_says_how_many_colours(photo, option, capsys):
+    assert run("encode", photo, "--max-mse", "30", option, "30") == 2
+    assert f"{option} and --max-mse are both given" in capsys.readouterr().err
 
 
 def test_more_fixed_colours_than_there_is_room_for(photo, capsys):
@@ -309,19 +306,19 @@ def test_more_fixed_colours_than_there_is_room_for(photo, capsys):
 
 
 def test_a_file_that_steers_is_at_fault_once(photos, tmp_path, capsys):
-    for option in ("--palette", "--mask", "--importance"):
+    for option in ("--palette", "--weights"):
         assert run("encode", photos, option, tmp_path / "missing.gpl") == 1
         assert capsys.readouterr().err.count("No such file") == 1
     Image.fromarray(samples()).save(tmp_path / "colour.png")
-    assert run("encode", photos, "--mask", tmp_path / "colour.png") == 1
+    assert run("encode", photos, "--weights", tmp_path / "colour.png") == 1
     assert "colour.png is no grey picture: colour" in capsys.readouterr().err
     assert names(photos) == ["0.png", "1.png", "2.png"]
 
 
-def test_a_mask_of_another_size_is_refused(photo, tmp_path, capsys):
-    mask = grey_file(tmp_path / "mask.png", np.full((3, 4), 255))
-    assert run("encode", photo, "--mask", mask) == 1
-    assert "mask has shape (3, 4); the picture has (20, 30)" in capsys.readouterr().err
+def test_weights_of_another_size_are_refused(photo, tmp_path, capsys):
+    weights = grey_file(tmp_path / "weights.png", np.full((3, 4), 255))
+    assert run("encode", photo, "--weights", weights) == 1
+    assert "weights have shape (3, 4); the picture has (20, 30)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["moving.gif", "moving.png", "moving.webp", "pages.tif"])

@@ -1,5 +1,6 @@
 """Histograms of many pictures: counting, adding up, files, and the palette they give."""
 
+import io
 import tracemalloc
 import weakref
 import zlib
@@ -229,7 +230,7 @@ def test_a_histogram_out_of_order_is_refused_by_all_that_relies_on_it(tmp_path):
     for use in (
         lambda: wrong + wrong,
         lambda: kmq.fit_palette(wrong, 1),
-        lambda: wrong.save(tmp_path / "x.kmqhist"),
+        lambda: wrong.write(tmp_path / "x.kmqhist"),
         lambda: kmq.ColorHistogram.from_pictures([wrong]),
     ):
         with pytest.raises(InputError, match="Morton order"):
@@ -278,8 +279,13 @@ def plain_unpack(packed):
 def test_files_hold_what_was_saved_as_described(pixel_format, tmp_path):
     path = tmp_path / "some.kmqhist"
     histogram = of(noise(pixel_format, n_levels=200), pixel_format)
-    histogram.save(path)
-    assert kmq.ColorHistogram.load(path) == histogram
+    histogram.write(path)
+    assert kmq.ColorHistogram.read(path) == histogram
+    stream = io.BytesIO()
+    histogram.write(stream)
+    assert stream.getvalue() == path.read_bytes()
+    stream.seek(0)
+    assert kmq.ColorHistogram.read(stream) == histogram
     assert plain_unpack(path.read_bytes()) == counted(histogram)
 
 
@@ -294,8 +300,8 @@ def test_large_counts_survive(tmp_path):
     path = tmp_path / "large.kmqhist"
     counts = np.array([2**40, 1, 2**61], np.int64)
     histogram = kmq.ColorHistogram(np.array([[0], [3], [255]], np.uint8), counts, PixelFormat.GREY8)
-    histogram.save(path)
-    assert kmq.ColorHistogram.load(path) == histogram
+    histogram.write(path)
+    assert kmq.ColorHistogram.read(path) == histogram
 
 
 @pytest.mark.parametrize("pixel_format", [PixelFormat.RGB24, PixelFormat.RGB48, PixelFormat.RGBA64])
@@ -312,7 +318,7 @@ def test_files_and_sums_take_no_more_memory_than_the_histogram(pixel_format, tmp
     limits = {"save": 9 * n_colors, "load": size, "add": size + 8_000_000}
     work = {
         "save": lambda: first.save(path),
-        "load": lambda: kmq.ColorHistogram.load(path),
+        "read": lambda: kmq.ColorHistogram.read(path),
         "add": lambda: counting.merge(first, second, 1),
     }
     for name, limit in limits.items():
@@ -348,7 +354,7 @@ def packed(tmp_path_factory):
 def load(content, folder):
     path = folder / "damaged.kmqhist"
     path.write_bytes(content)
-    return kmq.ColorHistogram.load(path)
+    return kmq.ColorHistogram.read(path)
 
 
 def sealed(head, content):
@@ -392,7 +398,7 @@ def test_any_sealed_bytes_are_a_histogram_or_an_error(head_bytes, content, tmp_p
         loaded = load(sealed(head_bytes, content), folder)
     except FormatError:
         return
-    loaded.save(folder / "again.kmqhist")
+    loaded.write(folder / "again.kmqhist")
 
 
 @pytest.mark.parametrize(

@@ -293,7 +293,7 @@ def test_options_reach_files_pillow_and_the_command_line(tmp_path):
         ({"dither_method": "random"}, InputError, "dither_method is 'random'"),
         ({"dither": 1, "psnr": 30}, InputError, "dither and psnr are both given"),
         ({"dither": 1, "rate": 9}, InputError, "dither and rate are both given"),
-        ({"dither": 1, "max_error": 9}, InputError, "dither and max_error are both given"),
+        ({"dither": 1, "max_mse": 9}, InputError, "dither and max_mse are both given"),
     ],
 )
 def test_what_cannot_be_used_is_refused(options, error, sentence):

@@ -206,7 +206,7 @@ def test_other_pictures_are_quantized_first(door):
     [
         {"effort": "fast", "k": 12},
         {"effort": "best", "psnr": 30.0},
-        {"max_error": 40.0, "seed": 3},
+        {"max_mse": 40.0, "seed": 3},
         {"psnr": 60.0, "max_colors": 6},
         {"max_colors": 5},
     ],

@@ -171,6 +171,7 @@ SHARED = (
     "forks",
     "lazily",
     "model",
+    "streams",
     "threads",
 )
 ROOMS = {f"kmq.{name}": "shared" for name in SHARED} | {

@@ -189,7 +189,7 @@ def test_other_spaces_keep_colours_opaque_too(space):
     picture = vignette()
     importance = np.linspace(0, 1, picture[..., 0].size).reshape(picture.shape[:2])
     fixed = [(255, 0, 0, 255), (0, 0, 255, 120)]
-    image = kmq.quantize(picture, 20, space=space, importance=importance, fixed=fixed)
+    image = kmq.quantize(picture, 20, space=space, weights=importance, fixed=fixed)
     assert set(map(tuple, image.palette.tolist())) >= {*fixed, (0, 0, 0, 0)}
     shown = image.to_array()
     assert np.all(shown[picture[..., 3] == 255, 3] == 255)

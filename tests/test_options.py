@@ -73,8 +73,8 @@ def test_none_is_not_given(tmp_path):
     assert kmq.read(path, **all_none(kmq.read)) == image
     Image.fromarray(PICTURE).save(path, **all_none(kmq.encode) | {"k": 8})
     assert kmq.read(path) == image
-    options = all_none(kmq.choose_k) | {"max_error": 3000}
-    assert kmq.choose_k(PICTURE, **options) == kmq.choose_k(PICTURE, max_error=3000)
+    options = all_none(kmq.choose_k) | {"max_mse": 3000}
+    assert kmq.choose_k(PICTURE, **options) == kmq.choose_k(PICTURE, max_mse=3000)
     histogram = kmq.ColorHistogram.from_picture(PICTURE)
     palette = kmq.fit_palette(histogram, **all_none(kmq.fit_palette))
     assert np.array_equal(palette, kmq.quantize(PICTURE).palette)
@@ -152,8 +152,8 @@ WRONG = [
     {"palette": []},
     {"palette": [], "k": 3},
     {"palette": "missing.gpl"},
-    {"mask": [[0, 1]]},
-    {"importance": "high"},
+    {"weights": "high"},
+    {"weights": [[-1]]},
     {"init": "best"},
     {"init": [[np.nan, 1, 2]]},
     {"tol": -1},
@@ -165,10 +165,10 @@ WRONG = [
     {"n_threads": 0},
     {"psnr": 30, "rate": 3},
     {"psnr": 30, "dither": 1},
-    {"max_error": 30, "max_colors": 0},
+    {"max_mse": 30, "max_colors": 0},
 ]
 WRONG_TARGETS = [
-    *({"size": 900, **wrong} for wrong in WRONG if not wrong.keys() & {"psnr", "max_error"}),
+    *({"size": 900, **wrong} for wrong in WRONG if not wrong.keys() & {"psnr", "max_mse"}),
     {"size": -1},
     {"bpp": 0},
     {"ssim": 2},
@@ -394,10 +394,10 @@ def test_fit_palette_and_choose_k_take_what_quantize_takes(options):
     assert kmq.choose_k(PICTURE, psnr=13, **options) == image.n_colors
 
 
-def test_choose_k_takes_masks_and_importance():
+def test_choose_k_takes_weights():
     mask = np.zeros(PICTURE.shape[:2], bool)
     mask[:3] = True
-    for options in ({"mask": mask}, {"importance": 1 + 9 * mask}):
+    for options in ({"weights": mask}, {"weights": 1 + 9 * mask}):
         image = kmq.quantize(PICTURE, psnr=13, **options)
         assert kmq.choose_k(PICTURE, psnr=13, **options) == image.n_colors
 
@@ -405,8 +405,8 @@ def test_choose_k_takes_masks_and_importance():
 def test_a_histogram_whose_target_cannot_be_met_is_told():
     histogram = kmq.ColorHistogram.from_picture(PICTURE)
     assert len(kmq.fit_palette(histogram, psnr=40, max_colors=5)) == 5
-    with pytest.raises(kmq.InputError, match="psnr and max_error are given"):
-        kmq.fit_palette(histogram, psnr=40, max_error=3)
+    with pytest.raises(kmq.InputError, match="psnr and max_mse are given"):
+        kmq.fit_palette(histogram, psnr=40, max_mse=3)
 
 
 def test_the_command_line_has_targets_of_palettes_and_rows_of_strips(tmp_path, capsys):
@@ -415,7 +415,7 @@ def test_the_command_line_has_targets_of_palettes_and_rows_of_strips(tmp_path, c
     histogram = kmq.ColorHistogram.from_picture(PICTURE)
     for options, expected in (
         (["--psnr", "13"], {"psnr": 13}),
-        (["--max-error", "9000"], {"max_error": 9000}),
+        (["--max-mse", "9000"], {"max_mse": 9000}),
         (["--psnr", "40", "--max-colors", "5"], {"psnr": 40, "max_colors": 5}),
     ):
         assert main(["palette", str(path), *options, "-o", str(tmp_path / "x.hex"), "--force"]) == 0

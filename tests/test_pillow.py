@@ -302,7 +302,7 @@ def test_options_reach_quantize_and_encode():
         {"effort": "fast"},
         {"effort": "best", "k": 9},
         {"psnr": 24.0},
-        {"max_error": 900.0, "effort": "fast"},
+        {"max_mse": 900.0, "effort": "fast"},
         {"psnr": 40, "max_colors": 5},
         {"max_colors": 7},
     ],

@@ -197,7 +197,7 @@ def test_what_can_be_chosen_is_what_is_written():
 
 def test_masks_come_through_pipes(photo, piped):
     mask = png(np.full((20, 30), 255, np.uint8))
-    code, encoded, _ = piped(mask, "encode", photo, "-k", "4", "--mask", "-", "-o", "-")
+    code, encoded, _ = piped(mask, "encode", photo, "-k", "4", "--weights", "-", "-o", "-")
     assert code == 0
     assert kmq.decode(encoded).n_colors == 4
 

@@ -139,7 +139,7 @@ def test_important_pixels_keep_their_colours():
     samples = picture()
     importance = np.ones(samples.shape[:2])
     importance[:, :32] = 20
-    errors = squared_errors(samples, quantize(samples, 16, rate=100, importance=importance))
+    errors = squared_errors(samples, quantize(samples, 16, rate=100, weights=importance))
     assert errors[:, :32].mean() < 0.7 * errors[:, 32:].mean()
 
 
@@ -171,7 +171,7 @@ def test_exact_pictures_and_tiny_ones():
         ({"rate": "much"}, TypeError, "rate is str; it must be a number"),
         ({"rate": True}, TypeError, "rate is bool"),
         ({"rate": 5, "psnr": 30}, InputError, "rate and psnr are both given"),
-        ({"rate": 5, "max_error": 30}, InputError, "rate and max_error are both given"),
+        ({"rate": 5, "max_mse": 30}, InputError, "rate and max_mse are both given"),
     ],
 )
 def test_bad_rates(given, error, message):

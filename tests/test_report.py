@@ -329,8 +329,8 @@ def test_steered_palettes_are_shown(picture, tmp_path):
     mask[:, 60:] = 255
     Image.fromarray(mask).save(tmp_path / "mask.png")
     arguments = ["--fixed", "white", "--fixed", "#010203", "--fixed", "red", "--posterize", "8"]
-    page = report(picture, "-k", "5", "--mask", str(tmp_path / "mask.png"), *arguments)
-    image = kmq.quantize(photo(), 5, fixed=["white", "#010203", "red"], mask=mask > 0)
+    page = report(picture, "-k", "5", "--weights", str(tmp_path / "mask.png"), *arguments)
+    image = kmq.quantize(photo(), 5, fixed=["white", "#010203", "red"], weights=mask > 0)
     assert np.array_equal(page.pictures["5 colours"][0].convert("RGB"), image.to_array())
     for label in charts_of(page)[:2]:
         assert re.findall(r"[.,] ([\d,]+): ", label)[:3] == ["4", "5", "8"]  # 2 are too few
@@ -347,9 +347,9 @@ def test_a_mask_is_cut_as_the_picture_is(picture, tmp_path, monkeypatch):
     mask = np.zeros((90, 120), np.uint8)
     mask[:, 60:] = 255
     Image.fromarray(mask).save(tmp_path / "mask.png")
-    page = report(picture, "-k", "5", "--mask", str(tmp_path / "mask.png"))
+    page = report(picture, "-k", "5", "--weights", str(tmp_path / "mask.png"))
     part = np.s_[22:67, 30:90]
-    size = len(kmq.encode(photo()[part], 5, mask=mask[part] > 0))
+    size = len(kmq.encode(photo()[part], 5, weights=mask[part] > 0))
     assert f".kmq effort balanced {size:,} × 1.00" in page.text
 
 

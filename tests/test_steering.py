@@ -250,7 +250,7 @@ def test_masked_pixels_do_not_count_but_are_mapped():
     picture = photo()
     mask = np.zeros(picture.shape[:2], bool)
     mask[20:40, 10:50] = True
-    image = kmq.quantize(picture, 8, mask=mask)
+    image = kmq.quantize(picture, 8, weights=mask)
     inside = kmq.quantize(np.ascontiguousarray(picture[20:40, 10:50]), 8)
     assert np.array_equal(image.palette, inside.palette)
     assert np.array_equal(image.indices[20:40, 10:50], inside.indices)
@@ -262,7 +262,7 @@ def test_importance_is_as_good_as_repetition():
     picture = photo()
     importance = np.ones(picture.shape[:2])
     importance[:10] = 3
-    image = kmq.quantize(picture, 8, importance=importance)
+    image = kmq.quantize(picture, 8, weights=importance)
     repeated = kmq.quantize(np.concatenate([picture, picture[:10], picture[:10]]), 8)
     assert np.array_equal(image.palette, repeated.palette)
 
@@ -292,12 +292,12 @@ def test_opaque_stays_opaque_and_transparent_transparent():
         ({"channel_weights": [1, 2]}, InputError, r"needs \(3,\)"),
         ({"channel_weights": [1, 2, 0]}, InputError, "not above 0"),
         ({"channel_weights": "abc"}, TypeError, "channel_weights"),
-        ({"importance": np.ones((3, 3))}, InputError, r"importance has shape \(3, 3\)"),
-        ({"importance": np.full((64, 64), -1.0)}, InputError, "not 0 to"),
-        ({"importance": np.full((64, 64), np.nan)}, InputError, "not 0 to"),
-        ({"importance": np.zeros((64, 64))}, InputError, "no pixel that counts"),
-        ({"mask": np.ones((64, 64))}, TypeError, "mask has dtype float64"),
-        ({"mask": np.zeros((64, 64), bool)}, InputError, "no pixel that counts"),
+        ({"weights": np.ones((3, 3))}, InputError, r"weights have shape \(3, 3\)"),
+        ({"weights": np.full((64, 64), -1.0)}, InputError, "not 0 to"),
+        ({"weights": np.full((64, 64), np.nan)}, InputError, "not 0 to"),
+        ({"weights": np.zeros((64, 64))}, InputError, "no pixel that counts"),
+        ({"weights": np.full((64, 64), "1")}, TypeError, "weights have dtype <U1"),
+        ({"weights": np.zeros((64, 64), bool)}, InputError, "no pixel that counts"),
         ({"fixed": [[1, 2]]}, InputError, r"fixed has shape \(1, 2\)"),
         ({"fixed": [[1, 2, 256]]}, InputError, "0 to 255"),
         ({"fixed": [[0.5, 1, 2]]}, TypeError, "whole numbers"),
@@ -318,26 +318,25 @@ def test_opaque_stays_opaque_and_transparent_transparent():
         ({"channel_weights": [1, 2, np.nan]}, InputError, "not above 0 and at most 1e\\+09"),
         ({"channel_weights": [1, 2, 1e300]}, InputError, "not above 0 and at most 1e\\+09"),
         ({"channel_weights": [[1], [2, 3]]}, InputError, "rows are not of one length"),
-        ({"importance": np.full((64, 64), 1e300)}, InputError, "not 0 to 1e\\+09"),
+        ({"weights": np.full((64, 64), 1e300)}, InputError, "not 0 to 1e\\+09"),
         ({"fixed": []}, InputError, r"fixed has shape \(0,\)"),
         ({"fixed": [(1, 2, 3), (4, 5)]}, InputError, "fixed is no array: its rows"),
         ({"palette": []}, InputError, r"palette has shape \(0,\)"),
         ({"palette": [(1, 2, 3), (4, 5)]}, InputError, "palette is no array: its rows"),
         ({"channel_weights": [[1, 2, 3]]}, InputError, r"shape \(1, 3\)"),
-        ({"importance": np.full((64, 64), np.inf)}, InputError, "not 0 to 1e\\+09"),
-        ({"mask": np.ones((3, 64), bool)}, InputError, r"mask has shape \(3, 64\)"),
+        ({"weights": np.full((64, 64), np.inf)}, InputError, "not 0 to 1e\\+09"),
+        ({"weights": np.ones((3, 64), bool)}, InputError, r"weights have shape \(3, 64\)"),
         ({"k": 3, "psnr": 30}, InputError, "k and psnr are given"),
-        ({"k": 3, "max_error": 30}, InputError, "k and max_error are given"),
+        ({"k": 3, "max_mse": 30}, InputError, "k and max_mse are given"),
         ({"k": 3, "max_colors": 30}, InputError, "k and max_colors are given"),
         ({"palette": [[1, 2, 3]], "effort": "best"}, InputError, "palette is given with effort"),
-        ({"palette": [[1, 2, 3]], "max_error": 3}, InputError, "palette is given with max_error"),
+        ({"palette": [[1, 2, 3]], "max_mse": 3}, InputError, "palette is given with max_mse"),
         ({"palette": [[1, 2, 3]], "max_colors": 3}, InputError, "given with max_colors"),
         ({"palette": [[1, 2, 3]], "init": "random"}, InputError, "palette is given with init"),
         ({"palette": [[1, 2, 3]], "n_init": 2}, InputError, "palette is given with n_init"),
         ({"palette": [[1, 2, 3]], "max_iter": 2}, InputError, "palette is given with max_iter"),
         ({"palette": [[1, 2, 3]], "tol": 0}, InputError, "palette is given with tol"),
-        ({"palette": [[1, 2, 3]], "mask": 1}, InputError, "palette is given with mask"),
-        ({"palette": [[1, 2, 3]], "importance": 1}, InputError, "given with importance"),
+        ({"palette": [[1, 2, 3]], "weights": 1}, InputError, "palette is given with weights"),
         ({"palette": [[1, 2, 3]], "posterize": 4}, InputError, "palette is given with posterize"),
         ({"posterize": 0}, InputError, "posterize is 0"),
         ({"posterize": 9}, InputError, "posterize is 9"),

@@ -103,7 +103,7 @@ def test_the_smallest_file_for_a_psnr():
 
 def test_the_smallest_file_for_an_error():
     peak = 3 * 255**2
-    assert encode(PICTURE, max_error=peak / 1000) == encode(PICTURE, psnr=30)
+    assert encode(PICTURE, max_mse=peak / 1000) == encode(PICTURE, psnr=30)
 
 
 def test_the_smallest_file_for_an_ssim():
@@ -202,7 +202,7 @@ def test_the_command_line_has_them(photo, options, same):
         (["--psnr", "30", "--ssim", "0.9"], "--psnr and --ssim are given"),
         (["--ssim", "0.9", "-k", "9"], "-k and --ssim are both given"),
         (["--ssim", "1.5"], "--ssim is 1.5; it must be below 1"),
-        (["--size", "900", "--max-error", "9"], "--size and --max-error are given"),
+        (["--size", "900", "--max-mse", "9"], "--size and --max-mse are given"),
         (["--size", "900", "--dither"], "--dither and --size are both given"),
         (["--rate", "9", "--dither"], "--dither and --rate are both given"),
     ],

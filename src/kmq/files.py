@@ -5,13 +5,11 @@ from __future__ import annotations
 import io
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Protocol, TypeAlias, Unpack, overload
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeAlias, Unpack, overload
 
 from kmq import checks
-from kmq.atomic import replacing
 from kmq.errors import FormatError, InputError, LimitError, SalvageWarning, located
 from kmq.model.choices import EFFORTS, Effort
 from kmq.model.file_info import MAX_STRIPS, FileInfo, Limits
@@ -30,6 +28,7 @@ from kmq.stages.coding.strips import (
 )
 from kmq.stages.container import file, salvage
 from kmq.stages.pictures import writing
+from kmq.streams import Source, Target, check_target, opened, write_all, written
 from kmq.threads import resolve_threads
 
 if TYPE_CHECKING:
@@ -38,22 +37,13 @@ if TYPE_CHECKING:
     from kmq.quantizing import PlainPicture
 
 
-class WritableFile(Protocol):
-    """What `write` needs of a file object."""
-
-    def write(self, content: bytes, /) -> Any:
-        """Take bytes; return how many were taken, or None for all of them."""
-
-
-Source: TypeAlias = "str | os.PathLike[str] | BinaryIO"
 OnError: TypeAlias = Literal["raise", "salvage"]
-Target: TypeAlias = "str | os.PathLike[str] | WritableFile"
-
 
 SUFFIXES = (".kmq", ".kmqpal")
 """Suffixes of .kmq files: of any picture, and of one that is a palette."""
 
 _ON_ERROR = ("raise", "salvage")
+_DECODES = " (kmq.decode takes bytes)"
 _MOST_NAMED = 10  # strips that a warning names
 
 
@@ -123,7 +113,7 @@ def encode(
             targets, for which kmq chooses the number of colours and `rate` together, at about ten
             times the cost: ``size``, the most bytes of the file, which it comes within 2 % of
             (with `k` or `palette`, by the rate alone), or ``bpp``, the same as bits per pixel;
-            ``psnr``, ``max_error`` or ``ssim`` (above 0, below 1), of which the smallest file
+            ``psnr``, ``max_mse`` or ``ssim`` (above 0, below 1), of which the smallest file
             found that reaches it is taken. `max_colors` limits the colours; ``psnr`` and ``ssim``
             are then reached as far as that goes.
 
@@ -240,14 +230,10 @@ def write(
         checks.suffix(target, SUFFIXES, ".kmq files")
         _refuse_source(target, "picture", picture)
         _refuse_source(target, "palette", quantize_options.get("palette"))
-    elif not hasattr(target, "write"):
-        raise TypeError(f"target is {type(target).__name__}; it must be a path or a file object")
+    check_target(target)
     how = Coding.checked(effort, method, strip_height, n_threads, limits)
-    if isinstance(target, str | os.PathLike):
-        with replacing(target) as stream:  # first, to find out that there can be no such file
-            _write_all(stream, _encoded(picture, k, how, quantize_options))
-    else:
-        _write_all(target, _encoded(picture, k, how, quantize_options))
+    with written(target) as stream:  # first, to find out that there can be no such file
+        write_all(stream, _encoded(picture, k, how, quantize_options))
 
 
 def save(image: IndexedImage, target: Target) -> None:
@@ -285,7 +271,7 @@ def read(
     """
     limits, threads = Limits.checked(limits), resolve_threads(n_threads)
     salvaging = _salvaging(on_error)
-    with _opened(source) as stream:
+    with opened(source, _DECODES) as stream:
         if salvaging:
             return _salvaged(stream, limits, threads)
         return _decoded(stream, limits, threads)
@@ -323,7 +309,7 @@ def read_region(
     """
     limits, threads = Limits.checked(limits), resolve_threads(n_threads)
     left, upper, right, lower = _checked_box(box)
-    with _opened(source) as stream:
+    with opened(source, _DECODES) as stream:
         reader = file.ChunkReader(stream)
         front = file.unpack_front(reader, limits)
         header = front.header
@@ -357,7 +343,7 @@ def info(source: Source, *, limits: Limits | None = None) -> FileInfo:
         OSError: the file cannot be read.
     """
     limits = Limits.checked(limits)
-    with _opened(source) as stream:
+    with opened(source, _DECODES) as stream:
         contents = file.unpack_file(stream, limits, skip_strips=True)
     header = contents.front.header
     return FileInfo(
@@ -599,28 +585,3 @@ def _checked_box(box: Any) -> tuple[int, int, int, int]:
         for name, side in sides.items()
     ]
     return checked[0], checked[1], checked[2], checked[3]
-
-
-@contextmanager
-def _opened(source: Source) -> Iterator[BinaryIO]:
-    """Open a path and close it again, or hand on a file object."""
-    if isinstance(source, str | os.PathLike):
-        with open(source, "rb") as stream:
-            yield stream
-    elif hasattr(source, "read"):
-        yield source
-    else:
-        raise TypeError(
-            f"source is {type(source).__name__}; it must be a path or a file object "
-            "(kmq.decode takes bytes)"
-        )
-
-
-def _write_all(target: WritableFile, pieces: Sequence[bytes]) -> None:
-    for piece in pieces:
-        rest = piece
-        while rest:
-            taken = target.write(rest)
-            if not isinstance(taken, int):  # files say how much they took, other objects may not
-                break
-            rest = rest[taken:]

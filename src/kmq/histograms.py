@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from kmq import checks
-from kmq.atomic import replacing
 from kmq.errors import InputError
 from kmq.model import formats
 from kmq.model.choices import Progress
@@ -20,6 +19,7 @@ from kmq.quantizing import read_picture
 from kmq.stages.histogram import counting
 from kmq.stages.histogram.file import pack, unpack
 from kmq.stages.pictures.reading import checked_format, checked_page
+from kmq.streams import Source, Target, check_target, opened, write_all, written
 from kmq.threads import resolve_threads
 
 Array = np.ndarray[Any, Any]
@@ -107,23 +107,25 @@ def converted(
     return ColorHistogram(entries, colors.counts, pixel_format)
 
 
-def save(colors: ColorHistogram, path: str | os.PathLike[str]) -> None:
+def write(colors: ColorHistogram, target: Target) -> None:
     """Write the file."""
-    checks.suffix(path, (".kmqhist",), "files of histograms")
+    if isinstance(target, str | os.PathLike):
+        checks.suffix(target, (".kmqhist",), "files of histograms")
+    check_target(target)
     keys = counting.ordered_keys(_limited(colors), resolve_threads(None))
     packed = pack(keys, colors.counts, colors.pixel_format)
-    with replacing(path) as file:
-        file.write(packed)
+    with written(target) as stream:
+        write_all(stream, [packed])
 
 
-def load(path: str | os.PathLike[str]) -> ColorHistogram:
+def read(source: Source) -> ColorHistogram:
     """Read the file."""
 
     def colors_of(keys: Array, pixel_format: PixelFormat) -> Array:
         return counting.colors_of(keys, pixel_format, resolve_threads(None))
 
-    with open(path, "rb") as file:
-        return ColorHistogram(*unpack(file, counting.key_type, colors_of))
+    with opened(source) as stream:
+        return ColorHistogram(*unpack(stream, counting.key_type, colors_of))
 
 
 def _merged(first: ColorHistogram, second: ColorHistogram, n_threads: int) -> ColorHistogram:

@@ -40,12 +40,11 @@ class QuantizeOptions(TypedDict, total=False):
     """Options of `kmq.quantize`, which describes them; `k`, `effort`, threads and limits apart."""
 
     psnr: float | None
-    max_error: float | None
+    max_mse: float | None
     max_colors: int | None
     space: SpaceName | None
     channel_weights: Sequence[float] | None
-    importance: ArrayLike | None
-    mask: ArrayLike | None
+    weights: ArrayLike | None
     fixed: GivenColors | str | None
     palette: GivenColors | str | os.PathLike[str] | None
     posterize: int | None
@@ -203,21 +202,21 @@ class Target:
 
     k: int | None = None
     psnr: float | None = None
-    max_error: float | None = None
+    max_mse: float | None = None
     max_colors: int | None = None
 
     @classmethod
     def checked(
-        cls, k: Any, psnr: Any, max_error: Any, max_colors: Any, init: Colors | str | Array | None
+        cls, k: Any, psnr: Any, max_mse: Any, max_colors: Any, init: Colors | str | Array | None
     ) -> Target:
         """Check that one of them is given, or none, and that `init` agrees."""
-        given = [name for name, value in (("k", k), ("psnr", psnr), ("max_error", max_error))
+        given = [name for name, value in (("k", k), ("psnr", psnr), ("max_mse", max_mse))
                  if value is not None]  # fmt: skip
         if len(given) > 1:
             raise InputError(f"{' and '.join(given)} are given; one of them says how many colours")
         if max_colors is not None:
             max_colors = checks.whole_number(max_colors, "max_colors", 1, MAX_COLORS)
-        if psnr is None and max_error is None:
+        if psnr is None and max_mse is None:
             if k is not None and max_colors is not None:
                 raise InputError("k and max_colors are given; k says how many colours already")
             if k is None:
@@ -227,7 +226,7 @@ class Target:
             raise InputError(f"init gives the number of colours, and {given[0]} asks for another")
         if psnr is not None:
             return cls(psnr=checks.number(psnr, "psnr", 0), max_colors=max_colors)
-        return cls(max_error=checks.number(max_error, "max_error", 0), max_colors=max_colors)
+        return cls(max_mse=checks.number(max_mse, "max_mse", 0), max_colors=max_colors)
 
     @property
     def most(self) -> int:
@@ -237,8 +236,8 @@ class Target:
 
     def mse(self, pixel_format: PixelFormat) -> float:
         """Return the largest mean squared error per pixel that will do."""
-        if self.max_error is not None:
-            return self.max_error
+        if self.max_mse is not None:
+            return self.max_mse
         assert self.psnr is not None  # noqa: S101  # one of the three is given
         return mse_at(self.psnr, pixel_format)
 
@@ -267,8 +266,7 @@ class Options:
         fixed: colours that must be in the palette.
         posterize: bits of a channel.
         channel_weights: (channels,) factors.
-        importance: (height, width) float64.
-        mask: (height, width) bool.
+        weights: (height, width) numbers or bool.
         pixel_format: what the picture must be.
         page: which of a file's pictures.
         limits: how large a file is read.
@@ -281,8 +279,7 @@ class Options:
     fixed: Colors | None
     posterize: int | None
     channel_weights: Array | None
-    importance: Array | None
-    mask: Array | None
+    weights: Array | None
     pixel_format: PixelFormat | None
     page: int | None
     limits: Limits
@@ -312,7 +309,7 @@ class Options:
         if init is not None and options.get("fixed") is not None:
             raise InputError("init and fixed are both given; fixed colours need a search")
         target = Target.checked(
-            k, options.get("psnr"), options.get("max_error"), options.get("max_colors"), init
+            k, options.get("psnr"), options.get("max_mse"), options.get("max_colors"), init
         )
         plain = KMeansOptions(
             effort=checks.one_of(checks.given(effort, "balanced"), "effort", EFFORTS),
@@ -344,8 +341,7 @@ class Options:
             fixed=None if fixed is None else Colors.checked(fixed, "fixed"),
             posterize=_optional(options.get("posterize"), "posterize", _MOST_BITS),
             channel_weights=_checked_channel_weights(options.get("channel_weights")),
-            importance=_checked_importance(options.get("importance")),
-            mask=_checked_mask(options.get("mask")),
+            weights=_checked_weights(options.get("weights")),
             pixel_format=checked_format(options.get("pixel_format")),
             page=checked_page(options.get("page")),
             limits=Limits.checked(limits),
@@ -399,18 +395,14 @@ class Options:
 
     def counting(self, pixels: Pixels) -> Array | None:
         """Return how much each pixel counts, (height, width) float64, or None if all count 1."""
-        if self.importance is None and self.mask is None:
+        if self.weights is None:
             return None
         shape = pixels.samples.shape[:2]
-        counting = np.ones(shape)
-        for name, factor in (("importance", self.importance), ("mask", self.mask)):
-            if factor is not None:
-                if factor.shape != shape:
-                    raise InputError(f"{name} has shape {factor.shape}; the picture has {shape}")
-                counting *= factor
-        if not counting.any():
-            raise InputError("importance and mask leave no pixel that counts")
-        return counting
+        if self.weights.shape != shape:
+            raise InputError(f"weights have shape {self.weights.shape}; the picture has {shape}")
+        if not self.weights.any():
+            raise InputError("weights leave no pixel that counts")
+        return self.weights.astype(np.float64)
 
     def _weights_of(self, pixel_format: PixelFormat) -> tuple[float, ...] | None:
         weights = self.channel_weights
@@ -429,7 +421,7 @@ def _optional(value: Any, name: str, most: int) -> int | None:
 
 
 _NOT_BESIDE_PALETTE = (
-    *("k", "psnr", "max_error", "max_colors", "init", "effort", "importance", "mask", "fixed"),
+    *("k", "psnr", "max_mse", "max_colors", "init", "effort", "weights", "fixed"),
     *("posterize", "snap", "max_iter", "tol", "n_init"),
 )
 
@@ -445,7 +437,7 @@ def _refuse_beside_palette(given: dict[str, Any]) -> None:
 
 def _refuse_targets(plain: KMeansOptions, target: Target) -> None:
     """Raise InputError for a rate or dithering beside what it works against."""
-    goal = None if target.k is not None else "psnr" if target.psnr is not None else "max_error"
+    goal = None if target.k is not None else "psnr" if target.psnr is not None else "max_mse"
     if plain.rate > 0 and goal is not None:
         raise InputError(
             f"rate and {goal} are both given; encode and write choose the rate for a {goal}"
@@ -494,27 +486,18 @@ def _checked_channel_weights(weights: Any) -> Array | None:
     return factors
 
 
-def _checked_importance(importance: Any) -> Array | None:
-    if importance is None:
+def _checked_weights(weights: Any) -> Array | None:
+    if weights is None:
         return None
-    given = checks.as_array(importance, "importance")
+    given = checks.as_array(weights, "weights")
     if given.dtype.kind not in "biuf":
-        raise TypeError(f"importance has dtype {given.dtype}; it must be numbers")
+        raise TypeError(f"weights have dtype {given.dtype}; they must be numbers or bool")
     if given.size and not (given.min() >= 0 and given.max() <= checks.MOST_WEIGHT):
         raise InputError(
-            f"importance has a value that is not 0 to {checks.MOST_WEIGHT:g}; how much pixels "
-            "count is relative"
+            f"weights have a value that is not 0 to {checks.MOST_WEIGHT:g}; how much pixels count "
+            "is relative"
         )
     return given
-
-
-def _checked_mask(mask: Any) -> Array | None:
-    if mask is None:
-        return None
-    kept = checks.as_array(mask, "mask")
-    if kept.dtype != np.bool_:
-        raise TypeError(f"mask has dtype {kept.dtype}; it must be bool")
-    return kept
 
 
 def _step(posterize: int | None, pixel_format: PixelFormat) -> int:

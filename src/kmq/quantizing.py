@@ -43,13 +43,12 @@ def quantize(
     k: int | None = None,
     *,
     psnr: float | None = None,
-    max_error: float | None = None,
+    max_mse: float | None = None,
     max_colors: int | None = None,
     effort: Effort | None = None,
     space: SpaceName | None = None,
     channel_weights: Sequence[float] | None = None,
-    importance: ArrayLike | None = None,
-    mask: ArrayLike | None = None,
+    weights: ArrayLike | None = None,
     fixed: GivenColors | str | None = None,
     palette: GivenColors | str | os.PathLike[str] | None = None,
     posterize: int | None = None,
@@ -86,11 +85,11 @@ def quantize(
             `IndexedImage`; or a picture file: its path, its bytes, or a file object open for binary
             reading, which is read from where it stands to its end. Four uint8 channels are RGBA
             unless `pixel_format` says "CMYK".
-        k: colours of the palette, 1 to 65,536; None takes 64, or what `psnr` or `max_error` needs,
+        k: colours of the palette, 1 to 65,536; None takes 64, or what `psnr` or `max_mse` needs,
             or as many as `init` gives.
         psnr: the least PSNR in dB; the fewest colours that reach it are taken. Not with `k`.
-        max_error: the same as a mean squared error per pixel, summed over the channels.
-        max_colors: colours at most, with `psnr` or `max_error`: the best there is with so many if
+        max_mse: the same as a mean squared error per pixel, summed over the channels.
+        max_colors: colours at most, with `psnr` or `max_mse`: the best there is with so many if
             they do not reach it. None raises InputError if 65,536 do not.
         effort: how long to search: "fast", "balanced" (the default) or "best". Not with `init`.
         space: where distances are measured: "rgb", the samples as they are (the default); "linear",
@@ -100,8 +99,8 @@ def quantize(
             squared error. CMYK has "rgb" alone.
         channel_weights: how much each channel's squared error counts, alpha's last, above 0 and
             at most 10^9.
-        importance: (h, w), 0 to 10^9: how much each pixel counts for the palette; 1 is usual.
-        mask: (h, w) bool: pixels that do not count for the palette are False.
+        weights: (h, w), 0 to 10^9: how much each pixel counts for the palette; 1 is usual, and 0
+            leaves it out. Or bool: which pixels count.
         fixed: (f, channels) colours that must be in the palette, exactly; the rest is free. Or
             names of colours as in CSS ("white", "#ff8800"), one or several, also in one list with
             samples; "background" is the colour of most pixels on the picture's border. Or an
@@ -120,13 +119,13 @@ def quantize(
             + λ · bits, the squared error on a scale of 8 bits. 0 is the nearest entry for each
             pixel; 1 to 3 times the mean squared error without it is where files are smallest for
             their PSNR. No pixel's squared error is more than 3 · 32² above that of its nearest
-            entry, and smooth gradients give way least. Importance counts for the indices, too, as
-            1/16 or more. Not with `psnr` or `max_error`: `encode` and `write` choose k and λ for
+            entry, and smooth gradients give way least. Weights count for the indices, too, as 1/16
+            or more. Not with `psnr` or `max_mse`: `encode` and `write` choose k and λ for
             those.
         dither: how much to mix entries so that from afar they look like the colours between, 0 (not
             at all; the default) to 1; True is 1. Least is mixed where the picture's own detail
             hides the palette's error; colours of the palette show themselves. The report is of the
-            mixed picture, whose error is larger: not with `psnr` and `max_error`.
+            mixed picture, whose error is larger: not with `psnr` and `max_mse`.
         dither_method: "diffusion" (the default) passes errors on to neighbours (Floyd & Steinberg
             1976, in serpentine order); "ordered" follows a mask of blue noise (Ulichney 1993):
             faster, and the same in every frame, but colours are less true.
@@ -167,12 +166,11 @@ def quantize(
         n_threads,
         limits,
         psnr=psnr,
-        max_error=max_error,
+        max_mse=max_mse,
         max_colors=max_colors,
         space=space,
         channel_weights=channel_weights,
-        importance=importance,
-        mask=mask,
+        weights=weights,
         fixed=fixed,
         palette=palette,
         posterize=posterize,
@@ -220,13 +218,12 @@ def choose_k(
     picture: Picture,
     *,
     psnr: float | None = None,
-    max_error: float | None = None,
+    max_mse: float | None = None,
     max_colors: int | None = None,
     effort: Effort | None = None,
     space: SpaceName | None = None,
     channel_weights: Sequence[float] | None = None,
-    importance: ArrayLike | None = None,
-    mask: ArrayLike | None = None,
+    weights: ArrayLike | None = None,
     fixed: GivenColors | str | None = None,
     posterize: int | None = None,
     snap: bool | None = None,
@@ -244,18 +241,17 @@ def choose_k(
     """Return the fewest colours with which `quantize` reaches a PSNR or an error.
 
     A curve of error against k, made in one pass, says where about that is; two or three searches
-    there settle it. Use `quantize` with `psnr` or `max_error` to have the image at the same cost.
+    there settle it. Use `quantize` with `psnr` or `max_mse` to have the image at the same cost.
 
     Args:
         picture: see `quantize`, also for the arguments not described here.
         psnr: least PSNR in dB.
-        max_error: largest mean squared error per pixel, summed over the channels.
+        max_mse: largest mean squared error per pixel, summed over the channels.
         max_colors: colours at most, 1 to 65,536; None is 65,536.
         effort: see `quantize`.
         space: see `quantize`.
         channel_weights: see `quantize`.
-        importance: see `quantize`.
-        mask: see `quantize`.
+        weights: see `quantize`.
         fixed: see `quantize`.
         posterize: see `quantize`.
         snap: see `quantize`.
@@ -271,25 +267,24 @@ def choose_k(
         progress: see `quantize`.
 
     Raises:
-        InputError: neither or both of `psnr` and `max_error`, or `max_colors` do not reach it.
+        InputError: neither or both of `psnr` and `max_mse`, or `max_colors` do not reach it.
         TypeError: an argument of the wrong type.
 
     Cost: less than three times that of `quantize` at the k returned.
     """
-    if psnr is None and max_error is None:
-        raise InputError("neither psnr nor max_error is given; choose_k needs one")
+    if psnr is None and max_mse is None:
+        raise InputError("neither psnr nor max_mse is given; choose_k needs one")
     options = Options.checked(
         None,
         effort,
         n_threads,
         limits,
         psnr=psnr,
-        max_error=max_error,
+        max_mse=max_mse,
         max_colors=max_colors,
         space=space,
         channel_weights=channel_weights,
-        importance=importance,
-        mask=mask,
+        weights=weights,
         fixed=fixed,
         posterize=posterize,
         snap=snap,
@@ -313,7 +308,7 @@ def fit_palette(
     k: int | None = None,
     *,
     psnr: float | None = None,
-    max_error: float | None = None,
+    max_mse: float | None = None,
     max_colors: int | None = None,
     effort: Effort | None = None,
     space: SpaceName | None = None,
@@ -338,7 +333,7 @@ def fit_palette(
         histogram: see `kmq.ColorHistogram`.
         k: colours of the palette, 1 to 65,536; None takes 64, or as `quantize` does.
         psnr: see `quantize`, also for the arguments below.
-        max_error: see `quantize`.
+        max_mse: see `quantize`.
         max_colors: see `quantize`.
         effort: see `quantize`.
         space: see `quantize`.
@@ -373,7 +368,7 @@ def fit_palette(
         effort,
         n_threads,
         psnr=psnr,
-        max_error=max_error,
+        max_mse=max_mse,
         max_colors=max_colors,
         space=space,
         channel_weights=channel_weights,

@@ -97,7 +97,7 @@ def _add_targets(group: Options) -> None:
         help="the same for this SSIM, above 0 and below 1",
     )
     group.add_argument(
-        "--max-error",
+        "--max-mse",
         type=number_within(0, math.inf),
         metavar="MSE",
         help="the same for at most this mean squared error",
@@ -212,13 +212,13 @@ def _check_target(arguments: argparse.Namespace) -> None:
         if arguments.k is not None and value is not None:
             raise UsageError(f"-k and {option} are both given; -k alone says how many colours")
     _check_one_target(arguments)
-    if arguments.max_error is not None:
+    if arguments.max_mse is not None:
         for option, value in (("-k", arguments.k), ("--psnr", arguments.psnr)):
             if value is not None:
                 raise UsageError(
-                    f"{option} and --max-error are both given; one of them says how many colours"
+                    f"{option} and --max-mse are both given; one of them says how many colours"
                 )
-    for name in ("psnr", "max_error", "ssim", "size", "bpp", "rate"):
+    for name in ("psnr", "max_mse", "ssim", "size", "bpp", "rate"):
         if arguments.dither and getattr(arguments, name) is not None:
             option = "--" + name.replace("_", "-")
             raise UsageError(
@@ -231,8 +231,8 @@ def _check_one_target(arguments: argparse.Namespace) -> None:
     given = [f"--{name}" for name in names if getattr(arguments, name) is not None]
     if len(given) > 1:
         raise UsageError(f"{' and '.join(given)} are given; a file has one target")
-    if given and given[0] != "--psnr" and arguments.max_error is not None:
-        raise UsageError(f"{given[0]} and --max-error are given; a file has one target")
+    if given and given[0] != "--psnr" and arguments.max_mse is not None:
+        raise UsageError(f"{given[0]} and --max-mse are given; a file has one target")
     if arguments.ssim is not None and arguments.k is not None:
         raise UsageError("-k and --ssim are both given; -k alone says how many colours")
     if arguments.ssim is not None and arguments.ssim >= 1:
@@ -271,7 +271,7 @@ def _encode(
     return (
         f"{target}: {colors(image.n_colors)}, {before:,} → {after:,} bytes, "
         f"{8 * after / image.indices.size:.3f} bits per pixel, "
-        f"{_quality(image.report, arguments.psnr, arguments.max_error)}"
+        f"{_quality(image.report, arguments.psnr, arguments.max_mse)}"
     )
 
 
@@ -293,7 +293,7 @@ def target_options(arguments: argparse.Namespace) -> dict[str, Any]:
         "size": arguments.size,
         "bpp": arguments.bpp,
         "rate": arguments.rate,
-        "max_error": arguments.max_error,
+        "max_mse": arguments.max_mse,
         "max_colors": arguments.max_colors,
     }
     return {name: value for name, value in target.items() if value is not None}
@@ -323,12 +323,12 @@ def encode_options(arguments: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _quality(report: Report | None, psnr: float | None, max_error: float | None) -> str:
+def _quality(report: Report | None, psnr: float | None, max_mse: float | None) -> str:
     if report is None:
         return "exact"
     missed = ""
     if psnr is not None and report.psnr < psnr:
         missed = f" (below the {psnr:g} asked for)"
-    elif max_error is not None and report.mse > max_error:
-        missed = f" (an error of {report.mse:.4g}, above the {max_error:g} asked for)"
+    elif max_mse is not None and report.mse > max_mse:
+        missed = f" (an error of {report.mse:.4g}, above the {max_mse:g} asked for)"
     return decibels(report.psnr) + missed

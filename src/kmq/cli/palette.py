@@ -95,7 +95,7 @@ def add(commands: Commands) -> None:
         help="the fewest colours that reach this PSNR in decibels over all pictures; not with -k",
     )
     parser.add_argument(
-        "--max-error",
+        "--max-mse",
         type=number_within(0, math.inf),
         metavar="MSE",
         help="the same for at most this mean squared error",
@@ -104,7 +104,7 @@ def add(commands: Commands) -> None:
         "--max-colors",
         type=whole_number(1, MAX_COLORS),
         metavar="N",
-        help="with --psnr or --max-error, colours at most, even if they do not reach it",
+        help="with --psnr or --max-mse, colours at most, even if they do not reach it",
     )
     parser.add_argument(
         "--histogram",
@@ -158,7 +158,7 @@ def run(arguments: argparse.Namespace) -> int:
         complain(f"nothing is written: {n_failed} cannot be used; leave them out")
         return FAILED
     if arguments.histogram is not None:
-        histogram.save(arguments.histogram)
+        histogram.write(arguments.histogram)
     if arguments.opaque:
         histogram = _opaque_part(histogram)
     _fit(arguments, histogram, len(sources), started)
@@ -170,7 +170,7 @@ def _fitting(arguments: argparse.Namespace) -> dict[str, Any]:
     return {
         "k": arguments.k,
         "psnr": arguments.psnr,
-        "max_error": arguments.max_error,
+        "max_mse": arguments.max_mse,
         "max_colors": arguments.max_colors,
         "effort": arguments.effort,
         "seed": arguments.seed,
@@ -235,7 +235,7 @@ def _counted(
         bar.advance(f"counting {number + 1:,} of {len(sources):,}", 0)
         try:
             if _is_histogram(source) or _holds_histogram(source):
-                histogram = ColorHistogram.load(source)
+                histogram = ColorHistogram.read(source)
             else:
                 histogram = ColorHistogram.from_picture(
                     source,

@@ -29,13 +29,12 @@ _NOT_BESIDE_PALETTE = (
         "k",
         "psnr",
         "ssim",
-        "max_error",
+        "max_mse",
         "max_colors",
         "fixed",
         "posterize",
         "snap",
-        "mask",
-        "importance",
+        "weights",
     ),
 )
 
@@ -95,14 +94,10 @@ def add_picture_options(parser: Options) -> None:
         help="map to the colours of this file, whatever kmq palette writes, instead of others",
     )
     parser.add_argument(
-        "--mask",
+        "--weights",
         metavar="FILE",
-        help="grey picture of the same size: where it is dark, pixels do not count",
-    )
-    parser.add_argument(
-        "--importance",
-        metavar="FILE",
-        help="grey picture of the same size: the brighter, the more a pixel counts",
+        help="grey picture of the same size: the brighter, the more a pixel counts, and black "
+        "leaves it out",
     )
 
 
@@ -148,10 +143,8 @@ def picture_options(arguments: argparse.Namespace) -> dict[str, Any]:
         path = pipes.source(arguments.palette)
         read_palette(path)  # so that a fault of it is not said of each picture
         chosen["palette"] = path
-    if arguments.mask is not None:
-        chosen["mask"] = _grey(arguments.mask, "--mask", limits(arguments)) > 0.5
-    if arguments.importance is not None:
-        chosen["importance"] = _grey(arguments.importance, "--importance", limits(arguments))
+    if arguments.weights is not None:
+        chosen["weights"] = _grey(arguments.weights, "--weights", limits(arguments))
     return chosen
 
 

@@ -374,9 +374,8 @@ def _sample(
     height, width = (max(1, int(side * shrink)) for side in image.indices.shape)
     top, left = (image.height - height) // 2, (image.width - width) // 2
     part = (slice(top, top + height), slice(left, left + width))
-    for name in ("mask", "importance"):
-        if options.get(name) is not None:
-            options[name] = options[name][part]
+    if options.get("weights") is not None:
+        options["weights"] = options["weights"][part]
     middle = replace(bare, indices=image.indices[part], lost=())
     sample = _Sample(picture.samples[part], middle, options, encoding)
     if image is picture.image or options.get("palette") is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +13,7 @@ from kmq.model.arrays import check_colors, over_bytes, unchangeable
 from kmq.model.choices import Progress
 from kmq.model.file_info import Limits
 from kmq.model.pixel_format import PixelFormat, PixelFormatLabel, check_pixel_format
+from kmq.streams import Source, Target
 
 MAX_HISTOGRAM_COLORS = 2**26
 """Most colours of a histogram that is kept or added to: 1 GiB at the most bytes a colour takes."""
@@ -138,8 +138,12 @@ class ColorHistogram:
         return histograms.of_pictures(pictures, pixel_format, page, n_threads, limits, progress)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> ColorHistogram:
-        """Read a histogram that `save` has written.
+    def read(cls, source: Source) -> ColorHistogram:
+        """Read a histogram that `write` has written.
+
+        Args:
+            source: a path, or a file object open for binary reading. It is read from where it
+                stands to its end, and stays open.
 
         Raises:
             FormatError: the file is damaged, needs a newer kmq (NewerFormatError), or has more
@@ -148,13 +152,16 @@ class ColorHistogram:
         """
         from kmq import histograms
 
-        return histograms.load(path)
+        return histograms.read(source)
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the histogram to a file, which appears whole or not at all.
+    def write(self, target: Target) -> None:
+        """Write the histogram to a file, which appears whole or not at all under its path.
 
-        It takes 1 to 3 bytes a colour. docs/palettes.md describes the file. The path ends in
-        ``.kmqhist`` or has no suffix.
+        It takes 1 to 3 bytes a colour. docs/palettes.md describes the file.
+
+        Args:
+            target: a path that ends in ``.kmqhist`` or has no suffix, or a file object open for
+                binary writing, which stays open.
 
         Raises:
             InputError: the path has the suffix of another kind of file.
@@ -162,7 +169,7 @@ class ColorHistogram:
         """
         from kmq import histograms
 
-        histograms.save(self, path)
+        histograms.write(self, target)
 
     def to_format(self, pixel_format: PixelFormatLabel | PixelFormat) -> ColorHistogram:
         """Return the histogram of the same pictures in another pixel format.

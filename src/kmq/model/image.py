@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike
     from PIL.Image import Image
 
-    from kmq.files import WritableFile
+    from kmq.streams import WritableFile
 
 
 _COUNTED_AT_ONCE = 1 << 16  # indices, which NumPy widens to 8 bytes each to count them

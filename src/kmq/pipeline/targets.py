@@ -20,7 +20,7 @@ from kmq.options import Colors, Options
 from kmq.quantizing import quantize, read_picture
 from kmq.stages.mapping import metrics
 
-TARGETS = ("size", "bpp", "psnr", "ssim", "max_error")
+TARGETS = ("size", "bpp", "psnr", "ssim", "max_mse")
 """Options that say what a file is to be like, of which there can be one."""
 
 _MAX_SIZE = 2**63 - 1
@@ -82,7 +82,7 @@ def reach(
             f"dither and {name} are both given; dithering adds to the error and to the file"
         )
     rest = {key: value for key, value in options.items() if key not in (*TARGETS, "rate")}
-    if name in ("psnr", "max_error"):
+    if name in ("psnr", "max_mse"):
         if rest.get("palette") is not None:
             raise InputError(
                 f"palette is given with {name}; a given palette is mapped to at a rate or for a "
@@ -328,7 +328,7 @@ def _for_error(
     report = plain.report
     assert report is not None  # noqa: S101  # it was made just now
     rest, most = _without_limit(options)
-    is_error = name == "max_error"
+    is_error = name == "max_mse"
     goal = float(wanted) if is_error else metrics.mse_at(float(wanted), plain.pixel_format)
     if report.mse > goal or goal == 0:
         return plain

@@ -1,0 +1,78 @@
+"""Files that callers name by a path or hand over open."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, BinaryIO, Protocol, TypeAlias, cast
+
+from kmq.atomic import replacing
+
+
+class WritableFile(Protocol):
+    """What is needed of a file object to write to."""
+
+    def write(self, content: bytes, /) -> Any:
+        """Take bytes; return how many were taken, or None for all of them."""
+
+
+Source: TypeAlias = "str | os.PathLike[str] | BinaryIO"
+Target: TypeAlias = "str | os.PathLike[str] | WritableFile"
+
+
+def is_path(file: Any) -> bool:
+    """Whether a file is named and not open."""
+    return isinstance(file, str | os.PathLike)
+
+
+@contextmanager
+def opened(source: Source, remark: str = "") -> Iterator[BinaryIO]:
+    """Open a path and close it again, or hand on a file object.
+
+    Raises:
+        TypeError: it is neither; `remark` says who takes it.
+        OSError: the file cannot be opened.
+    """
+    if isinstance(source, str | os.PathLike):
+        with open(source, "rb") as stream:
+            yield stream
+    elif hasattr(source, "read"):
+        yield source
+    else:
+        raise TypeError(
+            f"source is {type(source).__name__}; it must be a path or a file object{remark}"
+        )
+
+
+@contextmanager
+def written(target: Target) -> Iterator[WritableFile]:
+    """Open a path for a file that appears whole or not at all, or hand on a file object.
+
+    Raises:
+        TypeError: it is neither.
+        OSError: the file cannot be written.
+    """
+    check_target(target)
+    if is_path(target):
+        with replacing(cast("str | os.PathLike[str]", target)) as stream:
+            yield stream
+    else:
+        yield cast(WritableFile, target)
+
+
+def check_target(target: Any) -> None:
+    """Raise TypeError for what is neither a path nor can be written to."""
+    if not is_path(target) and not hasattr(target, "write"):
+        raise TypeError(f"target is {type(target).__name__}; it must be a path or a file object")
+
+
+def write_all(stream: WritableFile, pieces: Sequence[bytes]) -> None:
+    """Write pieces to a file object, which may take a part of each at a time."""
+    for piece in pieces:
+        rest = piece
+        while rest:
+            taken = stream.write(rest)
+            if not isinstance(taken, int):  # files say how much they took, other objects may not
+                break
+            rest = rest[taken:]
