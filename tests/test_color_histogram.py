@@ -39,7 +39,7 @@ def of(picture, pixel_format=None):
 
 def counted(histogram):
     """Colours and counts as a plain dictionary."""
-    pairs = zip(counting.colors.tolist(), counting.counts.tolist(), strict=True)
+    pairs = zip(histogram.colors.tolist(), histogram.counts.tolist(), strict=True)
     return {tuple(color): count for color, count in pairs}
 
 
