@@ -292,7 +292,7 @@ def test_files_hold_what_was_saved_as_described(pixel_format, tmp_path):
 def test_a_suffix_of_another_kind_of_file_is_refused(tmp_path):
     (tmp_path / "photo.png").write_bytes(b"dear to me")
     with pytest.raises(InputError, match=r"suffix \.png; files of histograms have \.kmqhist"):
-        of(noise(PixelFormat.GREY8)).save(tmp_path / "photo.png")
+        of(noise(PixelFormat.GREY8)).write(tmp_path / "photo.png")
     assert (tmp_path / "photo.png").read_bytes() == b"dear to me"
 
 
@@ -315,9 +315,9 @@ def test_files_and_sums_take_no_more_memory_than_the_histogram(pixel_format, tmp
     second = kmq.ColorHistogram(colors[::2].copy(), first.counts[::2].copy(), pixel_format)
     path = tmp_path / "some.kmqhist"
     size = first.colors.nbytes + first.counts.nbytes
-    limits = {"save": 9 * n_colors, "load": size, "add": size + 8_000_000}
+    limits = {"write": 9 * n_colors, "read": size, "add": size + 8_000_000}
     work = {
-        "save": lambda: first.save(path),
+        "write": lambda: first.write(path),
         "read": lambda: kmq.ColorHistogram.read(path),
         "add": lambda: counting.merge(first, second, 1),
     }
@@ -347,7 +347,7 @@ def test_parts_of_sums_meet_at_the_same_keys(monkeypatch):
 @pytest.fixture(scope="module")
 def packed(tmp_path_factory):
     path = tmp_path_factory.mktemp("packed") / "some.kmqhist"
-    of(noise(PixelFormat.RGBA32)).save(path)
+    of(noise(PixelFormat.RGBA32)).write(path)
     return path.read_bytes()
 
 
@@ -433,7 +433,7 @@ def test_what_no_histogram_is_like_is_refused(content, error, sentence, tmp_path
 def test_a_failed_save_leaves_the_old_file(tmp_path):
     path = tmp_path / "nowhere" / "x.kmqhist"
     with pytest.raises(OSError, match="nowhere"):
-        of(noise(PixelFormat.GREY8)).save(path)
+        of(noise(PixelFormat.GREY8)).write(path)
 
 
 # --- palettes ------------------------------------------------------------------------------------
