@@ -110,6 +110,8 @@ def test_search_finds_the_nearest_entry(k, channels):
         np.zeros(len(colors), np.int32),
         np.ones(len(colors), np.int64),
         np.zeros(len(colors), bool),
+        np.zeros(len(colors), np.uint8),
+        np.zeros(k, np.uint8),
     )
     ids = np.arange(3000, dtype=np.uint32).reshape(30, 100)
     indices = dithering.dither(ids, mapping, "diffusion", 0.0, 1).indices.reshape(-1)
@@ -123,7 +125,8 @@ def test_candidates_stay_few_where_all_entries_are_as_far_away():
     entries = 32768 + entries[:6000].astype(np.float32)
     colors = np.random.default_rng(0).integers(0, 65536, (500, 3)).astype(np.float32)
     shown = np.zeros(len(colors), np.int32)
-    mapping = dithering.Mapping(colors, entries, shown, shown + 1, shown > 0)
+    kinds = np.zeros(len(entries), np.uint8)
+    mapping = dithering.Mapping(colors, entries, shown, shown + 1, shown > 0, kinds[:500], kinds)
     ids = np.arange(500, dtype=np.uint32).reshape(20, 25)
     tracemalloc.start()
     try:

@@ -258,13 +258,14 @@ def _chained(first: ColorHistogram, rest: Iterator[ColorHistogram]) -> Iterator[
 
 def _opaque_part(histogram: ColorHistogram) -> ColorHistogram:
     """Return the opaque colours without alpha, and say what is left out."""
+    from kmq.model import alpha
     from kmq.model.formats import without_alpha
     from kmq.model.histogram import ColorHistogram
 
     pixel_format = histogram.pixel_format
     if not pixel_format.has_alpha:
         return histogram
-    opaque = histogram.colors[:, -1] == pixel_format.max_value
+    opaque = alpha.kinds(histogram.colors, pixel_format) == alpha.OPAQUE
     if not opaque.any():
         raise InputError("no pixel is opaque; without --opaque there is a palette")
     colors, counts = histogram.colors[opaque], histogram.counts[opaque]

@@ -53,8 +53,9 @@ class Picture:
 
     def is_opaque(self) -> bool:
         """Whether nothing shows through any pixel."""
-        max_value = self.pixel_format.max_value
-        return not self.pixel_format.has_alpha or bool((self.samples[:, :, -1] == max_value).all())
+        from kmq.model import alpha
+
+        return bool((alpha.kinds(self.samples, self.pixel_format) == alpha.OPAQUE).all())
 
     def in_format(self, pixel_format: PixelFormat) -> Picture:
         """Return the picture in a format that holds all its colours."""

@@ -19,8 +19,8 @@ from kmq.kernels._lanes import lane, less, load_row, minus, plus, select, splat,
 ROW = 4
 """Numbers of a row."""
 
-PROTECTED, OPAQUE = 1, 2
-"""Kinds of colours: those that always show their label, and those for opaque entries alone."""
+KEPT = 255
+"""In place of their group: colours that always show their label."""
 
 BLOCK = 64
 """Entries that are passed over at once."""
@@ -142,7 +142,7 @@ def diffuse(
     channels,
     ids,
     colors,
-    kinds,
+    groups,
     labels,
     weights,
     entries,
@@ -163,7 +163,7 @@ def diffuse(
     left. The first `kept` rows are run for the errors that they leave and not written.
 
     `box` has three rows: the corners of the cells' box and how many cells there are per unit.
-    `starts` and `members` are those of all entries and, for opaque colours, of the opaque ones. A
+    `starts` and `members` are those of the entries that each group of colours may have. A
     squared error above `limit` is passed on as if it were that. `rows` (2, (width + 2) · ROW) is
     scratch; entries that occur are marked in `out_used`.
     """
@@ -187,7 +187,7 @@ def diffuse(
             color = load_row(colors, at * ROW, channels)
             error = plus(ahead, load_row(now, (x + 1) * ROW, channels))
             weight = weights[row, x]
-            if kinds[at] & PROTECTED:
+            if groups[at] == KEPT:
                 label = labels[at]
                 error = times(error, splat(weight * np.float32(0.5), low))
             else:
@@ -201,8 +201,8 @@ def diffuse(
                     + np.int64(lane(place, 2)) * strides[2]
                     + np.int64(lane(place, 3))
                 )
-                which = np.int64(kinds[at] >> 1)
-                begin, end = starts[which, cell], starts[which, cell + 1]
+                group = np.int64(groups[at])
+                begin, end = starts[group, cell], starts[group, cell + 1]
                 least, label = np.float32(np.inf), np.int32(0)
                 for i in range(begin, end):
                     member = np.int32(members[i])
@@ -278,9 +278,9 @@ def list_neighbours(channels, entries, order, low, high, distances, out_neighbou
 def mix(
     channels,
     colors,
-    kinds,
+    groups,
     labels,
-    opaque,
+    allowed,
     entries,
     neighbours,
     noise,
@@ -292,19 +292,20 @@ def mix(
 
     It is the neighbour of the colour's label that makes the squared distance to the mixture plus
     a part of the mixture's variance least: `noise` of it for neighbours that are far away, half of
-    that for those at a squared distance of `near`. Opaque colours take opaque neighbours.
+    that for those at a squared distance of `near`. `allowed` (groups, k) says which entries colours
+    of a group may have.
     """
     for i in range(labels.size):
         label = np.int64(labels[i])
         out_others[i], out_shares[i] = label, 0
-        if kinds[i] & PROTECTED:
+        if groups[i] == KEPT:
             continue
         start = load_row(entries, label * ROW, channels)
         away = minus(load_row(colors, np.int64(i) * ROW, channels), start)
         least = _sum(times(away, away))
         for n in range(neighbours.shape[1]):
             other = np.int64(neighbours[label, n])
-            if kinds[i] & OPAQUE and not opaque[other]:
+            if not allowed[groups[i], other]:
                 continue
             along = minus(load_row(entries, other * ROW, channels), start)
             length = _sum(times(along, along))

@@ -183,9 +183,10 @@ def choose_strip(
     ids,
     points,
     labels,
-    needs,
+    color_kinds,
     centroids,
     kinds,
+    allowed,
     nearby,
     unit,
     first_bits,
@@ -202,7 +203,8 @@ def choose_strip(
     A pixel takes the candidate that costs least in bits, `scales` × the squared distance counted
     in: the nearest entry (`labels` of its colour), those around it in the palette (`nearby`) and
     the indices of its eight neighbours. None may exceed the nearest's squared distance by more than
-    `most_excess`. A colour's need must be the entry's kind; a need of 0 allows any kind but 2.
+    `most_excess`. `allowed` (3, 3) says whether colours of a kind (row) may have other entries than
+    the nearest of a kind (column).
     `window` (rows + 2 · MARGIN, width + 2 · MARGIN), `candidates` and `seen` (k,) are scratch.
 
     The naive twin is `tests/test_rate.py:naive_choice`.
@@ -253,7 +255,7 @@ def choose_strip(
                     seen[one] = number
                     candidates[n_candidates] = one
                     n_candidates += 1
-            need = needs[color]
+            color_kind = color_kinds[color]
             nearest_apart = _apart(points, color, centroids, nearest)
             ww, nn, nne = np.int64(here[x - 2]), np.int64(up2[x]), np.int64(up2[x + 1])
             nee, ee = np.int64(up[x + 2]), np.int64(here[x + 2])
@@ -282,8 +284,7 @@ def choose_strip(
             least = np.inf
             for i in range(n_candidates):
                 one = candidates[i]
-                kind = kinds[one]
-                if one != nearest and kind != need and (need != 0 or kind == 2):
+                if one != nearest and not allowed[color_kind, kinds[one]]:
                     continue
                 excess = _apart(points, color, centroids, one) - nearest_apart
                 cost = scale * excess

@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from kmq import checks, exact
+from kmq.model import alpha
 from kmq.model.choices import Progress
 from kmq.model.histogram import ColorHistogram
 from kmq.model.pixel_format import PixelFormat
 from kmq.stages.coding import palettes
 from kmq.stages.histogram.counting import keys_of
-from kmq.stages.mapping import rate
 from kmq.stages.palette import clustering, opaque, search
 from kmq.stages.palette.clustering import Array
 from kmq.stages.palette.search import Fit, Points
@@ -227,7 +227,7 @@ def _solve_exactly(problem: Problem, k: int) -> Rounded:
 
 def _has_transparent(colors: ColorHistogram) -> bool:
     """Whether there are transparent pixels, which must stay so: all are one colour, the first."""
-    return colors.pixel_format.has_alpha and not colors.colors[0, -1]
+    return bool(alpha.kinds(colors.colors[:1], colors.pixel_format)[0] == alpha.TRANSPARENT)
 
 
 def _fit(problem: Problem, k: int) -> Fit:
@@ -341,11 +341,15 @@ def _mixed(space: Space, points: Points, keys: Array, fixed: Array) -> opaque.Mi
 def _round(problem: Problem, fit: Fit) -> Rounded:
     """Make samples of the centroids, keep the entries in use and the fixed ones, and sort them."""
     free = fit.centroids[len(problem.fixed) :]
-    found = problem.space.nearest_samples(free, problem.options.step)
-    if problem.colors.pixel_format.has_alpha:
-        held = None if fit.opaque is None else fit.opaque[len(problem.fixed) :]
-        found = _with_opaque(problem, found) if held is None else _opaque(problem, found, held)
-    entries = np.unique(np.concatenate([problem.fixed, found]), axis=0)
+    samples = problem.space.nearest_samples(free, problem.options.step)
+    pixel_format = problem.colors.pixel_format
+    if pixel_format.has_alpha:
+        if fit.opaque is None:
+            are_opaque = _mostly_opaque(problem, samples)
+        else:
+            are_opaque = fit.opaque[len(problem.fixed) :]
+        samples[are_opaque, -1] = pixel_format.max_value
+    entries = np.unique(np.concatenate([problem.fixed, samples]), axis=0)
     entries = palettes.ascending(entries)  # the order that codes best
     rounded = label(problem, entries, fit)
     kept = np.zeros(len(entries), np.bool_)
@@ -418,33 +422,25 @@ def snapped_to(extreme: Array, entries: Array, fixed: Array, pixel_format: Pixel
     return entries
 
 
-def _with_opaque(problem: Problem, entries: Array) -> Array:
-    """Return the entries with those opaque that mostly stand for opaque colours.
+def _mostly_opaque(problem: Problem, entries: Array) -> Array:
+    """Return (k,) bool: which entries mostly stand for opaque colours.
 
     It is for entries found for one kind alone, say with the other under a mask. There is at least
     one of them if there are opaque colours.
     """
-    top = problem.colors.pixel_format.max_value
-    solid = problem.colors.colors[:, -1] == top
-    if not solid.any() or not len(entries):
-        return entries
+    are_opaque = alpha.kinds(problem.colors.colors, problem.colors.pixel_format) == alpha.OPAQUE
+    if not are_opaque.any() or not len(entries):
+        return np.zeros(len(entries), np.bool_)
     beside = np.concatenate([problem.fixed, entries])
     labels, _ = search.assign(
         problem.points, problem.space.forward(beside), problem.options.n_threads
     )
     counts, n_fixed = problem.colors.counts, len(problem.fixed)
     all_of = np.bincount(labels, counts, len(beside))[n_fixed:]
-    solid_of = np.bincount(labels[solid], counts[solid], len(beside))[n_fixed:]
-    held = solid_of >= np.maximum(all_of / 2, 1)
-    held[np.argmax(solid_of)] = True
-    return _opaque(problem, entries, held)
-
-
-def _opaque(problem: Problem, entries: Array, held: Array) -> Array:
-    """Return the entries, those that are `held` opaque."""
-    entries = entries.copy()
-    entries[held, -1] = problem.colors.pixel_format.max_value
-    return entries
+    opaque_of = np.bincount(labels[are_opaque], counts[are_opaque], len(beside))[n_fixed:]
+    mostly: Array = opaque_of >= np.maximum(all_of / 2, 1)
+    mostly[np.argmax(opaque_of)] = True
+    return mostly
 
 
 def map_to(problem: Problem, entries: Array) -> Rounded:
@@ -459,29 +455,20 @@ def label(problem: Problem, entries: Array, fit: Fit) -> Rounded:
     coordinates = space.forward(entries)
     labels, distances = search.assign(problem.points, coordinates, options.n_threads)
     if pixel_format.has_alpha:
-        held = np.flatnonzero(entries[:, -1] == pixel_format.max_value)
-        solid = colors.colors[:, -1] == pixel_format.max_value
-        astray = np.flatnonzero(solid & (entries[labels, -1] != pixel_format.max_value))
-        if len(held) and len(astray):
+        allowed = alpha.allowed_entries(alpha.OPAQUE, alpha.kinds(entries, pixel_format))
+        are_opaque = alpha.kinds(colors.colors, pixel_format) == alpha.OPAQUE
+        astray = np.flatnonzero(are_opaque & ~np.isin(labels, allowed))
+        if len(astray):
             rows = np.ascontiguousarray(problem.points.columns.T[astray])
             nearest, apart = np.empty(len(rows), np.int32), np.empty(len(rows), np.float32)
-            clustering.nearest(rows, coordinates[held], options.n_threads, nearest, apart)
-            labels[astray], distances[astray] = held[nearest], apart
+            clustering.nearest(rows, coordinates[allowed], options.n_threads, nearest, apart)
+            labels[astray], distances[astray] = allowed[nearest], apart
     if space.name == "rgb" and space.channel_weights is None:
         errors = distances.astype(np.float64)
     else:
         errors = _squared_errors(colors, entries, labels)
     mse = float((errors * colors.counts).sum()) / colors.n_pixels
     return Rounded(entries, labels, mse, fit)
-
-
-def kinds(colors: Array, pixel_format: PixelFormat) -> Array:
-    """Return (n,) uint8 kinds of colours as `rate` has them."""
-    kinds = np.zeros(len(colors), np.uint8)
-    if pixel_format.has_alpha:
-        kinds[colors[:, -1] == pixel_format.max_value] = rate.OPAQUE
-        kinds[colors[:, -1] == 0] = rate.TRANSPARENT
-    return kinds
 
 
 def _squared_errors(colors: ColorHistogram, entries: Array, labels: Array) -> Array:

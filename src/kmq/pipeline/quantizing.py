@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from kmq.model import alpha
 from kmq.model.histogram import ColorHistogram
 from kmq.model.image import Pixels, QuantizedImage, Report, index_dtype
 from kmq.pipeline import fitting
@@ -81,19 +82,16 @@ def _dither(
     space, options, colors = problem.space, problem.options, problem.colors
     shown = rounded.palette[rounded.labels]
     kept = (colors.colors == shown).all(axis=1)
-    solid = solid_entries = None
-    if colors.pixel_format.has_alpha:
-        top = colors.pixel_format.max_value
-        kept |= colors.colors[:, -1] == 0
-        solid, solid_entries = colors.colors[:, -1] == top, rounded.palette[:, -1] == top
+    kinds = alpha.kinds(colors.colors, colors.pixel_format)
+    kept |= kinds == alpha.TRANSPARENT
     mapping = dithering.Mapping(
         problem.points.columns.T,
         space.forward(rounded.palette),
         rounded.labels,
         colors.counts,
         kept,
-        solid,
-        solid_entries,
+        kinds,
+        alpha.kinds(rounded.palette, colors.pixel_format),
     )
     dithered = dithering.dither(
         ids, mapping, options.dither_method, options.dither, options.n_threads
@@ -156,7 +154,7 @@ def _rate_mapper(problem: Problem, ids: Array, importance: Array | None) -> rate
     return rate.RateMapper(
         ids,
         problem.points.columns.T,
-        fitting.kinds(colors.colors, colors.pixel_format),
+        alpha.kinds(colors.colors, colors.pixel_format),
         importance,
         colors.pixel_format.max_value,
         problem.options.n_threads,
@@ -178,7 +176,7 @@ def _trade(
     for turn in range(rate.ROUNDS):
         coordinates = space.forward(entries)
         labels = fitting.map_to(problem, entries).labels
-        kinds = fitting.kinds(entries, problem.colors.pixel_format)
+        kinds = alpha.kinds(entries, problem.colors.pixel_format)
         indices = mapper.choose(indices, labels, coordinates, kinds, options.rate)
         if not keep_palette:
             entries, indices = _recomputed(problem, mapper, entries, indices)
@@ -200,7 +198,8 @@ def _recomputed(
     space, pixel_format = problem.space, problem.colors.pixel_format
     found = mapper.count(indices, space.forward(entries))
     fixed = fitting.are_fixed(problem, entries)
-    stays = fixed | (fitting.kinds(entries, pixel_format) == rate.TRANSPARENT)
+    kinds = alpha.kinds(entries, pixel_format)
+    stays = fixed | (kinds == alpha.TRANSPARENT)
     extremes = list(fitting.black_and_white(pixel_format)) if problem.options.snap else []
     for color in extremes:
         stays |= (entries == color).all(axis=1)
@@ -210,7 +209,7 @@ def _recomputed(
     means = found.sums[moved] / found.weights[moved, None]
     renewed[moved] = space.nearest_samples(means, problem.options.step)
     if pixel_format.has_alpha:
-        renewed[entries[:, -1] == pixel_format.max_value, -1] = pixel_format.max_value
+        renewed[kinds == alpha.OPAQUE, -1] = pixel_format.max_value
     kept = used | fixed
     for color in extremes:
         if not (renewed[kept] == color).all(axis=1).any():

@@ -17,6 +17,7 @@ import numpy as np
 from kmq.buffers import Unsealed
 from kmq.deflate import deflate_pieces, inflate_pieces
 from kmq.errors import FormatError, LimitError, NewerFormatError
+from kmq.model import alpha
 from kmq.model.histogram import MAX_HISTOGRAM_COLORS
 from kmq.model.pixel_format import PixelFormat
 
@@ -86,7 +87,7 @@ def unpack(
     keys = _read_keys(planes, np.zeros(n_colors, key_type(pixel_format)), pixel_format)
     colors = colors_of(keys, pixel_format)
     del keys
-    if pixel_format.has_alpha and np.count_nonzero(colors[:, -1] == 0) > (not colors[0].any()):
+    if alpha.cleared(colors, pixel_format) is not colors:
         raise FormatError("the histogram is damaged: a fully transparent colour is not all 0")
     return colors, _read_counts(planes, n_colors), pixel_format
 

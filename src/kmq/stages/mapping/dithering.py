@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from kmq import exact
+from kmq.model import alpha
 from kmq.model.image import index_dtype
 from kmq.threads import run_chunks
 
@@ -25,7 +26,6 @@ ROW = 4
 """Numbers of a colour in the kernels, whatever the pixel format; what is left over is 0."""
 
 _CHANNELS = (0,) * ROW
-PROTECTED, OPAQUE = 1, 2  # kinds of colours, as the kernels know them
 
 _HIDDEN = 1.0
 """Detail, in mean squared errors of the palette, at which half of the dithering is left."""
@@ -74,8 +74,8 @@ class Mapping:
         labels: (m,) int32: the nearest entry of each colour.
         counts: (m,): how often each colour is seen.
         kept: (m,) bool: colours that show their label whatever is around them.
-        opaque: (m,) bool: colours that only opaque entries may show; None for all, by any entry.
-        opaque_entries: (k,) bool, with `opaque`.
+        kinds: (m,) uint8 of `kmq.model.alpha`: what each colour is.
+        entry_kinds: (k,) uint8: what each entry is.
     """
 
     colors: Array
@@ -83,8 +83,8 @@ class Mapping:
     labels: Array
     counts: Array
     kept: Array
-    opaque: Array | None = None
-    opaque_entries: Array | None = None
+    kinds: Array
+    entry_kinds: Array
 
 
 @dataclass(frozen=True)
@@ -148,12 +148,21 @@ def _filled(coordinates: Array) -> Array:
     return rows.reshape(-1)
 
 
-def _kinds(mapping: Mapping) -> Array:
-    """Return the kind (m,) uint8 of each colour, in the kernels' bits."""
-    kinds: Array = mapping.kept * np.uint8(PROTECTED)
-    if mapping.opaque is not None:
-        kinds |= mapping.opaque * np.uint8(OPAQUE)
-    return kinds
+def _groups(mapping: Mapping) -> tuple[Array, list[Array]]:
+    """Return the group (m,) uint8 of each colour, and the numbers of the entries a group may have.
+
+    Opaque colours are a group where they may not have all entries; what is kept is in none.
+    """
+    from kmq.kernels.dither import KEPT
+
+    groups = np.zeros(len(mapping.kinds), np.uint8)
+    members = [alpha.allowed_entries(alpha.TRANSLUCENT, mapping.entry_kinds)]
+    opaque = alpha.allowed_entries(alpha.OPAQUE, mapping.entry_kinds)
+    if len(opaque) < len(members[0]):
+        groups[mapping.kinds == alpha.OPAQUE] = len(members)
+        members.append(opaque)
+    groups[mapping.kept] = KEPT
+    return groups, members
 
 
 def _bands(height: int, rows: int) -> list[tuple[int, int]]:
@@ -189,8 +198,8 @@ def _diffusion(
 ) -> None:
     from kmq.kernels.dither import diffuse
 
-    search = _Search.of(mapping, rows)
-    kinds = _kinds(mapping)
+    groups, members = _groups(mapping)
+    search = _Search.of(mapping, rows, members)
     limit = np.float32(_MOST_PASSED_ON * rows.variance)
     bands = _bands(ids.shape[0], _BAND_ROWS)
 
@@ -201,7 +210,7 @@ def _diffusion(
             _CHANNELS,
             ids,
             rows.colors,
-            kinds,
+            groups,
             mapping.labels,
             _weights(ids, rows, begin, stop, strength),
             rows.entries,
@@ -237,17 +246,14 @@ class _Search:
     members: Array
 
     @classmethod
-    def of(cls, mapping: Mapping, rows: _Rows) -> _Search:
+    def of(cls, mapping: Mapping, rows: _Rows, groups: list[Array]) -> _Search:
+        """Return the search among the entries that each of the groups of colours may have."""
         channels = mapping.colors.shape[1]
         all_rows = np.concatenate([rows.colors, rows.entries]).reshape(-1, ROW)
         low, high = all_rows.min(axis=0), all_rows.max(axis=0)
         k = len(mapping.entries)
         bits = (_CELL_BITS if k <= _MANY_ENTRIES else _MANY_CELL_BITS) // channels
-        every = np.arange(k, dtype=np.uint16)
-        groups = [every]
-        if mapping.opaque_entries is not None:
-            opaque = np.flatnonzero(mapping.opaque_entries).astype(np.uint16)
-            groups.append(opaque if len(opaque) else every)
+        groups = [group.astype(np.uint16) for group in groups]
         shape, lists = _candidates(rows.entries, groups, low, high, channels, bits)
         offsets = np.cumsum([0] + [len(members) for _, members in lists])
         starts = np.stack([one + offset for (one, _), offset in zip(lists, offsets, strict=False)])
@@ -355,13 +361,14 @@ def _mixtures(mapping: Mapping, rows: _Rows) -> tuple[Array, Array]:
     if k == 1:
         return others, shares
     neighbours = _neighbours(rows.entries, _walk(mapping.entries), min(_NEIGHBOURS, k - 1))
-    opaque = mapping.opaque_entries if mapping.opaque_entries is not None else np.ones(k, np.bool_)
+    groups, members = _groups(mapping)
+    allowed = np.array([np.isin(np.arange(k), group) for group in members])
     mix(
         _CHANNELS,
         rows.colors,
-        _kinds(mapping),
+        groups,
         mapping.labels,
-        opaque,
+        allowed,
         rows.entries,
         neighbours,
         np.float32(_NOISE),

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from kmq import exact
+from kmq.model import alpha
 from kmq.threads import run_chunks
 
 Array = np.ndarray[Any, Any]
@@ -23,8 +24,10 @@ Array = np.ndarray[Any, Any]
 ROUNDS = 3
 """Times that indices and then entries are chosen; a fourth gains a hundredth."""
 
-OPAQUE, TRANSPARENT = 1, 2
-"""Kinds of entries that colours may need; 0 is any other."""
+_ALLOWED = alpha.ALLOWED.copy()
+"""What entries kinds of colours may have, as kernels index it: `kmq.model.alpha` has the rule.
+What shows a little stays to be seen, unless the transparent entry is the nearest."""
+_ALLOWED[alpha.TRANSLUCENT, alpha.TRANSPARENT] = False
 
 _UNIT = 16.0
 """Squared distance at which levels of distance begin, in 8-bit samples."""
@@ -78,7 +81,7 @@ class RateMapper:
         self,
         ids: Array,
         coordinates: Array,
-        needs: Array,
+        color_kinds: Array,
         importance: Array | None,
         max_value: int,
         n_threads: int,
@@ -88,7 +91,7 @@ class RateMapper:
         Args:
             ids: (height, width) uint32, the colour each pixel shows.
             coordinates: (m, channels) of the distinct colours.
-            needs: (m,) uint8 kind of entry that each colour needs; 0 takes 0 and OPAQUE.
+            color_kinds: (m,) uint8 of `kmq.model.alpha`, what each colour is.
             importance: (height, width) or None.
             max_value: of the samples; rates and caps are meant for 255.
             n_threads: threads to use.
@@ -96,7 +99,7 @@ class RateMapper:
         self._ids = np.ascontiguousarray(ids)
         self._points = _four(coordinates)
         self._channels = coordinates.shape[1]
-        self._needs = needs
+        self._color_kinds = color_kinds
         self._importance = np.empty((0, 0))
         if importance is not None:
             self._importance = np.maximum(importance, _LEAST_IMPORTANCE)
@@ -151,7 +154,7 @@ class RateMapper:
             indices: (height, width) int32 to begin with.
             labels: (m,) int32 nearest entry of each colour, of those it may have.
             coordinates: (k, channels) of the entries.
-            kinds: (k,) uint8.
+            kinds: (k,) uint8, what each entry is.
             rate: λ, squared distance in 8-bit samples for a bit.
         """
         from kmq.kernels import rate as kernels
@@ -182,9 +185,10 @@ class RateMapper:
                 self._ids,
                 self._points,
                 labels,
-                self._needs,
+                self._color_kinds,
                 centroids,
                 kinds,
+                _ALLOWED,
                 nearby,
                 self._unit,
                 first_bits,

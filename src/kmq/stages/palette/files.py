@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kmq.errors import InputError
+from kmq.model import alpha
 from kmq.model.image import MAX_COLORS
 from kmq.model.pixel_format import PixelFormat
 
@@ -87,9 +88,7 @@ def _entries(colors: Array, pixel_format: PixelFormat) -> Entries:
     """Return a palette, in which fully transparent colours are all 0."""
     _check_number(len(colors))
     typed = np.array(colors, pixel_format.dtype)
-    if pixel_format.has_alpha:
-        typed[typed[:, -1] == 0] = 0
-    return Entries(typed, pixel_format)
+    return Entries(alpha.cleared(typed, pixel_format), pixel_format)
 
 
 def _check_number(n_colors: int) -> None:
@@ -216,20 +215,21 @@ def _read_act(content: bytes) -> Entries:
     transparent = int.from_bytes(content[table + 2 :] or b"\xff\xff")
     if transparent >= n_colors:
         return _entries(colors[:n_colors], PixelFormat.RGB24)
-    alpha = np.full((n_colors, 1), 255, np.uint8)
-    alpha[transparent] = 0
-    return _entries(np.hstack([colors[:n_colors], alpha]), PixelFormat.RGBA32)
+    opacity = np.full((n_colors, 1), 255, np.uint8)
+    opacity[transparent] = 0
+    return _entries(np.hstack([colors[:n_colors], opacity]), PixelFormat.RGBA32)
 
 
 def _write_act(entries: Entries) -> bytes:
     colors, transparent = entries.colors, _ACT_OPAQUE
-    if entries.pixel_format.has_alpha:
-        sheer = np.flatnonzero(colors[:, 3] < 255)
-        if len(sheer) > 1 or colors[sheer, 3].any():
-            raise InputError(
-                "Adobe colour tables hold one fully transparent colour and no others with alpha"
-            )
-        transparent = int(sheer[0]) if len(sheer) else _ACT_OPAQUE
+    kinds = alpha.kinds(colors, entries.pixel_format)
+    sheer = np.flatnonzero(kinds != alpha.OPAQUE)
+    if len(sheer) > 1 or (kinds == alpha.TRANSLUCENT).any():
+        raise InputError(
+            "Adobe colour tables hold one fully transparent colour and no others with alpha"
+        )
+    if len(sheer):
+        transparent = int(sheer[0])
     table = np.zeros((_ACT_COLORS, 3), np.uint8)
     table[: len(colors)] = colors[:, :3]
     return table.tobytes() + len(colors).to_bytes(2) + transparent.to_bytes(2)

@@ -25,6 +25,7 @@ import numpy as np
 
 from kmq import exact
 from kmq.lazily import computed_once
+from kmq.model import alpha
 from kmq.model.pixel_format import PixelFormat
 
 Array = np.ndarray[Any, Any]
@@ -196,9 +197,7 @@ class Space:
         """Return samples in range and type; colours of alpha 0 are all 0."""
         top, dtype = self.pixel_format.max_value, self.pixel_format.dtype
         typed: Array = np.clip(samples, 0, top).astype(dtype)
-        if self.pixel_format.has_alpha:
-            typed[typed[:, -1] == 0] = 0
-        return typed
+        return alpha.cleared(typed, self.pixel_format)
 
     @computed_once
     def _scales(self) -> Array:

@@ -23,6 +23,7 @@ import numpy as np
 
 from kmq import checks, color_tags
 from kmq.errors import ColorWarning, InputError, KmqError
+from kmq.model import alpha
 from kmq.model.file_info import Limits
 from kmq.model.image import MAX_COLORS, MAX_SIDE, IndexedImage, Metadata, Pixels
 from kmq.model.pixel_format import PixelFormat
@@ -233,22 +234,9 @@ def _finished(
         samples = (samples.view(np.uint8) != 0).view(np.uint8)
     samples = _upright(samples, orientation)
     samples = np.ascontiguousarray(samples, dtype=pixel_format.dtype)
-    if pixel_format.has_alpha:
-        samples = _without_hidden(samples)
-    samples = samples.view(np.ndarray)
+    samples = alpha.cleared(samples, pixel_format).view(np.ndarray)
     samples.flags.writeable = False
     return Pixels(samples, pixel_format, metadata)
-
-
-def _without_hidden(samples: Array) -> Array:
-    """Zero the pixels of alpha 0; a copy only where one of them shows a colour."""
-    height, width, channels = samples.shape
-    packed = samples.view(f"u{channels * samples.itemsize}")[:, :, 0]
-    transparent = samples[:, :, -1] == 0
-    if not packed[transparent].any():
-        return samples
-    cleared = np.where(transparent, packed.dtype.type(0), packed)
-    return cleared.view(samples.dtype).reshape(height, width, channels)
 
 
 def _upright(samples: Array, orientation: int) -> Array:

@@ -22,6 +22,7 @@ import numpy as np
 from kmq import color_tags
 from kmq.atomic import replacing
 from kmq.errors import InputError, MetadataWarning
+from kmq.model import alpha
 from kmq.model.image import IndexedImage, Metadata
 from kmq.model.pixel_format import PixelFormat
 from kmq.stages.pictures import deep, exif
@@ -177,11 +178,13 @@ def _obstacle(image: IndexedImage, file_type: _FileType) -> str | None:
         return f"pixel format {image.pixel_format.label}"
     if file_type is _GIF and image.n_colors > 256:
         return f"{image.n_colors} colours"
-    if file_type is _GIF and image.pixel_format.has_alpha:
-        alpha = image.palette[:, -1]
-        if ((alpha > 0) & (alpha < image.pixel_format.max_value)).any():
-            return "translucent colours"
+    if file_type is _GIF and (_kinds(image) == alpha.TRANSLUCENT).any():
+        return "translucent colours"
     return None
+
+
+def _kinds(image: IndexedImage) -> np.ndarray[Any, Any]:
+    return alpha.kinds(image.palette, image.pixel_format)
 
 
 def _encoded(image: IndexedImage, file_type: _FileType) -> bytes:
@@ -217,13 +220,13 @@ def _gif_picture(image: IndexedImage) -> tuple[Image, int | None]:
     has_alpha, max_value = image.pixel_format.has_alpha, image.pixel_format.max_value
     colors = image.palette[:, :-1] if has_alpha else image.palette
     rgb = np.broadcast_to(colors * (255 // max_value), (image.n_colors, 3))
-    clear = np.flatnonzero(image.palette[:, -1] == 0) if has_alpha else np.empty(0, np.int64)
+    transparent = np.flatnonzero(_kinds(image) == alpha.TRANSPARENT)
     indices = image.indices
-    if len(clear) > 1:  # there is one transparent entry in a GIF
-        indices = np.where(np.isin(indices, clear), clear[0].astype(np.uint8), indices)
+    if len(transparent) > 1:  # there is one transparent entry in a GIF
+        indices = np.where(np.isin(indices, transparent), np.uint8(transparent[0]), indices)
     picture = Image.frombytes("P", (image.width, image.height), indices.tobytes())
     picture.putpalette(rgb.astype(np.uint8).tobytes(), "RGB")
-    return picture, int(clear[0]) if len(clear) else None
+    return picture, int(transparent[0]) if len(transparent) else None
 
 
 # ---------------------------------------------------------------------------------------------
