@@ -10,18 +10,19 @@ import kmq
 import naive
 from kmq.errors import InputError
 from kmq.pipeline import fitting
+from kmq.stages.palette.spaces import SPACES
 
 
 def photo(step=8):
     return np.ascontiguousarray(data.astronaut()[::step, ::step])
 
 
-def test_oklab_and_lab_are_nearer_to_the_eye_and_rgb_in_samples():
+def test_lab_is_nearest_in_delta_e_and_rgb_in_samples():
     from skimage.color import deltaE_ciede2000, rgb2lab
 
     picture = photo()
     seen, measured = {}, {}
-    for space in ("rgb", "linear", "oklab", "lab"):
+    for space in SPACES:
         image = kmq.quantize(picture, 32, space=space)
         assert image.n_colors == 32
         shown = image.to_array()
@@ -29,10 +30,11 @@ def test_oklab_and_lab_are_nearer_to_the_eye_and_rgb_in_samples():
         measured[space] = image.report.mse
         seen[space] = deltaE_ciede2000(rgb2lab(picture), rgb2lab(shown)).mean()
     assert min(measured, key=measured.get) == "rgb"
-    assert max(seen["lab"], seen["oklab"]) < 0.97 * seen["rgb"] < 0.97 * seen["linear"]
+    assert min(seen, key=seen.get) == "lab"
+    assert max(seen, key=seen.get) == "linear"
 
 
-@pytest.mark.parametrize("space", ["linear", "oklab", "lab"])
+@pytest.mark.parametrize("space", ["eye", "linear", "oklab", "lab"])
 def test_grey_and_16_bits_take_part_in_spaces(space):
     grey = photo()[..., 0]
     assert kmq.quantize(grey, 9, space=space).n_colors == 9
@@ -42,7 +44,7 @@ def test_grey_and_16_bits_take_part_in_spaces(space):
     assert image.report.mse < 257**2
 
 
-@pytest.mark.parametrize("space", ["rgb", "linear", "oklab", "lab"])
+@pytest.mark.parametrize("space", SPACES)
 def test_16_bits_give_about_the_palette_of_8(space):
     narrow = kmq.quantize(photo(), 20, space=space)
     wide = kmq.quantize(photo().astype(np.uint16) * 257, 20, space=space)
@@ -50,7 +52,7 @@ def test_16_bits_give_about_the_palette_of_8(space):
     assert wide.report.mse / 257**2 == pytest.approx(narrow.report.mse, rel=0.02)
 
 
-@pytest.mark.parametrize("space", ["rgb", "linear", "oklab", "lab"])
+@pytest.mark.parametrize("space", SPACES)
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_colours_of_the_palette_map_to_themselves(space, channels, dtype):

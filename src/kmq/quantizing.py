@@ -92,11 +92,11 @@ def quantize(
         max_colors: colours at most, with `psnr` or `max_mse`: the best there is with so many if
             they do not reach it. None raises InputError if 65,536 do not.
         effort: how long to search: "fast", "balanced" (the default) or "best". Not with `init`.
-        space: where distances are measured: "rgb", the samples as they are (the default); "linear",
-            light; "oklab" (Ottosson 2020, a and b × 2.5) or "lab" (CIE L*a*b*), what the eye sees,
-            on the assumption that samples are sRGB. For pictures that are to be looked at "oklab"
-            is the advice: colours are nearer by CIEDE2000, by an eighth in photographs, at a larger
-            squared error. CMYK has "rgb" alone.
+        space: where distances are measured: "rgb", the samples as they are (the default); "eye",
+            the advice for pictures that are to be looked at: XYB with weights, and pixels count
+            less where detail hides errors and more where errors would be seen (docs/EYE.md);
+            "linear", light; "oklab" (Ottosson 2020); "lab" (CIE L*a*b*). All but "rgb" assume
+            that samples are sRGB. CMYK has "rgb" alone.
         channel_weights: how much each channel's squared error counts, alpha's last, above 0 and
             at most 10^9.
         weights: (h, w), 0 to 10^9: how much each pixel counts for the palette; 1 is usual, and 0

@@ -47,7 +47,7 @@ def add_options(parser: Options) -> None:
         "--space",
         choices=SPACES,
         default="rgb",
-        help="where colours are compared: rgb for a small error, oklab for the eye (default: rgb)",
+        help="where colours are compared: rgb for a small error, eye for looks (default: rgb)",
     )
     parser.add_argument(
         "--channel-weights",

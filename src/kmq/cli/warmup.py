@@ -121,7 +121,7 @@ def _try_pictures(pixel_format: PixelFormat) -> None:
     for init in ("k-means++", "var-part"):
         quantize(picture, 4, pixel_format=pixel_format, init=init)
     if pixel_format is not PixelFormat.CMYK32:
-        quantize(picture, 4, pixel_format=pixel_format, space="oklab")
+        quantize(picture, 4, pixel_format=pixel_format, space="eye")
     quantize(picture, 4, pixel_format=pixel_format, rate=50)
     error_curve(picture, 4, pixel_format=pixel_format)
     if pixel_format.has_alpha:  # the search is another where all pixels are opaque

@@ -6,18 +6,23 @@ import numpy as np
 
 from kmq.kernels._jit import inlined, kernel
 
-_THIRD_OF_EXPONENT = 0x2A9F7893 << 32
-"""Two thirds of a float64's exponent bias, less what makes the first guess below err least."""
+LANES = 64
+"""Colours converted side by side."""
+
+_TWO_THIRDS_OF_BIAS = np.float32(709921077)
+"""Two thirds of a float32's exponent bias, less what makes the first guess below err least."""
 
 
 @inlined
 def _cube_root(number):
     """Return the cube root of a number above 0; naive twin: `np.cbrt`, which differs by machine.
 
-    A third of the bits, taken as a whole number, is a guess within 5 %. Each step of Halley's
-    method triples the digits that are right.
+    A third of a float32's bits, taken as a whole number, is a guess within 5 %. Each step of
+    Halley's method triples the digits that are right. There are conversions between numbers of 32
+    bits alone, so that loops over it become vectors.
     """
-    root = np.int64(np.float64(number).view(np.int64) // 3 + _THIRD_OF_EXPONENT).view(np.float64)
+    bits = np.float32(np.float32(number).view(np.int32))
+    root = np.float64(np.int32(bits * np.float32(1 / 3) + _TWO_THIRDS_OF_BIAS).view(np.float32))
     for _ in range(3):
         cube = root * root * root
         root *= (cube + number + number) / (cube + cube + number)
@@ -27,9 +32,10 @@ def _cube_root(number):
 @inlined
 def _root(cone, knee):
     """Return the cube root, or below `knee` of the line that meets it there, as L*a*b* has it."""
-    if cone > knee * knee * knee:
-        return _cube_root(cone)
-    return (cone / (knee * knee) + 2.0 * knee) / 3.0 if knee > 0.0 else 0.0
+    root = _cube_root(cone)
+    if knee > 0.0:
+        return root if cone > knee * knee * knee else (cone / (knee * knee) + 2.0 * knee) / 3.0
+    return root if cone > 0.0 else 0.0
 
 
 @kernel
@@ -51,3 +57,50 @@ def fill_coordinates(light, to_cones, bias, knee, to_axes, out_coordinates):
             out_coordinates[i, axis] = (
                 to_axes[axis, 0] * first + to_axes[axis, 1] * second + to_axes[axis, 2] * third
             )
+
+
+@kernel
+def fill_columns(samples, channels, table, to_cones, bias, knee, to_axes, lanes, out_columns):
+    """Do as `fill_coordinates` for whole samples (n, c): columns (m, n) float32.
+
+    `channels` are those of red, green and blue; `table` has the light of each sample; `lanes`
+    (3, LANES) float64 is scratch.
+    """
+    at_black = _root(bias, knee)
+    for start in range(0, samples.shape[0], LANES):
+        rows = samples[start : start + LANES]
+        size = rows.shape[0]
+        for i in range(size):
+            red, green = table[rows[i, channels[0]]], table[rows[i, channels[1]]]
+            blue = table[rows[i, channels[2]]]
+            for cone in range(3):
+                lanes[cone, i] = (
+                    to_cones[cone, 0] * red
+                    + to_cones[cone, 1] * green
+                    + to_cones[cone, 2] * blue
+                    + bias
+                )
+        for cone in range(3):
+            for i in range(size):
+                lanes[cone, i] = _root(lanes[cone, i], knee) - at_black
+        for axis in range(to_axes.shape[0]):
+            column = out_columns[axis, start : start + size]
+            for i in range(size):
+                column[i] = (
+                    to_axes[axis, 0] * lanes[0, i]
+                    + to_axes[axis, 1] * lanes[1, i]
+                    + to_axes[axis, 2] * lanes[2, i]
+                )
+
+
+@kernel
+def sum_squares(colors, entries, labels, counts):
+    """Return Σ count · squared distance of whole samples (m, c) from the entry of their label."""
+    total = 0.0
+    for i in range(labels.size):
+        squares = 0
+        for c in range(colors.shape[1]):
+            apart = np.int64(colors[i, c]) - np.int64(entries[labels[i], c])
+            squares += apart * apart
+        total += np.float64(squares) * counts[i]
+    return total

@@ -16,8 +16,9 @@ from kmq.stages.coding import palettes
 from kmq.stages.histogram.counting import keys_of
 from kmq.stages.palette import clustering, opaque, search
 from kmq.stages.palette.clustering import Array
+from kmq.stages.palette.masking import Shown, View
 from kmq.stages.palette.search import Fit, Points
-from kmq.stages.palette.spaces import Space
+from kmq.stages.palette.spaces import Space, mse_of
 
 _STARTED_COLORS = 32
 """Colours that are started in all at least: of few, each decides more and costs less."""
@@ -30,6 +31,9 @@ _SAFETY = 0.99
 
 _BEYOND = 0.9
 """Share of the error that is allowed at which the curve ends: a little beyond where it is read."""
+
+_VIEW_BOXES = 4096
+"""Boxes of colours at least that the view weighs each for itself, if there are as many colours."""
 
 _SNAP_SHARE = 16
 """Share of the range, as 1 in so many, by which black and white may be off for `snap`."""
@@ -89,6 +93,7 @@ class Problem:
         fitted_keys: the keys of these.
         fixed: (f, channels) samples that must be entries.
         options: how to fit.
+        view: how colours are seen in their picture, if that counts for the palette.
     """
 
     colors: ColorHistogram
@@ -99,6 +104,7 @@ class Problem:
     fitted_keys: Array
     fixed: Array
     options: KMeansOptions
+    view: View | None = None
 
     @classmethod
     def of(
@@ -106,22 +112,49 @@ class Problem:
     ) -> Problem:
         """State the problem; `weights` (m,) say how much colours count, None as often as seen."""
         space = Space(options.space, colors.pixel_format, options.channel_weights)
-        points = _points(space, colors, colors.counts if weights is None else weights)
-        fitted, fitted_keys = points, keys
-        if weights is not None and not weights.all():
-            some = weights > 0
-            columns = np.ascontiguousarray(points.columns[:, some])
-            fitted, fitted_keys = search.points_of(columns, weights[some]), keys[some]
+        points = _points(space, colors, weights, options.n_threads)
+        fitted, fitted_keys = _counting(points, keys)
         fixed = np.empty((0, colors.pixel_format.channels), colors.pixel_format.dtype)
         if options.fixed is not None:
             fixed = options.fixed
         return cls(colors, keys, space, points, fitted, fitted_keys, _distinct(fixed), options)
 
+    def seen(self, ids: Array, importance: Array | None) -> Problem:
+        """Return the problem with colours that count as they are seen in the picture `ids`."""
+        last = len(self.points.columns) - 1
+        axes = np.array([0, last] if self.space.pixel_format.has_alpha else [0])
+        given = np.empty((0, 0)) if importance is None else importance
+        return replace(self, view=View(ids, given, axes, self.space.contrast))
 
-def _points(space: Space, colors: ColorHistogram, weights: Array) -> Points:
-    coordinates = colors.colors if space.is_identity else space.forward(colors.colors)
-    columns = np.ascontiguousarray(coordinates.T, dtype=np.float32)
+    def looked_at(self, centroids: Array) -> Problem:
+        """Return the problem with colours that count more where their errors are seen, with a first
+        palette of these `centroids` (k, d)."""
+        assert self.view is not None  # noqa: S101  # who calls this has seen to it
+        n_threads = self.options.n_threads
+        labels, distances = search.assign(self.points, centroids, n_threads)
+        mean_square = float((distances * self.points.weights).sum()) / self.points.total_weight
+        boxes = search.boxes_of(self.keys, _VIEW_BOXES)
+        shown = Shown(self.points.columns, labels, centroids.astype(np.float32), mean_square)
+        factors = self.view.factors(shown, boxes, n_threads)
+        points = replace(self.points, weights=self.points.weights * factors)
+        fitted, fitted_keys = _counting(points, self.keys)
+        return replace(self, fitted=fitted, fitted_keys=fitted_keys)
+
+
+def _points(space: Space, colors: ColorHistogram, weights: Array | None, n_threads: int) -> Points:
+    if weights is None:
+        weights = colors.counts
+    columns = space.columns(colors.colors, n_threads)
     return search.points_of(columns, weights.astype(np.float64))
+
+
+def _counting(points: Points, keys: Array) -> tuple[Points, Array]:
+    """Return the points whose weight is above 0, and their keys."""
+    some = points.weights > 0
+    if some.all():
+        return points, keys
+    columns = np.ascontiguousarray(points.columns[:, some])
+    return search.points_of(columns, points.weights[some]), keys[some]
 
 
 def _distinct(rows: Array) -> Array:
@@ -145,7 +178,7 @@ def grow(colors: ColorHistogram, keys: Array, max_colors: int) -> Iterator[tuple
     n_colors = len(colors.colors)
     channels = colors.pixel_format.channels
     space = Space("rgb", colors.pixel_format)
-    points = _points(space, colors, colors.counts)
+    points = _points(space, colors, None, 1)
     limit = min(max_colors, n_colors - 1)
     transparent = np.zeros((int(_has_transparent(colors)), channels))
     if limit > 0:
@@ -288,31 +321,52 @@ def _plain(problem: Problem, init: str | Array, fixed: Array, free: int) -> Fit:
 
 
 def _search(problem: Problem, fixed: Array, free: int) -> Fit:
-    """Search for `free` centroids beside the fixed ones on bins, then settle on all colours."""
-    options, points = problem.options, problem.fitted
+    """Search for `free` centroids beside the fixed ones on bins, then settle on all colours.
+
+    With a view, search on from what was found, with colours counting as errors show with that.
+    """
+    options = problem.options
     effort = search.EFFORTS[options.effort]
-    n_fixed, k = len(fixed), len(fixed) + free
-    enough, n_starts = effort.enough_bins(k), max(effort.starts, _STARTED_COLORS // k)
-    mixed = _mixed(problem.space, points, problem.fitted_keys, fixed)
-    if mixed is None:
-        bins = search.bins_of(points, problem.fitted_keys, enough)
-        rows = np.ascontiguousarray(bins.columns.T)
-        found = _starts(rows, bins.weights, free, n_starts, options.seed)
-        starts = [np.concatenate([fixed, start]) for start in found]
-        centroids = search.search(bins, starts, n_fixed, effort, options.n_threads)
-    else:
-        mixed_bins = mixed.bins(enough)
-        found = _starts(mixed_bins.lifted, mixed_bins.weights, free, n_starts, options.seed)
-        starts = [opaque.start(mixed_bins, fixed, start) for start in found]
-        centroids = opaque.search(mixed_bins, starts, n_fixed, effort, options.n_threads)
+    first = effort if problem.view is None else replace(effort, start_rounds=10, breath=0)
+    centroids = _on_bins(problem, fixed, free, first, None)
+    if problem.view is not None:
+        problem = problem.looked_at(centroids)
+        centroids = _on_bins(problem, fixed, free, effort, centroids)
     if options.progress is not None:
         options.progress("search", 1.0)
-    stopping = search.Stopping.of(options.max_iter, options.tol, effort, k)
+    stopping = search.Stopping.of(options.max_iter, options.tol, effort, len(centroids))
+    last = (centroids, len(fixed), stopping, options.n_threads, options.progress)
+    mixed = _mixed(problem.space, problem.fitted, problem.fitted_keys, fixed)
     if mixed is None:
-        return search.settle(
-            points, centroids, n_fixed, stopping, options.n_threads, options.progress
-        )
-    return opaque.settle(mixed, centroids, n_fixed, stopping, options.n_threads, options.progress)
+        return search.settle(problem.fitted, *last)
+    return opaque.settle(mixed, *last)
+
+
+def _on_bins(
+    problem: Problem, fixed: Array, free: int, effort: search.Effort, begun: Array | None
+) -> Array:
+    """Return centroids (k, d), the fixed ones first, searched for from those `begun` with, if any,
+    or else from starts of all kinds."""
+    points, keys, options = problem.fitted, problem.fitted_keys, problem.options
+    n_fixed, k = len(fixed), len(fixed) + free
+    enough, n_starts = effort.enough_bins(k), max(effort.starts, _STARTED_COLORS // k)
+    mixed = _mixed(problem.space, points, keys, fixed)
+    if mixed is None:
+        bins = search.bins_of(points, keys, enough)
+        if begun is None:
+            rows = np.ascontiguousarray(bins.columns.T)
+            found = _starts(rows, bins.weights, free, n_starts, options.seed)
+            starts = [np.concatenate([fixed, start]) for start in found]
+        else:
+            starts = [begun]
+        return search.search(bins, starts, n_fixed, effort, options.n_threads)
+    mixed_bins = mixed.bins(enough)
+    if begun is None:
+        found = _starts(mixed_bins.lifted, mixed_bins.weights, free, n_starts, options.seed)
+        starts = [opaque.start(mixed_bins, fixed, start) for start in found]
+    else:
+        starts = [begun]
+    return opaque.search(mixed_bins, starts, n_fixed, effort, options.n_threads)
 
 
 def _starts(rows: Array, weights: Array, k: int, n_starts: int, seed: int) -> list[Array]:
@@ -380,9 +434,7 @@ def _snap(problem: Problem, rounded: Rounded) -> Rounded:
     merged = palettes.ascending(distinct)
     place = np.unique(merged, axis=0, return_index=True)[1]
     labels = place[number.reshape(-1)].astype(np.int32)[rounded.labels]
-    errors = _squared_errors(problem.colors, merged, labels)
-    mse = float((errors * problem.colors.counts).sum()) / problem.colors.n_pixels
-    return Rounded(merged, labels, mse, rounded.fit)
+    return Rounded(merged, labels, mse_of(problem.colors, merged, labels), rounded.fit)
 
 
 def _snapped(entries: Array, fixed: Array, pixel_format: PixelFormat) -> Array:
@@ -464,16 +516,7 @@ def label(problem: Problem, entries: Array, fit: Fit) -> Rounded:
             clustering.nearest(rows, coordinates[allowed], options.n_threads, nearest, apart)
             labels[astray], distances[astray] = allowed[nearest], apart
     if space.name == "rgb" and space.channel_weights is None:
-        errors = distances.astype(np.float64)
+        mse = float((distances.astype(np.float64) * colors.counts).sum()) / colors.n_pixels
     else:
-        errors = _squared_errors(colors, entries, labels)
-    mse = float((errors * colors.counts).sum()) / colors.n_pixels
+        mse = mse_of(colors, entries, labels)
     return Rounded(entries, labels, mse, fit)
-
-
-def _squared_errors(colors: ColorHistogram, entries: Array, labels: Array) -> Array:
-    """Return the error (m,) float64 of each colour in its own samples, whatever the space."""
-    plain = Space("rgb", colors.pixel_format)
-    apart = plain.forward(colors.colors) - plain.forward(entries)[labels]
-    errors: Array = np.square(apart).sum(axis=1)
-    return errors

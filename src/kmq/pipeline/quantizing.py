@@ -41,6 +41,8 @@ def quantize_pixels(
         if importance is not None:
             weights = counting.sum_by_color(color_map.ids, importance, len(color_map.keys))
         problem = Problem.of(color_map.histogram, color_map.keys, weights, options)
+        if options.space == "eye" and not isinstance(colors, np.ndarray):
+            problem = problem.seen(color_map.ids, importance)
         if isinstance(colors, ErrorTarget):
             rounded = fitting.reach(problem, colors)
         elif isinstance(colors, int):

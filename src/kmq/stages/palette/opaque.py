@@ -443,7 +443,7 @@ def _drop(entries: _Entries, losses: Array, n_gone: int) -> _Entries:
 def _breathe(points: Mixed, entries: _Entries, effort: Effort) -> tuple[float, Array]:
     """Return the inertia and the centroids after breathing, as the kernel `breathe` does."""
     k = len(entries.centroids)
-    breath = max(_LEAST_BREATH, k // effort.breath)
+    breath = max(_LEAST_BREATH, k // effort.breath) if effort.breath else 0
     best_found = _rest(points, entries, effort.start_rounds, effort.patience)
     best = entries
     while breath > 0:

@@ -42,7 +42,7 @@ class Effort:
         bins: fewest bins, where there are so many colours.
         bins_per_color: fewest bins for each palette entry.
         starts: starts that are searched from; the best result is kept.
-        breath: the search adds and drops k / breath centroids at first.
+        breath: the search adds and drops k / breath centroids at first; with 0, none.
         start_rounds: rounds on the bins from the start, at most.
         rounds: rounds on the bins after each change, at most.
         patience: share of the inertia that a round on the bins must gain for another to follow.
@@ -165,20 +165,38 @@ def bins_of(points: Points, keys: Array, enough: int) -> Points:
     agree but for so many bits, is a run of them. Boxes are cubes, or two or more of them side by
     side. If there are no more than `enough` points, they are returned as they are.
     """
-    from kmq.kernels.histogram import count_differences, fill_boxes
+    from kmq.kernels.histogram import fill_boxes
+
+    n_bits, n_boxes = _coarsest(keys, enough)
+    if n_bits == 0:
+        return points
+    columns = np.empty((len(points.columns), n_boxes), np.float32)
+    weights = np.empty(n_boxes)
+    shift = keys.dtype.type(n_bits)
+    fill_boxes(keys, shift, points.columns, points.weights, columns, weights)
+    return _points(columns, weights, _BIN_BLOCK)
+
+
+def boxes_of(keys: Array, enough: int) -> Array:
+    """Return in which of the coarsest boxes that are enough each colour is: (m,) int32, from 0."""
+    n_bits, _ = _coarsest(keys, enough)
+    boxes = keys >> keys.dtype.type(n_bits)
+    numbers = np.zeros(len(keys), np.int32)
+    np.cumsum(boxes[1:] != boxes[:-1], out=numbers[1:])
+    return numbers
+
+
+def _coarsest(keys: Array, enough: int) -> tuple[int, int]:
+    """Return how many bits of the keys to leave out for the coarsest boxes that are enough, and how
+    many boxes there are then."""
+    from kmq.kernels.histogram import count_differences
 
     differences = np.zeros(64, np.int64)
     count_differences(keys, differences)
     # How many boxes there are when so many bits are left out: keys that differ in another.
     n_boxes = 1 + differences[::-1].cumsum()[::-1]
     n_bits = int(np.flatnonzero(n_boxes >= min(enough, len(keys)))[-1])
-    if n_bits == 0:
-        return points
-    columns = np.empty((len(points.columns), n_boxes[n_bits]), np.float32)
-    weights = np.empty(n_boxes[n_bits])
-    shift = keys.dtype.type(n_bits)
-    fill_boxes(keys, shift, points.columns, points.weights, columns, weights)
-    return _points(columns, weights, _BIN_BLOCK)
+    return n_bits, int(n_boxes[n_bits])
 
 
 def grow(points: Points, keys: Array, fixed: Array, max_colors: int) -> Iterator[tuple[int, float]]:
@@ -371,7 +389,7 @@ def _breathe(points: Points, start: Array, n_fixed: int, effort: Effort) -> tupl
     from kmq.kernels.search import breathe
 
     k, d = start.shape
-    breath = max(2, k // effort.breath)
+    breath = max(2, k // effort.breath) if effort.breath else 0
     room = Workspace(points, k + breath)
     centroids = np.empty((k + breath, d))
     centroids[:k] = start

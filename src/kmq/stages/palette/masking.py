@@ -1,0 +1,129 @@
+"""How much each colour counts for the eye, from where in the picture its pixels stand.
+
+Detail hides errors: a pixel counts less, the more its neighbourhood varies (masking, Legge & Foley
+1980). Once there is a palette, pixels count more where its errors stay visible after the eye's own
+blur: large areas of one error, such as bands in a sky, and not errors that cancel each other out.
+
+Both are measured on a sample of the picture's tiles, and as a mean over the pixels of a box of
+colours, so the cost does not grow with the picture. docs/EYE.md has what was tried instead.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from kmq.threads import run_chunks
+
+Array = np.ndarray[Any, Any]
+
+_HIDDEN = 5 / 255
+"""Standard deviation of lightness, as a share of white, at which a pixel counts half."""
+
+_BLURRED = 0.35
+"""Share of the mean squared error that is left on average after the blur."""
+
+_FLOOR = 0.15
+"""What pixels without an error count, against those with an average one, before the root."""
+
+_TILE_HEIGHT, _TILE_WIDTH = 16, 128
+"""Pixels of a tile. Long rows are quick."""
+
+_ENOUGH = 1 << 17
+"""Pixels of the sample at least, where the picture has so many."""
+
+_GOLDEN = 0.618
+"""How far the tiles taken in a row lie beyond those in the row above, as a share of the distance
+between two: the golden ratio spreads them evenly."""
+
+_CHUNKS = 8
+
+_TINY = 1e-12
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Colours by a first palette.
+
+    Attributes:
+        columns: (d, m) float32: coordinates of the colours.
+        labels: (m,) int32: the entry of each.
+        entries: (k, d) float32.
+        mean_square: the mean of the squared errors.
+    """
+
+    columns: Array
+    labels: Array
+    entries: Array
+    mean_square: float
+
+
+@dataclass(frozen=True)
+class View:
+    """A picture in which colours are seen.
+
+    Attributes:
+        ids: (height, width) uint32: the distinct colour that each pixel shows.
+        importance: (height, width) float64, how much pixels count besides, or empty.
+        axes: (1 or 2,) int64: coordinates in which detail is measured.
+        white: how far white is from black in these.
+    """
+
+    ids: Array
+    importance: Array
+    axes: Array
+    white: float
+
+    def factors(self, shown: Shown, boxes: Array, n_threads: int) -> Array:
+        """Return (m,) float64: how much a pixel of each colour counts.
+
+        It is the mean over the pixels of the colours in its box, one of `boxes` (m,) int32.
+        """
+        from kmq.kernels.masking import ERROR_REACH, add_weights, weigh_tile
+
+        tiles = self._tiles()
+        bounds = [len(tiles) * chunk // _CHUNKS for chunk in range(_CHUNKS + 1)]
+        sums = np.zeros((_CHUNKS, int(boxes[-1]) + 1, 2))
+        share = 1 / max(_BLURRED * shown.mean_square, _TINY)
+
+        def work(chunk: int) -> None:
+            side = 2 * ERROR_REACH
+            planes = np.empty((4, _TILE_HEIGHT + side, _TILE_WIDTH + side), np.float32)
+            weights = np.empty((_TILE_HEIGHT, _TILE_WIDTH), np.float32)
+            for top, left in tiles[bounds[chunk] : bounds[chunk + 1]]:
+                height, width = self.ids[top : top + _TILE_HEIGHT, left : left + _TILE_WIDTH].shape
+                own = weights[:height, :width]
+                weigh_tile(
+                    self.ids,
+                    shown.columns,
+                    self.axes,
+                    shown.labels,
+                    shown.entries,
+                    top,
+                    left,
+                    np.float32(_HIDDEN * self.white),
+                    np.float32(_FLOOR),
+                    np.float32(share),
+                    planes,
+                    own,
+                )
+                add_weights(self.ids, boxes, own, self.importance, top, left, sums[chunk])
+
+        run_chunks(work, _CHUNKS, n_threads)
+        weight, count = sums.sum(axis=0).T
+        everywhere = weight.sum() / count.sum() if count.any() else 1.0
+        means = np.divide(weight, count, out=np.full(len(count), everywhere), where=count > 0)
+        factors: Array = means[boxes]
+        return factors
+
+    def _tiles(self) -> list[tuple[int, int]]:
+        """Return where tiles begin, (top, left): all of a small picture, some of a large one."""
+        height, width = self.ids.shape
+        every = max(1, height * width // _ENOUGH)
+        return [
+            (row * _TILE_HEIGHT, column * _TILE_WIDTH)
+            for row in range(-(-height // _TILE_HEIGHT))
+            for column in range(int(row * every * _GOLDEN) % every, -(-width // _TILE_WIDTH), every)
+        ]

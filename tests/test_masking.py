@@ -1,0 +1,151 @@
+"""How much colours count by where in the picture their pixels stand."""
+
+import numpy as np
+import pytest
+
+import kmq
+from kmq.model.pixel_format import PixelFormat
+from kmq.stages.histogram import counting
+from kmq.stages.palette import masking, search
+from kmq.stages.palette.masking import Shown, View
+
+
+def window_means(plane, reach):
+    """Return the means over squares, as of a picture that goes on beyond its edges as at them."""
+    padded = np.pad(plane, reach, mode="edge")
+    side = 2 * reach + 1
+    return np.lib.stride_tricks.sliding_window_view(padded, (side, side)).mean(axis=(2, 3))
+
+
+def naive_factors(view, shown, boxes):
+    variance = np.zeros(view.ids.shape)
+    for axis in view.axes:
+        plane = shown.columns[axis].astype(np.float64)[view.ids]
+        variance += window_means(plane**2, 1) - window_means(plane, 1) ** 2
+    apart = shown.columns.astype(np.float64) - shown.entries[shown.labels].T
+    errors = sum(window_means(axis[view.ids], 2) ** 2 for axis in apart)
+    visible = masking._FLOOR + errors / (masking._BLURRED * shown.mean_square)
+    hidden = masking._HIDDEN * view.white
+    weights = visible ** (3 / 8) * hidden / (hidden + np.sqrt(np.maximum(variance, 0)))
+    importance = view.importance if view.importance.size else np.ones(view.ids.shape)
+    pixel_boxes = boxes[view.ids].ravel()
+    sums = np.bincount(pixel_boxes, (weights * importance).ravel(), boxes[-1] + 1)
+    with np.errstate(invalid="ignore"):
+        return (sums / np.bincount(pixel_boxes, importance.ravel(), len(sums)))[boxes]
+
+
+def scene(height, width, seed=0):
+    """Return a view of few colours in patches, what is shown of them, and boxes."""
+    random = np.random.default_rng(seed)
+    m, d, k = 40, 3, 5
+    ids = random.integers(0, m, (height // 4 + 1, width // 4 + 1), np.uint32)
+    ids = np.ascontiguousarray(ids.repeat(4, axis=0).repeat(4, axis=1)[:height, :width])
+    ids[::7, ::3] = random.integers(0, m, ids[::7, ::3].shape)
+    columns = random.uniform(0, 255, (d, m)).astype(np.float32)
+    entries = random.uniform(0, 255, (k, d)).astype(np.float32)
+    labels = random.integers(0, k, m).astype(np.int32)
+    mean_square = float(np.square(columns - entries[labels].T).sum(axis=0).mean())
+    boxes = np.sort(random.integers(0, 20, m)).astype(np.int32)
+    boxes[-1] = 20
+    view = View(ids, np.empty((0, 0)), np.array([0]), 255.0)
+    return view, Shown(columns, labels, entries, mean_square), boxes
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 300), (33, 1), (50, 140)])
+def test_factors_are_those_of_the_naive_twin(shape):
+    view, shown, boxes = scene(*shape)
+    expected = naive_factors(view, shown, boxes)
+    seen = np.isfinite(expected)
+    np.testing.assert_allclose(view.factors(shown, boxes, 1)[seen], expected[seen], rtol=1e-3)
+
+
+def test_importance_multiplies_and_boxes_out_of_sight_count_as_the_mean():
+    view, shown, boxes = scene(50, 140)
+    importance = np.zeros(view.ids.shape)
+    importance[10:30, 5:90] = np.random.default_rng(1).random((20, 85))
+    only = View(view.ids, importance, np.array([0, 2]), view.white)
+    factors = only.factors(shown, boxes, 1)
+    expected = naive_factors(only, shown, boxes)
+    seen = np.isfinite(expected)
+    np.testing.assert_allclose(factors[seen], expected[seen], rtol=1e-3)
+    assert np.isfinite(factors).all()
+    nothing = View(view.ids, np.zeros(view.ids.shape), np.array([0]), view.white)
+    assert (nothing.factors(shown, boxes, 1) == 1).all()
+
+
+def test_a_large_picture_is_sampled_evenly_and_threads_change_nothing():
+    view, shown, boxes = scene(1100, 1300)
+    tiles = np.array(view._tiles())
+    assert 1 << 16 < len(tiles) * 16 * 128 < 1 << 18
+    assert np.bincount(tiles[:, 1] // 128, minlength=11).min() >= 3
+    assert np.bincount(tiles[:, 0] // 110, minlength=10).min() >= 3
+    factors = view.factors(shown, boxes, 1)
+    assert np.array_equal(factors, view.factors(shown, boxes, 4))
+    np.testing.assert_allclose(factors, naive_factors(view, shown, boxes), rtol=0.2)
+
+
+def scene_with_noise():
+    """Return a picture of a soft slope above and of noise in other colours below."""
+    random = np.random.default_rng(2)
+    picture = np.zeros((96, 128, 3), np.uint8)
+    picture[:48] = np.linspace((40, 80, 160), (90, 130, 220), 48)[:, None]
+    picture[48:] = random.integers(0, 256, (48, 128, 1)) * np.array([1, 0.6, 0.3])
+    return picture
+
+
+def test_smooth_areas_get_more_colours_than_noise():
+    picture = scene_with_noise()
+    errors = {}
+    for space in ("rgb", "eye"):
+        shown = kmq.quantize(picture, 16, space=space).to_array().astype(int)
+        errors[space] = np.square(shown - picture).sum(axis=2)
+    assert errors["eye"][:48].mean() < 0.6 * errors["rgb"][:48].mean()
+    assert errors["eye"][48:].mean() > errors["rgb"][48:].mean()
+
+
+@pytest.mark.parametrize("pixel_format", [f for f in PixelFormat if f is not PixelFormat.CMYK32])
+def test_every_pixel_format_but_cmyk_is_seen(pixel_format):
+    random = np.random.default_rng(3)
+    shape = (20, 24, pixel_format.channels)
+    samples = random.integers(0, pixel_format.max_value, shape, endpoint=True)
+    picture = (
+        samples[..., 0].astype(np.bool_)
+        if pixel_format.depth == 1
+        else samples.astype(pixel_format.dtype)
+    )
+    k = 2 if pixel_format.depth == 1 else 7
+    image = kmq.quantize(picture, k, space="eye", pixel_format=pixel_format)
+    assert image.n_colors == k
+    one, four = (
+        kmq.quantize(picture, k, space="eye", pixel_format=pixel_format, n_threads=n)
+        for n in (1, 4)
+    )
+    assert one == four == image
+
+
+def test_what_is_masked_out_has_no_say():
+    picture = scene_with_noise()
+    mask = np.zeros(picture.shape[:2], np.bool_)
+    mask[:48] = True
+    image = kmq.quantize(picture, 8, space="eye", weights=mask)
+    other = picture.copy()
+    other[60:] = 255 - other[60:]
+    assert np.array_equal(image.palette, kmq.quantize(other, 8, space="eye", weights=mask).palette)
+
+
+def test_boxes_are_runs_of_keys():
+    picture = scene_with_noise()
+    color_map = counting.map_colors(picture, PixelFormat.RGB24, 1)
+    boxes = search.boxes_of(color_map.keys, 64)
+    assert boxes[0] == 0
+    assert set(np.diff(boxes)) <= {0, 1}
+    assert 64 <= boxes[-1] + 1 <= 256
+    bins = search.bins_of(
+        search.points_of(
+            np.ascontiguousarray(color_map.histogram.colors.T, dtype=np.float32),
+            color_map.histogram.counts.astype(np.float64),
+        ),
+        color_map.keys,
+        64,
+    )
+    np.testing.assert_array_equal(bins.weights, np.bincount(boxes, color_map.histogram.counts))
