@@ -10,7 +10,7 @@ from PIL import Image
 
 from images import indexed_image
 from kmq import display
-from kmq.cli.info import displayed
+from kmq.cli.swatches import displayed
 from kmq.model.image import IndexedImage, Metadata
 from kmq.model.pixel_format import PixelFormat
 
