@@ -3,6 +3,7 @@
 import contextlib
 import gc
 import io
+import random
 import threading
 import tracemalloc
 import warnings
@@ -111,7 +112,7 @@ def test_one_damaged_byte_costs_one_strip_at_most(offset):
     hit = [
         band
         for chunk, band in zip(STRIPS, BANDS, strict=True)
-        if chunk.offset <= offset < ENDS[chunk]
+        if chunk.offset + 2 <= offset < ENDS[chunk]  # letter and length follow from the rest
     ]
     text = INFO.chunks[2]
     metadata = Metadata() if text.offset <= offset < ENDS[text] else IMAGE.metadata
@@ -155,18 +156,36 @@ def test_a_file_that_ends_in_its_front_is_refused():
             kmq.files.decode(ENCODED[:size], on_error="salvage")
 
 
-@pytest.mark.parametrize("within", [0, 1, 4], ids=["letter", "length", "payload"])
-def test_without_the_table_strips_are_counted_from_both_ends(within):
+@pytest.mark.parametrize(
+    ("within", "lost"), [(0, ()), (1, ()), (4, ((6, 9),))], ids=["letter", "length", "payload"]
+)
+def test_without_the_table_strips_are_counted_if_none_is_missing(within, lost):
     image, message = salvaged(flipped(ENCODED, TABLE.offset + 3, STRIPS[2].offset + within))
-    assert image == with_lost(IMAGE, (6, 9))
-    assert "strip 2 (rows 6 to 8): no sound chunk is known to hold it" in message
+    assert image == with_lost(IMAGE, *lost)
+    assert ("strip 2 (rows 6 to 8): no sound chunk is known to hold it" in message) == bool(lost)
 
 
-def test_strips_between_gaps_of_any_number_have_no_place():
-    damaged = flipped(ENCODED, TABLE.offset + 3, STRIPS[1].offset + 1, STRIPS[3].offset + 1)
-    image, message = salvaged(damaged)
-    assert image == with_lost(IMAGE, (3, 12))
-    assert "sound strips of unknown place: 1" in message
+def overwritten(encoded, *strips):
+    """Return the file with the begin of some strips' chunks overwritten."""
+    damaged = bytearray(encoded)
+    for strip in strips:
+        damaged[strip.offset : strip.offset + 9] = bytes(9)
+    return bytes(damaged)
+
+
+def test_without_the_table_strips_that_are_missing_leave_those_before_the_end():
+    image, message = salvaged(overwritten(flipped(ENCODED, TABLE.offset + 3), *STRIPS[1:4:2]))
+    assert image == with_lost(IMAGE, (0, 12))
+    assert "sound strips of unknown place: 2" in message
+
+
+def test_a_damaged_table_may_have_taken_strips_with_it():
+    """So what follows it directly has a number only if no strip is missing."""
+    start, end = TABLE.offset + 3, STRIPS[0].offset + 9
+    image, _ = salvaged(ENCODED[:start] + bytes(end - start) + ENCODED[end:])
+    assert image == with_lost(IMAGE, (0, 13))
+    image, _ = salvaged(overwritten(ENCODED[:start] + b"!" + ENCODED[start:], STRIPS[4]))
+    assert image.lost == ((0, 13),)
 
 
 def test_strips_that_vanished_as_a_whole_leave_the_others_in_place():
@@ -206,9 +225,58 @@ def test_a_sound_chunk_that_is_too_short_costs_its_strip(payload, reason):
 
 def test_what_another_file_holds_is_not_taken_for_this_one():
     other = kmq.files.encode(indexed_image(PixelFormat.RGB24, 20, 13, 17, seed=1), strip_height=3)
-    cut = flipped(ENCODED[: STRIPS[3].offset], TABLE.offset + 3)
-    image, _ = salvaged(cut + other)
+    image, _ = salvaged(ENCODED[: STRIPS[3].offset] + other)
     assert image == with_lost(IMAGE, (9, 13))
+    image, _ = salvaged(flipped(ENCODED[: STRIPS[3].offset], TABLE.offset + 3) + other)
+    assert image == with_lost(IMAGE, (0, 13))
+
+
+def rows_of(height, width, seed):
+    """Return a picture and its file of strips of one row each, most or all of one size."""
+    image = indexed_image(PixelFormat.RGB24, 16, height, width, seed=seed)
+    encoded = kmq.files.encode(image, method="deflate", strip_height=1)
+    return image, encoded, kmq.files.info(io.BytesIO(encoded)).strips
+
+
+def assert_nothing_is_misplaced(image, damaged):
+    try:
+        left, _ = salvaged(damaged)
+    except FormatError:
+        return
+    shown = np.ones(image.height, np.bool_)
+    for first, end in left.lost:
+        shown[first:end] = False
+    assert np.array_equal(left.indices[shown], image.indices[shown])
+
+
+@pytest.mark.parametrize("changes", ["la", "al", "lo", "ao", "oo", "lala", "laoo"])
+def test_bytes_lost_added_and_overwritten_misplace_no_row(changes):
+    rng = random.Random(changes)  # noqa: S311  # nothing secret
+    for number in range(300):
+        if number % 50 == 0:
+            image, encoded, strips = rows_of(12, rng.choice([6, 6, 40]), number)
+        damaged = bytearray(encoded)
+        for change in changes:
+            at = rng.randrange(strips[0].offset, len(damaged))
+            count = rng.choice([1, 2, rng.randint(1, 50)])
+            if len(changes) == 2 and rng.random() < 0.3:
+                count = strips[0].length + 6
+            new = rng.choice([bytes(count), rng.randbytes(count), b"S" * count])
+            end = at if change == "a" else at + count
+            damaged[at:end] = b"" if change == "l" else new[: len(damaged) - at]
+        assert_nothing_is_misplaced(image, damaged)
+
+
+@pytest.mark.parametrize("lost", [1, 16, 32])
+@pytest.mark.parametrize("added", [0, 5, 16])
+def test_as_many_bytes_as_a_strip_has_misplace_no_row(lost, added):
+    image, encoded, strips = rows_of(6, 6, 0)
+    assert {strip.length + 6 for strip in strips} == {16}
+    for at in range(strips[0].offset - 20, len(encoded) - lost - 6):
+        shorter = encoded[:at] + encoded[at + lost :]
+        for other in range(strips[0].offset, len(shorter) - 6, 5):
+            new = bytes(range(100, 100 + added))
+            assert_nothing_is_misplaced(image, shorter[:other] + new + shorter[other:])
 
 
 def test_sound_metadata_are_kept_and_others_told():
