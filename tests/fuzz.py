@@ -28,7 +28,7 @@ from kmq.model.file_info import Limits
 from kmq.model.image import Metadata
 from kmq.model.pixel_format import PixelFormat
 from kmq.stages.coding.strips import STRIP_METHODS
-from kmq.stages.container.file import (
+from kmq.stages.container.chunks import (
     LETTERS,
     SIGNATURE,
     chunk_size,

@@ -13,8 +13,8 @@ from kmq.errors import FormatError, InputError, LimitError, NewerFormatError
 from kmq.model.file_info import ChunkInfo, Limits
 from kmq.model.image import Metadata
 from kmq.model.pixel_format import PixelFormat
-from kmq.stages.container import file
-from kmq.stages.container.file import SIGNATURE, pack_chunk, pack_varint
+from kmq.stages.container import chunks
+from kmq.stages.container.chunks import SIGNATURE, pack_chunk, pack_varint
 
 # A sound file of 5 x 2 pixels in three colours and two strips, as (letter, payload).
 HEADER = bytes([1, 1, 5, 2, 3, 1])
@@ -64,7 +64,7 @@ def test_the_sound_file_is_sound():
 @given(st.integers(0, 2**31 - 1))
 def test_varints_come_back(number):
     packed = pack_varint(number)
-    assert file.unpack_varint(b"x" + packed + b"y", 1) == (number, 1 + len(packed))
+    assert chunks.unpack_varint(b"x" + packed + b"y", 1) == (number, 1 + len(packed))
 
 
 def test_varints_as_documented():
@@ -85,7 +85,7 @@ def test_varints_as_documented():
 )
 def test_other_varints_are_refused(packed, fault):
     with pytest.raises(FormatError, match=fault):
-        file.unpack_varint(packed, 0)
+        chunks.unpack_varint(packed, 0)
 
 
 # Signature

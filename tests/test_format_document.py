@@ -11,7 +11,7 @@ import kmq.files
 import plain_decoder
 from kmq.model.image import IndexedImage, Metadata
 from kmq.model.pixel_format import PixelFormat
-from kmq.stages.container import file
+from kmq.stages.container import chunks
 
 DOCUMENT = (files("kmq.stages.container") / "FORMAT.md").read_text(encoding="utf-8")
 EXAMPLE = IndexedImage(
@@ -50,8 +50,8 @@ def test_the_rows_of_the_example_stand_above_it():
 
 
 def test_the_bytes_named_in_the_text_are_those_of_a_file():
-    assert f"\n    {file.SIGNATURE.hex(' ').upper()}\n" in DOCUMENT
-    end = file.pack_chunk("E", b"").hex(" ").upper()
+    assert f"\n    {chunks.SIGNATURE.hex(' ').upper()}\n" in DOCUMENT
+    end = chunks.pack_chunk("E", b"").hex(" ").upper()
     assert f"`{end[:5]}`" in DOCUMENT
     assert f"`{end[6:]}`" in DOCUMENT
     assert f"{zlib.crc32(b'123456789'):08X}" in DOCUMENT

@@ -23,7 +23,7 @@ from kmq.model.file_info import Limits
 from kmq.model.image import Metadata
 from kmq.model.pixel_format import PixelFormat
 from kmq.stages.coding.strips import STRIP_METHODS
-from kmq.stages.container.file import SIGNATURE, pack_chunk, pack_varint
+from kmq.stages.container.chunks import SIGNATURE, pack_chunk, pack_varint
 
 LIFTED = Limits(pixels=2**62)
 SIDE = 2**31 - 1

@@ -159,7 +159,7 @@ def test_damage_before_the_strips_is_not_identified(damage):
 
 def test_newer_file_says_so():
     encoded = kmq.encode(indexed_image(PixelFormat.RGB24, 4, 3, 3))
-    from kmq.stages.container.file import SIGNATURE, pack_chunk
+    from kmq.stages.container.chunks import SIGNATURE, pack_chunk
 
     newer = SIGNATURE + pack_chunk("Z", b"") + encoded[len(SIGNATURE) :]
     with pytest.raises(OSError, match="newer kmq"):

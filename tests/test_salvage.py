@@ -18,7 +18,7 @@ from kmq.model.file_info import Limits
 from kmq.model.image import IndexedImage, Metadata
 from kmq.model.pixel_format import PixelFormat
 from kmq.stages.coding.strips import STRIP_METHODS
-from kmq.stages.container.file import chunk_size, pack_chunk, pack_varint
+from kmq.stages.container.chunks import chunk_size, pack_chunk, pack_varint
 from kmq.threads import run_chunks
 
 IMAGE = indexed_image(PixelFormat.RGB24, 20, 13, 17, metadata=Metadata(text={"Title": "A"}))

@@ -26,7 +26,7 @@ from kmq.stages.coding.strips import (
     salvage_strips,
     strip_method,
 )
-from kmq.stages.container import file, salvage
+from kmq.stages.container import chunks, file, salvage
 from kmq.stages.pictures import writing
 from kmq.streams import Source, Target, check_target, opened, write_all, written
 from kmq.threads import resolve_threads
@@ -310,7 +310,7 @@ def read_region(
     limits, threads = Limits.checked(limits), resolve_threads(n_threads)
     left, upper, right, lower = _checked_box(box)
     with opened(source, _DECODES) as stream:
-        reader = file.ChunkReader(stream)
+        reader = chunks.ChunkReader(stream)
         front = file.unpack_front(reader, limits)
         header = front.header
         if not (0 <= left < right <= header.width and 0 <= upper < lower <= header.height):
@@ -509,7 +509,7 @@ def _decoded(stream: BinaryIO, limits: Limits, n_threads: int) -> IndexedImage:
 
 def _salvaged(stream: BinaryIO, limits: Limits, n_threads: int) -> IndexedImage:
     """Decode the stream's content, or what is left of it; then warn the caller of our caller."""
-    content = file.ChunkReader(stream).take_rest()
+    content = chunks.ChunkReader(stream).take_rest()
     try:
         return _decoded(io.BytesIO(content), limits, n_threads)
     except LimitError:

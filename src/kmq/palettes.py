@@ -15,7 +15,7 @@ from kmq.model import formats
 from kmq.model.image import IndexedImage, index_dtype
 from kmq.model.pixel_format import PixelFormat, PixelFormatLabel
 from kmq.options import Colors, GivenColors
-from kmq.stages.container.file import SIGNATURE
+from kmq.stages.container.chunks import SIGNATURE
 from kmq.stages.palette import files as palette_files
 from kmq.stages.palette.files import Entries
 from kmq.stages.pictures.reading import checked_format, picture_palette, seekable

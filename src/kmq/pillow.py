@@ -45,7 +45,8 @@ from kmq.errors import FormatError, InputError, LimitError, NewerFormatError
 from kmq.model.file_info import Limits
 from kmq.model.image import MAX_SIDE, IndexedImage, Metadata
 from kmq.stages.container import salvage
-from kmq.stages.container.file import SIGNATURE, ChunkReader, Front, unpack_front
+from kmq.stages.container.chunks import SIGNATURE, ChunkReader
+from kmq.stages.container.file import Front, unpack_front
 from kmq.stages.pictures import tiff
 from kmq.stages.pictures.reading import (
     indexed_from_pillow,

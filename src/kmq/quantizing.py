@@ -20,7 +20,7 @@ from kmq.model.image import MAX_COLORS, IndexedImage, Pixels, QuantizedImage
 from kmq.model.pixel_format import PixelFormat, PixelFormatLabel
 from kmq.options import GivenColors, Options, Target
 from kmq.pipeline import quantizing
-from kmq.stages.container.file import SIGNATURE
+from kmq.stages.container.chunks import SIGNATURE
 from kmq.stages.mapping.metrics import psnr as psnr_of
 from kmq.stages.palette.clustering import Array, Init
 from kmq.stages.palette.spaces import SpaceName

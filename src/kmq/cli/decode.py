@@ -80,7 +80,8 @@ def _suffix_of(source: Path) -> str:
     from kmq.model.file_info import Limits
     from kmq.model.image import MAX_SIDE
     from kmq.model.pixel_format import PixelFormat
-    from kmq.stages.container.file import ChunkReader, unpack_front
+    from kmq.stages.container.chunks import ChunkReader
+    from kmq.stages.container.file import unpack_front
 
     try:
         with source.open("rb") as file:

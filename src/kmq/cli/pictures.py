@@ -73,7 +73,7 @@ def load(path: Path, page: int | None, limits: Limits) -> Picture:
     """Read a picture or a .kmq file; raise what `kmq.read` and `kmq.quantize` raise."""
     from kmq.files import read
     from kmq.quantizing import read_picture
-    from kmq.stages.container.file import SIGNATURE
+    from kmq.stages.container.chunks import SIGNATURE
     from kmq.threads import resolve_threads
 
     with path.open("rb") as file:

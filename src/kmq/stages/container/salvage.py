@@ -18,8 +18,19 @@ from typing import BinaryIO, TypeGuard
 from kmq.errors import FormatError, LimitError
 from kmq.model.file_info import Limits, StripInfo
 from kmq.model.image import Metadata
-from kmq.stages.container import file
-from kmq.stages.container.file import Chunk, Front
+from kmq.stages.container.chunks import (
+    CRC_SIZE,
+    LETTERS,
+    SIGNATURE,
+    Chunk,
+    ChunkReader,
+    chunk_size,
+    pack_varint,
+    refuse_newer,
+    unpack_varint,
+)
+from kmq.stages.container.file import STRIP_HEAD, Front, unpack_header, unpack_strip_table
+from kmq.stages.container.metadata import MetadataCollector
 
 _LETTER_OF_LATER = re.compile(rb"[TSE]")
 _BEGUN_HEAD = re.compile(rb"S[\x80-\xff]{0,4}", re.DOTALL)  # of a strip, before its length ends
@@ -79,15 +90,15 @@ def salvage_file(stream: BinaryIO, limits: Limits) -> Salvage:
             exceeds the limits.
         TypeError: the stream gives something else than bytes.
     """
-    reader = file.ChunkReader(stream)
+    reader = ChunkReader(stream)
     reader.read_signature()
-    header = file.unpack_header(reader.take_only("H"), limits)
+    header = unpack_header(reader.take_only("H"), limits)
     palette = reader.take_only("P")
     walk = _Walk(reader.take_rest(), reader.offset, header.n_strips)
     pieces = list(walk.pieces())
     chunks = [piece for piece in pieces if isinstance(piece, Chunk)]
     for chunk in chunks:
-        file.refuse_newer(chunk)
+        refuse_newer(chunk)
     metadata, notes = _metadata(chunks, limits)
     if walk.table is not None:
         after = pieces[pieces.index(walk.table) + 1 :]
@@ -117,7 +128,7 @@ def salvage_file(stream: BinaryIO, limits: Limits) -> Salvage:
 
 def _metadata(chunks: Iterable[Chunk], limits: Limits) -> tuple[Metadata, list[str]]:
     """Return what the sound ancillary chunks say, and what is left out."""
-    collected = file.MetadataCollector(limits)
+    collected = MetadataCollector(limits)
     notes = []
     for chunk in chunks:
         if chunk.letter.islower():
@@ -132,9 +143,7 @@ def _metadata(chunks: Iterable[Chunk], limits: Limits) -> tuple[Metadata, list[s
 
 
 def _is_strip(piece: _Piece) -> TypeGuard[Chunk]:
-    return (
-        isinstance(piece, Chunk) and piece.letter == "S" and len(piece.payload) >= file.STRIP_HEAD
-    )
+    return isinstance(piece, Chunk) and piece.letter == "S" and len(piece.payload) >= STRIP_HEAD
 
 
 # --- going through the bytes ---------------------------------------------------------------------
@@ -192,7 +201,7 @@ class _Walk:
 
     def _read_table(self, chunk: Chunk, end: int) -> None:
         try:
-            self.lengths = file.unpack_strip_table(chunk, self._n_strips)
+            self.lengths = unpack_strip_table(chunk, self._n_strips)
         except FormatError:
             return
         self.table = chunk
@@ -201,13 +210,13 @@ class _Walk:
 
     def _head_at(self, position: int) -> tuple[str, int] | None:
         """Return letter and end of a chunk that may begin there; it may end beyond the content."""
-        if self._content[position] not in file.LETTERS:
+        if self._content[position] not in LETTERS:
             return None
         try:
-            length, start = file.unpack_varint(self._content, position + 1)
+            length, start = unpack_varint(self._content, position + 1)
         except FormatError:
             return None
-        letter, end = chr(self._content[position]), start + length + file.CRC_SIZE
+        letter, end = chr(self._content[position]), start + length + CRC_SIZE
         if letter == "S" and self._sizes and end - position not in self._sizes:
             return None
         return letter, end
@@ -222,11 +231,11 @@ class _Walk:
         self._left -= end - position + _TRIAL
         if self._left < 0:
             return None
-        stored = memoryview(self._content)[position : end - file.CRC_SIZE]
-        crc = self._content[end - file.CRC_SIZE : end]
+        stored = memoryview(self._content)[position : end - CRC_SIZE]
+        crc = self._content[end - CRC_SIZE : end]
         if zlib.crc32(stored) != int.from_bytes(crc, "little"):
             return None
-        _, start = file.unpack_varint(self._content, position + 1)
+        _, start = unpack_varint(self._content, position + 1)
         return Chunk(letter, self._base + position, bytes(stored[start - position :]))
 
     def _after_damage(self, position: int) -> tuple[int, bool]:
@@ -235,7 +244,7 @@ class _Walk:
         if head is not None and self._chunk_at(head[1]) is not None:
             return head[1], True
         if self._other_file < position:
-            found = self._content.find(file.SIGNATURE, position)
+            found = self._content.find(SIGNATURE, position)
             self._other_file = len(self._content) if found < 0 else found
         for match in _LETTER_OF_LATER.finditer(self._content, position + 1, self._other_file):
             if self._left < 0:
@@ -277,11 +286,11 @@ class _Walk:
 
     def _with_new_head(self, position: int, end: int) -> Chunk | None:
         """Return the strip of these bytes if only its letter and length are damaged."""
-        crc = self._content[end - file.CRC_SIZE : end]
-        for start in range(position, min(position + _LONGEST_HEAD, end - file.CRC_SIZE) + 1):
-            payload = self._content[start : end - file.CRC_SIZE]
-            head = b"S" + file.pack_varint(len(payload))
-            size = len(head) + len(payload) + file.CRC_SIZE
+        crc = self._content[end - CRC_SIZE : end]
+        for start in range(position, min(position + _LONGEST_HEAD, end - CRC_SIZE) + 1):
+            payload = self._content[start : end - CRC_SIZE]
+            head = b"S" + pack_varint(len(payload))
+            size = len(head) + len(payload) + CRC_SIZE
             if self._sizes and size not in self._sizes:
                 continue
             self._left -= size + _TRIAL
@@ -301,16 +310,16 @@ class _Walk:
         self._left_for_insertions -= cost
         for cut in range(start + 1, start + damaged.size + 1):
             chunk = self._content[start:cut] + self._content[cut + n_others : end]
-            crc = chunk[-file.CRC_SIZE :]
-            if zlib.crc32(chunk[: -file.CRC_SIZE]) == int.from_bytes(crc, "little"):
-                _, first = file.unpack_varint(chunk, 1)
-                return Chunk("S", damaged.offset, chunk[first : -file.CRC_SIZE])
+            crc = chunk[-CRC_SIZE:]
+            if zlib.crc32(chunk[:-CRC_SIZE]) == int.from_bytes(crc, "little"):
+                _, first = unpack_varint(chunk, 1)
+                return Chunk("S", damaged.offset, chunk[first:-CRC_SIZE])
         return None
 
 
 def _size(piece: Chunk | _Damaged) -> int:
     """Return the bytes of a whole chunk."""
-    return piece.size if isinstance(piece, _Damaged) else file.chunk_size(len(piece.payload))
+    return piece.size if isinstance(piece, _Damaged) else chunk_size(len(piece.payload))
 
 
 # --- numbering strips ----------------------------------------------------------------------------
@@ -318,7 +327,7 @@ def _size(piece: Chunk | _Damaged) -> int:
 
 def _is_in_place(pieces: Sequence[_Piece], starts: Sequence[int], sizes: Sequence[int]) -> bool:
     """Whether nothing was lost or added: all that is not sound begins as the table says."""
-    size_at = dict(zip(starts, (*sizes, file.chunk_size(0)), strict=True))
+    size_at = dict(zip(starts, (*sizes, chunk_size(0)), strict=True))
     last: _Piece | None = None
     for piece in pieces:
         if isinstance(piece, _Gap):
