@@ -16,7 +16,7 @@ import numpy as np
 
 import kmq
 from kmq.model.choices import EFFORTS
-from kmq.stages.coding.strips import STRIP_METHODS
+from kmq.stages.coding.methods import STRIP_METHODS
 
 Array = np.ndarray[Any, Any]
 

@@ -27,7 +27,7 @@ from kmq.errors import FormatError, InputError, LimitError, SalvageWarning
 from kmq.model.file_info import Limits
 from kmq.model.image import Metadata
 from kmq.model.pixel_format import PixelFormat
-from kmq.stages.coding.strips import STRIP_METHODS
+from kmq.stages.coding.methods import STRIP_METHODS
 from kmq.stages.container.chunks import (
     LETTERS,
     SIGNATURE,

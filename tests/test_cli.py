@@ -396,7 +396,7 @@ def test_what_is_in_the_way_of_a_file_is_named(photo, capsys):
 
 
 def test_help_names_every_method(capsys):
-    from kmq.stages.coding.strips import STRIP_METHODS
+    from kmq.stages.coding.methods import STRIP_METHODS
 
     assert main(["encode", "--help"]) == 0
     named = re.search(r"--method \{(.*?)\}", capsys.readouterr().out)

@@ -10,21 +10,11 @@ from kmq.deflate import deflate
 from kmq.errors import FormatError, InputError, NewerFormatError
 from kmq.model.file_info import StripInfo
 from kmq.model.pixel_format import PixelFormat
-from kmq.stages.coding import palettes
-from kmq.stages.coding.strips import (
-    PALETTE_METHODS,
-    STRIP_METHODS,
-    decode_palette,
-    decode_strips,
-    encode_palette,
-    encode_strips,
-    even_strip_height,
-    index_bits,
-    pack_bits,
-    plan_strips,
-    strip_method,
-    unpack_bits,
-)
+from kmq.stages.coding import palette_tree
+from kmq.stages.coding.deflate import index_bits, pack_bits, unpack_bits
+from kmq.stages.coding.methods import STRIP_METHODS, even_strip_height, plan_strips, strip_method
+from kmq.stages.coding.palettes import PALETTE_METHODS, decode_palette, encode_palette
+from kmq.stages.coding.strips import decode_strips, encode_strips
 
 
 def naive_bits(indices, n_bits):
@@ -71,7 +61,7 @@ def test_index_bits(n_colors, n_bits):
 @pytest.mark.parametrize("code", PALETTE_METHODS)
 @pytest.mark.parametrize("n_colors", [1, 2, 300])
 def test_each_palette_method_gives_the_palette_back(pixel_format, code, n_colors):
-    palette = palettes.ascending(indexed_image(pixel_format, n_colors, 1, 1).palette)
+    palette = palette_tree.ascending(indexed_image(pixel_format, n_colors, 1, 1).palette)
     payload = bytes([code]) + PALETTE_METHODS[code].encode(palette)
     decoded = decode_palette(payload, n_colors, pixel_format)
     assert decoded.dtype == pixel_format.dtype

@@ -293,7 +293,7 @@ def test_an_exception_in_one_thread_does_not_reach_the_others():
 
 @pytest.mark.parametrize("n_threads", [1, 3])
 def test_an_exception_in_a_strip_is_raised_and_the_next_call_works(n_threads, monkeypatch):
-    from kmq.stages.coding.strips import DeflateCoder
+    from kmq.stages.coding.deflate import DeflateCoder
 
     options = {"method": "deflate", "strip_height": 4, "n_threads": n_threads}
     image = kmq.quantize(photo(64, 48), 20)

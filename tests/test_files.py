@@ -22,7 +22,7 @@ from kmq.errors import FormatError, InputError
 from kmq.model.file_info import Limits
 from kmq.model.image import IndexedImage, Metadata
 from kmq.model.pixel_format import PixelFormat
-from kmq.stages.coding.strips import STRIP_METHODS
+from kmq.stages.coding.methods import STRIP_METHODS
 
 GOLDEN = Path(__file__).parent / "golden"
 METHODS = [method.name for method in STRIP_METHODS]

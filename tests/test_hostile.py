@@ -22,7 +22,7 @@ from kmq.errors import FormatError, LimitError, NewerFormatError
 from kmq.model.file_info import Limits
 from kmq.model.image import Metadata
 from kmq.model.pixel_format import PixelFormat
-from kmq.stages.coding.strips import STRIP_METHODS
+from kmq.stages.coding.methods import STRIP_METHODS
 from kmq.stages.container.chunks import SIGNATURE, pack_chunk, pack_varint
 
 LIFTED = Limits(pixels=2**62)
@@ -368,7 +368,7 @@ import fuzz
 import kmq.files
 from images import indexed_image
 from kmq.model.pixel_format import PixelFormat
-from kmq.stages.coding.strips import STRIP_METHODS
+from kmq.stages.coding.methods import STRIP_METHODS
 for method in STRIP_METHODS:
     for n_colors in (1, 2, 19, 256, 300):
         for height, width in ((1, 1), (1, 9), (9, 1), (40, 50)):
@@ -407,7 +407,7 @@ import kmq.pillow
 from PIL import Image
 from images import indexed_image
 from kmq.model.pixel_format import PixelFormat
-from kmq.stages.coding.strips import STRIP_METHODS
+from kmq.stages.coding.methods import STRIP_METHODS
 
 def address_space():
     with open("/proc/self/statm") as statm:

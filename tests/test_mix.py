@@ -12,7 +12,7 @@ from kmq.errors import FormatError
 from kmq.kernels import mix as kernels
 from kmq.kernels._jit import inlined
 from kmq.stages.coding import mix
-from kmq.stages.coding.strips import DeflateCoder
+from kmq.stages.coding.deflate import DeflateCoder
 
 
 def palette_of(n_colors, channels=3, dtype=np.uint8, seed=0):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import plain_rank
 from kmq.errors import FormatError
 from kmq.stages.coding import rank
-from kmq.stages.coding.strips import DeflateCoder
+from kmq.stages.coding.deflate import DeflateCoder
 
 ROWS = np.array([[0, 1, 2, 2, 1], [1, 1, 0, 0, 2]], np.uint8)
 BLACK_RED_WHITE = np.array([[0, 0, 0], [255, 0, 0], [255, 255, 255]], np.uint8)

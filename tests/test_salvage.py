@@ -17,7 +17,7 @@ from kmq.errors import FormatError, InputError, LimitError, NewerFormatError, Sa
 from kmq.model.file_info import Limits
 from kmq.model.image import IndexedImage, Metadata
 from kmq.model.pixel_format import PixelFormat
-from kmq.stages.coding.strips import STRIP_METHODS
+from kmq.stages.coding.methods import STRIP_METHODS
 from kmq.stages.container.chunks import chunk_size, pack_chunk, pack_varint
 from kmq.threads import run_chunks
 

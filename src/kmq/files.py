@@ -15,17 +15,9 @@ from kmq.model.choices import EFFORTS, Effort
 from kmq.model.file_info import MAX_STRIPS, FileInfo, Limits
 from kmq.model.image import MAX_SIDE, IndexedImage, Metadata
 from kmq.options import QuantizeOptions
-from kmq.stages.coding.strips import (
-    MethodName,
-    decode_palette,
-    decode_strips,
-    encode_palette,
-    encode_strips,
-    even_strip_height,
-    plan_strips,
-    salvage_strips,
-    strip_method,
-)
+from kmq.stages.coding.methods import MethodName, even_strip_height, plan_strips, strip_method
+from kmq.stages.coding.palettes import decode_palette, encode_palette
+from kmq.stages.coding.strips import decode_strips, encode_strips, salvage_strips
 from kmq.stages.container import chunks, file, salvage
 from kmq.stages.pictures import writing
 from kmq.streams import Source, Target, check_target, opened, write_all, written

@@ -18,8 +18,8 @@ import kmq.files  # noqa: E402
 from images import COLOR_TAGS, FULL_METADATA, indexed_image  # noqa: E402
 from kmq.model.image import Metadata  # noqa: E402
 from kmq.model.pixel_format import PixelFormat  # noqa: E402
-from kmq.stages.coding import palettes  # noqa: E402
-from kmq.stages.coding.strips import STRIP_METHODS  # noqa: E402
+from kmq.stages.coding import palette_tree  # noqa: E402
+from kmq.stages.coding.methods import STRIP_METHODS  # noqa: E402
 
 SIZES = [  # colours, height, width, strip height
     (1, 3, 5, 2),
@@ -46,7 +46,7 @@ def recipes():
     for pixel_format in PixelFormat:
         for n_colors in (16, 61, 300):
             image = indexed_image(pixel_format, n_colors, 9, 11)
-            ordered = replace(image, palette=palettes.ascending(image.palette))
+            ordered = replace(image, palette=palette_tree.ascending(image.palette))
             yield f"tree-{pixel_format.label}-{n_colors}-11x9", ordered, "deflate", 9
     tagged = indexed_image(PixelFormat.RGB24, 16, 9, 11, metadata=COLOR_TAGS)
     yield "deflate-RGB-16-11x9-color-tags", tagged, "deflate", 9

@@ -242,7 +242,7 @@ def _check_one_target(arguments: argparse.Namespace) -> None:
 def _check_method(name: str | None) -> None:
     if name is None:
         return
-    from kmq.stages.coding.strips import strip_method
+    from kmq.stages.coding.methods import strip_method
 
     try:
         strip_method(name)

@@ -242,8 +242,8 @@ def _ordered_size(facts: FileInfo) -> int:
     """Return the bytes that the palette would take in the order that codes best."""
     import numpy as np
 
-    from kmq.stages.coding.palettes import ascending
-    from kmq.stages.coding.strips import encode_palette
+    from kmq.stages.coding.palette_tree import ascending
+    from kmq.stages.coding.palettes import encode_palette
 
     ordered = ascending(facts.palette)
     if np.array_equal(ordered, facts.palette):
@@ -252,7 +252,7 @@ def _ordered_size(facts: FileInfo) -> int:
 
 
 def _method_names() -> dict[int, str]:
-    from kmq.stages.coding.strips import STRIP_METHODS
+    from kmq.stages.coding.methods import STRIP_METHODS
 
     return {method.code: method.name for method in STRIP_METHODS}
 

@@ -100,7 +100,7 @@ def _try_pictures(pixel_format: PixelFormat) -> None:
     from kmq import decode, encode, error_curve, quantize
     from kmq.model.choices import DITHER_METHODS
     from kmq.model.pixel_format import PixelFormat
-    from kmq.stages.coding.strips import STRIP_METHODS
+    from kmq.stages.coding.methods import STRIP_METHODS
 
     samples = np.random.default_rng(0).integers(
         0, pixel_format.max_value, (_SIDE, _SIDE, pixel_format.channels), endpoint=True

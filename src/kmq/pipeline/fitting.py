@@ -12,7 +12,7 @@ from kmq.model import alpha
 from kmq.model.choices import Progress
 from kmq.model.histogram import ColorHistogram
 from kmq.model.pixel_format import PixelFormat
-from kmq.stages.coding import palettes
+from kmq.stages.coding import palette_tree
 from kmq.stages.histogram.counting import keys_of
 from kmq.stages.palette import clustering, opaque, search
 from kmq.stages.palette.clustering import Array
@@ -404,7 +404,7 @@ def _round(problem: Problem, fit: Fit) -> Rounded:
             are_opaque = fit.opaque[len(problem.fixed) :]
         samples[are_opaque, -1] = pixel_format.max_value
     entries = np.unique(np.concatenate([problem.fixed, samples]), axis=0)
-    entries = palettes.ascending(entries)  # the order that codes best
+    entries = palette_tree.ascending(entries)  # the order that codes best
     rounded = label(problem, entries, fit)
     kept = np.zeros(len(entries), np.bool_)
     kept[rounded.labels] = True
@@ -431,7 +431,7 @@ def _snap(problem: Problem, rounded: Rounded) -> Rounded:
     fixed = are_fixed(problem, entries)
     snapped = _snapped(entries, fixed, problem.colors.pixel_format)
     distinct, number = np.unique(snapped, axis=0, return_inverse=True)
-    merged = palettes.ascending(distinct)
+    merged = palette_tree.ascending(distinct)
     place = np.unique(merged, axis=0, return_index=True)[1]
     labels = place[number.reshape(-1)].astype(np.int32)[rounded.labels]
     return Rounded(merged, labels, mse_of(problem.colors, merged, labels), rounded.fit)

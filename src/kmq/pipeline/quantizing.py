@@ -14,7 +14,7 @@ from kmq.model.histogram import ColorHistogram
 from kmq.model.image import Pixels, QuantizedImage, Report, index_dtype
 from kmq.pipeline import fitting
 from kmq.pipeline.fitting import ErrorTarget, KMeansOptions, Problem, Rounded
-from kmq.stages.coding import palettes
+from kmq.stages.coding import palette_tree
 from kmq.stages.histogram import counting
 from kmq.stages.mapping import dithering, rate
 from kmq.stages.mapping.metrics import mse as mse_of
@@ -217,7 +217,7 @@ def _recomputed(
         if not (renewed[kept] == color).all(axis=1).any():
             renewed = fitting.snapped_to(color, renewed, ~moved, pixel_format)
     distinct, number = np.unique(renewed[kept], axis=0, return_inverse=True)
-    ordered = palettes.ascending(distinct)
+    ordered = palette_tree.ascending(distinct)
     place = np.unique(ordered, axis=0, return_index=True)[1]
     places = np.zeros(len(entries), np.int32)
     places[kept] = place[number.reshape(-1)]

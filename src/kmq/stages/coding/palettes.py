@@ -1,267 +1,101 @@
-"""Palette method 2, "tree": entries in ascending order as a set. See FORMAT.md, chunk P.
+"""Palettes as bytes: the methods of chunk P, described in FORMAT.md.
 
-Their order costs nothing, and says where the next one can be: k colours take about log2 k! bits
-less than one by one. What more there is to know is that red and blue go with green.
+A chunk names its method in its first byte. A method is one entry of `PALETTE_METHODS`; a new one is
+a new entry, and files that use it ask older readers for a newer kmq.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from typing import Any, Protocol
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from kmq.errors import FormatError
+from kmq.deflate import deflate, inflate_exactly
+from kmq.errors import FormatError, NewerFormatError
+from kmq.model.pixel_format import PixelFormat
+from kmq.stages.coding import palette_tree
 
 Array = np.ndarray[Any, Any]
 
-_ORDERS = {1: (0,), 2: (1, 0), 3: (1, 0, 2), 4: (3, 1, 0, 2)}
-"""Number of channels → which of them comes first, second …, at each level of bits."""
 
-_LEAST_RANGE = 1 << 24
-_MOST_COUNTED = 255
+@dataclass(frozen=True)
+class PaletteMethod:
+    """One way to code a palette.
 
-
-def ascending(palette: Array) -> Array:
-    """Return (k, channels) entries in ascending order of their interleaved bits.
-
-    That is the order this method needs and the cheapest to store: along it, neighbours are near.
+    Attributes:
+        encode: (k, channels) uint8 or uint16 → bytes, or None for a palette it is not for.
+        decode: bytes, k, pixel format → (k, channels); raises FormatError.
     """
-    return palette[np.argsort(_keys(palette), kind="stable")]
+
+    encode: Callable[[Array], bytes | None]
+    decode: Callable[[bytes, int, PixelFormat], Array]
 
 
-def encode(palette: Array) -> bytes | None:
-    """Return the coded entries, or None if they are not in ascending order.
-
-    Plain Python takes up to a second for 65,536 entries, here as in `decode`.
-    """
-    keys = _keys(palette)
-    if np.any(keys[1:] < keys[:-1]):
-        return None
-    writer = _Writer()
-    _walk(writer, len(palette), palette.shape[1], 8 * palette.itemsize, keys.tolist())
-    return writer.finish()
+def encode_palette(palette: Array) -> bytes:
+    """Return the payload of chunk P: whichever method is shortest, the lowest of equals."""
+    coded = ((code, method.encode(palette)) for code, method in PALETTE_METHODS.items())
+    return min((bytes([code]) + entries for code, entries in coded if entries is not None), key=len)
 
 
-def decode(coded: bytes, n_colors: int, channels: int, dtype: np.dtype[Any]) -> Array:
-    """Return the (n_colors, channels) entries.
+def decode_palette(payload: bytes, n_colors: int, pixel_format: PixelFormat) -> Array:
+    """Return the (k, channels) palette of a payload of chunk P.
 
     Raises:
-        FormatError: bytes are left over.
+        FormatError: it is damaged, or its method is unknown.
     """
-    reader = _Reader(coded)
-    keys = _walk(reader, n_colors, channels, 8 * dtype.itemsize, None)
-    reader.finish()
-    return _entries(np.array(keys, np.uint64), channels, dtype)
-
-
-def _keys(palette: Array) -> Array:
-    """Interleave the bits of each entry: the top bits of all channels, the next ones, …"""
-    wide = palette.astype(np.uint64)
-    keys = np.zeros(len(palette), np.uint64)
-    one = np.uint64(1)
-    for level in range(8 * palette.itemsize - 1, -1, -1):
-        for channel in _ORDERS[palette.shape[1]]:
-            keys = keys << one | wide[:, channel] >> np.uint64(level) & one
-    return keys
-
-
-def _entries(keys: Array, channels: int, dtype: np.dtype[Any]) -> Array:
-    """Undo `_keys`."""
-    palette = np.zeros((len(keys), channels), dtype)
-    one = np.uint64(1)
-    for level in range(8 * dtype.itemsize):
-        for channel in reversed(_ORDERS[channels]):
-            palette[:, channel] |= (keys & one).astype(dtype) << dtype.type(level)
-            keys = keys >> one
+    if not payload:
+        raise FormatError("the palette has no method")
+    method = PALETTE_METHODS.get(payload[0])
+    if method is None:
+        raise NewerFormatError(
+            f"this file needs a newer kmq: its palette is coded by method {payload[0]}"
+        )
+    palette = method.decode(payload[1:], n_colors, pixel_format)
+    if palette.max() > pixel_format.max_value:
+        raise FormatError(
+            f"the palette has a sample of {palette.max()}; "
+            f"pixel format {pixel_format.label} goes up to {pixel_format.max_value}"
+        )
     return palette
 
 
-class _Coder(Protocol):
-    """Says what is at each place: a writer is told so, a reader finds out."""
-
-    def choose(self, counts: list[int], truth: int) -> int:
-        """Code 0 or 1 by how often each has occurred, and count it."""
-
-    def number(self, n: int, truth: int) -> int:
-        """Code a number from 0 to n - 1, all equally likely."""
-
-    def bits(self, n: int, truth: int) -> int:
-        """Code n bits, most significant first, 0 and 1 equally likely."""
+def _encode_plain(palette: Array) -> bytes:
+    return palette.astype(palette.dtype.newbyteorder("<")).tobytes()
 
 
-def _walk(
-    coder: _Coder, n_colors: int, channels: int, sample_bits: int, keys: list[int] | None
-) -> list[int]:
-    """Walk down the tree of bits, the side of 0 first, and return the keys at its ends.
-
-    A node is the `size` keys from number `first` on, which begin with `prefix`. `hints` has a bit
-    for each channel, in order, whose next bit can be guessed: those after green that have equalled
-    green so far, and the one before it if all its bits so far are the same.
-
-    `keys` are given when writing.
-    """
-    green = 1 if channels in (2, 4) else 0
-    halvings = [[[2, 4] for _ in range(3)] for _ in range(2)]
-    guesses = [[[2, 2] for _ in range(3)] for _ in range(channels)]
-    found: list[int] = []
-    all_hints = (1 << channels) - 1 & ~(1 << green)
-    nodes = [(0, n_colors, 0, 0, all_hints)]
-    while nodes:
-        first, size, depth, prefix, hints = nodes.pop()
-        left = channels * sample_bits - depth
-        if size == 1 and not hints:
-            truth = keys[first] & (1 << left) - 1 if keys else 0
-            found.append(prefix << left | coder.bits(left, truth))
-            continue
-        if left == 0:
-            found += [prefix] * size
-            continue
-        zeros = 0
-        if keys:
-            zeros = bisect_left(keys, 2 * prefix + 1 << left - 1, first, first + size) - first
-        channel = depth % channels
-        hint = hints & 1 << channel
-        guess = 2  # none: no bit equals it
-        if hint and depth > 0:
-            guess = prefix >> (channel - green if channel > green else channels) - 1 & 1
-        if size > 1 and coder.choose(halvings[hint > 0][min(size, 4) - 2], 0 < zeros < size):
-            zeros = 1 + coder.number(size - 1, zeros - 1)
-        else:
-            counts = guesses[channel][guess]
-            bit = coder.choose(counts, zeros == 0) if hint else coder.bits(1, zeros == 0)
-            zeros = 0 if bit else size
-        for bit, start, end in ((1, zeros, size), (0, 0, zeros)):
-            if start < end:
-                kept = hints & ~hint if bit != guess and depth > 0 else hints
-                nodes.append((first + start, end - start, depth + 1, 2 * prefix + bit, kept))
-    return found
+def _decode_plain(coded: bytes, n_colors: int, pixel_format: PixelFormat) -> Array:
+    size = n_colors * pixel_format.channels * pixel_format.dtype.itemsize
+    if len(coded) != size:
+        raise FormatError(f"the palette has {len(coded)} bytes; its colours need {size}")
+    samples = np.frombuffer(coded, pixel_format.dtype.newbyteorder("<"))
+    return samples.astype(pixel_format.dtype).reshape(n_colors, pixel_format.channels)
 
 
-class _Reader:
-    """Decodes numbers from a range that their shares divide; bytes beyond the end are 0."""
-
-    def __init__(self, coded: bytes):
-        self._coded = coded
-        self._position = 4
-        self._range = 1 << 32
-        self._code = int.from_bytes(coded[:4].ljust(4, b"\0"))
-
-    def choose(self, counts: list[int], truth: int) -> int:
-        """Decode 0 or 1 by their counts."""
-        border = self._range // (counts[0] + counts[1]) * counts[0]
-        bit = self._take(border)
-        _count(counts, bit)
-        return bit
-
-    def number(self, n: int, truth: int) -> int:
-        """Decode a number below n."""
-        share = self._range // n
-        found = min(self._code // share, n - 1)
-        self._code -= found * share
-        self._range = share if found < n - 1 else self._range - found * share
-        self._fill()
-        return found
-
-    def bits(self, n: int, truth: int) -> int:
-        """Decode n bits."""
-        found = 0
-        for _ in range(n):
-            found = 2 * found + self._take(self._range >> 1)
-        return found
-
-    def finish(self) -> None:
-        """Raise FormatError if bytes are left over."""
-        if self._position < len(self._coded):
-            left = len(self._coded) - self._position
-            raise FormatError(f"{left} bytes follow the last entry of the palette")
-
-    def _take(self, border: int) -> int:
-        bit = int(self._code >= border)
-        if bit:
-            self._code -= border
-            self._range -= border
-        else:
-            self._range = border
-        self._fill()
-        return bit
-
-    def _fill(self) -> None:
-        while self._range < _LEAST_RANGE:
-            following = self._coded[self._position] if self._position < len(self._coded) else 0
-            self._position += 1
-            self._code = self._code << 8 | following
-            self._range <<= 8
+def _encode_differences(palette: Array) -> bytes:
+    rows = np.diff(palette, axis=0, prepend=palette.dtype.type(0)).T
+    planes = rows.astype(palette.dtype.newbyteorder(">"), order="C").view(np.uint8)
+    split = planes.reshape(palette.shape[1], len(palette), palette.dtype.itemsize)
+    return deflate(split.transpose(0, 2, 1).tobytes())
 
 
-class _Writer:
-    """Codes what `_Reader` decodes: the sum of all that it will subtract, in as few bytes."""
-
-    def __init__(self) -> None:
-        self._coded = bytearray()
-        self._low = 0
-        self._range = 1 << 32
-
-    def choose(self, counts: list[int], truth: int) -> int:
-        """Code 0 or 1 by their counts."""
-        border = self._range // (counts[0] + counts[1]) * counts[0]
-        self._choose_side(border, truth)
-        _count(counts, truth)
-        return truth
-
-    def number(self, n: int, truth: int) -> int:
-        """Code a number below n."""
-        share = self._range // n
-        before = truth * share
-        self._give(before, share if truth < n - 1 else self._range - before)
-        return truth
-
-    def bits(self, n: int, truth: int) -> int:
-        """Code n bits."""
-        for place in range(n - 1, -1, -1):
-            self._choose_side(self._range >> 1, truth >> place & 1)
-        return truth
-
-    def finish(self) -> bytes:
-        """Return the bytes, ended by the number of the range that has most zeros at its end."""
-        for zeros in (32, 24, 16, 8):
-            rounded = -(-self._low >> zeros) << zeros
-            if rounded < self._low + self._range:
-                self._low = rounded
-                break
-        self._carry()
-        return bytes(self._coded + self._low.to_bytes(4)).rstrip(b"\0")
-
-    def _choose_side(self, border: int, bit: int) -> None:
-        if bit:
-            self._give(border, self._range - border)
-        else:
-            self._give(0, border)
-
-    def _give(self, before: int, size: int) -> None:
-        """Go on in `size` of the range, after `before`."""
-        self._low += before
-        self._range = size
-        while self._range < _LEAST_RANGE:
-            self._carry()
-            self._coded.append(self._low >> 24)
-            self._low = (self._low & 0xFFFFFF) << 8
-            self._range <<= 8
-
-    def _carry(self) -> None:
-        """Add what exceeds 32 bits to the bytes before."""
-        if self._low >> 32:
-            self._low &= 0xFFFFFFFF
-            place = len(self._coded) - 1
-            while self._coded[place] == 0xFF:
-                self._coded[place] = 0
-                place -= 1
-            self._coded[place] += 1
+def _decode_differences(coded: bytes, n_colors: int, pixel_format: PixelFormat) -> Array:
+    dtype, channels = pixel_format.dtype, pixel_format.channels
+    content = inflate_exactly(coded, n_colors * channels * dtype.itemsize)
+    split = np.frombuffer(content, np.uint8).reshape(channels, dtype.itemsize, n_colors)
+    planes = np.ascontiguousarray(split.transpose(0, 2, 1)).view(dtype.newbyteorder(">"))
+    rows = planes.reshape(channels, n_colors).astype(dtype)
+    return np.ascontiguousarray(np.cumsum(rows, axis=1, dtype=dtype).T)  # wraps, as it should
 
 
-def _count(counts: list[int], bit: int) -> None:
-    """Count a bit; before a sum of 256 both counts are halved."""
-    counts[bit] += 1
-    if counts[0] + counts[1] > _MOST_COUNTED:
-        counts[0] = counts[0] + 1 >> 1
-        counts[1] = counts[1] + 1 >> 1
+def _decode_tree(coded: bytes, n_colors: int, pixel_format: PixelFormat) -> Array:
+    return palette_tree.decode(coded, n_colors, pixel_format.channels, pixel_format.dtype)
+
+
+PALETTE_METHODS = {
+    0: PaletteMethod(_encode_plain, _decode_plain),
+    1: PaletteMethod(_encode_differences, _decode_differences),
+    2: PaletteMethod(palette_tree.encode, _decode_tree),
+}
+"""Code in the first byte of chunk P → method."""
