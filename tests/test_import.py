@@ -187,7 +187,7 @@ BELOW = {
 }
 EXCEPTIONS = {
     # Methods of the image or histogram a user holds, which run what is above when called.
-    ("kmq.model.image", "kmq.stages.pictures.reading", False),
+    ("kmq.model.image", "kmq.stages.pictures.pillow", False),
     ("kmq.model.histogram", "kmq.histograms", False),
     ("kmq.model.image", "kmq.files", False),
     ("kmq.model.image", "kmq.display", False),

@@ -15,7 +15,7 @@ from kmq.errors import FormatError, InputError
 from kmq.model.pixel_format import PixelFormat
 from kmq.palettes import load_palette
 from kmq.stages.palette import files
-from kmq.stages.pictures import reading
+from kmq.stages.pictures import arrays
 
 ALL = (".gpl", ".act", ".pal", ".hex", ".txt", ".json", ".png", ".kmq", ".kmqpal")
 THREE = [[255, 0, 10], [1, 2, 3], [255, 0, 10]]
@@ -278,7 +278,7 @@ def test_swatch_without_a_palette_is_read_row_by_row(tmp_path):
 
 
 def test_colours_of_several_blocks_come_once_in_order(tmp_path, monkeypatch):
-    monkeypatch.setattr(reading, "_BLOCK", 70)
+    monkeypatch.setattr(arrays, "_BLOCK", 70)
     rows = np.random.default_rng(0).integers(0, 9, (90, 11, 3), np.uint8)
     rows[-1, -1] = 255
     Image.fromarray(rows).save(tmp_path / "theme.png")

@@ -16,7 +16,8 @@ from images import FULL_METADATA, exif_of, indexed_image
 from kmq.errors import InputError, MissingExtraError
 from kmq.model.image import MAX_SIDE, Metadata
 from kmq.model.pixel_format import PixelFormat
-from kmq.stages.pictures.reading import indexed_from_pillow, read_pixels, to_pillow
+from kmq.stages.pictures.pillow import indexed_from_pillow, to_pillow
+from kmq.stages.pictures.reading import read_pixels
 from kmq.stages.pictures.writing import save_picture
 
 SHAPES = {

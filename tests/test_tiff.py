@@ -11,7 +11,8 @@ import kmq
 import kmq.pillow
 from kmq.errors import InputError, MissingExtraError
 from kmq.model.pixel_format import PixelFormat
-from kmq.stages.pictures.reading import indexed_from_pillow, read_pixels
+from kmq.stages.pictures.pillow import indexed_from_pillow
+from kmq.stages.pictures.reading import read_pixels
 
 GREY = {1: PixelFormat.BILEVEL, 8: PixelFormat.GREY8, 16: PixelFormat.GREY16}
 

@@ -13,7 +13,8 @@ from images import FULL_METADATA, exif_block, exif_of, indexed_image
 from kmq.errors import InputError, MetadataWarning
 from kmq.model.image import IndexedImage, Metadata
 from kmq.model.pixel_format import PixelFormat
-from kmq.stages.pictures.reading import indexed_from_pillow, read_pixels
+from kmq.stages.pictures.pillow import indexed_from_pillow
+from kmq.stages.pictures.reading import read_pixels
 from kmq.stages.pictures.writing import save_picture
 
 NO_METADATA = Metadata()

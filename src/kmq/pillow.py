@@ -48,13 +48,8 @@ from kmq.stages.container import salvage
 from kmq.stages.container.chunks import SIGNATURE, ChunkReader
 from kmq.stages.container.file import Front, unpack_front
 from kmq.stages.pictures import tiff
-from kmq.stages.pictures.reading import (
-    indexed_from_pillow,
-    pillow_bytes,
-    pillow_info,
-    pillow_metadata,
-    pillow_mode,
-)
+from kmq.stages.pictures.metadata import pillow_metadata
+from kmq.stages.pictures.pillow import indexed_from_pillow, pillow_bytes, pillow_info, pillow_mode
 
 if TYPE_CHECKING:
     from PIL.Image import DecoderInput

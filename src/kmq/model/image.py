@@ -263,7 +263,7 @@ class IndexedImage:
         Raises:
             InputError: Pillow has no mode for the pixel format (16-bit RGB, RGBA and grey-alpha).
         """
-        from kmq.stages.pictures.reading import to_pillow
+        from kmq.stages.pictures.pillow import to_pillow
 
         return to_pillow(self)
 
@@ -275,7 +275,7 @@ class IndexedImage:
             InputError: any other mode, which `kmq.quantize` takes; or an image of several frames:
                 take a ``copy()`` of the one that is meant.
         """
-        from kmq.stages.pictures.reading import indexed_from_pillow
+        from kmq.stages.pictures.pillow import indexed_from_pillow
 
         return indexed_from_pillow(picture)
 

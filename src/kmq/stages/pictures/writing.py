@@ -26,12 +26,8 @@ from kmq.model import alpha
 from kmq.model.image import IndexedImage, Metadata
 from kmq.model.pixel_format import PixelFormat
 from kmq.stages.pictures import deep, exif
-from kmq.stages.pictures.reading import (
-    PILLOW_MODES,
-    direct_picture,
-    metadata_info,
-    to_pillow,
-)
+from kmq.stages.pictures.metadata import metadata_info
+from kmq.stages.pictures.pillow import PILLOW_MODES, direct_picture, to_pillow
 
 if TYPE_CHECKING:
     from PIL.Image import Image
