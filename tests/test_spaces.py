@@ -134,3 +134,11 @@ def test_the_axes_of_the_eye_are_those_of_xyb_weighed():
     np.testing.assert_allclose(space.forward(light) / 255, expected, atol=1e-4)
     white = space.forward(np.full((1, 3), 255.0))
     np.testing.assert_allclose(white, [[255, 0, 0]], atol=1e-3)
+
+
+@pytest.mark.parametrize("pixel_format", [f for f in PixelFormat if f.has_alpha])
+def test_coordinates_in_any_order_in_memory_round(pixel_format):
+    space = Space("rgb", pixel_format)
+    colors = noise(pixel_format)
+    coordinates = np.asfortranarray(space.forward(colors))
+    assert np.array_equal(space.nearest_samples(coordinates), colors)

@@ -263,7 +263,7 @@ class Space:
     def _typed(self, samples: Array) -> Array:
         """Return samples in range and type; colours of alpha 0 are all 0."""
         top, dtype = self.pixel_format.max_value, self.pixel_format.dtype
-        typed: Array = np.clip(samples, 0, top).astype(dtype)
+        typed: Array = np.clip(samples, 0, top).astype(dtype, order="C")
         return alpha.cleared(typed, self.pixel_format)
 
     @computed_once
