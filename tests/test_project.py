@@ -46,6 +46,17 @@ def test_checks_of_a_clone_are_an_executable_bash_script():
     assert os.access(script, os.X_OK)
 
 
+def test_lowest_versions_are_ones_that_can_be_installed():
+    # The checks of a clone install them: each is a whole version, not the start of one.
+    printed = subprocess.run(
+        [sys.executable, ".ci/lowest.py"], cwd=PROJECT, capture_output=True, text=True, check=True
+    )
+    constraints = printed.stdout.split()
+    assert all(re.fullmatch(r"[\w-]+==[\d.]+", constraint) for constraint in constraints)
+    names = {constraint.partition("==")[0] for constraint in constraints}
+    assert {"numba", "numpy", "Pillow", "matplotlib", "tifffile", "scikit-learn", "pytest"} <= names
+
+
 def test_table_markers_pair_up_and_name_no_table_twice():
     markers = re.findall(r"^<!-- (/?)table(?::(\w+))? -->$", README, re.MULTILINE)
     assert len(markers) == len(re.findall(r"<!--", README)) > 0
