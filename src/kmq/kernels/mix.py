@@ -121,13 +121,6 @@ def _store(context, builder, vector, array_type, array, lanes=LANES):
     builder.store(vector, _lanes_at(context, builder, array_type, array, None, lanes)).align = 4
 
 
-def _differ(builder, one, other):
-    """Return whether any lanes of two vectors differ."""
-    differences = builder.icmp_unsigned("!=", one, other)
-    bits = ir.IntType(one.type.count)
-    return builder.icmp_unsigned("!=", builder.bitcast(differences, bits), bits(0))
-
-
 def _addresses(context, builder, starts, starts_value, local, local_value, places, places_value):
     """Positions of the slots of lanes 0 to HASHED + DENSE - 1 in their tables."""
     offset = context.cast(builder, local_value, local, types.uint64)
@@ -161,10 +154,7 @@ def _dot(typingctx, logits, weights, row, shift):
 
 @intrinsic
 def _train(typingctx, logits, weights, row, error, shift):
-    """weights[row, i] += (logits[i] · error + 2^(shift-1)) >> shift, kept within ±WEIGHT_LIMIT.
-
-    Return whether that changed any.
-    """
+    """weights[row, i] += (logits[i] · error + 2^(shift-1)) >> shift, kept within ±WEIGHT_LIMIT."""
 
     def codegen(context, builder, signature, args):
         start = builder.shl(context.cast(builder, args[2], row, types.int64), _i64(4))
@@ -181,9 +171,9 @@ def _train(typingctx, logits, weights, row, error, shift):
             limit = _vector([bound] * LANES)
             after = builder.select(builder.icmp_signed(sign, after, limit), limit, after)
         builder.store(after, place).align = 4
-        return _differ(builder, before, after)
+        return context.get_dummy_value()
 
-    return types.boolean(logits, weights, row, error, shift), codegen
+    return types.void(logits, weights, row, error, shift), codegen
 
 
 @intrinsic
@@ -240,7 +230,6 @@ def _adapt(typingctx, slots, bit, rates, lines, dense, starts, local, places):
     With p the probability in 2^-22 and n the count of a slot:
     p += (((bit ? 2^22 - 1 : 31) - p) >> 5) · rates[n] >> 9, n += 1 up to its limit.
     Hashed slots are 16 p's upper 12 bits + n, rounded; dense ones 512 p + n and rates[16 + n].
-    Return whether any slot changed.
     """
 
     def per_kind(hashed, dense):
@@ -280,10 +269,9 @@ def _adapt(typingctx, slots, bit, rates, lines, dense, starts, local, places):
                 builder.store(builder.trunc(slot, ir.IntType(16)), place)
             else:
                 builder.store(slot, builder.gep(dense_base, [address]))
-        ours = _vector([-1] * (HASHED + DENSE) + [0] * (LANES - HASHED - DENSE))
-        return _differ(builder, builder.and_(held, ours), builder.and_(after, ours))
+        return context.get_dummy_value()
 
-    return types.boolean(slots, bit, rates, lines, dense, starts, local, places), codegen
+    return types.void(slots, bit, rates, lines, dense, starts, local, places), codegen
 
 
 @intrinsic
@@ -455,7 +443,7 @@ def _draw_plane(shades, keys, first, middle, end, vectors, out_plane):
 
 @kernel
 def halve_palette(shades, scratch, out_leaves, out_children, out_depths, out_planes):
-    """Halve the colours (k, 4) along their longest axis, level by level: see `stages.mix.Tree`.
+    """Halve the colours (k, 4) along their longest axis, level by level: see `Tree` in `stages`.
 
     `out_planes` (k, 8) is zero. `scratch` is arrays as `tree_scratch` says.
     """
@@ -507,17 +495,14 @@ def _hash(key, value):
 
 
 @inlined
-def _at(narrow, wide, y, x):
-    """Return an index of the strip, whichever of the two arrays holds it."""
-    return np.int64(wide[y, x]) if len(wide) else np.int64(narrow[y, x])
-
-
-@inlined
-def _set(narrow, wide, y, x, color):
-    if len(wide):
-        wide[y, x] = color
-    else:
-        narrow[y, x] = color
+def _agree(slots, lines, dense, starts, local, places):
+    """Return whether the slots of all lanes are as they were read."""
+    differences = np.int64(0)
+    for lane in range(HASHED):
+        differences |= np.int64(lines[starts[lane] + local]) ^ np.int64(slots[lane])
+    for lane in range(DENSE):
+        differences |= np.int64(dense[places[lane]]) ^ np.int64(slots[HASHED + lane])
+    return differences == 0
 
 
 @inlined
@@ -583,6 +568,7 @@ def code_strip(
     blend,
     refined,
     scratch,
+    recent,
     narrow,
     wide,
 ):
@@ -619,6 +605,7 @@ def code_strip(
         blend: (4, N_SETS) int32.
         refined: (n_rows · 8 · STEPS,) int32.
         scratch: arrays as SCRATCH says.
+        recent: (4, or height if that is less, width) uint16 scratch for the last rows.
         narrow: (height, width) uint8 indices, or empty.
         wide: (height, width) uint16 indices, or empty.
 
@@ -652,61 +639,58 @@ def code_strip(
     n_decisions = 0
     room = n_coded + 4 if decoding else n_coded
     painted = np.int64(-1)
-    w = np.int64(0)
-    final = np.int64(0)
+    color = w = ww = www = n = nw = nww = nwww = ne = nee = np.int64(0)
+    nn = nnw = nne = nnee = final = np.int64(0)
     for y in range(height):
         pace = 11 if y * width < HURRY else 12
-        calm = 0  # pixels up to here that all that is near is the colour of
+        calm = (
+            0  # pixels in a row that all neighbours are the colour of; the trail has four of them
+        )
         still = False  # whether the last of them changed nothing
+        n_recent = len(recent)
+        here, above = recent[y % n_recent], recent[(y - 1) % n_recent]
+        above2, above3 = recent[(y - 2) % n_recent], recent[(y - 3) % n_recent]
+        if not decoding:
+            for x in range(width):
+                here[x] = wide[y, x] if len(wide) else narrow[y, x]
         for x in range(width):
+            east = min(x + 2, width - 1)
             if still:
-                east = min(x + 2, width - 1)
-                if (
-                    _at(narrow, wide, y - 1, east) == w
-                    and _at(narrow, wide, y - 2, east) == w
-                    and _at(narrow, wide, y - 3, x) == w
-                ):
+                if above[east] == w and above2[east] == w and above3[x] == w:
                     middle = low + (((high - low) * final) >> 16)
-                    if code <= middle if decoding else _at(narrow, wide, y, x) == w:
+                    if code <= middle if decoding else here[x] == w:
                         low, high, code, position = _shift(
                             decoding, coded, n_coded, low, middle, code, position
                         )
-                        if decoding:
-                            _set(narrow, wide, y, x, w)
+                        here[x] = w
                         continue
                 still = False
                 calm = 0
 
-            # The neighbours; those that do not exist are replaced by nearer ones.
-            if y > 0:
-                n = _at(narrow, wide, y - 1, x)
-                nw = _at(narrow, wide, y - 1, max(x - 1, 0))
-                ne = _at(narrow, wide, y - 1, min(x + 1, width - 1))
-                nww = _at(narrow, wide, y - 1, max(x - 2, 0))
-                nwww = _at(narrow, wide, y - 1, max(x - 3, 0))
-                nee = _at(narrow, wide, y - 1, min(x + 2, width - 1))
-                w = _at(narrow, wide, y, x - 1) if x > 0 else n
+            # The neighbours: those of the pixel before, one column on. Where there are no others
+            # they are replaced by nearer ones.
+            if x > 0:
+                www, ww, w = (ww, w, color) if x > 1 else (color, color, color)
+                nwww, nww, nw, n, ne = nww, nw, n, ne, nee
+                nnw, nn, nne = nn, nne, nnee
+            elif y > 0:
+                n = np.int64(above[0])
+                ne = np.int64(above[min(1, width - 1)])
+                w = ww = www = nw = nww = nwww = n
             else:
-                w = _at(narrow, wide, y, x - 1) if x > 0 else np.int64(0)
-                n = w
-                nw = w
-                ne = w
-                nww = w
-                nwww = w
-                nee = w
+                w = ww = www = n = nw = ne = nww = nwww = np.int64(0)
             if y > 1:
-                nn = _at(narrow, wide, y - 2, x)
-                nnw = _at(narrow, wide, y - 2, max(x - 1, 0))
-                nne = _at(narrow, wide, y - 2, min(x + 1, width - 1))
-                nnee = _at(narrow, wide, y - 2, min(x + 2, width - 1))
+                if x == 0:
+                    nn = nnw = np.int64(above2[0])
+                    nne = np.int64(above2[min(1, width - 1)])
+                nnee = np.int64(above2[east])
+                nee = np.int64(above[east])
+            elif y > 0:
+                nee = np.int64(above[east])
+                nn = nnw = nne = nnee = n
             else:
-                nn = n
-                nnw = n
-                nne = n
-                nnee = n
-            nnn = _at(narrow, wide, y - 3, x) if y > 2 else nn
-            ww = _at(narrow, wide, y, x - 2) if x > 1 else w
-            www = _at(narrow, wide, y, x - 3) if x > 2 else ww
+                n = nw = ne = nww = nwww = nee = nn = nnw = nne = nnee = w
+            nnn = np.int64(above3[x]) if y > 2 else nn
 
             # Contexts. West comes last, since a decoder knows it last.
             key = _hash(_hash(1, n), ne)
@@ -756,7 +740,7 @@ def code_strip(
                 if flat and y > 2 and w == nww == nwww == nee == nnw == nne == nnee == nnn == www
                 else 0
             )
-            changed = False
+            settled = False
             activity >>= 4
             busy = 0
             while activity > 0 and busy < 7:
@@ -765,7 +749,7 @@ def code_strip(
             color = np.int64(0)
             rank = np.int64(0)
             if not decoding:
-                color = _at(narrow, wide, y, x)
+                color = np.int64(here[x])
                 rank = np.int64(ranks[color])
             node = np.int64(0) if flat else np.int64(root)
             salt = np.int64(0)
@@ -851,21 +835,21 @@ def code_strip(
                 n_decisions += 1
 
                 # Learning.
+                errors = bit * 65535 - chance
+                for number in range(N_SETS):
+                    share = blend[stage, number] + ((opinions[number] * errors + 2048) >> 12)
+                    blend[stage, number] = _clamp(share, -BLEND_LIMIT, BLEND_LIMIT)
                 for number in range(N_SETS):
                     error = bit * 65535 - np.int64(squash[opinions[number] + REACH])
-                    changed |= _train(logits, weights, sets[number], error, pace)
-                error = bit * 65535 - chance
-                for number in range(N_SETS):
-                    before = blend[stage, number]
-                    share = before + ((opinions[number] * error + 2048) >> 12)
-                    blend[stage, number] = _clamp(share, -BLEND_LIMIT, BLEND_LIMIT)
-                    changed |= blend[stage, number] != before
-                changed |= _adapt(slots, bit, rates, lines, dense, starts, local, places)
+                    errors |= error
+                    _train(logits, weights, sets[number], error, pace)
+                _adapt(slots, bit, rates, lines, dense, starts, local, places)
                 lower = ((bit * 65535 - refined[cell]) * (128 - part)) >> 13
                 upper = ((bit * 65535 - refined[cell + 1]) * part) >> 13
                 refined[cell] += lower
                 refined[cell + 1] += upper
-                changed |= (lower | upper) != 0
+                if calm > 4 and errors | lower | upper == 0:
+                    settled = _agree(slots, lines, dense, starts, local, places)
 
                 if node == 0:
                     if bit:
@@ -887,18 +871,22 @@ def code_strip(
                 depth += 1
                 left -= 1
 
-            if decoding:
-                _set(narrow, wide, y, x, color)
+            here[x] = color
             if position > room:
                 return BAD_END if decoding else FULL, n_decisions
             if n_decisions > most_decisions:
                 return TOO_LONG, n_decisions
             for number in range(RUNS):
-                before = runs[run_at[number]]
                 length = lengths[number] if guesses[number] == color else np.int64(0)
+                settled &= length == LONGEST_RUN
                 runs[run_at[number]] = color | (min(length + 1, LONGEST_RUN) << 16)
-                changed |= runs[run_at[number]] != before
-            still = calm > 4 and color == w and not changed  # four, for the trail
+            still = settled and color == w
+        if decoding and len(wide):
+            for x in range(width):
+                wide[y, x] = here[x]
+        elif decoding:
+            for x in range(width):
+                narrow[y, x] = here[x]
 
     if decoding:
         return 0 if n_coded <= position <= room else BAD_END, n_decisions

@@ -195,6 +195,7 @@ class MixCoder:
             *_curves(),
             *tables[:6],
             tables[6:],
+            np.empty((min(len(indices), 4), indices.shape[1]), np.uint16),
             indices if indices.dtype == np.uint8 else _NARROW,
             indices if indices.dtype == np.uint16 else _WIDE,
         )
