@@ -1,0 +1,1621 @@
+/**
+ * A decoder of .kmq files, written from FORMAT.md; see docs/browser.md for how to use it.
+ * One module without dependencies, for pages, Workers and node. Integers only in all that decodes.
+ */
+
+/** What is read unless `limits` says otherwise; the same as kmq.Limits() in Python. */
+export const LIMITS = { pixels: 178956970, metadataBytes: 2 ** 26, decisions: 2 ** 23 };
+
+/** Why a file was refused; `kind` is "damaged", "newer" (needs a newer reader) or "too large". */
+export class KmqError extends Error {
+  constructor(kind, message) {
+    super(message);
+    this.name = "KmqError";
+    this.kind = kind;
+  }
+}
+
+function demand(condition, message, kind = "damaged") {
+  if (!condition) throw new KmqError(kind, message);
+}
+
+const newer = (fact) => new KmqError("newer", `this file needs a newer reader: ${fact}`);
+
+// Code of a pixel format: channels, bytes of a sample, largest sample.
+const PIXEL_FORMATS = [
+  [1, 1, 1], [1, 1, 255], [2, 1, 255], [1, 2, 65535], [2, 2, 65535],
+  [3, 1, 255], [4, 1, 255], [3, 2, 65535], [4, 2, 65535], [4, 1, 255],
+];
+const SIGNATURE = [0x8b, 0x4b, 0x4d, 0x51, 13, 10, 26, 10];
+const INTENTS = ["perceptual", "relative colorimetric", "saturation", "absolute colorimetric"];
+const MOST = 65536; // of colours, of strips and of ancillary chunks
+
+/** Number of binary digits of a number below 2^32. */
+const digits = (number) => 32 - Math.clz32(number);
+
+const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
+
+function asBytes(source) {
+  if (ArrayBuffer.isView(source)) {
+    return new Uint8Array(source.buffer, source.byteOffset, source.byteLength);
+  }
+  if (source instanceof ArrayBuffer) return new Uint8Array(source);
+  throw new TypeError("a .kmq file must be an ArrayBuffer or a view of one");
+}
+
+const CRC_TABLE = Int32Array.from({ length: 256 }, (_, byte) => {
+  for (let bit = 0; bit < 8; bit++) byte = byte & 1 ? (byte >>> 1) ^ 0xedb88320 : byte >>> 1;
+  return byte;
+});
+
+function crc32(bytes) {
+  let crc = -1;
+  for (let i = 0; i < bytes.length; i++) crc = CRC_TABLE[(crc ^ bytes[i]) & 255] ^ (crc >>> 8);
+  return ~crc >>> 0;
+}
+
+const u32 = (bytes, at) =>
+  (bytes[at] | (bytes[at + 1] << 8) | (bytes[at + 2] << 16) | (bytes[at + 3] << 24)) >>> 0;
+
+/** Takes numbers off a payload. */
+class Numbers {
+  constructor(bytes) {
+    this.bytes = bytes;
+    this.at = 0;
+  }
+
+  take() {
+    let number = 0;
+    for (let count = 0; count < 5; count++) {
+      demand(this.at < this.bytes.length, "a number does not end");
+      const byte = this.bytes[this.at++];
+      number += (byte & 127) * 128 ** count;
+      if (byte < 128) {
+        demand(byte || !count, "a number is longer than it needs to be");
+        demand(number < 2 ** 31, "a number is above 2147483647");
+        return number;
+      }
+    }
+    throw new KmqError("damaged", "a number does not end");
+  }
+
+  /** Takes so many numbers and checks that nothing follows. */
+  all(count) {
+    const numbers = Array.from({ length: count }, () => this.take());
+    demand(this.at === this.bytes.length, "a chunk goes on after its numbers");
+    return numbers;
+  }
+}
+
+// --- deflate -------------------------------------------------------------------------------------
+
+const LENGTH_ORDER = [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15];
+
+/** Returns a table of symbol << 4 | length for the next `bits` bits, 0 where there is no code. */
+function codeTable(lengths, mayBeShort) {
+  const counts = new Uint16Array(16);
+  for (const length of lengths) counts[length]++;
+  counts[0] = 0;
+  let bits = 15;
+  while (bits && !counts[bits]) bits--;
+  const next = new Uint16Array(16);
+  let left = 1;
+  for (let length = 1; length < 16; length++) {
+    next[length] = (next[length - 1] + counts[length - 1]) << 1;
+    left = left * 2 - counts[length];
+    demand(left >= 0, "the deflated bytes have too many codes");
+  }
+  demand(!left || (mayBeShort && bits < 2), "the deflated bytes have too few codes");
+  const table = new Uint16Array(1 << bits);
+  lengths.forEach((length, symbol) => {
+    if (!length) return;
+    let code = 0;
+    for (let i = 0, from = next[length]++; i < length; i++, from >>= 1) code = code * 2 + (from & 1);
+    for (; code < table.length; code += 1 << length) table[code] = (symbol << 4) | length;
+  });
+  return { table, mask: table.length - 1 };
+}
+
+let fixedTables;
+
+/** Inflates one raw deflate stream of up to `limit` bytes, or of exactly so many. */
+function inflate(deflated, limit, exactly) {
+  const kind = exactly ? "damaged" : "too large";
+  const n = deflated.length;
+  demand(!exactly || n * 1032 >= limit, `${n} deflated bytes cannot hold ${limit}`);
+  const bytes = new Uint8Array(n + 16);
+  bytes.set(deflated);
+  let out = new Uint8Array(exactly ? limit : Math.min(limit, n * 4 + 64));
+  let at = 0, pos = 0, hold = 0, bits = 0;
+  const fill = () => {
+    demand(pos <= n + 4, "the deflated bytes end too early");
+    while (bits <= 24) {
+      hold |= bytes[pos++] << bits;
+      bits += 8;
+    }
+  };
+  const take = (count) => {
+    fill();
+    const value = hold & ((1 << count) - 1);
+    hold >>>= count;
+    bits -= count;
+    return value;
+  };
+  const symbol = ({ table, mask }) => {
+    fill();
+    const entry = table[hold & mask];
+    demand(entry, "the deflated bytes have an unknown code");
+    hold >>>= entry & 15;
+    bits -= entry & 15;
+    return entry >> 4;
+  };
+  const room = (count) => {
+    demand(at + count <= limit, `the deflated bytes inflate to more than ${limit}`, kind);
+    if (at + count > out.length) {
+      const grown = new Uint8Array(Math.min(limit, Math.max(2 * out.length, at + count)));
+      grown.set(out);
+      out = grown;
+    }
+  };
+  const dynamicTables = () => {
+    const counts = [take(5) + 257, take(5) + 1];
+    const order = new Uint8Array(19);
+    for (let i = 0, end = take(4) + 4; i < end; i++) order[LENGTH_ORDER[i]] = take(3);
+    demand(counts[0] < 287 && counts[1] < 31, "the deflated bytes have too many symbols");
+    const code = codeTable(order);
+    const lengths = new Uint8Array(counts[0] + counts[1]);
+    for (let i = 0; i < lengths.length; ) {
+      const length = symbol(code);
+      let repeat = 1, value = length;
+      if (length > 15) {
+        demand(i || length > 16, "the deflated bytes repeat nothing");
+        value = length === 16 ? lengths[i - 1] : 0;
+        repeat = length === 16 ? take(2) + 3 : length === 17 ? take(3) + 3 : take(7) + 11;
+        demand(i + repeat <= lengths.length, "the deflated bytes repeat too much");
+      }
+      lengths.fill(value, i, (i += repeat));
+    }
+    demand(lengths[256], "the deflated bytes have no end of a block");
+    return [
+      codeTable(lengths.subarray(0, counts[0]), true),
+      codeTable(lengths.subarray(counts[0]), true),
+    ];
+  };
+
+  for (let last = 0; !last; ) {
+    last = take(1);
+    const type = take(2);
+    demand(type < 3, "the deflated bytes have an unknown kind of block");
+    if (type === 0) {
+      pos -= (bits & ~7) / 8; // whole bytes go back, the rest of one is passed over
+      hold = bits = 0;
+      demand(pos + 4 <= n, "the deflated bytes end too early");
+      const count = bytes[pos] | (bytes[pos + 1] << 8);
+      demand((count ^ bytes[pos + 2] ^ (bytes[pos + 3] << 8)) === 65535,
+        "the deflated bytes have a damaged block");
+      pos += 4;
+      demand(pos + count <= n, "the deflated bytes end too early");
+      room(count);
+      out.set(bytes.subarray(pos, pos + count), at);
+      pos += count;
+      at += count;
+      continue;
+    }
+    if (type === 1 && !fixedTables) {
+      const lengths = Uint8Array.from({ length: 288 }, (_, i) =>
+        i < 144 ? 8 : i < 256 ? 9 : i < 280 ? 7 : 8);
+      fixedTables = [codeTable(lengths), codeTable(new Uint8Array(32).fill(5))];
+    }
+    const [codes, distances] = type === 1 ? fixedTables : dynamicTables();
+    const { table, mask } = codes;
+    for (;;) {
+      if (bits < 15) fill();
+      const entry = table[hold & mask];
+      hold >>>= entry & 15;
+      bits -= entry & 15;
+      const code = entry >> 4;
+      if (code < 256) {
+        demand(entry, "the deflated bytes have an unknown code");
+        if (at === out.length) room(1);
+        out[at++] = code;
+        continue;
+      }
+      if (code === 256) break;
+      const i = code - 257;
+      demand(i < 29, "the deflated bytes have an unknown code");
+      let length = i < 8 ? 3 + i : 258;
+      if (i > 7 && i < 28) length = 3 + ((4 + (i & 3)) << ((i >> 2) - 1)) + take((i >> 2) - 1);
+      const j = symbol(distances);
+      demand(j < 30, "the deflated bytes have an unknown code");
+      const distance =
+        j < 2 ? 1 + j : 1 + ((2 + (j & 1)) << ((j >> 1) - 1)) + take((j >> 1) - 1);
+      demand(distance <= at, "the deflated bytes refer to what is not there");
+      room(length);
+      for (const end = at + length; at < end; at++) out[at] = out[at - distance];
+    }
+  }
+  pos -= bits >> 3;
+  demand(pos <= n, "the deflated bytes end too early");
+  demand(pos === n, `${n - pos} bytes follow the end of the deflated ones`);
+  demand(!exactly || at === limit, `the deflated bytes hold ${at}, not ${limit}`);
+  return out.subarray(0, at);
+}
+
+// --- header, palette, metadata -------------------------------------------------------------------
+
+function unpackHeader(payload, limits) {
+  const numbers = new Numbers(payload);
+  const version = numbers.take();
+  if (version > 1) throw newer(`its format has version ${version}`);
+  demand(version === 1, "versions start at 1");
+  demand(numbers.at < payload.length, "the header ends after its version");
+  const pixelFormat = payload[numbers.at++];
+  const [width, height, nColors, stripHeight] = [0, 0, 0, 0].map(() => numbers.take());
+  if (numbers.at < payload.length) throw newer("its header goes on");
+  if (pixelFormat >= PIXEL_FORMATS.length) throw newer(`it has pixel format ${pixelFormat}`);
+  demand(width && height, `the picture is ${width} x ${height}; sides are 1 and more`);
+  demand(nColors && nColors <= MOST, `the palette has ${nColors} colours; it holds 1 to ${MOST}`);
+  demand(stripHeight && stripHeight <= height, `a strip has ${stripHeight} rows`);
+  const nStrips = Math.ceil(height / stripHeight);
+  demand(nStrips <= MOST, `the picture has ${nStrips} strips; it has up to ${MOST}`);
+  demand(width * height <= limits.pixels,
+    `the picture is ${width} x ${height}; the limit is ${limits.pixels} pixels`, "too large");
+  const [channels, sampleBytes, maxValue] = PIXEL_FORMATS[pixelFormat];
+  return { pixelFormat, channels, sampleBytes, maxValue, width, height, nColors, stripHeight, nStrips };
+}
+
+function unpackPalette(payload, header) {
+  const { nColors, channels, sampleBytes, maxValue } = header;
+  const size = nColors * channels;
+  const palette = new (sampleBytes === 1 ? Uint8Array : Uint16Array)(size);
+  demand(payload.length, "the palette has no method");
+  const coded = payload.subarray(1);
+  if (payload[0] === 0) {
+    demand(coded.length === size * sampleBytes, `the palette has ${coded.length} bytes`);
+    for (let i = 0; i < size; i++) {
+      palette[i] = sampleBytes === 1 ? coded[i] : coded[2 * i] | (coded[2 * i + 1] << 8);
+    }
+  } else if (payload[0] === 1) {
+    const rows = inflate(coded, size * sampleBytes, true);
+    for (let channel = 0; channel < channels; channel++) {
+      const row = channel * nColors * sampleBytes;
+      for (let i = 0, sample = 0; i < nColors; i++) {
+        sample += sampleBytes === 1 ? rows[row + i] : rows[row + i] * 256 + rows[row + nColors + i];
+        palette[i * channels + channel] = sample; // modulo 2^8 or 2^16
+      }
+    }
+  } else if (payload[0] === 2) {
+    unpackTree(coded, header, palette);
+  } else {
+    throw newer(`its palette is coded by method ${payload[0]}`);
+  }
+  demand(palette.every((sample) => sample <= maxValue), `the palette has a sample above ${maxValue}`);
+  return palette;
+}
+
+/** Palette method 2: entries in ascending order, by a range coder. */
+function unpackTree(coded, { nColors, channels, sampleBytes }, palette) {
+  const order = [[0], [1, 0], [1, 0, 2], [3, 1, 0, 2]][channels - 1];
+  const lead = channels > 2 ? 1 : 0;
+  const leadPlace = order.indexOf(lead);
+  const sizes = Array.from({ length: 6 }, () => [2, 4]);
+  const guesses = Array.from({ length: 12 }, () => [2, 2]);
+  const prefix = [0, 0, 0, 0]; // bits of each channel so far
+  let range = 2 ** 32, code = 0, taken = 0, entry = 0;
+  const byte = () => coded[taken++] ?? 0;
+  const refill = () => {
+    while (range < 2 ** 24) {
+      range *= 256;
+      code = code * 256 + byte();
+    }
+  };
+  const choose = (counts) => {
+    const border = Math.floor(range / (counts[0] + counts[1])) * counts[0];
+    const outcome = code < border ? 0 : 1;
+    if (outcome) code -= border;
+    range = outcome ? range - border : border;
+    refill();
+    counts[outcome]++;
+    if (counts[0] + counts[1] > 255) counts.forEach((count, i) => (counts[i] = (count + 1) >> 1));
+    return outcome;
+  };
+  const equal = (count) => {
+    const share = Math.floor(range / count);
+    const value = Math.min(Math.floor(code / share), count - 1);
+    code -= value * share;
+    range = value === count - 1 ? range - value * share : share;
+    refill();
+    return value;
+  };
+  const node = (depth, n) => {
+    if (depth === 8 * sampleBytes * channels) {
+      for (; n; n--, entry++) {
+        for (let i = 0; i < channels; i++) palette[entry * channels + i] = prefix[i];
+      }
+      return;
+    }
+    const place = depth % channels, level = (depth - place) / channels, channel = order[place];
+    const own = prefix[channel];
+    let guess = -1;
+    if (place > leadPlace) {
+      if (own === prefix[lead] >> 1) guess = prefix[lead] & 1;
+    } else if (place < leadPlace) {
+      if (!level) guess = 2;
+      else if (!own) guess = 0;
+      else if (own === (1 << level) - 1) guess = 1;
+    }
+    let zeros = n;
+    if (n > 1 && choose(sizes[Math.min(n, 4) - 2 + (guess < 0 ? 3 : 0)])) zeros = equal(n - 1) + 1;
+    else if (guess < 0 ? equal(2) : choose(guesses[channel * 3 + guess])) zeros = 0;
+    prefix[channel] = own * 2;
+    if (zeros) node(depth + 1, zeros);
+    prefix[channel]++;
+    if (zeros < n) node(depth + 1, n - zeros);
+    prefix[channel] = own;
+  };
+  for (let i = 0; i < 4; i++) code = code * 256 + byte();
+  node(0, nColors);
+  demand(taken >= coded.length, "bytes follow the palette");
+}
+
+const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+function unpackText(bytes) {
+  try {
+    return utf8.decode(bytes);
+  } catch {
+    throw new KmqError("damaged", "an entry of text is not UTF-8");
+  }
+}
+
+const NAMES = {
+  i: "iccProfile", e: "exif", x: "xmp", d: "dpi", g: "gamma", w: "chromaticities", s: "srgb", c: "cicp",
+};
+
+/** Adds what an ancillary chunk holds to `metadata`; returns how many bytes that is. */
+function addMetadata(metadata, letter, payload, left) {
+  let content = payload;
+  const isText = letter === "t";
+  if (isText) {
+    demand(payload[0] < 2, "an entry of text begins with a byte that is not 0 or 1");
+    content = payload.subarray(1);
+  }
+  if (letter === "i" || letter === "x" || (isText && payload[0])) {
+    content = inflate(content, left, false);
+  } else {
+    content = content.slice();
+  }
+  const scaled = (count, unit) => new Numbers(content).all(count).map((number) => number / unit);
+  const name = NAMES[letter];
+  if (isText) {
+    const end = content.indexOf(0);
+    demand(end > 0, "an entry of text has no keyword");
+    const keyword = unpackText(content.subarray(0, end));
+    demand(!metadata.text.has(keyword), `there is a second entry of text for ${keyword}`);
+    metadata.text.set(keyword, unpackText(content.subarray(end + 1)));
+  } else if (!name) {
+    metadata.extra.push([letter, content]);
+  } else {
+    demand(metadata[name] === null, `there is a second chunk ${letter}`);
+    let value = content;
+    if (letter === "d") value = scaled(2, 10000);
+    if (letter === "g") [value] = scaled(1, 100000);
+    if (letter === "w") value = scaled(8, 100000);
+    if (letter === "s") {
+      demand(content.length === 1 && content[0] < 4, "the rendering intent is not 0 to 3");
+      value = INTENTS[content[0]];
+    }
+    if (letter === "c") {
+      demand(content.length === 4, "the code points of colour are not 4 bytes");
+      value = [...content];
+    }
+    metadata[name] = value;
+  }
+  return content.length;
+}
+
+// --- chunks --------------------------------------------------------------------------------------
+
+/**
+ * Takes a file apart as its bytes come.
+ *
+ * `onFront(front)` is called once all but the pixels is known, then `onStrip({row, rows, payload})`
+ * for each strip, top to bottom. The strips' own checksums are checked by `StripDecoder`.
+ */
+export class Parser {
+  #limits; #onFront; #onStrip;
+  #buffer = new Uint8Array(0); // bytes from #at up to #end are yet to be read
+  #at = 0; #end = 0; #offset = 0;
+  #stage = "signature";
+  #front = null;
+  #ancillary = 0; #left; #sizes = null; #row = 0;
+
+  constructor({ limits, onFront = () => {}, onStrip = () => {} } = {}) {
+    this.#limits = { ...LIMITS, ...limits };
+    this.#left = this.#limits.metadataBytes;
+    this.#onFront = onFront;
+    this.#onStrip = onStrip;
+  }
+
+  /** Whether the whole file has come; what follows is not looked at. */
+  get done() {
+    return this.#stage === "done";
+  }
+
+  /** Takes the next bytes of the file, which must stay as they are. Throws KmqError. */
+  push(source) {
+    const bytes = asBytes(source);
+    const kept = this.#end - this.#at;
+    if (!kept) {
+      [this.#buffer, this.#at, this.#end] = [bytes, 0, bytes.length];
+    } else {
+      if (this.#end + bytes.length > this.#buffer.length) {
+        const grown = new Uint8Array(2 * (kept + bytes.length));
+        grown.set(this.#buffer.subarray(this.#at, this.#end));
+        [this.#buffer, this.#at, this.#end] = [grown, 0, kept];
+      }
+      this.#buffer.set(bytes, this.#end); // what has been given out stays as it is
+      this.#end += bytes.length;
+    }
+    while (!this.done && this.#next());
+  }
+
+  /** Says that no bytes follow. Throws KmqError if some are missing. */
+  end() {
+    demand(this.done, `the file ends too early, after ${this.#offset + this.#end - this.#at} bytes`);
+  }
+
+  #next() {
+    const bytes = this.#buffer.subarray(this.#at, this.#end);
+    if (this.#stage === "signature") {
+      for (let i = 0; i < Math.min(8, bytes.length); i++) {
+        demand(bytes[i] === SIGNATURE[i], i < 4
+          ? "this is no .kmq file: it does not begin with the signature"
+          : "the line ends of this .kmq file were changed on its way");
+      }
+      if (bytes.length < 8) return false;
+      this.#stage = "H";
+      return this.#pass(8);
+    }
+    if (!bytes.length) return false;
+    const letter = String.fromCharCode(bytes[0]);
+    demand(/[A-Za-z]/.test(letter), `byte ${bytes[0]} stands where a chunk begins`);
+    let last = 1;
+    while (last < 5 && bytes[last] > 127) last++;
+    if (last >= bytes.length) return false;
+    const numbers = new Numbers(bytes.subarray(0, last + 1));
+    numbers.at = 1;
+    const length = numbers.take();
+    const isAncillary = letter > "Z" && this.#stage === "ancillary";
+    if (isAncillary) {
+      demand(this.#ancillary < MOST, `there are more than ${MOST} ancillary chunks`);
+      demand(length <= this.#left,
+        `metadata exceeds the limit of ${this.#limits.metadataBytes} bytes`, "too large");
+    }
+    const end = numbers.at + length;
+    if (end + 4 > bytes.length) return false;
+    demand(crc32(bytes.subarray(0, end)) === u32(bytes, end),
+      `chunk ${letter} at ${this.#offset} is damaged: its CRC does not agree`);
+    const payload = bytes.subarray(numbers.at, end);
+    if (isAncillary) {
+      this.#ancillary++;
+      this.#left -= addMetadata(this.#front.metadata, letter, payload, this.#left);
+    } else {
+      this.#critical(letter, payload, end + 4);
+    }
+    return this.#pass(end + 4);
+  }
+
+  #pass(count) {
+    this.#at += count;
+    this.#offset += count;
+    return true;
+  }
+
+  #critical(letter, payload, size) {
+    if (this.#stage === "ancillary") this.#stage = this.#front.nStrips > 1 ? "T" : "S";
+    if (letter <= "Z" && !"HPTSE".includes(letter)) throw newer(`it has a critical chunk ${letter}`);
+    demand(letter === this.#stage, `chunk ${letter} stands where ${this.#stage} belongs`);
+    const front = this.#front;
+    if (letter === "H") {
+      this.#front = unpackHeader(payload, this.#limits);
+      this.#stage = "P";
+    } else if (letter === "P") {
+      front.palette = unpackPalette(payload, front);
+      front.metadata = { text: new Map(), extra: [] };
+      for (const name of Object.values(NAMES)) front.metadata[name] = null;
+      this.#stage = "ancillary";
+    } else if (letter === "T") {
+      this.#sizes = new Numbers(payload).all(front.nStrips);
+      demand(this.#sizes.every((bytes) => bytes > 10), "a strip has fewer than 11 bytes");
+      this.#stage = "S";
+    } else if (letter === "S") {
+      const number = this.#row / front.stripHeight;
+      demand(payload.length > 4, `a strip of ${payload.length} bytes has no checksum`);
+      demand(!this.#sizes || this.#sizes[number] === size, `strip ${number} is not as long as T says`);
+      if (!number) this.#onFront(front);
+      const rows = Math.min(front.stripHeight, front.height - this.#row);
+      this.#onStrip({ row: this.#row, rows, payload });
+      this.#row += rows;
+      if (this.#row === front.height) this.#stage = "E";
+    } else {
+      demand(!payload.length, "the payload of the last chunk is not empty");
+      this.#stage = "done";
+    }
+  }
+}
+
+// --- strip method 0: deflate ---------------------------------------------------------------------
+
+class Deflate {
+  constructor({ nColors }) {
+    this.bits = digits(nColors - 1);
+  }
+
+  fewest(pixels) {
+    return Math.ceil(Math.ceil((pixels * this.bits) / 8) / 1032);
+  }
+
+  decode(coded, rows, width, out) {
+    const { bits } = this;
+    const n = rows * width;
+    if (!bits) return noBytes(coded, out);
+    const packed = inflate(coded, Math.ceil((n * bits) / 8), true);
+    const unused = packed.length * 8 - n * bits;
+    demand(!(packed[packed.length - 1] & ((1 << unused) - 1)), "a strip ends with bits that are not 0");
+    if (bits === 8) {
+      out.set(packed);
+      return 0;
+    }
+    const mask = (1 << bits) - 1;
+    for (let i = 0, at = 0, hold = 0, held = 0; i < n; i++) {
+      while (held < bits) {
+        hold = (hold << 8) | packed[at++];
+        held += 8;
+      }
+      held -= bits;
+      out[i] = (hold >>> held) & mask;
+    }
+    return 0;
+  }
+}
+
+function noBytes(coded, out) {
+  demand(!coded.length, "a strip of one colour has coded bytes");
+  out.fill(0);
+  return 0;
+}
+
+// --- strip method 1: rank ------------------------------------------------------------------------
+
+const WEIGHTS = [0];
+for (let code = 1; code < 32; code++) WEIGHTS.push(Math.round(16 * Math.sqrt(2 ** (code - 1))));
+
+const FIRST = {
+  values: [22, 5, 2, 2, 2, 2, 2, 2, 8], numberBits: 4, thresholdBits: [5, 2, 0, 0, 0, 0, 0, 0, 3],
+  most: 255, scale: 14, differences: false,
+};
+const SECOND = {
+  values: [8, 8], numberBits: 1, thresholdBits: [3, 3], most: 32, scale: 12, differences: true,
+};
+
+class Bits {
+  constructor(bytes) {
+    this.bytes = bytes;
+    this.at = 0;
+  }
+
+  take(count) {
+    let value = 0;
+    demand(this.at + count <= this.bytes.length * 8, "the tables of a strip end too early");
+    for (; count; count--, this.at++) {
+      value = value * 2 + ((this.bytes[this.at >> 3] >> (7 - (this.at & 7))) & 1);
+    }
+    return value;
+  }
+}
+
+/** Reads the tables of an alphabet: the leaf of each context, and where each share begins. */
+function rankTables(bits, alphabet, nSymbols) {
+  const { values, numberBits, thresholdBits, most, scale, differences } = alphabet;
+  const leaves = new Uint8Array(values.reduce((a, b) => a * b));
+  let nLeaves = 0;
+  const low = values.map(() => 0), high = values.map((count) => count - 1);
+  const mark = (variable, context) => {
+    if (variable === values.length) {
+      leaves[context] = nLeaves;
+      return;
+    }
+    for (let digit = low[variable]; digit <= high[variable]; digit++) {
+      mark(variable + 1, context * values[variable] + digit);
+    }
+  };
+  const node = () => {
+    if (!bits.take(1)) {
+      demand(nLeaves < most, "a strip has too many tables");
+      mark(0, 0);
+      nLeaves++;
+      return;
+    }
+    const variable = bits.take(numberBits);
+    demand(variable < values.length, "the tables of a strip have an unknown variable");
+    const threshold = bits.take(thresholdBits[variable]);
+    const [from, to] = [low[variable], high[variable]];
+    demand(from <= threshold && threshold < to, "the tables of a strip have a wrong threshold");
+    high[variable] = threshold;
+    node();
+    [low[variable], high[variable]] = [threshold + 1, to];
+    node();
+    low[variable] = from;
+  };
+  node();
+
+  const span = nSymbols + 1;
+  const bounds = new Int32Array(nLeaves * span);
+  const sums = new Array(nSymbols).fill(0);
+  for (let leaf = 0; leaf < nLeaves; leaf++) {
+    let last = 31;
+    const weights = sums.map((sum, symbol) => {
+      if (!bits.take(1)) return 0;
+      let r = 0, q = 0;
+      while ((leaf + 2) * 2 ** r < 16 + sum) r++;
+      while (bits.take(1)) demand(++q < 63, "the tables of a strip have a wrong code");
+      const v = q * 2 ** r + bits.take(r);
+      sums[symbol] += v;
+      last = !differences ? 31 - v : v % 2 ? last + (v + 1) / 2 : last - v / 2;
+      demand(last > 0 && last < 32, "the tables of a strip have a wrong code");
+      return WEIGHTS[last];
+    });
+    const total = weights.reduce((a, b) => a + b);
+    const spread = 2 ** scale - nSymbols;
+    const shares = weights.map((weight) => 1 + (total ? Math.floor((weight * spread) / total) : 0));
+    shares[weights.indexOf(Math.max(...weights))] += 2 ** scale - shares.reduce((a, b) => a + b);
+    shares.forEach((share, i) => {
+      bounds[leaf * span + i + 1] = bounds[leaf * span + i] + share;
+    });
+  }
+  return { leaves, bounds };
+}
+
+class Rank {
+  constructor({ nColors, channels, sampleBytes, palette }) {
+    demand(nColors <= 256, `method 1 is for up to 256 colours; there are ${nColors}`);
+    this.nColors = nColors;
+    const samples = sampleBytes === 1 ? palette : palette.map((sample) => sample >> 8);
+    this.distances = new Uint16Array(65536); // by entry << 8 | entry, as all that follows
+    this.levels = new Uint8Array(65536);
+    this.order = new Uint8Array(65536);
+    this.places = new Uint8Array(65536);
+    const keys = new Uint32Array(nColors);
+    for (let a = 0; a < nColors; a++) {
+      for (let b = 0; b < nColors; b++) {
+        let sum = 0;
+        for (let i = 0; i < channels; i++) {
+          sum += Math.abs(samples[a * channels + i] - samples[b * channels + i]);
+        }
+        const distance = Math.floor((3 * sum) / channels);
+        this.distances[(a << 8) | b] = distance;
+        this.levels[(a << 8) | b] = [11, 20, 34, 59, 102, 178, 300].filter((x) => x <= distance).length;
+        keys[b] = (a === b ? 1 << 24 : distance << 8) | b;
+      }
+      keys.sort().forEach((key, place) => {
+        this.order[(a << 8) | place] = key;
+        this.places[(a << 8) | (key & 255)] = place;
+      });
+    }
+    const most = nColors - 2; // the highest rank
+    const bits = digits(most) - 2;
+    this.nTokens = most < 0 ? 1 : 1 + (most < 16 ? most : 10 + 2 * bits + ((most >> bits) & 1));
+  }
+
+  fewest(pixels) {
+    return 10 + 2 * Math.max(0, Math.ceil(pixels / 46400) - 2);
+  }
+
+  decode(coded, rows, width, out) {
+    const bits = new Bits(coded);
+    const first = rankTables(bits, FIRST, 6);
+    const second = rankTables(bits, SECOND, this.nTokens);
+    const words = coded.subarray((bits.at + 7) >> 3);
+    demand(words.length >= 8 && words.length % 2 === 0, "the states of a strip end too early");
+    demand(Math.min(u32(words, 0), u32(words, 4)) >= 65536, "a state of a strip is below 65536");
+    const { order, places } = this;
+    const ended = this.run(words, rows, width, first, second, order.slice(), places.slice(), out);
+    demand(ended, "the coded bytes of a strip are damaged");
+    return 0;
+  }
+
+  /** Decodes a strip; returns whether its coded bytes are sound. */
+  run(words, rows, width, first, second, order, places, out) {
+    const { distances, levels, nColors } = this;
+    const firstLeaves = first.leaves, firstBounds = first.bounds;
+    const secondLeaves = second.leaves, secondBounds = second.bounds;
+    const span = this.nTokens + 1;
+    const hashBits = clamp(digits(rows * width - 1), 8, 16);
+    const shift = 32 - hashBits, checkShift = 24 - hashBits;
+    const narrowSlots = new Int32Array(1 << hashBits), wideSlots = new Int32Array(1 << hashBits);
+    const pairs = new Int32Array(65536);
+    const ring = [0, 0, 0].map(() => new Uint8Array(width + 5)); // rows, from column -2 to 1 + width
+    const near = new Int32Array(5), passed = new Int32Array(5);
+    const nWords = words.length;
+    let a = u32(words, 0) | 0, b = u32(words, 4) | 0; // as int32; above 65,535 if >>> 16 is not 0
+    let at = 8, missed = 0;
+
+    for (let y = 0; y < rows; y++) {
+      const here = ring[y % 3], above = ring[(y + 2) % 3], top = ring[(y + 1) % 3];
+      let w = above[2], ww = w, www = w;
+      here[0] = here[1] = w;
+      let nww = above[0], nw = above[1], n = above[2], ne = above[3], nee;
+      let nnw = top[1], nn = top[2], nne = top[3], nnee;
+      for (let x = 0; x < width; x++) {
+        nee = above[x + 4];
+        nnee = top[x + 4];
+        let key =
+          (Math.imul((nw << 8) + n, 0x9e3779b1) + Math.imul((ne << 8) + nee, 0x85ebca77) +
+            Math.imul((nn << 8) + nne, 0xc2b2ae3d) + Math.imul((ww << 8) + w, 0x27d4eb2f)) | 0;
+        const narrowAt = key >>> shift;
+        const narrowCheck = (key >>> checkShift) & 255;
+        const narrow = narrowSlots[narrowAt];
+        key =
+          (key + Math.imul(nnw, 0x165667b1) + Math.imul(nnee, 0xd3a2646d) +
+            Math.imul((www << 8) + nww, 0xfd7046c5)) | 0;
+        const wideAt = key >>> shift;
+        const wideCheck = (key >>> checkShift) & 255;
+        const wide = wideSlots[wideAt];
+        const pairAt = (w << 8) | n;
+        const pair = pairs[pairAt];
+        let guess = w, trusted = 0;
+        if (wide >>> 16 === wideCheck && wide & 255) {
+          guess = (wide >> 8) & 255;
+          trusted = 14 + (wide & 255);
+        } else if (narrow >>> 16 === narrowCheck && narrow & 255) {
+          guess = (narrow >> 8) & 255;
+          trusted = narrow & 255;
+        } else if (pair) {
+          guess = pair >> 8;
+          trusted = 7 + (pair & 255);
+        }
+        let activity = levels[pairAt];
+        let other = levels[(n << 8) | ne];
+        if (other > activity) activity = other;
+        other = levels[(w << 8) | nw];
+        if (other > activity) activity = other;
+        const source = guess === w ? 1 : guess === n ? 2 : guess === ne ? 3 : guess === nw ? 4 : 0;
+        const context =
+          ((trusted * 5 + source) << 9) | ((w === n ? 1 : 0) << 8) | ((n === ne ? 1 : 0) << 7) |
+          ((w === nw ? 1 : 0) << 6) | ((w === ne ? 1 : 0) << 5) | ((ne === nee ? 1 : 0) << 4) |
+          (missed << 3) | activity;
+        let bound = firstLeaves[context] * 7;
+        let value = a & 16383;
+        let index = guess;
+        missed = 0;
+        let limit = firstBounds[bound + 1];
+        if (value < limit) {
+          a = (Math.imul(limit, a >>> 14) + value) | 0;
+        } else {
+          missed = 1;
+          let symbol = 1;
+          while (value >= firstBounds[bound + symbol + 1]) symbol++;
+          bound += symbol;
+          limit = firstBounds[bound];
+          a = (Math.imul(firstBounds[bound + 1] - limit, a >>> 14) + value - limit) | 0;
+          const across = distances[(w << 8) | nw] + distances[(n << 8) | nn];
+          const along = distances[(w << 8) | ww] + distances[(n << 8) | nw];
+          const anchor = across < along ? n : w;
+          const list = anchor << 8;
+          index = symbol === 1 ? w : symbol === 2 ? n : symbol === 3 ? ne : nw;
+          if (symbol === 5) {
+            if (a >>> 16 === 0) {
+              if (at === nWords) return false;
+              a = (a << 16) | words[at] | (words[at + 1] << 8);
+              at += 2;
+            }
+            [a, b] = [b, a];
+            near[0] = w;
+            near[1] = n;
+            near[2] = ne;
+            near[3] = nw;
+            near[4] = guess;
+            let crowd = 0, nPassed = 0;
+            for (let i = 0; i < 5; i++) {
+              if (near[i] === anchor) continue;
+              const place = places[list | near[i]];
+              if (i < 4 && place > crowd) crowd = place;
+              let j = nPassed;
+              while (j > 0 && passed[j - 1] > place) j--;
+              if (j > 0 && passed[j - 1] === place) continue;
+              for (let m = nPassed++; m > j; m--) passed[m] = passed[m - 1];
+              passed[j] = place;
+            }
+            const level =
+              crowd > 10
+                ? crowd > 25 ? (crowd > 50 ? 7 : 6) : crowd > 16 ? 5 : 4
+                : crowd > 3 ? (crowd > 6 ? 3 : 2) : crowd > 1 ? 1 : 0;
+            bound = secondLeaves[(activity << 3) | level] * span;
+            value = a & 4095;
+            let token = 0;
+            while (value >= secondBounds[bound + token + 1]) token++;
+            limit = secondBounds[bound + token];
+            a = (Math.imul(secondBounds[bound + token + 1] - limit, a >>> 12) + value - limit) | 0;
+            let place = token;
+            if (token > 15) {
+              if (a >>> 16 === 0) {
+                if (at === nWords) return false;
+                a = (a << 16) | words[at] | (words[at + 1] << 8);
+                at += 2;
+              }
+              [a, b] = [b, a];
+              const plain = (token - 10) >> 1;
+              const free = 12 - plain;
+              place = ((2 + (token & 1)) << plain) + ((a & 4095) >> free);
+              a = (Math.imul(1 << free, a >>> 12) + (a & ((1 << free) - 1))) | 0;
+            }
+            for (let i = 0; i < nPassed && passed[i] <= place; i++) place++;
+            if (place >= nColors - 1) return false;
+            index = order[list | place];
+          }
+          if (index !== anchor) {
+            const place = places[list | index];
+            const to = (7 * place) >> 3;
+            const moved = order[list | to];
+            order[list | to] = index;
+            order[list | place] = moved;
+            places[list | index] = to;
+            places[list | moved] = place;
+          }
+        }
+        if (a >>> 16 === 0) {
+          if (at === nWords) return false;
+          a = (a << 16) | words[at] | (words[at + 1] << 8);
+          at += 2;
+        }
+        const turn = a;
+        a = b;
+        b = turn;
+        narrowSlots[narrowAt] = learnt(narrow, narrowCheck, index);
+        wideSlots[wideAt] = learnt(wide, wideCheck, index);
+        pairs[pairAt] = learnt(pair, 0, index);
+        out[y * width + x] = index;
+        here[x + 2] = index;
+        www = ww;
+        ww = w;
+        w = index;
+        nww = nw;
+        nw = n;
+        n = ne;
+        ne = nee;
+        nnw = nn;
+        nn = nne;
+        nne = nnee;
+      }
+      here[width + 2] = here[width + 3] = w;
+    }
+    return at === nWords && a === 65536 && b === 65536;
+  }
+}
+
+/** A slot, check << 16 | index << 8 | trust, after it saw an index. */
+function learnt(slot, check, index) {
+  const trust = slot & 255;
+  if (slot >>> 16 !== check || !trust) return (check << 16) | (index << 8) | 1;
+  if (((slot >> 8) & 255) === index) return trust < 7 ? slot + 1 : slot;
+  return trust > 1 ? slot - trust + (trust >> 1) : (check << 16) | (index << 8) | 1;
+}
+
+// --- strip method 2: mix -------------------------------------------------------------------------
+
+const REACH = 2815;
+const DENSE = [256, 256, 512, 1024, 4096]; // slots of a row of each geometric lane
+const ROW_SPAN = 6144;
+
+let curves;
+
+/** Squash, stretch and rates (16 of hashed slots, then those of dense ones). */
+function mixCurves() {
+  if (curves) return curves;
+  const squash = new Uint16Array(2 * REACH + 1), stretch = new Int16Array(4096);
+  for (let j = 0, falling = 2 ** 26; j <= REACH; j++) {
+    const chance = Math.floor((2 ** 42 + Math.floor((2 ** 26 + falling) / 2)) / (2 ** 26 + falling));
+    squash[REACH - j] = 65536 - chance;
+    squash[REACH + j] = chance;
+    falling = Math.floor((falling * 16711808 + 2 ** 23) / 2 ** 24);
+  }
+  for (let i = 0, j = 0; i < 4096; i++) {
+    while (j < 2 * REACH && squash[j] < 16 * i + 8) j++;
+    stretch[i] = j - REACH;
+  }
+  stretch[2048] = 0;
+  const rates = Int16Array.from({ length: 272 }, (_, i) => 163840 / (10 * (i < 16 ? i : i - 16) + 16));
+  rates[15] = 512;
+  return (curves = { squash, stretch, rates });
+}
+
+/** Halves the palette again and again: the decisions that name a colour. */
+function mixTree({ nColors, channels, sampleBytes, palette }) {
+  const shades = new Int32Array(nColors * 4);
+  for (let color = 0; color < nColors; color++) {
+    for (let i = 0; i < channels; i++) {
+      const sample = palette[color * channels + i];
+      shades[color * 4 + i] = sampleBytes === 1 ? sample << 4 : sample >> 4;
+    }
+  }
+  const leaves = Int32Array.from({ length: nColors }, (_, color) => color);
+  const ranks = new Int32Array(nColors), children = new Int32Array(2 * nColors);
+  const depths = new Int32Array(nColors), planes = new Int32Array(8 * nColors);
+  const keys = new Float64Array(nColors);
+  const mean = (from, to, scale) => {
+    const sums = [0, 0, 0, 0];
+    for (let i = from; i < to; i++) for (let j = 0; j < 4; j++) sums[j] += shades[leaves[i] * 4 + j];
+    return sums.map((sum) => Math.floor((scale * sum) / (to - from)));
+  };
+  const shorten = (vector) => {
+    const largest = Math.max(...vector.map(Math.abs));
+    let scale = 1;
+    while (largest >= scale * 4096) scale *= 2;
+    return vector.map((entry) => Math.floor(entry / scale));
+  };
+  const halve = (from, to, depth) => {
+    if (to - from < 2) return nColors + from;
+    const node = from + ((to - from + 1) >> 1);
+    leaves.subarray(from, to).sort();
+    const center = mean(from, to, 1);
+    const matrix = [0, 0, 0, 0].map(() => [0, 0, 0, 0]);
+    for (let at = from; at < to; at++) {
+      const d = center.map((middle, i) => shades[leaves[at] * 4 + i] - middle);
+      for (let i = 0; i < 4; i++) for (let j = 0; j < 4; j++) matrix[i][j] += d[i] * d[j];
+    }
+    let scale = 1;
+    while (Math.max(...matrix.flat()) >= scale * 2 ** 20) scale *= 2;
+    const spread = matrix.map((row) => row.map((entry) => Math.floor(entry / scale)));
+    let widest = 0;
+    for (let i = 1; i < 4; i++) if (spread[i][i] > spread[widest][widest]) widest = i;
+    let axis = spread[widest];
+    for (let round = 0; round < 8; round++) {
+      axis = shorten(axis);
+      axis = spread.map((row) => row.reduce((sum, entry, i) => sum + entry * axis[i], 0));
+    }
+    axis = shorten(axis);
+    for (let at = from; at < to; at++) { // by what they measure, then by colour
+      let key = 0;
+      for (let i = 0; i < 4; i++) key += (shades[leaves[at] * 4 + i] - center[i]) * axis[i];
+      keys[at] = key * 65536 + leaves[at];
+    }
+    keys.subarray(from, to).sort();
+    for (let at = from; at < to; at++) leaves[at] = keys[at] - Math.floor(keys[at] / 65536) * 65536;
+    const lower = mean(from, node, 16), upper = mean(node, to, 16);
+    const across = upper.map((entry, i) => entry - lower[i]);
+    const square = Math.max(1, across.reduce((sum, entry) => sum + entry * entry, 0));
+    let constant = 0;
+    across.forEach((entry, i) => {
+      const slope = clamp(Math.floor((entry * 2 ** 21) / square), -16383, 16383);
+      planes[node * 8 + i] = slope;
+      constant += slope * (lower[i] + upper[i]);
+    });
+    planes[node * 8 + 4] = -Math.floor(constant / 32);
+    depths[node] = depth;
+    children[node * 2] = halve(from, node, depth + 1);
+    children[node * 2 + 1] = halve(node, to, depth + 1);
+    return node;
+  };
+  halve(0, nColors, 0);
+  leaves.forEach((color, leaf) => (ranks[color] = leaf));
+  return { shades, leaves, ranks, children, depths, planes };
+}
+
+/** Rows of the dense table: own ones for nodes of a depth below `own`, then one for each depth. */
+function mixRows(depths, own) {
+  const rows = new Int32Array(depths.length);
+  let nRows = 1;
+  for (let depth = 0; depth < own; depth++) {
+    for (let node = 1; node < depths.length; node++) if (depths[node] === depth) rows[node] = nRows++;
+  }
+  let most = nRows;
+  for (let node = 1; node < depths.length; node++) {
+    if (depths[node] >= own) {
+      rows[node] = nRows + depths[node] - own;
+      most = Math.max(most, rows[node] + 1);
+    }
+  }
+  return { rows, nRows: most };
+}
+
+class Mix {
+  constructor(front) {
+    this.nColors = front.nColors;
+    if (this.nColors > 1) this.tree = mixTree(front);
+    const bits = digits(this.nColors - 1);
+    this.group = Math.ceil(bits / Math.ceil(bits / 4));
+  }
+
+  fewest(pixels) {
+    return this.nColors === 1 ? 0 : Math.max(0, Math.floor(pixels / 16384) - 4);
+  }
+
+  /** Decodes a strip; returns the decisions beyond 64 for each coded byte. */
+  decode(coded, rows, width, out, most) {
+    const { tree, nColors, group } = this;
+    if (nColors === 1) return noBytes(coded, out);
+    const pixelBits = digits(rows * width - 1);
+    const lineBits = clamp(pixelBits - 3, 4, 16);
+    const { squash, stretch, rates } = mixCurves();
+    const dense = mixRows(tree.depths, clamp(pixelBits - 10, 1, 7));
+    const { nRows } = dense;
+    const n = coded.length;
+    const state = {
+      ...tree, squash, stretch, rates, rows: dense.rows, nColors, nRows, group, lineBits, coded, width,
+      root: (nColors + 1) >> 1,
+      lines: new Uint16Array((7 << lineBits) << group),
+      dense: new Int32Array(nRows * ROW_SPAN + 768).fill(1 << 30),
+      runs: new Int32Array(3 << lineBits),
+      weights: new Int32Array((nRows + 48) * 16).fill(262144),
+      shares: new Int32Array(12).fill(349525),
+      refined: Int32Array.from({ length: nRows * 8 * 46 }, (_, i) =>
+        squash[Math.min((i % 46) << 7, 2 * REACH)]),
+      trail: new Int32Array(4),
+      coder: new Int32Array([0, -1, 0, 4, 0]), // low, high, code, position, decisions
+      ring: [0, 0, 0, 0].map(() => new Uint16Array(width + 5)), // from column -3 to 1 + width
+    };
+    for (let i = 0; i < 4; i++) state.coder[2] = (state.coder[2] << 8) | coded[i];
+    const paid = 64 * n;
+    for (let y = 0; y < rows; y++) {
+      mixRow(state, y);
+      const [, , , position, decisions] = state.coder;
+      demand(position <= n + 4, "the coded bytes of a strip end too early");
+      if (decisions > paid + most) return decisions - paid;
+      out.set(state.ring[y & 3].subarray(3, 3 + width), y * width);
+    }
+    demand(n <= state.coder[3], "coded bytes follow the last pixel of a strip");
+    return Math.max(0, state.coder[4] - paid);
+  }
+}
+
+const hash = (key, value) => {
+  const mixed = Math.imul(key + value, 648117);
+  return mixed ^ (mixed >>> 15);
+};
+
+/**
+ * Decodes a row. Where all that is near has one colour, there comes a point from which decisions
+ * change nothing: from there on each pixel takes one step of the arithmetic coder, and no more.
+ */
+function mixRow(state, y) {
+  const {
+    shades, leaves, ranks, children, planes, rows, root, nColors, nRows, group, lineBits, coded, width,
+    squash, stretch, rates, lines, dense, runs, weights, shares, refined, trail, coder, ring,
+  } = state;
+  const here = ring[y & 3], above = ring[(y + 3) & 3], top = ring[(y + 2) & 3], far = ring[(y + 1) & 3];
+  const shift = 32 - lineBits;
+  const pace = y * width < 32768 ? 11 : 12;
+  const half = 1 << (pace - 1);
+  const pairStart = 256 * nRows, gradientStart = 512 * nRows, blendStart = 1024 * nRows;
+  const quadStart = 2048 * nRows, runStart = 6144 * nRows;
+  const keys = new Int32Array(7), places = new Int32Array(15), logits = new Int32Array(16);
+  const slots = new Int32Array(15), colors = new Int32Array(24), level = new Int32Array(6);
+  const runAt = new Int32Array(3), guesses = new Int32Array(3), lengths = new Int32Array(3);
+  const opinions = new Int32Array(3);
+  logits[15] = 256;
+  const nCoded = coded.length;
+  let low = coder[0] >>> 0, high = coder[1] >>> 0, code = coder[2] >>> 0;
+  let position = coder[3], decisions = coder[4];
+  let calm = 0, still = false, final = 0;
+  let w = y ? above[3] : 0;
+
+  for (let x = 0; x < width; x++) {
+    if (still) {
+      if (above[x + 5] === w && top[x + 5] === w && far[x + 3] === w) {
+        const range = high - low;
+        const middle = low + (range >>> 16) * final + (((range & 65535) * final) >>> 16);
+        if (code <= middle) {
+          high = middle;
+          while ((low ^ high) >>> 24 === 0) {
+            code = ((code << 8) | (position < nCoded ? coded[position] : 0)) >>> 0;
+            position++;
+            low = (low << 8) >>> 0;
+            high = ((high << 8) | 255) >>> 0;
+          }
+          here[x + 3] = w;
+          continue;
+        }
+      }
+      still = false;
+      calm = 0;
+    }
+    const ww = x > 1 ? here[x + 1] : w, www = x > 2 ? here[x] : ww;
+    let n = w, nw = w, ne = w, nww = w, nwww = w, nee = w;
+    if (y > 0) {
+      nwww = above[x];
+      nww = above[x + 1];
+      nw = above[x + 2];
+      n = above[x + 3];
+      ne = above[x + 4];
+      nee = above[x + 5];
+    }
+    let nn = n, nnw = n, nne = n, nnee = n;
+    if (y > 1) {
+      nnw = top[x + 2];
+      nn = top[x + 3];
+      nne = top[x + 4];
+      nnee = top[x + 5];
+    }
+    const nnn = y > 2 ? far[x + 3] : nn;
+
+    const line = hash(hash(1, n), ne);
+    const close = hash(hash(hash(hash(2, n), ne), nw), nn);
+    keys[0] = hash(3, w);
+    keys[1] = hash(4, n);
+    keys[2] = hash(hash(line, nee), w);
+    keys[3] = hash(hash(close, ww), w);
+    keys[4] = hash(hash(hash(hash(5, n), nn), nne), ne);
+    keys[5] = hash(hash(hash(hash(6, nw), ww), nww), w);
+    keys[6] = hash(hash(line, nee), 7);
+    const broad = hash(hash(hash(hash(hash(close, nne), nww), nee), ww), w);
+    const broader = hash(hash(hash(hash(hash(broad, nnw), nwww), nnee), nnn), www);
+    runAt[0] = broad >>> shift;
+    runAt[1] = (broader >>> shift) + (1 << lineBits);
+    runAt[2] = (hash(broader, trail[x & 3]) >>> shift) + (2 << lineBits);
+    trail[x & 3] = broader;
+    for (let i = 0; i < 3; i++) {
+      const run = runs[runAt[i]];
+      guesses[i] = run & 65535;
+      lengths[i] = run >> 16;
+    }
+
+    const same = (w === n ? 1 : 0) | (n === ne ? 2 : 0) | (w === nw ? 4 : 0);
+    const pattern = same | (w === ww ? 8 : 0) | (n === nn ? 16 : 0);
+    const flat = pattern === 31;
+    let activity = 0;
+    for (let i = 0; i < 4; i++) {
+      const west = shades[w * 4 + i], north = shades[n * 4 + i];
+      const northeast = shades[ne * 4 + i], northwest = shades[nw * 4 + i];
+      colors[i] = west;
+      colors[4 + i] = north;
+      colors[8 + i] = west + north - northwest;
+      colors[12 + i] = (2 * west + 2 * north + northeast - northwest) >> 2;
+      colors[16 + i] = northeast;
+      colors[20 + i] = northwest;
+      activity += Math.abs(west - northwest) + Math.abs(north - northwest) + Math.abs(north - northeast);
+    }
+    const busy = Math.min(digits(activity >> 4), 7);
+    calm =
+      flat && y > 2 && w === nww && w === nwww && w === nee && w === nnw && w === nne && w === nnee &&
+      w === nnn && w === www ? calm + 1 : 0;
+
+    let changed = 0;
+    let node = flat ? 0 : root;
+    let salt = 0, least = 0, most = nColors, depth = 0, left = 0, local = 0, color = 0;
+    for (;;) {
+      if (!left) {
+        left = group;
+        local = 1;
+        for (let i = 0; i < 7; i++) {
+          const mixed = Math.imul(hash(keys[i], node + salt), 742039);
+          const start = ((mixed >>> shift) + (i << lineBits)) << group;
+          const check = ((mixed ^ (mixed >>> 13)) & 65535) | 1;
+          places[i] = start;
+          if (lines[start] !== check) {
+            lines[start] = check;
+            for (let slot = start + (1 << group) - 1; slot > start; slot--) lines[slot] = 32768;
+            changed = 1;
+          }
+        }
+      }
+      const row = rows[node];
+      const at = node * 8;
+      const p0 = planes[at], p1 = planes[at + 1], p2 = planes[at + 2], p3 = planes[at + 3];
+      const p4 = planes[at + 4];
+      for (let i = 0; i < 6; i++) {
+        const c = i * 4;
+        level[i] =
+          (Math.imul(p0, colors[c]) + Math.imul(p1, colors[c + 1]) + Math.imul(p2, colors[c + 2]) +
+            Math.imul(p3, colors[c + 3]) + p4) | 0;
+      }
+      const level0 = clamp((level[0] >> 14) + 8, 0, 15), level1 = clamp((level[1] >> 14) + 8, 0, 15);
+      const level2 = clamp((level[2] >> 13) + 32, 0, 63), level3 = clamp((level[3] >> 12) + 64, 0, 127);
+      const level4 = clamp((level[4] >> 14) + 8, 0, 15), level5 = clamp((level[5] >> 14) + 8, 0, 15);
+      places[7] = (row << 8) + (level0 << 4) + level1;
+      places[8] = pairStart + (row << 8) + (level1 << 4) + level4;
+      places[9] = gradientStart + (row << 9) + (level2 << 3) + busy;
+      places[10] = blendStart + (row << 10) + (level3 << 3) + busy;
+      places[11] =
+        quadStart + (row << 12) + ((level0 >> 1) << 9) + ((level1 >> 1) << 6) + ((level4 >> 1) << 3) +
+        (level5 >> 1);
+      const stage = Math.min(depth, 3);
+      for (let i = 0; i < 3; i++) {
+        const rank = ranks[guesses[i]];
+        let way = 0;
+        if (rank >= least && rank < most) {
+          way = lengths[i] * 2 + ((node ? rank >= node : guesses[i] === w) ? 1 : 0);
+        }
+        places[12 + i] = runStart + (i << 8) + (stage << 6) + way;
+      }
+
+      let known = 0;
+      for (let i = 0; i < 7; i++) {
+        const slot = lines[places[i] + local];
+        slots[i] = slot;
+        logits[i] = stretch[slot >> 4];
+        if (slot & 15) known++;
+      }
+      for (let i = 7; i < 15; i++) {
+        const slot = dense[places[i]];
+        slots[i] = slot;
+        logits[i] = stretch[slot >> 19];
+      }
+      const set0 = row * 16, set1 = (nRows + known) * 16, set2 = (nRows + 8 + pattern) * 16;
+      let sum0 = 0, sum1 = 0, sum2 = 0;
+      for (let i = 0; i < 16; i++) {
+        const logit = logits[i];
+        sum0 = (sum0 + Math.imul(logit, weights[set0 + i] >> 7)) | 0;
+        sum1 = (sum1 + Math.imul(logit, weights[set1 + i] >> 7)) | 0;
+        sum2 = (sum2 + Math.imul(logit, weights[set2 + i] >> 7)) | 0;
+      }
+      const share = stage * 3;
+      const z0 = clamp(sum0 >> 13, -REACH, REACH);
+      const z1 = clamp(sum1 >> 13, -REACH, REACH);
+      const z2 = clamp(sum2 >> 13, -REACH, REACH);
+      const total = z0 * (shares[share] >> 4) + z1 * (shares[share + 1] >> 4) + z2 * (shares[share + 2] >> 4);
+      const mixture = clamp(total, -REACH * 65536, REACH * 65536) >> 16;
+      const chance = squash[mixture + REACH];
+      const step = (mixture + REACH) >> 7, part = (mixture + REACH) & 127;
+      const cell = (row * 8 + same) * 46 + step;
+      const e0 = refined[cell], e1 = refined[cell + 1];
+      final = clamp((chance + ((e0 * (128 - part) + e1 * part) >> 7) + 1) >> 1, 24, 65512);
+
+      const range = high - low;
+      const middle = low + (range >>> 16) * final + (((range & 65535) * final) >>> 16);
+      const bit = code <= middle ? 1 : 0;
+      if (bit) high = middle;
+      else low = middle + 1;
+      while ((low ^ high) >>> 24 === 0) {
+        code = ((code << 8) | (position < nCoded ? coded[position] : 0)) >>> 0;
+        position++;
+        low = (low << 8) >>> 0;
+        high = ((high << 8) | 255) >>> 0;
+      }
+      decisions++;
+
+      const aim = bit ? 65535 : 0;
+      const error0 = aim - squash[z0 + REACH];
+      const error1 = aim - squash[z1 + REACH];
+      const error2 = aim - squash[z2 + REACH];
+      for (let i = 0; i < 16; i++) {
+        const logit = logits[i];
+        let before = weights[set0 + i];
+        let after = before + ((Math.imul(logit, error0) + half) >> pace);
+        after = after > 6815744 ? 6815744 : after < -6815744 ? -6815744 : after;
+        weights[set0 + i] = after;
+        changed |= before ^ after;
+        before = weights[set1 + i];
+        after = before + ((Math.imul(logit, error1) + half) >> pace);
+        after = after > 6815744 ? 6815744 : after < -6815744 ? -6815744 : after;
+        weights[set1 + i] = after;
+        changed |= before ^ after;
+        before = weights[set2 + i];
+        after = before + ((Math.imul(logit, error2) + half) >> pace);
+        after = after > 6815744 ? 6815744 : after < -6815744 ? -6815744 : after;
+        weights[set2 + i] = after;
+        changed |= before ^ after;
+      }
+      const error = aim - chance;
+      opinions[0] = z0;
+      opinions[1] = z1;
+      opinions[2] = z2;
+      for (let i = 0; i < 3; i++) {
+        const before = shares[share + i];
+        const after = clamp(before + ((Math.imul(opinions[i], error) + 2048) >> 12), -8388608, 8388608);
+        shares[share + i] = after;
+        changed |= before ^ after;
+      }
+      const target = bit ? 4194303 : 31, rounding = bit ? 512 : 0;
+      for (let i = 0; i < 7; i++) {
+        const slot = slots[i], count = slot & 15;
+        let chance = (slot >> 4) << 10;
+        chance += Math.imul((target - chance) >> 5, rates[count]) >> 9;
+        const after = (((chance + rounding) >> 10) << 4) | (count < 15 ? count + 1 : 15);
+        lines[places[i] + local] = after;
+        changed |= slot ^ after;
+      }
+      for (let i = 7; i < 15; i++) {
+        const slot = dense[places[i]], count = slot & 511;
+        let chance = slot >> 9;
+        chance += Math.imul((target - chance) >> 5, rates[16 + count]) >> 9;
+        const after = (chance << 9) | (count < 255 ? count + 1 : 255);
+        dense[places[i]] = after;
+        changed |= slot ^ after;
+      }
+      const lower = ((aim - e0) * (128 - part)) >> 13;
+      const upper = ((aim - e1) * part) >> 13;
+      refined[cell] = e0 + lower;
+      refined[cell + 1] = e1 + upper;
+      changed |= lower | upper;
+
+      if (!node) {
+        if (bit) {
+          color = w;
+          break;
+        }
+        node = root;
+        salt = 23505;
+        left = 0;
+        continue;
+      }
+      if (bit) least = node;
+      else most = node;
+      node = children[node * 2 + bit];
+      if (node >= nColors) {
+        color = leaves[node - nColors];
+        break;
+      }
+      local = local * 2 + bit;
+      depth++;
+      left--;
+    }
+
+    here[x + 3] = color;
+    if (position > nCoded + 4) break;
+    for (let i = 0; i < 3; i++) {
+      const run = color | ((guesses[i] === color ? Math.min(lengths[i] + 1, 31) : 1) << 16);
+      changed |= runs[runAt[i]] ^ run;
+      runs[runAt[i]] = run;
+    }
+    still = calm > 4 && color === w && !changed;
+    w = color;
+  }
+  here[0] = here[1] = here[2] = here[3];
+  here[width + 3] = here[width + 4] = here[width + 2];
+  coder.set([low, high, code, position, decisions]);
+}
+
+// --- strips --------------------------------------------------------------------------------------
+
+const METHODS = [Deflate, Rank, Mix];
+
+/** Decodes the strips of a file, with tables that are made once. */
+export class StripDecoder {
+  #coders = [];
+
+  /** @param front what `Parser` gives `onFront` */
+  constructor(front) {
+    this.front = front;
+  }
+
+  #coder({ payload, rows }) {
+    const method = payload[0];
+    if (!METHODS[method]) throw newer(`a strip is coded by method ${method}`);
+    const coder = (this.#coders[method] ??= new METHODS[method](this.front));
+    const n = rows * this.front.width;
+    demand(payload.length - 5 >= coder.fewest(n), `${payload.length - 5} coded bytes cannot hold ${n} pixels`);
+    return coder;
+  }
+
+  /** Throws KmqError if the method is not known, or the bytes are too few: costs no memory. */
+  admit(strip) {
+    this.#coder(strip);
+  }
+
+  /**
+   * Decodes `strip`, {rows, payload}, into `out` or a new array.
+   * Returns {indices, work}: row by row, Uint8Array up to 256 colours and Uint16Array above, and the
+   * decisions of method "mix" beyond 64 a byte. Throws KmqError if the strip is damaged or takes
+   * more than `decisions` of them.
+   */
+  decode(strip, { decisions = LIMITS.decisions, out } = {}) {
+    const coder = this.#coder(strip);
+    const { nColors, width } = this.front;
+    const { payload, rows } = strip;
+    const indices = out ?? new (nColors > 256 ? Uint16Array : Uint8Array)(rows * width);
+    const work = coder.decode(payload.subarray(5), rows, width, indices, decisions);
+    demand(work <= decisions, "the strips take more decisions than the limit", "too large");
+    const stored = new Uint8Array(indices.buffer, indices.byteOffset, indices.byteLength);
+    demand(crc32(stored) === u32(payload, 1), "a strip is damaged: its checksum does not agree");
+    demand(indices.every((index) => index < nColors), `an index is above ${nColors - 1}`);
+    return { indices, work };
+  }
+}
+
+/**
+ * Decodes a whole file at once.
+ *
+ * Returns {width, height, pixelFormat, channels, sampleBytes, maxValue, nColors, palette, indices,
+ * metadata, …}; `palette` has `channels` samples for each entry. Throws KmqError, never a wrong picture.
+ */
+export function decode(source, { limits } = {}) {
+  const strips = [];
+  let front;
+  const parser = new Parser({
+    limits,
+    onFront: (found) => (front = found),
+    onStrip: (strip) => strips.push(strip),
+  });
+  parser.push(source);
+  parser.end();
+  const decoder = new StripDecoder(front);
+  for (const strip of strips) decoder.admit(strip);
+  const { width, height, nColors } = front;
+  const indices = new (nColors > 256 ? Uint16Array : Uint8Array)(width * height);
+  let decisions = limits?.decisions ?? LIMITS.decisions;
+  for (const strip of strips) {
+    const out = indices.subarray(strip.row * width, (strip.row + strip.rows) * width);
+    decisions -= decoder.decode(strip, { decisions, out }).work;
+  }
+  return { ...front, indices };
+}
+
+// --- streams and Workers -------------------------------------------------------------------------
+
+const WORKER_NAME = "kmq strips";
+const workers = []; // {worker, job}, shared by all files of a page
+let canWork = typeof Worker === "function" && typeof document === "object";
+const queue = [];
+let nFiles = 0;
+
+/** Decodes a strip in a Worker where there are some, else here. */
+function decodeElsewhere(file, strip, decisions) {
+  if (!canWork) return Promise.resolve().then(() => file.decoder.decode(strip, { decisions }));
+  return new Promise((resolve, reject) => {
+    // A copy, since the bytes go to another thread.
+    queue.push({ file, strip: { ...strip, payload: strip.payload.slice() }, decisions, resolve, reject });
+    work();
+  });
+}
+
+function work() {
+  while (queue.length) {
+    let free = workers.find((one) => !one.job);
+    if (!free && workers.length < Math.min(8, navigator.hardwareConcurrency || 1)) free = newWorker();
+    if (!canWork) {
+      for (const { file, strip, decisions, resolve, reject } of queue.splice(0)) {
+        decodeElsewhere(file, strip, decisions).then(resolve, reject);
+      }
+      return;
+    }
+    if (!free) return;
+    const job = (free.job = queue.shift());
+    const { file, strip, decisions } = job;
+    if (free.id !== file.id) free.worker.postMessage({ front: file.decoder.front });
+    free.id = file.id;
+    free.worker.postMessage({ strip, decisions }, [strip.payload.buffer]);
+  }
+}
+
+function newWorker() {
+  const one = { job: null, id: 0 };
+  const fail = (error) => {
+    canWork = false; // a page of another origin, or one whose policy allows none
+    one.job?.reject(error);
+    one.job = null;
+    work();
+  };
+  try {
+    one.worker = new Worker(import.meta.url, { type: "module", name: WORKER_NAME });
+  } catch {
+    canWork = false;
+    return null;
+  }
+  one.worker.onerror = (event) => fail(new Error(event.message ?? "a Worker could not be started"));
+  one.worker.onmessage = ({ data: { indices, work: taken, refused } }) => {
+    const { resolve, reject } = one.job;
+    one.job = null;
+    if (refused) reject(new KmqError(...refused));
+    else resolve({ indices, work: taken });
+    work();
+  };
+  workers.push(one);
+  return one;
+}
+
+if (globalThis.name === WORKER_NAME && typeof document === "undefined") {
+  let decoder;
+  globalThis.onmessage = ({ data: { front, strip, decisions } }) => {
+    if (front) {
+      decoder = new StripDecoder(front);
+      return;
+    }
+    try {
+      const result = decoder.decode(strip, { decisions });
+      postMessage(result, [result.indices.buffer]);
+    } catch (error) {
+      postMessage({ refused: [error.kind ?? "damaged", error.message] });
+    }
+  };
+}
+
+/** The pieces of a Response, a ReadableStream, something iterable, or bytes. */
+async function* piecesOf(source) {
+  const stream = source.body ?? source;
+  if (stream.getReader) {
+    const reader = stream.getReader();
+    try {
+      for (let piece; !(piece = await reader.read()).done; ) yield piece.value;
+    } finally {
+      reader.cancel().catch(() => {});
+    }
+  } else if (stream[Symbol.asyncIterator]) {
+    yield* stream;
+  } else {
+    yield stream;
+  }
+}
+
+/**
+ * Decodes a file while its bytes come, its strips side by side in Workers where a page has them.
+ *
+ * `source` is a Response, a ReadableStream, an async iterable of bytes, or bytes. `onFront(front)` is
+ * called when size, palette and metadata are known; `onRows({row, rows, indices})` for each strip
+ * once it has been decoded and checked, in any order. Resolves to what `decode` returns; rejects
+ * with a KmqError, or what the source fails with.
+ */
+export async function decodeStream(source, { limits, onFront, onRows, signal } = {}) {
+  let decisions = limits?.decisions ?? LIMITS.decisions;
+  let file, failure;
+  const strips = [], jobs = [];
+  const parser = new Parser({
+    limits,
+    onFront(front) {
+      file = { id: ++nFiles, decoder: new StripDecoder(front) };
+      onFront?.(front);
+    },
+    onStrip(strip) {
+      file.decoder.admit(strip);
+      strips.push(strip);
+    },
+  });
+  const start = ({ row, rows, payload }) =>
+    decodeElsewhere(file, { rows, payload }, decisions).then(({ indices, work: taken }) => {
+      decisions -= taken;
+      demand(decisions >= 0, "the strips take more decisions than the limit", "too large");
+      if (failure) return null;
+      signal?.throwIfAborted();
+      onRows?.({ row, rows, indices });
+      return { row, indices };
+    });
+  try {
+    for await (const piece of piecesOf(source)) {
+      signal?.throwIfAborted();
+      parser.push(piece);
+      for (const strip of strips.splice(0)) {
+        const job = start(strip);
+        job.catch((error) => (failure ??= error));
+        jobs.push(job);
+      }
+      if (failure) throw failure;
+      if (parser.done) break;
+    }
+    parser.end();
+    const { front } = file.decoder;
+    const { width, height, nColors } = front;
+    const parts = await Promise.all(jobs);
+    if (parts.length === 1) return { ...front, indices: parts[0].indices };
+    const indices = new (nColors > 256 ? Uint16Array : Uint8Array)(width * height);
+    for (const part of parts) indices.set(part.indices, part.row * width);
+    return { ...front, indices };
+  } catch (error) {
+    failure ??= error;
+    throw error;
+  }
+}
+
+/** Palette as the screen shows it: k numbers, the bytes of red, green, blue, alpha in memory. */
+export function screenPalette({ nColors, channels, pixelFormat, maxValue, palette }) {
+  const colors = new Uint8Array(nColors * 4).fill(255);
+  for (let i = 0; i < nColors; i++) {
+    const entry = [...palette.subarray(i * channels, (i + 1) * channels)].map((sample) =>
+      maxValue === 65535 ? Math.floor((sample + 128) / 257) : maxValue === 1 ? sample * 255 : sample);
+    if (pixelFormat === 9) {
+      const light = 255 - entry[3];
+      colors.set(entry.slice(0, 3).map((ink) => light - Math.round((ink * light) / 255)), i * 4);
+    } else {
+      if (channels < 3) entry.unshift(entry[0], entry[0]);
+      colors.set(entry, i * 4);
+    }
+  }
+  return new Uint32Array(colors.buffer);
+}
+
+/** Pixels of indices as `ImageData` takes them: 4 bytes each, red, green, blue, alpha. */
+export function toRGBA(front, indices) {
+  const colors = screenPalette(front);
+  const pixels = new Uint32Array(indices.length);
+  for (let i = 0; i < pixels.length; i++) pixels[i] = colors[indices[i]];
+  return new Uint8ClampedArray(pixels.buffer);
+}
