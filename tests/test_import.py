@@ -185,12 +185,14 @@ BELOW = {
     "pipeline": {"shared", "station", "pipeline"},
     "doors": {"shared", "kernels", "station", "pipeline", "doors"},
 }
-EXCEPTIONS = {
-    # Methods of the image or histogram a user holds, which run what is above when called.
+# Methods of the image or histogram a user holds, which run what is above when called.
+METHODS = {
     ("kmq.model.image", "kmq.stages.pictures.pillow", False),
-    ("kmq.model.histogram", "kmq.histograms", False),
     ("kmq.model.image", "kmq.files", False),
     ("kmq.model.image", "kmq.display", False),
+    ("kmq.model.histogram", "kmq.histograms", False),
+}
+EXCEPTIONS = METHODS | {
     # The search of targets quantizes as a caller does.
     ("kmq.pipeline.targets", "kmq.options", True),
     ("kmq.pipeline.targets", "kmq.quantizing", True),
@@ -238,6 +240,30 @@ def test_arrows_point_down():
         return there not in BELOW[here] and not excepted
 
     assert_none([found for found in ALL_IMPORTS if within_kmq(found) and is_wrong(found)])
+
+
+DOORS_IN_A_CIRCLE = {
+    *("kmq.files", "kmq.options", "kmq.palettes", "kmq.pipeline.targets", "kmq.quantizing"),
+}
+"""What is left of a circle; others must not come in."""
+
+
+def test_no_circle_over_all_imports():
+    edges = {}
+    for found in ALL_IMPORTS:
+        is_method = (found.source, found.target, found.at_top) in METHODS
+        if found.target in MODULES and not is_method:
+            edges.setdefault(found.source, set()).add(found.target)
+
+    def reached_from(module):
+        reached, ahead = set(), [module]
+        while ahead:
+            for target in edges.get(ahead.pop(), set()) - reached:
+                reached.add(target)
+                ahead.append(target)
+        return reached
+
+    assert {module for module in MODULES if module in reached_from(module)} <= DOORS_IN_A_CIRCLE
 
 
 def test_only_kernels_import_numba():
