@@ -6,8 +6,9 @@ import pytest
 import kmq
 from kmq.model.pixel_format import PixelFormat
 from kmq.stages.histogram import counting
-from kmq.stages.palette import masking, search
+from kmq.stages.palette import masking
 from kmq.stages.palette.masking import Shown, View
+from kmq.stages.palette.points import bins_of, boxes_of, points_of
 
 
 def window_means(plane, reach):
@@ -136,12 +137,12 @@ def test_what_is_masked_out_has_no_say():
 def test_boxes_are_runs_of_keys():
     picture = scene_with_noise()
     color_map = counting.map_colors(picture, PixelFormat.RGB24, 1)
-    boxes = search.boxes_of(color_map.keys, 64)
+    boxes = boxes_of(color_map.keys, 64)
     assert boxes[0] == 0
     assert set(np.diff(boxes)) <= {0, 1}
     assert 64 <= boxes[-1] + 1 <= 256
-    bins = search.bins_of(
-        search.points_of(
+    bins = bins_of(
+        points_of(
             np.ascontiguousarray(color_map.histogram.colors.T, dtype=np.float32),
             color_map.histogram.counts.astype(np.float64),
         ),

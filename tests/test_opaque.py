@@ -12,7 +12,9 @@ from skimage import data
 
 import kmq
 import naive
-from kmq.stages.palette import clustering, opaque, search
+from kmq.stages.palette import clustering, search
+from kmq.stages.palette.effort import Stopping
+from kmq.stages.palette.points import PointSet, points_of
 
 
 def vignette():
@@ -143,19 +145,19 @@ def test_plain_starts_are_made_one_at_a_time():
     columns = random.integers(0, 255, (4, 60)).astype(np.float32)
     solid = np.arange(60) < 30
     columns[3, solid] = 255
-    points = search.points_of(columns, np.ones(60))
-    mixed = opaque.Mixed.of(points, np.arange(60, dtype=np.uint64), solid)
+    points = points_of(columns, np.ones(60))
+    points = PointSet.divided(points, np.arange(60, dtype=np.uint64), solid)
     living = []
 
     def starts():
         for seed in range(9):
             assert sum(start() is not None for start in living) <= 1
-            start = clustering.start_centroids(mixed.lifted, mixed.weights, 5, "random", seed)
+            start = clustering.start_centroids(points.rows, points.weights, 5, "random", seed)
             living.append(weakref.ref(start))
             yield start
             del start
 
-    fit = opaque.plain(mixed, starts(), search.Stopping(20, 0), 1, None)
+    fit = search.best_settled(points, starts(), Stopping(20, 0), 1, None)
     assert len(living) == 9
     assert fit.centroids.shape == (5, 4)
 
@@ -234,10 +236,10 @@ def test_lifted_starts_are_let_down():
     random = np.random.default_rng(0)
     rows = random.uniform(0, 100, (300, 4)).astype(np.float32)
     rows[:9, 3] = 220
-    points = search.points_of(np.ascontiguousarray(rows.T), np.ones(300))
-    mixed = opaque.Mixed.of(points, np.arange(300, dtype=np.uint64), rows[:, 3] == 220)
+    points = points_of(np.ascontiguousarray(rows.T), np.ones(300))
+    points = PointSet.divided(points, np.arange(300, dtype=np.uint64), rows[:, 3] == 220)
     for k, method in product((1, 2, 5), ("var-part", "k-means++")):
-        found = clustering.start_centroids(mixed.lifted, mixed.weights, k, method, 0)
-        start = opaque.start(mixed, np.empty((0, 4)), found)
+        found = clustering.start_centroids(points.rows, points.weights, k, method, 0)
+        start = points.start(np.empty((0, 4)), found)
         assert start[:, 3].max() == 220
         assert np.all((start[:, 3] == 220) | (start[:, 3] < 100.1))

@@ -10,6 +10,9 @@ from kmq.model.histogram import ColorHistogram
 from kmq.model.pixel_format import PixelFormat
 from kmq.stages.histogram import counting
 from kmq.stages.palette import clustering, search
+from kmq.stages.palette.effort import EFFORTS, Stopping
+from kmq.stages.palette.points import PointSet, bins_of, points_of
+from kmq.stages.palette.rounds import settle
 
 FORMATS = [
     PixelFormat.GREY8,
@@ -36,9 +39,13 @@ def color_map(pixel_format, seed, **options):
     return counting.map_colors(clouds(pixel_format, seed, **options), pixel_format, 1)
 
 
-def points_of(colors):
+def points_in(colors):
     columns = np.ascontiguousarray(colors.colors.T, dtype=np.float32)
-    return search.points_of(columns, colors.counts.astype(float))
+    return points_of(columns, colors.counts.astype(float))
+
+
+def one_kind(points, keys=None):
+    return PointSet((points,), (keys,))
 
 
 @pytest.mark.parametrize("pixel_format", FORMATS)
@@ -51,7 +58,7 @@ def test_few_candidates_give_the_labels_of_all(pixel_format, seed, k, near):
         entries = colors.colors[random.randint(len(colors.colors), size=k)]
     else:
         entries = random.randint(0, pixel_format.max_value, (k, pixel_format.channels))
-    labels, distances = search.assign(points_of(colors), entries.astype(np.float64), 2)
+    labels, distances = search.assign(points_in(colors), entries.astype(np.float64), 2)
     rows = colors.colors.astype(np.float32)
     plain, plain_distances = np.empty(len(rows), np.int32), np.empty(len(rows), np.float32)
     clustering.nearest(rows, entries.astype(np.float64), 1, plain, plain_distances)
@@ -63,7 +70,7 @@ def test_few_candidates_give_the_labels_of_all(pixel_format, seed, k, near):
 def test_labels_are_those_of_the_naive_twin(pixel_format):
     colors = color_map(pixel_format, 1).histogram
     entries = np.unique(colors.colors[::17], axis=0)
-    labels, distances = search.assign(points_of(colors), entries.astype(np.float64), 1)
+    labels, distances = search.assign(points_in(colors), entries.astype(np.float64), 1)
     naive_labels, naive_distances = naive.nearest(colors.colors, entries)
     np.testing.assert_array_equal(labels, naive_labels)
     np.testing.assert_array_equal(distances, naive_distances)
@@ -72,8 +79,8 @@ def test_labels_are_those_of_the_naive_twin(pixel_format):
 @pytest.mark.parametrize("pixel_format", FORMATS)
 def test_bins_are_the_colours_of_the_coarsest_boxes_that_are_enough(pixel_format):
     found = color_map(pixel_format, 3)
-    colors = points_of(found.histogram)
-    bins = search.bins_of(colors, found.keys, 40)
+    colors = points_in(found.histogram)
+    bins = bins_of(colors, found.keys, 40)
     assert bins.weights.sum() == found.histogram.counts.sum()
     boxes = {}
     for n_bits in range(pixel_format.depth * pixel_format.channels + 1):
@@ -95,12 +102,12 @@ def test_bins_are_the_colours_of_the_coarsest_boxes_that_are_enough(pixel_format
 
 
 def test_moments_are_the_sums():
-    colors = points_of(color_map(PixelFormat.RGB24, 4).histogram)
+    colors = points_in(color_map(PixelFormat.RGB24, 4).histogram)
     sums, squares = colors.moments
     np.testing.assert_allclose(sums, (colors.columns * colors.weights).sum(axis=1))
     np.testing.assert_allclose(squares, (colors.columns.astype(float) ** 2 * colors.weights).sum(1))
     variances = [np.cov(c, fweights=colors.weights.astype(int), ddof=0) for c in colors.columns]
-    assert colors.mean_variance == pytest.approx(np.mean(variances))
+    assert one_kind(colors).mean_variance == pytest.approx(np.mean(variances))
 
 
 def inertia(colors: ColorHistogram, centroids):
@@ -111,11 +118,11 @@ def inertia(colors: ColorHistogram, centroids):
 @pytest.mark.parametrize("k", [1, 2, 5, 24])
 def test_search_is_no_worse_than_plain_k_means(pixel_format, k):
     found = color_map(pixel_format, 5, n_clouds=9)
-    effort = search.EFFORTS["balanced"]
-    colors = points_of(found.histogram)
+    effort = EFFORTS["balanced"]
+    colors = points_in(found.histogram)
     rows = np.ascontiguousarray(colors.columns.T)
     start = clustering.start_centroids(rows, colors.weights, k, "var-part", 0)
-    searched = search.search(colors, [start], 0, effort, 1)
+    searched = search.search(one_kind(colors), [start], 0, effort, 1)
     plain = naive.lloyd(rows, colors.weights, start, 60)
     assert searched.shape == (k, pixel_format.channels)
     # Another optimum may be a little worse, but not much.
@@ -126,35 +133,34 @@ def test_search_leaves_a_bad_optimum():
     # Two far pairs of clouds, and both centroids of one pair at the other.
     samples = np.array([0, 10, 200, 210], np.uint8)[:, None].repeat(50, axis=1)[..., None]
     found = counting.map_colors(samples, PixelFormat.GREY8, 1)
-    colors = points_of(found.histogram)
+    colors = points_in(found.histogram)
     bad = np.array([[5.0], [200.0], [208.0], [210.0]])
-    searched = search.search(colors, [bad], 0, search.EFFORTS["balanced"], 1)
+    searched = search.search(one_kind(colors), [bad], 0, EFFORTS["balanced"], 1)
     assert inertia(found.histogram, searched) == 0
 
 
 def test_the_best_of_the_starts_is_kept():
     found = color_map(PixelFormat.RGB24, 6)
-    colors = points_of(found.histogram)
+    colors = points_in(found.histogram)
     rows = np.ascontiguousarray(colors.columns.T)
     starts = [
         clustering.start_centroids(rows, colors.weights, 6, "random", seed) for seed in range(4)
     ]
-    effort = search.EFFORTS["fast"]
+    effort = EFFORTS["fast"]
     alone = [
-        inertia(found.histogram, search.search(colors, [start], 0, effort, 1)) for start in starts
+        inertia(found.histogram, search.search(one_kind(colors), [start], 0, effort, 1))
+        for start in starts
     ]
-    together = search.search(colors, starts, 0, effort, 2)
+    together = search.search(one_kind(colors), starts, 0, effort, 2)
     assert inertia(found.histogram, together) == pytest.approx(min(alone))
 
 
 def test_settling_to_nothing_ends_on_the_means():
     found = color_map(PixelFormat.RGB24, 7)
-    colors = points_of(found.histogram)
+    colors = points_in(found.histogram)
     rows = np.ascontiguousarray(colors.columns.T)
     start = clustering.start_centroids(rows, colors.weights, 12, "var-part", 0)
-    settled = search.settle(
-        colors, start, 0, search.Stopping(1000, 0.0), n_threads=2, progress=None
-    )
+    settled = settle(one_kind(colors), start, 0, Stopping(1000, 0.0), n_threads=2, progress=None)
     assert settled.converged
     labels, _ = naive.nearest(rows, settled.centroids)
     means = naive.means(rows, labels, 12, colors.weights)
@@ -163,8 +169,8 @@ def test_settling_to_nothing_ends_on_the_means():
 
 def test_growing_yields_falling_errors_near_those_of_a_search():
     found = color_map(PixelFormat.RGB24, 8, n_clouds=20)
-    colors = points_of(found.histogram)
-    curve = list(search.grow(colors, found.keys, np.empty((0, 3)), 40))
+    colors = points_in(found.histogram)
+    curve = list(search.grow(one_kind(colors, found.keys), np.empty((0, 3)), 40))
     ks = [k for k, _ in curve]
     errors = [error for _, error in curve]
     assert ks[:4] == [1, 2, 3, 4]
@@ -173,21 +179,21 @@ def test_growing_yields_falling_errors_near_those_of_a_search():
     assert errors == sorted(errors, reverse=True)
     rows = np.ascontiguousarray(colors.columns.T)
     start = clustering.start_centroids(rows, colors.weights, 40, "var-part", 0)
-    searched = search.search(colors, [start], 0, search.EFFORTS["balanced"], 1)
+    searched = search.search(one_kind(colors), [start], 0, EFFORTS["balanced"], 1)
     best = inertia(found.histogram, searched) / found.histogram.n_pixels
     assert 0.999 * best < errors[-1] < 1.1 * best
 
 
 def test_fixed_centroids_stay_and_the_others_move_around_them():
     found = color_map(PixelFormat.RGB24, 9)
-    colors = points_of(found.histogram)
+    colors = points_in(found.histogram)
     rows = np.ascontiguousarray(colors.columns.T)
     fixed = np.array([[0.0, 0.0, 0.0], [128.0, 128.0, 128.0]])
     start = clustering.start_centroids(rows, colors.weights, 10, "var-part", 0)
-    effort = search.EFFORTS["balanced"]
-    searched = search.search(colors, [np.concatenate([fixed, start])], 2, effort, 1)
-    settled = search.settle(
-        colors, searched, 2, search.Stopping(1000, 0.0), n_threads=1, progress=None
+    effort = EFFORTS["balanced"]
+    searched = search.search(one_kind(colors), [np.concatenate([fixed, start])], 2, effort, 1)
+    settled = settle(
+        one_kind(colors), searched, 2, Stopping(1000, 0.0), n_threads=1, progress=None
     ).centroids
     for centroids in (searched, settled):
         assert centroids.shape == (12, 3)

@@ -14,10 +14,12 @@ from kmq.model.histogram import ColorHistogram
 from kmq.model.pixel_format import PixelFormat
 from kmq.stages.coding import palette_tree
 from kmq.stages.histogram.counting import keys_of
-from kmq.stages.palette import clustering, opaque, search
+from kmq.stages.palette import clustering, search
 from kmq.stages.palette.clustering import Array
+from kmq.stages.palette.effort import EFFORTS, Effort, Stopping
 from kmq.stages.palette.masking import Shown, View
-from kmq.stages.palette.search import Fit, Points
+from kmq.stages.palette.points import Points, PointSet, boxes_of, points_of
+from kmq.stages.palette.rounds import Fit, settle
 from kmq.stages.palette.spaces import Space, mse_of
 
 _STARTED_COLORS = 32
@@ -133,7 +135,7 @@ class Problem:
         n_threads = self.options.n_threads
         labels, distances = search.assign(self.points, centroids, n_threads)
         mean_square = float((distances * self.points.weights).sum()) / self.points.total_weight
-        boxes = search.boxes_of(self.keys, _VIEW_BOXES)
+        boxes = boxes_of(self.keys, _VIEW_BOXES)
         shown = Shown(self.points.columns, labels, centroids.astype(np.float32), mean_square)
         factors = self.view.factors(shown, boxes, n_threads)
         points = replace(self.points, weights=self.points.weights * factors)
@@ -145,7 +147,7 @@ def _points(space: Space, colors: ColorHistogram, weights: Array | None, n_threa
     if weights is None:
         weights = colors.counts
     columns = space.columns(colors.colors, n_threads)
-    return search.points_of(columns, weights.astype(np.float64))
+    return points_of(columns, weights.astype(np.float64))
 
 
 def _counting(points: Points, keys: Array) -> tuple[Points, Array]:
@@ -154,7 +156,7 @@ def _counting(points: Points, keys: Array) -> tuple[Points, Array]:
     if some.all():
         return points, keys
     columns = np.ascontiguousarray(points.columns[:, some])
-    return search.points_of(columns, points.weights[some]), keys[some]
+    return points_of(columns, points.weights[some]), keys[some]
 
 
 def _distinct(rows: Array) -> Array:
@@ -182,11 +184,8 @@ def grow(colors: ColorHistogram, keys: Array, max_colors: int) -> Iterator[tuple
     limit = min(max_colors, n_colors - 1)
     transparent = np.zeros((int(_has_transparent(colors)), channels))
     if limit > 0:
-        mixed = _mixed(space, points, keys, np.empty((0, channels)))
-        if mixed is None:
-            yield from search.grow(points, keys, transparent, limit)
-        else:
-            yield from opaque.grow(mixed, transparent, limit)
+        point_set = _point_set(space, points, keys, np.empty((0, channels)))
+        yield from search.grow(point_set, transparent, limit)
     if n_colors <= max_colors:
         yield n_colors, 0.0
 
@@ -286,38 +285,20 @@ def _plain(problem: Problem, init: str | Array, fixed: Array, free: int) -> Fit:
     if len(fixed):
         seen = points.columns[-1] > 0
         columns = np.ascontiguousarray(points.columns[:, seen])
-        points, keys = search.points_of(columns, points.weights[seen]), keys[seen]
+        points, keys = points_of(columns, points.weights[seen]), keys[seen]
         if not isinstance(init, str):  # the one nearest to it is what it replaces
             init = np.delete(init, np.argmin(np.square(init).sum(axis=1)), axis=0)
     seeds = range(options.seed, options.seed + options.n_init)
-    max_iter = options.max_iter or _PLAIN_ROUNDS
-    tol = _PLAIN_TOLERANCE if options.tol is None else options.tol
-    mixed = _mixed(problem.space, points, keys, fixed)
-    if mixed is not None:
-        starts: Iterator[Array]
-        if isinstance(init, str):
-            rows, tried = mixed.lifted, seeds[:1] if init == "var-part" else seeds
-            starts = (  # one at a time: there may be thousands, of many centroids
-                clustering.start_centroids(rows, mixed.weights, free, init, seed) for seed in tried
-            )
-        else:
-            starts = iter([mixed.lift(init)])
-        stopping = search.Stopping(max_iter, tol)
-        fit = opaque.plain(mixed, starts, stopping, options.n_threads, options.progress)
-        held = np.concatenate([np.zeros(len(fixed), np.bool_), fit.opaque])
-        return replace(fit, centroids=np.concatenate([fixed, fit.centroids]), opaque=held)
-    found = clustering.best_of(
-        np.ascontiguousarray(points.columns.T),
-        points.weights,
-        free,
-        init,
-        seeds=seeds,
-        max_iter=max_iter,
-        tol=tol,
-        n_threads=options.n_threads,
-        progress=options.progress,
+    stopping = Stopping(
+        options.max_iter or _PLAIN_ROUNDS,
+        _PLAIN_TOLERANCE if options.tol is None else options.tol,
     )
-    return Fit(np.concatenate([fixed, found.centroids]), found.n_iter, found.converged)
+    point_set = _point_set(problem.space, points, keys, fixed)
+    fit = search.plain(point_set, free, init, seeds, stopping, options.n_threads, options.progress)
+    fit = replace(fit, centroids=np.concatenate([fixed, fit.centroids]))
+    if fit.opaque is None:
+        return fit
+    return replace(fit, opaque=np.concatenate([np.zeros(len(fixed), np.bool_), fit.opaque]))
 
 
 def _search(problem: Problem, fixed: Array, free: int) -> Fit:
@@ -326,7 +307,7 @@ def _search(problem: Problem, fixed: Array, free: int) -> Fit:
     With a view, search on from what was found, with colours counting as errors show with that.
     """
     options = problem.options
-    effort = search.EFFORTS[options.effort]
+    effort = EFFORTS[options.effort]
     first = effort if problem.view is None else replace(effort, start_rounds=10, breath=0)
     centroids = _on_bins(problem, fixed, free, first, None)
     if problem.view is not None:
@@ -334,39 +315,26 @@ def _search(problem: Problem, fixed: Array, free: int) -> Fit:
         centroids = _on_bins(problem, fixed, free, effort, centroids)
     if options.progress is not None:
         options.progress("search", 1.0)
-    stopping = search.Stopping.of(options.max_iter, options.tol, effort, len(centroids))
-    last = (centroids, len(fixed), stopping, options.n_threads, options.progress)
-    mixed = _mixed(problem.space, problem.fitted, problem.fitted_keys, fixed)
-    if mixed is None:
-        return search.settle(problem.fitted, *last)
-    return opaque.settle(mixed, *last)
+    stopping = Stopping.of(options.max_iter, options.tol, effort, len(centroids))
+    points = _point_set(problem.space, problem.fitted, problem.fitted_keys, fixed)
+    return settle(points, centroids, len(fixed), stopping, options.n_threads, options.progress)
 
 
 def _on_bins(
-    problem: Problem, fixed: Array, free: int, effort: search.Effort, begun: Array | None
+    problem: Problem, fixed: Array, free: int, effort: Effort, begun: Array | None
 ) -> Array:
     """Return centroids (k, d), the fixed ones first, searched for from those `begun` with, if any,
     or else from starts of all kinds."""
-    points, keys, options = problem.fitted, problem.fitted_keys, problem.options
-    n_fixed, k = len(fixed), len(fixed) + free
+    options, n_fixed, k = problem.options, len(fixed), len(fixed) + free
     enough, n_starts = effort.enough_bins(k), max(effort.starts, _STARTED_COLORS // k)
-    mixed = _mixed(problem.space, points, keys, fixed)
-    if mixed is None:
-        bins = search.bins_of(points, keys, enough)
-        if begun is None:
-            rows = np.ascontiguousarray(bins.columns.T)
-            found = _starts(rows, bins.weights, free, n_starts, options.seed)
-            starts = [np.concatenate([fixed, start]) for start in found]
-        else:
-            starts = [begun]
-        return search.search(bins, starts, n_fixed, effort, options.n_threads)
-    mixed_bins = mixed.bins(enough)
+    bins = _point_set(problem.space, problem.fitted, problem.fitted_keys, fixed).bins(enough)
     if begun is None:
-        found = _starts(mixed_bins.lifted, mixed_bins.weights, free, n_starts, options.seed)
-        starts = [opaque.start(mixed_bins, fixed, start) for start in found]
+        rows, weights = bins.rows, bins.weights
+        made = _starts(rows, weights, free, n_starts, options.seed)
+        starts = [bins.start(fixed, start) for start in made]
     else:
         starts = [begun]
-    return opaque.search(mixed_bins, starts, n_fixed, effort, options.n_threads)
+    return search.search(bins, starts, n_fixed, effort, options.n_threads)
 
 
 def _starts(rows: Array, weights: Array, k: int, n_starts: int, seed: int) -> list[Array]:
@@ -378,18 +346,19 @@ def _starts(rows: Array, weights: Array, k: int, n_starts: int, seed: int) -> li
     ]
 
 
-def _mixed(space: Space, points: Points, keys: Array, fixed: Array) -> opaque.Mixed | None:
-    """Return the points divided, or None unless some are opaque and some are not.
+def _point_set(space: Space, points: Points, keys: Array, fixed: Array) -> PointSet:
+    """Return the points, divided if some are opaque and some are not.
 
     Transparent ones that have a fixed entry to themselves do not count.
     """
-    if not space.pixel_format.has_alpha:
-        return None
-    solid = points.columns[-1] == np.float32(space.opaque)
-    others = ~solid
-    if not fixed.any(axis=1).all():  # the transparent colour is the origin
-        others &= points.columns[-1] > 0
-    return opaque.Mixed.of(points, keys, solid) if solid.any() and others.any() else None
+    if space.pixel_format.has_alpha:
+        are_opaque = points.columns[-1] == np.float32(space.opaque)
+        are_others = ~are_opaque
+        if not fixed.any(axis=1).all():  # the transparent colour is the origin
+            are_others &= points.columns[-1] > 0
+        if are_opaque.any() and are_others.any():
+            return PointSet.divided(points, keys, are_opaque)
+    return PointSet((points,), (keys,))
 
 
 def _round(problem: Problem, fit: Fit) -> Rounded:

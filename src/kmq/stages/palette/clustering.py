@@ -134,11 +134,9 @@ def best_of(
     `tol` is relative here: to the mean variance of the channels.
     """
     limit = tol * mean_variance(points, weights) if tol else 0.0
-    if not isinstance(init, str) or init == "var-part":
-        seeds = seeds[:1]
+    n_starts = len(_distinct_seeds(init, seeds))
     best: Clustering | None = None
-    for attempt, seed in enumerate(seeds):
-        start = start_centroids(points, weights, k, init, seed) if isinstance(init, str) else init
+    for attempt, start in enumerate(starts(points, weights, k, init, seeds)):
         fit = kmeans(
             points,
             weights,
@@ -146,7 +144,7 @@ def best_of(
             max_iter=max_iter,
             tol=limit,
             n_threads=n_threads,
-            progress=_share(progress, attempt, len(seeds)),
+            progress=_share(progress, attempt, n_starts),
             algorithm=algorithm,
         )
         if best is None or fit.inertia < best.inertia:
@@ -172,6 +170,22 @@ def accumulate(points: Array, labels: Array, weights: Array, k: int, n_threads: 
 
     run_chunks(work, n_chunks, n_threads)
     return _merged(sums)
+
+
+def starts(
+    points: Array, weights: Array, k: int, init: str | Array, seeds: Sequence[int]
+) -> Iterator[Array]:
+    """Yield a start (k, d) for each seed, or just one where none is needed.
+
+    One at a time: there may be thousands, of many centroids.
+    """
+    for seed in _distinct_seeds(init, seeds):
+        yield start_centroids(points, weights, k, init, seed) if isinstance(init, str) else init
+
+
+def _distinct_seeds(init: str | Array, seeds: Sequence[int]) -> Sequence[int]:
+    """Return the seeds that make starts of their own."""
+    return seeds if isinstance(init, str) and init != "var-part" else seeds[:1]
 
 
 def start_centroids(points: Array, weights: Array, k: int, init: str, seed: int) -> Array:
