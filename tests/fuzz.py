@@ -23,7 +23,13 @@ from pathlib import Path
 import kmq.files
 import plain_decoder
 from images import FULL_METADATA, indexed_image, same
-from kmq.errors import FormatError, InputError, LimitError, SalvageWarning
+from kmq.errors import (
+    FormatError,
+    InputError,
+    LimitError,
+    NewerFormatError,
+    SalvageWarning,
+)
 from kmq.model.file_info import Limits
 from kmq.model.image import Metadata
 from kmq.model.pixel_format import PixelFormat
@@ -107,17 +113,20 @@ def _check_parts_of_damaged(encoded):
 
 
 def _compare(encoded):
+    """Both decoders must agree on the picture, or else on what is wrong and in which chunk."""
+    image, refusal = None, None
     try:
         image = kmq.files.decode(encoded, limits=COMPARED, n_threads=1)
     except LimitError:
         return
-    except FormatError:
-        image = None
+    except FormatError as error:
+        refusal = isinstance(error, NewerFormatError), error.chunk or ""
+    plain, plain_refusal = None, None
     try:
         plain = plain_decoder.decode(encoded)
-    except ValueError:
-        plain = None
-    assert (image is None) == (plain is None), f"only {'kmq' if image else 'plain'} takes the file"
+    except ValueError as error:
+        plain_refusal = isinstance(error, plain_decoder.NewerError), error.args[-1]
+    assert refusal == plain_refusal, f"kmq refuses {refusal}, the plain decoder {plain_refusal}"
     assert image is None or same(image, plain), "the decoders differ"
 
 

@@ -26,43 +26,59 @@ PIXEL_FORMATS = {
 }
 
 
+class NewerError(ValueError):
+    """The file needs a newer reader."""
+
+
 def demand(condition, message):
     if not condition:
         raise ValueError(message)
 
 
-def decode(file):
-    """Return a dict of what the file holds; palette: list of tuples, indices: list of rows."""
-    demand(file[:8] == bytes.fromhex("8B4B4D510D0A1A0A"), "signature")
-    chunks = split_chunks(file)
-    letters = "".join(letter for letter, _, _ in chunks)
-    demand(letters[:2] == "HP" and letters[-1] == "E", "order of chunks")
-    demand(chunks[-1][1] == b"", "payload of E")
+def know(condition, message):
+    if not condition:
+        raise NewerError(message)
 
-    picture = decode_header(chunks[0][1])
-    picture["palette"] = decode_palette(chunks[1][1], picture)
-    rest = chunks[2:-1]
-    ancillary = []
-    while rest and rest[0][0].islower():
-        ancillary.append(rest.pop(0))
-    demand(len(ancillary) <= 65536, "number of ancillary chunks")
-    picture.update(decode_ancillary(ancillary))
+
+def decode(file):
+    """Return a dict of what the file holds; palette: list of tuples, indices: list of rows.
+
+    Of several faults it tells the first in the order of "Of several faults"; the letter of its
+    chunk is the error's last argument.
+    """
+    chunks = Chunks(file)
+    try:
+        return decode_chunks(chunks)
+    except ValueError as error:
+        error.args = (*error.args, chunks.letter)
+        raise
+
+
+def decode_chunks(chunks):
+    demand(chunks.file[:8] == bytes.fromhex("8B4B4D510D0A1A0A"), "signature")
+    picture = decode_header(chunks.take("H"))
+    picture["palette"] = decode_palette(chunks.take("P"), picture)
+    picture.update(decode_ancillary(chunks))
 
     n_strips = -(-picture["height"] // picture["strip_height"])
-    demand(n_strips <= 65536, "number of strips")
-    if n_strips > 1:
-        demand(rest and rest[0][0] == "T", "no strip table")
-        table = decode_table(rest.pop(0)[1], n_strips)
-        demand(table == [size for _, _, size in rest], "strip table")
-    demand([letter for letter, _, _ in rest] == ["S"] * n_strips, "strips")
+    table = decode_table(chunks.take("T"), n_strips) if n_strips > 1 else None
+    strips = []
+    for number in range(n_strips):
+        strips.append(chunks.take("S"))
+        demand(len(strips[-1]) >= 5, "size of a strip")
+        demand(table is None or table[number] == chunks.size, "strip table")
+    demand(chunks.take("E") == b"", "payload of E")
 
+    chunks.letter = "S"
+    first_rows = range(0, picture["height"], picture["strip_height"])
+    rows = [min(picture["strip_height"], picture["height"] - first) for first in first_rows]
+    for strip, height in zip(strips, rows, strict=True):
+        admit_strip(strip, height * picture["width"], len(picture["palette"]))
+    sample_bytes = PIXEL_FORMATS[picture["pixel_format"]][1]
     picture["indices"] = []
-    for number, (_, payload, _) in enumerate(rest):
-        first = number * picture["strip_height"]
-        rows = min(picture["strip_height"], picture["height"] - first)
-        sample_bytes = PIXEL_FORMATS[picture["pixel_format"]][1]
+    for strip, height in zip(strips, rows, strict=True):
         picture["indices"] += decode_strip(
-            payload, rows, picture["width"], picture["palette"], sample_bytes
+            strip, height, picture["width"], picture["palette"], sample_bytes
         )
     return picture
 
@@ -97,23 +113,35 @@ def inflate(deflated):
 # Chunks
 
 
-def split_chunks(file):
-    """Return (letter, payload, size of the whole chunk) from the signature through E."""
-    chunks = []
-    position = 8
-    while not chunks or chunks[-1][0] != "E":
-        start = position
-        demand(position < len(file), "no E")
-        letter = chr(file[position])
+class Chunks:
+    """Takes chunks from the front to the back; `letter` and `size` are those of the last."""
+
+    def __init__(self, file):
+        self.file = file
+        self.position = 8
+        self.letter = ""
+        self.size = 0
+
+    def next_letter(self):
+        self.letter = ""
+        demand(self.position < len(self.file), "no E")
+        letter = chr(self.file[self.position])
         demand("A" <= letter <= "Z" or "a" <= letter <= "z", "letter")
-        length, position = varint(file, position + 1)
-        end = position + length
-        demand(end + 4 <= len(file), "chunk ends early")
-        demand(struct.unpack("<I", file[end : end + 4])[0] == zlib.crc32(file[start:end]), "CRC")
-        demand(letter.islower() or letter in "HPTSE", "critical chunk of a newer version")
-        chunks.append((letter, file[position:end], end + 4 - start))
-        position = end + 4
-    return chunks
+        return letter
+
+    def take(self, letter):
+        self.letter = self.next_letter()
+        start = self.position
+        length, begin = varint(self.file, start + 1)
+        end = begin + length
+        demand(end + 4 <= len(self.file), "chunk ends early")
+        crc = struct.unpack("<I", self.file[end : end + 4])[0]
+        demand(crc == zlib.crc32(self.file[start:end]), "CRC")
+        know(self.letter.islower() or self.letter in "HPTSE", "critical chunk")
+        demand(letter == self.letter, "order of chunks")
+        self.position = end + 4
+        self.size = self.position - start
+        return self.file[begin:end]
 
 
 # H: header
@@ -121,16 +149,19 @@ def split_chunks(file):
 
 def decode_header(payload):
     version, position = varint(payload, 0)
-    demand(version == 1, "version")
-    demand(position < len(payload) and payload[position] in PIXEL_FORMATS, "pixel format")
+    demand(version >= 1, "version 0")
+    know(version == 1, "version")
+    demand(position < len(payload), "header ends")
+    know(payload[position] in PIXEL_FORMATS, "pixel format")
     header = {"pixel_format": payload[position]}
     position += 1
     for name in ("width", "height", "n_colors", "strip_height"):
         header[name], position = varint(payload, position)
-        demand(header[name] > 0, name)
-    demand(position == len(payload), "header goes on")
-    demand(header["n_colors"] <= 65536, "colours")
-    demand(header["strip_height"] <= header["height"], "strip height")
+    know(position == len(payload), "header goes on")
+    demand(header["width"] >= 1 and header["height"] >= 1, "sides")
+    demand(1 <= header["n_colors"] <= 65536, "colours")
+    demand(1 <= header["strip_height"] <= header["height"], "strip height")
+    demand(-(-header["height"] // header["strip_height"]) <= 65536, "number of strips")
     return header
 
 
@@ -140,7 +171,8 @@ def decode_header(payload):
 def decode_palette(payload, header):
     channels, sample_size, largest = PIXEL_FORMATS[header["pixel_format"]]
     n_colors = header["n_colors"]
-    demand(payload and payload[0] in (0, 1, 2), "palette method")
+    demand(payload, "no palette method")
+    know(payload[0] in (0, 1, 2), "palette method")
     if payload[0] == 0:
         entries = plain_entries(payload[1:], n_colors, channels, sample_size)
     elif payload[0] == 1:
@@ -181,6 +213,7 @@ def decode_table(payload, n_strips):
     sizes, position = [], 0
     for _ in range(n_strips):
         size, position = varint(payload, position)
+        demand(size >= 11, "size in the strip table")
         sizes.append(size)
     demand(position == len(payload), "strip table goes on")
     return sizes
@@ -189,9 +222,27 @@ def decode_table(payload, n_strips):
 # S: strip
 
 
+def admit_strip(payload, n_pixels, n_colors):
+    """Check what is known before anything is decoded."""
+    know(payload[0] in (0, 1, 2), "strip method")
+    demand(payload[0] != 1 or n_colors <= 256, "colours of a strip by rank")
+    n_coded = len(payload) - 5
+    if payload[0] == 0:
+        demand(1032 * n_coded >= -(-n_pixels * index_bits(n_colors) // 8), "too few coded bytes")
+    elif payload[0] == 1:
+        demand(n_coded >= plain_rank.fewest_bytes(n_pixels), "too few coded bytes")
+    else:
+        demand(n_coded >= plain_mix.fewest_bytes(n_pixels, n_colors), "too few coded bytes")
+
+
+def index_bits(n_colors):
+    n_bits = 0
+    while 2**n_bits < n_colors:
+        n_bits += 1
+    return n_bits
+
+
 def decode_strip(payload, rows, width, palette, sample_bytes):
-    demand(len(payload) >= 5, "size of a strip")
-    demand(payload[0] in (0, 1, 2), "strip method")
     n_colors = len(palette)
     if payload[0] == 0:
         indices = unpacked(payload[5:], rows * width, n_colors)
@@ -199,16 +250,14 @@ def decode_strip(payload, rows, width, palette, sample_bytes):
         method = plain_rank.decode_strip if payload[0] == 1 else plain_mix.decode_strip
         decoded = method(payload[5:], rows, width, palette, sample_bytes)
         indices = [index for row in decoded for index in row]
-    demand(all(index < n_colors for index in indices), "index")
     stored = struct.pack("<" + ("B" if n_colors <= 256 else "H") * len(indices), *indices)
     demand(zlib.crc32(stored) == struct.unpack("<I", payload[1:5])[0], "checksum")
+    demand(all(index < n_colors for index in indices), "index")
     return [indices[i : i + width] for i in range(0, len(indices), width)]
 
 
 def unpacked(coded, n_pixels, n_colors):
-    n_bits = 0
-    while 2**n_bits < n_colors:
-        n_bits += 1
+    n_bits = index_bits(n_colors)
     if n_bits == 0:
         demand(coded == b"", "coded bytes for one colour")
         return [0] * n_pixels
@@ -233,7 +282,11 @@ def decode_ancillary(chunks):
         "c": code_points,
     }
     found = {**dict.fromkeys(readers), "text": {}, "extra": []}
-    for letter, payload, _ in chunks:
+    for number in range(65537):
+        if not chunks.next_letter().islower():
+            return found
+        letter, payload = chunks.next_letter(), chunks.take(chunks.next_letter())
+        demand(number < 65536, "number of ancillary chunks")
         if letter == "t":
             keyword, value = text_entry(payload)
             demand(keyword not in found["text"], "keyword twice")
@@ -243,7 +296,7 @@ def decode_ancillary(chunks):
             found[letter] = readers[letter](payload)
         else:
             found["extra"].append((letter, payload))
-    return found
+    raise AssertionError("not reached")
 
 
 def text_entry(payload):

@@ -138,6 +138,10 @@ OFFSETS = (8, 8, 32, 64, 8, 8)
 TOPS = (15, 15, 63, 127, 15, 15)
 
 
+def fewest_bytes(n_pixels, n_colors):
+    return max(0, n_pixels // 16384 - 4) if n_colors > 1 else 0
+
+
 def decode_strip(coded, height, width, palette, sample_bytes):
     """Return rows of indices; palette: tuples of samples of 1 or 2 bytes."""
     if len(palette) == 1:
@@ -151,7 +155,7 @@ class _Strip:
         self.coded, self.height, self.width, self.tree = coded, height, width, tree
         bits = (tree.k - 1).bit_length()
         pixel_bits = (height * width - 1).bit_length()
-        demand(len(coded) >= height * width // 16384 - 4, "too few coded bytes")
+        demand(len(coded) >= fewest_bytes(height * width, tree.k), "too few coded bytes")
         groups = -(-bits // 4)
         self.group = -(-bits // groups)
         self.line_bits = clamp(pixel_bits - 3, 4, 16)

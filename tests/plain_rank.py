@@ -19,8 +19,7 @@ def demand(condition, message):
 def decode_strip(coded, height, width, palette, sample_bytes=1):
     """Return rows of indices; the palette is a list of tuples of samples."""
     demand(len(palette) <= 256, "palette too large")
-    fewest = 10 + 2 * max(0, -(-height * width // 46400) - 2)
-    demand(len(coded) >= fewest, "coded indices too short")
+    demand(len(coded) >= fewest_bytes(height * width), "coded indices too short")
     bits = Bits(coded)
     first = Tables(bits, FIRST_VALUES, 4, [5, 2, 0, 0, 0, 0, 0, 0, 3], 255, 14, 6, False)
     n_tokens = token_of(len(palette) - 2) + 1 if len(palette) > 1 else 1
@@ -29,6 +28,10 @@ def decode_strip(coded, height, width, palette, sample_bytes=1):
     rows = Strip(height, width, palette, sample_bytes, first, second, symbols).decode()
     symbols.end()
     return rows
+
+
+def fewest_bytes(n_pixels):
+    return 10 + 2 * max(0, -(-n_pixels // 46400) - 2)
 
 
 def token_of(rank):

@@ -307,6 +307,44 @@ def indexed_with(metadata):
     return indexed_image(PixelFormat.RGB24, 2, 1, 1, metadata=metadata)
 
 
+@pytest.mark.parametrize("xmp", ["<x/>".encode("utf-16"), b"\xff\xfe\0", b""])
+def test_bytes_are_handed_on_whatever_they_are(xmp):
+    metadata = Metadata(xmp=xmp, icc_profile=b"no profile", exif=b"Exif\0\0garbage")
+    encoded = kmq.files.encode(indexed_with(metadata))
+    assert kmq.files.decode(encoded).metadata == metadata
+    plain = plain_decoder.decode(encoded)
+    assert (plain["x"], plain["i"], plain["e"]) == (xmp, b"no profile", b"Exif\0\0garbage")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"\xff",
+        b"\xc0\x80",
+        b"\xed\xa0\x80",
+        b"\xf4\x90\x80\x80",
+        "é".encode("latin-1"),
+        b"\xe2\x82",
+    ],
+    ids=[
+        "no byte of it",
+        "longer than it must be",
+        "surrogate",
+        "beyond Unicode",
+        "Latin-1",
+        "cut",
+    ],
+)
+@pytest.mark.parametrize("place", ["keyword", "value"])
+def test_text_that_is_not_utf_8_is_refused(text, place):
+    entry = text + b"\0b" if place == "keyword" else b"A\0" + text
+    for payload in (b"\0" + entry, b"\1" + deflate(entry)):
+        encoded = with_ancillary(("t", payload))
+        assert "not UTF-8" in str(refusal(encoded))
+        with pytest.raises(ValueError, match=r"."):
+            plain_decoder.decode(encoded)
+
+
 def test_long_text_is_deflated():
     letter, payload = chunks_of(kmq.files.encode(indexed_with(Metadata(text={"A": "b" * 99}))))[2]
     assert (letter, payload) == ("t", b"\1" + deflate(b"A\0" + b"b" * 99))

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeAlias, Unpack, overload
 
 from kmq import checks
-from kmq.errors import FormatError, InputError, LimitError, SalvageWarning, located
+from kmq.errors import FormatError, InputError, LimitError, SalvageWarning
 from kmq.model.choices import EFFORTS, Effort
 from kmq.model.file_info import MAX_STRIPS, FileInfo, Limits
 from kmq.model.image import MAX_SIDE, IndexedImage, Metadata
@@ -24,8 +24,6 @@ from kmq.streams import Source, Target, check_target, opened, write_all, written
 from kmq.threads import resolve_threads
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from kmq.quantizing import PlainPicture
 
 
@@ -303,7 +301,7 @@ def read_region(
     left, upper, right, lower = _checked_box(box)
     with opened(source, _DECODES) as stream:
         reader = chunks.ChunkReader(stream)
-        front = file.unpack_front(reader, limits)
+        front = file.unpack_front(reader, limits, decode_palette)
         header = front.header
         if not (0 <= left < right <= header.width and 0 <= upper < lower <= header.height):
             raise InputError(
@@ -312,7 +310,7 @@ def read_region(
             )
         numbers = range(upper // header.strip_height, -(-lower // header.strip_height))
         strips, payloads = file.take_strips(reader, front, numbers)
-    palette = palette_of(front)
+    palette = front.palette
     indices = decode_strips(strips, payloads, palette, header.width, limits.decisions, threads)
     top = strips[0].row
     region = indices[upper - top : lower - top, left:right]
@@ -336,14 +334,14 @@ def info(source: Source, *, limits: Limits | None = None) -> FileInfo:
     """
     limits = Limits.checked(limits)
     with opened(source, _DECODES) as stream:
-        contents = file.unpack_file(stream, limits, skip_strips=True)
+        contents = file.unpack_file(stream, limits, decode_palette, skip_strips=True)
     header = contents.front.header
     return FileInfo(
         version=file.VERSION,
         pixel_format=header.pixel_format,
         height=header.height,
         width=header.width,
-        palette=palette_of(contents.front),
+        palette=contents.front.palette,
         metadata=contents.front.metadata,
         strip_height=header.strip_height,
         strips=contents.strips,
@@ -490,9 +488,9 @@ def _salvaging(on_error: OnError | None) -> bool:
 
 
 def _decoded(stream: BinaryIO, limits: Limits, n_threads: int) -> IndexedImage:
-    contents = file.unpack_file(stream, limits)
+    contents = file.unpack_file(stream, limits, decode_palette)
     header = contents.front.header
-    palette = palette_of(contents.front)
+    palette = contents.front.palette
     indices = decode_strips(
         contents.strips, contents.payloads, palette, header.width, limits.decisions, n_threads
     )
@@ -508,8 +506,8 @@ def _salvaged(stream: BinaryIO, limits: Limits, n_threads: int) -> IndexedImage:
         raise
     except FormatError as error:
         damage = str(error)
-    left = salvage.salvage_file(io.BytesIO(content), limits)
-    header, palette = left.front.header, palette_of(left.front)
+    left = salvage.salvage_file(io.BytesIO(content), limits, decode_palette)
+    header, palette = left.front.header, left.front.palette
     shape = header.height, header.width
     indices, faults = salvage_strips(
         left.strips, left.payloads, palette, shape, limits.decisions, n_threads
@@ -545,13 +543,6 @@ def _lost_message(
         sentences.append(f"{len(lost) - _MOST_NAMED} more strips")
     sentences += notes
     return f"the file is damaged: {damage}; lost: {'; '.join(sentences) or 'nothing'}"
-
-
-def palette_of(front: file.Front) -> np.ndarray[Any, Any]:
-    """Return the (k, channels) palette; raise FormatError if it is damaged."""
-    header, chunk = front.header, front.palette
-    with located(chunk.letter, chunk.offset):
-        return decode_palette(chunk.payload, header.n_colors, header.pixel_format)
 
 
 def _checked_strip_height(strip_height: int, height: int) -> int:

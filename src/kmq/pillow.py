@@ -44,6 +44,7 @@ from kmq.atomic import replacing
 from kmq.errors import FormatError, InputError, LimitError, NewerFormatError
 from kmq.model.file_info import Limits
 from kmq.model.image import MAX_SIDE, IndexedImage, Metadata
+from kmq.stages.coding.palettes import decode_palette
 from kmq.stages.container import salvage
 from kmq.stages.container.chunks import SIGNATURE, ChunkReader
 from kmq.stages.container.file import Front, unpack_front
@@ -84,7 +85,7 @@ class KmqImageFile(ImageFile.ImageFile):
     def _open(self) -> None:
         try:
             front = _front(cast(BinaryIO, self.fp))
-            palette = files.palette_of(front)
+            palette = front.palette
             self._mode = pillow_mode(front.header.pixel_format, len(palette))
         except (NewerFormatError, LimitError, InputError) as error:
             raise OSError(str(error)) from error
@@ -124,12 +125,12 @@ class _KmqDecoder(ImageFile.PyDecoder):
 
 def _front(fp: BinaryIO) -> Front:
     try:
-        return unpack_front(ChunkReader(fp), _LIMITS)
+        return unpack_front(ChunkReader(fp), _LIMITS, decode_palette)
     except FormatError as error:
         if isinstance(error, LimitError) or not ImageFile.LOAD_TRUNCATED_IMAGES:
             raise
     fp.seek(0)
-    return salvage.salvage_file(fp, _LIMITS).front
+    return salvage.salvage_file(fp, _LIMITS, decode_palette).front
 
 
 def _read(fp: BinaryIO, on_error: OnError) -> IndexedImage:

@@ -15,6 +15,7 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from operator import itemgetter
 
 from kmq.checks import whole_number
 from kmq.errors import InputError
@@ -96,38 +97,39 @@ def _number(text: str) -> int | None:
 def run_chunks(work: Callable[[int], object], n_chunks: int, n_threads: int) -> None:
     """Call ``work(0) … work(n_chunks - 1)``, each once, on up to `n_threads` threads.
 
-    Returns when all are done. The first exception stops the handing out of further chunks and is
-    raised here. `work` runs kernels that release the GIL and writes to its own chunk's output.
+    Returns when all are done. An exception stops the handing out of further chunks. Of several,
+    that of the lowest chunk is raised here, the same for any number of threads; but one that is no
+    `Exception`, such as KeyboardInterrupt, comes before all others. `work` runs kernels that
+    release the GIL and writes to its own chunk's output.
     """
     if n_chunks == 1 or n_threads == 1:
         for chunk in range(n_chunks):
             work(chunk)
         return
     numbers = itertools.count()  # next() on it is atomic
-    failed = threading.Event()
+    failures: list[tuple[bool, int, BaseException]] = []
 
     def drain() -> None:
-        try:
-            while not failed.is_set() and (chunk := next(numbers)) < n_chunks:
+        while not failures and (chunk := next(numbers)) < n_chunks:
+            try:
                 work(chunk)
-        except BaseException:
-            failed.set()
-            raise
+            except BaseException as error:
+                failures.append((isinstance(error, Exception), chunk, error))
 
-    n_helpers = min(n_threads, n_chunks) - 1
-    helpers = _submit(drain, n_helpers)
+    helpers = _submit(drain, min(n_threads, n_chunks) - 1)
     try:
         drain()
     finally:
         # A helper that never got a thread has nothing left to do; one that runs must end first,
         # since it writes to buffers of the caller.
-        errors = [helper.exception() for helper in helpers if not helper.cancel()]
-    error = next((error for error in errors if error is not None), None)
+        for helper in helpers:
+            if not helper.cancel():
+                helper.exception()
     try:
-        if error is not None:
-            raise error
+        if failures:
+            raise min(failures, key=itemgetter(0, 1))[2]
     finally:  # its traceback holds this frame: what names it here would keep both for long
-        del error, errors, helpers
+        failures.clear()
 
 
 def _submit(work: Callable[[], None], n_helpers: int) -> list[Future[None]]:

@@ -81,14 +81,16 @@ def _suffix_of(source: Path) -> str:
     from kmq.model.image import MAX_SIDE
     from kmq.model.pixel_format import PixelFormat
     from kmq.stages.container.chunks import ChunkReader
-    from kmq.stages.container.file import unpack_front
+    from kmq.stages.container.file import unpack_header
 
     try:
         with source.open("rb") as file:
-            front = unpack_front(ChunkReader(file), Limits(pixels=MAX_SIDE**2))
+            reader = ChunkReader(file)
+            reader.read_signature()
+            header = unpack_header(reader.take_only("H"), Limits(pixels=MAX_SIDE**2))
     except FAILURES:  # decoding will say so, unless it salvages
         return ".png"
-    return ".tif" if front.header.pixel_format is PixelFormat.CMYK32 else ".png"
+    return ".tif" if header.pixel_format is PixelFormat.CMYK32 else ".png"
 
 
 def _box(text: str) -> tuple[int, ...]:

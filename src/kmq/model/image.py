@@ -39,7 +39,7 @@ class Metadata:
     Attributes:
         icc_profile: ICC colour profile, or None.
         exif: EXIF block as Pillow's ``info["exif"]`` has it, or None.
-        xmp: XMP packet (UTF-8 XML), or None.
+        xmp: XMP packet, nearly always XML in UTF-8, or None.
         dpi: horizontal and vertical resolution in dots per inch, or None.
         text: keyword → value.
         gamma: exponent by which samples were made of light, 0.45455 for 1/2.2, or None. This and

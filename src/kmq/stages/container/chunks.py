@@ -126,13 +126,21 @@ class ChunkReader:
             self.chunks.append(ChunkInfo(self._head.letter, self._head.offset, self._head.length))
         return self._head
 
-    def take(self) -> Chunk:
-        """Take the next chunk, whatever it is."""
+    def take(self, most: int = MAX_VARINT) -> Chunk:
+        """Take the next chunk, whatever it is; keep up to `most` bytes of its payload."""
         head = self.peek()
-        payload = self._take(head.length, head.letter, head.offset)
+        checksum = zlib.crc32(head.stored)
+        kept, n_kept, missing = [], 0, head.length
+        while missing > 0:
+            block = self._take(min(missing, _BLOCK), head.letter, head.offset)
+            checksum = zlib.crc32(block, checksum)
+            missing -= len(block)
+            if n_kept < most:
+                kept.append(block[: most - n_kept])
+                n_kept += len(kept[-1])
         crc = self._take(CRC_SIZE, head.letter, head.offset)
-        chunk = Chunk(head.letter, head.offset, payload)
-        if zlib.crc32(payload, zlib.crc32(head.stored)) != int.from_bytes(crc, "little"):
+        chunk = Chunk(head.letter, head.offset, b"".join(kept))
+        if checksum != int.from_bytes(crc, "little"):
             raise at(chunk, "the chunk is damaged: its CRC does not agree")
         self._head = None
         return chunk

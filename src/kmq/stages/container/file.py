@@ -6,9 +6,11 @@ is the matter of `coding`; here they are payloads.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Any, BinaryIO
+
+import numpy as np
 
 from kmq.errors import FormatError, InputError, LimitError, NewerFormatError, located
 from kmq.model.file_info import MAX_STRIPS, ChunkInfo, Limits, StripInfo
@@ -36,6 +38,10 @@ VERSION = 1
 STRIP_HEAD = 5  # bytes of method and checksum
 MIN_STRIP = 2 + STRIP_HEAD + CRC_SIZE  # bytes of the shortest strip's whole chunk
 _FORMAT_OF_CODE = {pixel_format.code: pixel_format for pixel_format in PixelFormat}
+
+Array = np.ndarray[Any, Any]
+PaletteDecoder = Callable[[bytes, int, PixelFormat], Array]
+"""Chunk P's payload, number of colours and pixel format → (k, channels); raises FormatError."""
 
 
 @dataclass(frozen=True)
@@ -69,24 +75,24 @@ class Header:
 
 @dataclass(frozen=True)
 class Front:
-    """What stands before the strips, the palette still coded.
+    """What stands before the strips.
 
     Attributes:
         header: what chunk H says.
-        palette: chunk P.
+        palette: what chunk P holds: (k, channels) samples.
         metadata: what the ancillary chunks say.
         lengths: bytes of each strip's chunk as chunk T has them; empty for a single strip.
     """
 
     header: Header
-    palette: Chunk
+    palette: Array
     metadata: Metadata
     lengths: tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Contents:
-    """A file taken apart, palette and strips still coded.
+    """A file taken apart, strips still coded.
 
     Attributes:
         front: what stands before the strips.
@@ -130,10 +136,13 @@ def _pack_header(header: Header) -> bytes:
     return pack_varint(VERSION) + code + b"".join(pack_varint(size) for size in sizes)
 
 
-def unpack_file(stream: BinaryIO, limits: Limits, *, skip_strips: bool = False) -> Contents:
+def unpack_file(
+    stream: BinaryIO, limits: Limits, decode_palette: PaletteDecoder, *, skip_strips: bool = False
+) -> Contents:
     """Read one file from where the stream stands through its chunk E.
 
-    With `skip_strips` the payloads of strips are passed over, by seeking where the stream can,
+    Of several faults the first in the file is told; FORMAT.md says more about it. With
+    `skip_strips` the payloads of strips are passed over, by seeking where the stream can,
     and their CRCs are not compared.
 
     Raises:
@@ -141,7 +150,7 @@ def unpack_file(stream: BinaryIO, limits: Limits, *, skip_strips: bool = False) 
         TypeError: the stream gives something else than bytes.
     """
     reader = ChunkReader(stream)
-    front = unpack_front(reader, limits)
+    front = unpack_front(reader, limits, decode_palette)
     strips, payloads = take_strips(reader, front, range(front.header.n_strips), skip=skip_strips)
     end = reader.take_only("E")
     if end.payload:
@@ -149,21 +158,30 @@ def unpack_file(stream: BinaryIO, limits: Limits, *, skip_strips: bool = False) 
     return Contents(front, strips, payloads, tuple(reader.chunks), reader.offset)
 
 
-def unpack_front(reader: ChunkReader, limits: Limits) -> Front:
-    """Read from the signature up to the first strip.
+def unpack_front(reader: ChunkReader, limits: Limits, decode_palette: PaletteDecoder) -> Front:
+    """Read from the signature up to the first strip; `decode_palette` is that of `coding`.
 
     Raises:
         FormatError: the file is damaged, needs a newer kmq or exceeds the limits.
         TypeError: the stream gives something else than bytes.
     """
-    reader.read_signature()
-    header = unpack_header(reader.take_only("H"), limits)
-    palette = reader.take_only("P")
+    header, palette = unpack_head(reader, limits, decode_palette)
     metadata = read_metadata(reader, limits)
     lengths: tuple[int, ...] = ()
     if header.n_strips > 1:
         lengths = unpack_strip_table(reader.take_only("T"), header.n_strips)
     return Front(header, palette, metadata, lengths)
+
+
+def unpack_head(
+    reader: ChunkReader, limits: Limits, decode_palette: PaletteDecoder
+) -> tuple[Header, Array]:
+    """Read signature, header and palette, as `unpack_front` does."""
+    reader.read_signature()
+    header = unpack_header(reader.take_only("H"), limits)
+    chunk = reader.take_only("P")
+    with located(chunk.letter, chunk.offset):
+        return header, decode_palette(chunk.payload, header.n_colors, header.pixel_format)
 
 
 def take_strips(
@@ -206,6 +224,8 @@ def unpack_header(chunk: Chunk, limits: Limits) -> Header:
         if position == len(chunk.payload):
             raise FormatError("the header ends after its version")
         code = chunk.payload[position]
+        if code not in _FORMAT_OF_CODE:
+            raise NewerFormatError(f"{NEWER}: it has pixel format {code}")
         sizes = []
         position += 1
         for _ in range(4):
@@ -213,8 +233,6 @@ def unpack_header(chunk: Chunk, limits: Limits) -> Header:
             sizes.append(size)
         if position < len(chunk.payload):
             raise NewerFormatError(f"{NEWER}: its header goes on")
-        if code not in _FORMAT_OF_CODE:
-            raise NewerFormatError(f"{NEWER}: it has pixel format {code}")
         header = Header(_FORMAT_OF_CODE[code], *sizes)
         _check_header(header, limits)
         return header

@@ -25,7 +25,6 @@ def check_readable(ancillary: Sequence[tuple[str, bytes]], limits: Limits) -> No
     collected = MetadataCollector(limits)
     try:
         for letter, payload in ancillary:
-            collected.expect(len(payload))
             collected.add(Chunk(letter, 0, payload))
     except LimitError as error:
         raise InputError(str(error)) from None
@@ -105,18 +104,21 @@ def read_metadata(reader: ChunkReader, limits: Limits) -> Metadata:
     collected = MetadataCollector(limits)
     while (head := reader.peek()).letter.islower():
         with located(head.letter, head.offset):
-            collected.expect(head.length)
-            collected.add(reader.take())
+            collected.add(reader.take(collected.left + 1))
     return collected.metadata()
 
 
 class MetadataCollector:
-    """Puts the contents of ancillary chunks together."""
+    """Puts the contents of ancillary chunks together.
+
+    Attributes:
+        left: bytes that may still come, inflated.
+    """
 
     def __init__(self, limits: Limits):
-        self._left = limits.metadata_bytes
+        self.left = limits.metadata_bytes
         self._excess = (
-            f"metadata exceeds the limit of {self._left} bytes, for reading and writing: "
+            f"metadata exceeds the limit of {self.left} bytes, for reading and writing: "
             "kmq.Limits(metadata_bytes=…) sets it"
         )
         self._count = 0
@@ -124,21 +126,21 @@ class MetadataCollector:
         self._text: dict[str, str] = {}
         self._extra: list[tuple[str, bytes]] = []
 
-    def expect(self, length: int) -> None:
-        """Count one more chunk; raise FormatError if it is too large or one too many."""
+    def add(self, chunk: Chunk) -> None:
+        """Take in one more chunk, or its first `left` + 1 bytes; raise FormatError if it cannot be.
+
+        Also if it is too large (LimitError) or one too many.
+        """
         self._count += 1
         if self._count > MAX_ANCILLARY:
             raise FormatError(f"there are more than {MAX_ANCILLARY} ancillary chunks")
-        if length > self._left:
+        if len(chunk.payload) > self.left:
             raise LimitError(self._excess)
-
-    def add(self, chunk: Chunk) -> None:
-        """Take in a chunk that was expected; raise FormatError if it breaks a rule."""
         try:
-            content = _unpack_content(chunk, self._left)
+            content = _unpack_content(chunk, self.left)
         except LimitError as error:
             raise LimitError(self._excess) from error
-        self._left -= len(content)
+        self.left -= len(content)
         if chunk.letter == "t":
             _add_text(self._text, content)
         elif chunk.letter not in _KNOWN_ANCILLARY:

@@ -29,7 +29,13 @@ from kmq.stages.container.chunks import (
     refuse_newer,
     unpack_varint,
 )
-from kmq.stages.container.file import STRIP_HEAD, Front, unpack_header, unpack_strip_table
+from kmq.stages.container.file import (
+    STRIP_HEAD,
+    Front,
+    PaletteDecoder,
+    unpack_head,
+    unpack_strip_table,
+)
 from kmq.stages.container.metadata import MetadataCollector
 
 _LETTER_OF_LATER = re.compile(rb"[TSE]")
@@ -82,8 +88,10 @@ class _Gap:
 _Piece = Chunk | _Damaged | _Gap
 
 
-def salvage_file(stream: BinaryIO, limits: Limits) -> Salvage:
+def salvage_file(stream: BinaryIO, limits: Limits, decode_palette: PaletteDecoder) -> Salvage:
     """Read from where the stream stands to its end and keep what is sound.
+
+    Faults of signature, header and palette are told as `file.unpack_file` does.
 
     Raises:
         FormatError: signature, header or palette are damaged, or the file needs a newer kmq or
@@ -91,9 +99,7 @@ def salvage_file(stream: BinaryIO, limits: Limits) -> Salvage:
         TypeError: the stream gives something else than bytes.
     """
     reader = ChunkReader(stream)
-    reader.read_signature()
-    header = unpack_header(reader.take_only("H"), limits)
-    palette = reader.take_only("P")
+    header, palette = unpack_head(reader, limits, decode_palette)
     walk = _Walk(reader.take_rest(), reader.offset, header.n_strips)
     pieces = list(walk.pieces())
     chunks = [piece for piece in pieces if isinstance(piece, Chunk)]
@@ -133,7 +139,6 @@ def _metadata(chunks: Iterable[Chunk], limits: Limits) -> tuple[Metadata, list[s
     for chunk in chunks:
         if chunk.letter.islower():
             try:
-                collected.expect(len(chunk.payload))
                 collected.add(chunk)
             except LimitError:
                 raise
