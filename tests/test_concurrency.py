@@ -300,10 +300,10 @@ def test_an_exception_in_a_strip_is_raised_and_the_next_call_works(n_threads, mo
     whole = kmq.encode(image, **options)
     encode = DeflateCoder.encode
 
-    def fail(coder, indices):
+    def fail(coder, indices, *others):
         if np.array_equal(indices, image.indices[32:36]):
             raise MemoryError("of the ninth strip")
-        return encode(coder, indices)
+        return encode(coder, indices, *others)
 
     with monkeypatch.context() as patch:
         patch.setattr(DeflateCoder, "encode", fail)

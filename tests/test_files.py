@@ -408,7 +408,7 @@ def test_an_existing_file_survives_a_failure(tmp_path, monkeypatch):
         stream.write(pieces[0])
         raise OSError("disk full")
 
-    monkeypatch.setattr(kmq.files, "_write_all", fail)
+    monkeypatch.setattr(kmq.files, "write_all", fail)
     with pytest.raises(OSError, match="disk full"):
         kmq.files.write(path, IMAGE)
     assert path.read_bytes() == b"dear to me"

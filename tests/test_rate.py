@@ -255,7 +255,7 @@ def test_choice_is_that_of_a_plain_loop(seed):
     chosen = np.empty_like(before)
     kernels.choose_strip(
         0, before, ids, points, labels, np.zeros(50, np.uint8), entries, np.zeros(9, np.uint8),
-        nearby, unit, first_bits, second_bits, scales, np.float32(1e9),
+        stage._ALLOWED, nearby, unit, first_bits, second_bits, scales, np.float32(1e9),
         np.empty((12 + 2 * kernels.MARGIN, 17 + 2 * kernels.MARGIN), np.int32),
         np.empty(kernels.MOST_NEIGHBOURS + nearby.shape[1], np.int64),
         np.empty(9, np.int32), chosen,
