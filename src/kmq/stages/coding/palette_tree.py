@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from kmq.errors import FormatError
+from kmq.model.morton import interleaved, separated
 
 Array = np.ndarray[Any, Any]
 
@@ -57,23 +58,14 @@ def decode(coded: bytes, n_colors: int, channels: int, dtype: np.dtype[Any]) -> 
 
 def _keys(palette: Array) -> Array:
     """Interleave the bits of each entry: the top bits of all channels, the next ones, …"""
-    wide = palette.astype(np.uint64)
-    keys = np.zeros(len(palette), np.uint64)
-    one = np.uint64(1)
-    for level in range(8 * palette.itemsize - 1, -1, -1):
-        for channel in _ORDERS[palette.shape[1]]:
-            keys = keys << one | wide[:, channel] >> np.uint64(level) & one
-    return keys
+    order = list(_ORDERS[palette.shape[1]])
+    return interleaved(palette[:, order], 8 * palette.itemsize)
 
 
 def _entries(keys: Array, channels: int, dtype: np.dtype[Any]) -> Array:
     """Undo `_keys`."""
-    palette = np.zeros((len(keys), channels), dtype)
-    one = np.uint64(1)
-    for level in range(8 * dtype.itemsize):
-        for channel in reversed(_ORDERS[channels]):
-            palette[:, channel] |= (keys & one).astype(dtype) << dtype.type(level)
-            keys = keys >> one
+    palette = np.empty((len(keys), channels), dtype)
+    palette[:, list(_ORDERS[channels])] = separated(keys, channels, 8 * dtype.itemsize)
     return palette
 
 

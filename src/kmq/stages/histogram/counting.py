@@ -15,6 +15,7 @@ from kmq.buffers import Unsealed
 from kmq.errors import InputError
 from kmq.model.histogram import ColorHistogram
 from kmq.model.image import index_dtype
+from kmq.model.morton import interleaved, separated
 from kmq.model.pixel_format import PixelFormat
 from kmq.threads import run_chunks
 
@@ -320,25 +321,21 @@ def _even_parts(size: int, n_parts: int) -> list[slice]:
 def _spread_tables(
     dtype: np.dtype[Any], channels: int
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Return the tables (bytes, 256) from the bytes of samples to Morton keys, and back.
-
-    Bit t of channel c is bit t · channels + (channels - 1 - c) of the key.
-    """
-    n_bytes = dtype.itemsize * channels
+    """Return the tables (bytes, 256) from the bytes of samples to Morton keys, and back."""
+    size, n_bytes = dtype.itemsize, dtype.itemsize * channels
     key_bytes = 4 if 8 * n_bytes <= _BITMAP_KEY_BITS else 8
     encode = np.zeros((n_bytes, 256), np.uint64)
     decode = np.zeros((key_bytes, 256), np.uint64)
-    value = np.arange(256, dtype=np.uint64)
-    for channel in range(channels):
-        for bit in range(8 * dtype.itemsize):
-            key_bit = bit * channels + channels - 1 - channel
-            row = channel * dtype.itemsize + _byte_position(bit // 8, dtype.itemsize)
-            key_row = _byte_position(key_bit // 8, key_bytes)
-            color_bit = 8 * _byte_position(row, 8) + bit % 8
-            encode[row] |= (value >> np.uint64(bit % 8) & np.uint64(1)) << np.uint64(key_bit)
-            decode[key_row] |= (value >> np.uint64(key_bit % 8) & np.uint64(1)) << np.uint64(
-                color_bit
-            )
+    values = np.arange(256, dtype=np.uint64)
+    for row in range(n_bytes):
+        colors = np.zeros((256, n_bytes), np.uint8)
+        colors[:, row] = values
+        encode[row] = interleaved(colors.view(dtype), 8 * size)
+    for significance in range(key_bytes):
+        keys = values << np.uint64(8 * significance)
+        stored = np.zeros((256, 8), np.uint8)
+        stored[:, :n_bytes] = separated(keys, channels, 8 * size).astype(dtype).view(np.uint8)
+        decode[_byte_position(significance, key_bytes)] = stored.view(np.uint64)[:, 0]
     return encode.astype(np.uint32 if key_bytes == 4 else np.uint64), decode
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from kmq import exact
 from kmq.model import alpha
 from kmq.model.image import index_dtype
+from kmq.model.morton import interleaved
 from kmq.threads import run_chunks
 
 Array = np.ndarray[Any, Any]
@@ -383,11 +384,7 @@ def _walk(entries: Array) -> Array:
     """Return an order (k,) int64 of the entries in which those stand together that are close."""
     low, extent = entries.min(axis=0), np.ptp(entries, axis=0).max()
     cells = ((entries - low) * (255 / max(extent, 1e-12))).astype(np.int64)
-    keys = np.zeros(len(entries), np.int64)
-    for bit in range(8):
-        for place, channel in enumerate(cells.T):
-            keys |= (channel >> bit & 1) << (bit * cells.shape[1] + place)
-    return np.argsort(keys, kind="stable")
+    return np.argsort(interleaved(cells[:, ::-1], 8), kind="stable")
 
 
 @lru_cache(maxsize=1)
