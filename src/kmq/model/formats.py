@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from kmq.errors import InputError
-from kmq.model.pixel_format import PixelFormat
+from kmq.model.pixel_format import PixelFormat, of_shape
 
 Array = np.ndarray[Any, Any]
 
@@ -18,21 +18,19 @@ def _kind(pixel_format: PixelFormat) -> tuple[int, bool, int]:
     return pixel_format.channels - has_alpha, has_alpha, pixel_format.depth
 
 
-_OF_KIND = {_kind(pixel_format): pixel_format for pixel_format in PixelFormat}
-
-
 def of_array(colors: Array) -> PixelFormat:
     """Return what (n, 1 to 4) whole numbers are, as far as an array tells: uint16 has 16 bits."""
     if colors.dtype == np.bool_ and colors.shape[1] == 1:
         return PixelFormat.BILEVEL
     depth = 16 if colors.dtype == np.uint16 else 8
-    return _OF_KIND[(1, 1, 3, 3)[colors.shape[1] - 1], colors.shape[1] in (2, 4), depth]
+    return of_shape(colors.shape[1], depth)
 
 
 def without_alpha(pixel_format: PixelFormat) -> PixelFormat:
     """Return the same pixel format but for alpha."""
-    n_solid, _, depth = _kind(pixel_format)
-    return _OF_KIND[n_solid, False, depth]
+    if not pixel_format.has_alpha:
+        return pixel_format
+    return of_shape(pixel_format.channels - 1, pixel_format.depth)
 
 
 def common_format(first: PixelFormat, second: PixelFormat) -> PixelFormat:
@@ -51,7 +49,7 @@ def common_format(first: PixelFormat, second: PixelFormat) -> PixelFormat:
     solid, has_alpha, depth = (max(pair) for pair in zip(_kind(first), _kind(second), strict=True))
     if (solid, has_alpha, depth) != (1, False, 1):
         depth = max(depth, 8)
-    return _OF_KIND[int(solid), bool(has_alpha), int(depth)]
+    return of_shape(int(solid) + int(has_alpha), int(depth))
 
 
 def converted(colors: Array, source: PixelFormat, target: PixelFormat) -> Array:

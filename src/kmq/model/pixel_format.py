@@ -69,6 +69,30 @@ class PixelFormat(Enum):
         raise InputError(f"there is no pixel format {label!r}; kmq has {labels}")
 
 
+_DEPTHS = {np.dtype(np.bool_): 1, np.dtype(np.uint8): 8, np.dtype(np.uint16): 16}
+
+_BY_SHAPE = {(member.channels, member.depth): member for member in reversed(PixelFormat)}
+"""Channels and depth → pixel format; of two the first, which is not CMYK."""
+
+
+def of_shape(channels: int, depth: int) -> PixelFormat:
+    """Return what so many samples a pixel of so many bits are; four of 8 bits are RGBA.
+
+    Raises:
+        KeyError: no pixel format has them.
+    """
+    return _BY_SHAPE[channels, depth]
+
+
+def of_samples(dtype: np.dtype[Any], channels: int) -> PixelFormat:
+    """Return what so many samples a pixel of that type are: bool is 1-bit.
+
+    Raises:
+        KeyError: no pixel format has them.
+    """
+    return of_shape(channels, _DEPTHS[dtype.newbyteorder("=")])
+
+
 def check_pixel_format(pixel_format: Any) -> None:
     """Raise TypeError for anything but a `PixelFormat`."""
     if not isinstance(pixel_format, PixelFormat):

@@ -16,7 +16,7 @@ import numpy as np
 from kmq.errors import InputError
 from kmq.model import alpha
 from kmq.model.image import MAX_COLORS
-from kmq.model.pixel_format import PixelFormat
+from kmq.model.pixel_format import PixelFormat, of_shape
 
 Array = np.ndarray[Any, Any]
 
@@ -27,12 +27,6 @@ _ACT_COLORS = 256
 _ACT_OPAQUE = 0xFFFF  # in place of the index of the transparent colour
 _HEX_DIGITS = {3: (3, 1), 4: (4, 1), 6: (3, 2), 8: (4, 2), 12: (3, 4), 16: (4, 4)}
 """Digits of a colour → samples, and digits of each."""
-
-_BY_SHAPE = {
-    (channels, depth): PixelFormat.from_label(label)
-    for depth, labels in ((8, "L LA RGB RGBA"), (16, "L16 LA16 RGB48 RGBA64"))
-    for channels, label in enumerate(labels.split(), 1)
-}
 
 
 class Entries(NamedTuple):
@@ -121,7 +115,7 @@ def _of_hex(colors: Sequence[str], *, alpha_first: bool = False) -> Entries:
         row[: len(samples)] = [
             sample * (257 if depth == 16 and not is_deep else 1) for sample in samples
         ]
-    return _entries(colors_of_all, _BY_SHAPE[channels, depth])
+    return _entries(colors_of_all, of_shape(channels, depth))
 
 
 def named_color(name: str) -> Entries:
@@ -140,7 +134,7 @@ def named_color(name: str) -> Entries:
         raise InputError(
             f"{name[:40]!r} is no colour; colours are #rrggbb and names as in CSS, such as white"
         ) from None
-    return _entries(color, _BY_SHAPE[color.shape[1], 8])
+    return _entries(color, of_shape(color.shape[1], 8))
 
 
 def _lines(content: bytes) -> list[str]:
@@ -170,7 +164,7 @@ def _read_gpl(content: bytes) -> Entries:
         elif line and not line.startswith("#"):
             rows.append(_byte_row(line, number, n_samples))
             _check_number(len(rows))
-    return _entries(np.array(rows), _BY_SHAPE[n_samples, 8])
+    return _entries(np.array(rows), of_shape(n_samples, 8))
 
 
 def _write_gpl(entries: Entries) -> bytes:
@@ -271,7 +265,7 @@ def _read_json(content: bytes) -> Entries:
         raise InputError("its colours differ in their number of samples")
     channels, largest = len(found[0]), max(map(max, found))
     if label is None:
-        pixel_format = _BY_SHAPE[channels, 16 if largest > 255 else 8]
+        pixel_format = of_shape(channels, 16 if largest > 255 else 8)
     elif isinstance(label, str):
         pixel_format = PixelFormat.from_label(label)
     else:

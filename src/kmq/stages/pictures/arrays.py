@@ -9,24 +9,13 @@ import numpy as np
 from kmq.errors import InputError
 from kmq.model import alpha
 from kmq.model.image import MAX_COLORS, MAX_SIDE, Metadata, Pixels
-from kmq.model.pixel_format import PixelFormat
+from kmq.model.pixel_format import PixelFormat, of_samples
 
 if TYPE_CHECKING:
     pass
 
 Array = np.ndarray[Any, Any]
 
-ARRAY_FORMATS = {
-    (np.dtype(np.bool_), 1): PixelFormat.BILEVEL,
-    (np.dtype(np.uint8), 1): PixelFormat.GREY8,
-    (np.dtype(np.uint8), 2): PixelFormat.GREY8_ALPHA,
-    (np.dtype(np.uint8), 3): PixelFormat.RGB24,
-    (np.dtype(np.uint8), 4): PixelFormat.RGBA32,
-    (np.dtype(np.uint16), 1): PixelFormat.GREY16,
-    (np.dtype(np.uint16), 2): PixelFormat.GREY16_ALPHA,
-    (np.dtype(np.uint16), 3): PixelFormat.RGB48,
-    (np.dtype(np.uint16), 4): PixelFormat.RGBA64,
-}
 _BLOCK = 1 << 18  # pixels whose colours are told apart at a time
 
 
@@ -34,11 +23,12 @@ def from_array(picture: Array, wanted: PixelFormat | None) -> Pixels:
     """Check an array and return its pixels; `wanted` alone makes four channels CMYK."""
     _check_shape(picture)
     channels = 1 if picture.ndim == 2 else picture.shape[2]
-    found = ARRAY_FORMATS.get((picture.dtype.newbyteorder("="), channels))
-    if found is None:
-        raise InputError(_dtype_message(picture))
-    is_cmyk = found is PixelFormat.RGBA32 and wanted is PixelFormat.CMYK32
-    pixel_format = PixelFormat.CMYK32 if is_cmyk else found
+    try:
+        pixel_format = of_samples(picture.dtype, channels)
+    except KeyError:
+        raise InputError(_dtype_message(picture)) from None
+    if pixel_format is PixelFormat.RGBA32 and wanted is PixelFormat.CMYK32:
+        pixel_format = PixelFormat.CMYK32
     return pixels_of(picture.reshape(*picture.shape[:2], channels), pixel_format, Metadata())
 
 

@@ -10,9 +10,9 @@ import numpy as np
 
 from kmq.errors import InputError
 from kmq.model.image import IndexedImage, Metadata, Pixels
-from kmq.model.pixel_format import PixelFormat
+from kmq.model.pixel_format import PixelFormat, of_samples
 from kmq.stages.pictures import tiff
-from kmq.stages.pictures.arrays import ARRAY_FORMATS, pixels_of
+from kmq.stages.pictures.arrays import pixels_of
 from kmq.stages.pictures.metadata import (
     metadata_info,
     orientation_of,
@@ -142,7 +142,7 @@ def _pillow_samples(picture: Image, widening: int | None) -> tuple[Array, PixelF
     mode = picture.mode
     if mode in ("P", "PA"):
         palette, indices = _pillow_palette(picture)
-        pixel_format = ARRAY_FORMATS[palette.dtype, palette.shape[1]]
+        pixel_format = of_samples(palette.dtype, palette.shape[1])
         return np.take(palette, indices, axis=0), pixel_format
     if mode == "RGBX":
         picture = picture.convert("RGB")
@@ -301,12 +301,12 @@ def indexed_from_pillow(picture: Any) -> IndexedImage:
         palette, indices = _pillow_palette(picture)
         if palette.dtype == np.uint16:  # of a TIFF, whose map Pillow has cut to 8 bits
             palette = (palette >> 8).astype(np.uint8)
-        pixel_format = ARRAY_FORMATS[palette.dtype, palette.shape[1]]
+        pixel_format = of_samples(palette.dtype, palette.shape[1])
     else:
         bands = tiff.as_meant(_band_samples(picture)[:, :, 0], picture)
         levels, indices = _ranked(bands.astype(np.uint8), 256)
         samples = levels.astype(bands.dtype).reshape(-1, 1, 1)
-        samples, pixel_format = _keyed(samples, ARRAY_FORMATS[bands.dtype, 1], picture, widening)
+        samples, pixel_format = _keyed(samples, of_samples(bands.dtype, 1), picture, widening)
         palette = samples[:, 0].astype(pixel_format.dtype)
     return IndexedImage(palette, indices, pixel_format, pillow_metadata(picture))
 

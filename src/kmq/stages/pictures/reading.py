@@ -19,11 +19,12 @@ import numpy as np
 
 from kmq import checks, color_tags
 from kmq.errors import ColorWarning, InputError, KmqError
+from kmq.model import alpha
 from kmq.model.file_info import Limits
 from kmq.model.image import MAX_COLORS, Pixels
-from kmq.model.pixel_format import PixelFormat
+from kmq.model.pixel_format import PixelFormat, of_samples
 from kmq.stages.pictures import deep, tiff
-from kmq.stages.pictures.arrays import ARRAY_FORMATS, distinct_colors, from_array, pixels_of
+from kmq.stages.pictures.arrays import distinct_colors, from_array, pixels_of
 from kmq.stages.pictures.metadata import (
     orientation_of,
     pillow_metadata,
@@ -141,7 +142,7 @@ def picture_palette(file: IO[bytes], name: str) -> tuple[Array, PixelFormat]:
     """
     palette = _stored_palette(file, name)
     if palette is not None:
-        return palette, ARRAY_FORMATS[palette.dtype, palette.shape[1]]
+        return palette, of_samples(palette.dtype, palette.shape[1])
     pixels = _from_stream(file, name, None, Limits())
     colors = distinct_colors(pixels.samples.reshape(-1, pixels.pixel_format.channels))
     if len(colors) > MAX_COLORS:
@@ -172,9 +173,7 @@ def _stored_palette(file: IO[bytes], name: str) -> Array | None:
             raise InputError(f"{name}: {error}") from error
         largest = picture.getextrema()[1]
         palette = with_transparency(palette_entries(picture, cast(int, largest)), picture)
-    if palette.shape[1] == 4:
-        palette[palette[:, 3] == 0] = 0
-    return palette
+    return alpha.cleared(palette, of_samples(palette.dtype, palette.shape[1]))
 
 
 def _from_file(
@@ -260,7 +259,7 @@ def _from_samples(samples: Array, picture: ImageFile) -> Pixels:
     if picture.format == "PNG":
         picture.load()  # text may follow the pixels
     orientation = orientation_of(picture)
-    pixel_format = ARRAY_FORMATS[samples.dtype, samples.shape[2]]
+    pixel_format = of_samples(samples.dtype, samples.shape[2])
     metadata = upright_metadata(pillow_metadata(picture), orientation)
     return pixels_of(samples, pixel_format, metadata, orientation)
 
@@ -277,6 +276,6 @@ def _from_tiff(file: IO[bytes], number: int | None, limits: Limits) -> Pixels:
         samples = tiff.samples(page)
     orientation = tags.get(Tag.ORIENTATION, 1)
     orientation = orientation if orientation in range(2, 9) else 1
-    pixel_format = ARRAY_FORMATS[samples.dtype, samples.shape[2]]
+    pixel_format = of_samples(samples.dtype, samples.shape[2])
     metadata = upright_metadata(tiff_metadata(tags), orientation)
     return pixels_of(samples, pixel_format, metadata, orientation)
