@@ -101,9 +101,9 @@ def magick() -> str:
 
 CONTENDERS: dict[str, Callable[[Array, int], Array]] = {
     "kmq, not dithered": kmq_dithered,
-    "kmq diffusion": partial(kmq_dithered, dither=1),
-    "kmq diffusion, oklab": partial(kmq_dithered, dither=1, space="oklab"),
-    "kmq ordered": partial(kmq_dithered, dither=1, dither_method="ordered"),
+    "kmq diffusion": partial(kmq_dithered, mapping="dither"),
+    "kmq diffusion, oklab": partial(kmq_dithered, mapping="dither", space="oklab"),
+    "kmq ordered": partial(kmq_dithered, mapping="ordered"),
     "Pillow Floyd-Steinberg": pillow,
     "ImageMagick Floyd-Steinberg": image_magick,
     "libimagequant, level 1": libimagequant,
@@ -183,7 +183,7 @@ def sizes(colors: list[int], step: int) -> None:
         for method in ("none", *kmq.model.choices.DITHER_METHODS):
             rows = []
             for picture in pictures:
-                options = {} if method == "none" else {"dither": 1, "dither_method": method}
+                options = {} if method == "none" else {"mapping": kmq.Dither(method=method)}
                 image = kmq.quantize(picture.load(), k, **options)
                 encoded = [kmq.encode(image), *(peer.encode(image, 2) for peer in peers)]
                 rows.append([8 * len(one) / image.indices.size for one in encoded])

@@ -52,7 +52,7 @@ def measure(step: int) -> Iterator[Record]:
             assert plain.report is not None
             yield facts | {"contender": "kmq", "k": k} | _quality(samples, plain) | seconds
             for factor in FACTORS.get(k, ()):
-                traded, seconds = _timed(samples, k, factor * plain.report.mse)
+                traded, seconds = _timed(samples, k, factor)
                 entry = facts | {"contender": f"rate {factor:g}", "k": k}
                 yield entry | _quality(samples, traded) | seconds
         for k in PNG_SIZES if shutil.which("pngquant") else ():
@@ -68,10 +68,10 @@ def measure(step: int) -> Iterator[Record]:
                 )
 
 
-def _timed(samples: Array, k: int, rate: float) -> tuple[kmq.IndexedImage, Record]:
+def _timed(samples: Array, k: int, lam: float) -> tuple[kmq.IndexedImage, Record]:
     """Quantize and encode; return the image, and bytes and seconds."""
     started = time.thread_time()
-    image = kmq.quantize(samples, k, rate=rate, n_threads=1)
+    image = kmq.quantize(samples, k, mapping=kmq.Rate(lam), n_threads=1)
     size = len(kmq.encode(image, n_threads=1))
     return image, {"bytes": size, "seconds": time.thread_time() - started}
 
@@ -131,7 +131,7 @@ def report(found: list[Record]) -> None:
         }
         for name in names
     }
-    print(f"{len(names)} photographs; saving of rate= against rate=0 at the same PSNR")
+    print(f"{len(names)} photographs; saving of λ against λ = 0 at the same PSNR")
     savings = []
     for decibels in DECIBELS:
         own = []
@@ -164,7 +164,7 @@ def report(found: list[Record]) -> None:
         if entry["contender"].startswith("rate")
     ]
     print(
-        f"seconds over those of rate=0: {mean(times):.2f}, most {max(times):.2f} "
+        f"seconds over those of λ = 0: {mean(times):.2f}, most {max(times):.2f} "
         f"(target: at most {MOST_TIME:.0f})"
     )
 
@@ -176,7 +176,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if corpus_folder() is None:
         raise SystemExit("the corpus is not there; $KMQ_CORPUS names it")
-    kmq.encode(from_corpus("photos")[0].load()[:32, :32], 8, rate=10)  # compiles
+    kmq.encode(from_corpus("photos")[0].load()[:32, :32], 8, mapping=kmq.Rate(1))  # compiles
     found = list(measure(arguments.sample))
     report(found)
     if arguments.json:

@@ -7,6 +7,7 @@ import pytest
 
 import kmq
 import naive
+from grouped import grouped
 from kmq import InputError, PixelFormat
 from kmq import options as options_module
 
@@ -40,7 +41,7 @@ def per_format(function):
 @per_format
 def test_a_psnr_is_reached_with_about_the_fewest_colours(pixel_format):
     picture = gradient(pixel_format)
-    image = kmq.quantize(picture, psnr=28, pixel_format=pixel_format)
+    image = kmq.quantize(picture, k=kmq.Fewest(psnr=28), pixel_format=pixel_format)
     assert image.report.psnr >= 28
     # Searches are not perfectly monotone in k, so all that are well below have to miss.
     k = image.n_colors
@@ -57,15 +58,17 @@ def test_a_psnr_is_reached_with_about_the_fewest_colours(pixel_format):
 def test_an_error_is_the_same_target_in_other_words(pixel_format):
     picture = gradient(pixel_format)
     peak = pixel_format.max_value**2 * color_channels(pixel_format)
-    by_error = kmq.quantize(picture, max_mse=peak / 10**2.6, pixel_format=pixel_format)
+    by_error = kmq.quantize(
+        picture, k=kmq.Fewest(max_mse=peak / 10**2.6), pixel_format=pixel_format
+    )
     assert by_error.report.mse <= peak / 10**2.6
-    assert by_error == kmq.quantize(picture, psnr=26, pixel_format=pixel_format)
+    assert by_error == kmq.quantize(picture, k=kmq.Fewest(psnr=26), pixel_format=pixel_format)
 
 
 @pytest.mark.parametrize("effort", ["fast", "balanced", "best"])
 def test_every_effort_reaches_the_target(effort):
     picture = gradient()
-    image = kmq.quantize(picture, psnr=30, effort=effort)
+    image = kmq.quantize(picture, k=kmq.Fewest(psnr=30), effort=effort)
     error = image.to_array().astype(float) - picture
     mse = np.square(error).sum(axis=2).mean()
     assert naive.psnr(mse, 255, 3) >= 30
@@ -73,72 +76,72 @@ def test_every_effort_reaches_the_target(effort):
 
 
 def test_plain_k_means_reaches_a_target_too():
-    image = kmq.quantize(gradient(), psnr=27, init="k-means++", seed=4)
+    image = kmq.quantize(gradient(), k=kmq.Fewest(psnr=27), start=kmq.Start("k-means++", seed=4))
     assert image.report.psnr >= 27
-    assert image == kmq.quantize(gradient(), psnr=27, init="k-means++", seed=4, n_threads=1)
+    assert image == kmq.quantize(
+        gradient(), k=kmq.Fewest(psnr=27), start=kmq.Start("k-means++", seed=4), n_threads=1
+    )
 
 
 def test_a_high_target_ends_with_the_exact_picture():
     picture = gradient(PixelFormat.GREY8)
     for target in ({"psnr": 300}, {"max_mse": 0}):
-        image = kmq.quantize(picture, **target)
+        image = kmq.quantize(picture, kmq.Fewest(**target))
         assert np.array_equal(image.to_array(), picture[:, :, 0])
         assert image.n_colors == len(np.unique(picture))
 
 
 def test_a_target_beyond_what_floats_reach_is_the_exact_picture():
     picture = np.arange(64, dtype=np.uint8).reshape(8, 8)
-    assert np.array_equal(kmq.quantize(picture, psnr=4000).to_array(), picture)
+    assert np.array_equal(kmq.quantize(picture, k=kmq.Fewest(psnr=4000)).to_array(), picture)
 
 
 def test_one_colour_is_enough_for_a_low_target():
-    assert kmq.quantize(gradient(), psnr=0).n_colors == 1
-    assert kmq.quantize(np.full((3, 3), 7, np.uint8), psnr=99).n_colors == 1
+    assert kmq.quantize(gradient(), k=kmq.Fewest(psnr=0)).n_colors == 1
+    assert kmq.quantize(np.full((3, 3), 7, np.uint8), k=kmq.Fewest(psnr=99)).n_colors == 1
 
 
 def test_max_colors_caps_what_a_target_takes():
     picture = gradient()
-    assert kmq.quantize(picture, psnr=60, max_colors=12).n_colors == 12
-    free = kmq.quantize(picture, psnr=25)
-    assert kmq.quantize(picture, psnr=25, max_colors=free.n_colors + 50).report.psnr >= 25
-
-
-def test_max_colors_alone_is_k():
-    assert kmq.quantize(gradient(), max_colors=9) == kmq.quantize(gradient(), 9)
+    assert kmq.quantize(picture, k=kmq.Fewest(psnr=60, max_colors=12)).n_colors == 12
+    free = kmq.quantize(picture, k=kmq.Fewest(psnr=25))
+    assert (
+        kmq.quantize(picture, k=kmq.Fewest(psnr=25, max_colors=free.n_colors + 50)).report.psnr
+        >= 25
+    )
 
 
 def test_what_a_palette_cannot_reach_is_refused(monkeypatch):
     monkeypatch.setattr(options_module, "MAX_COLORS", 16)  # 65,536 take long to find out
     with pytest.raises(InputError, match=r"16 colours reach an error of .* 0 was asked for"):
-        kmq.quantize(gradient(), max_mse=0)
+        kmq.quantize(gradient(), k=kmq.Fewest(max_mse=0))
 
 
 @pytest.mark.parametrize(
     ("options", "fault"),
     [
-        ({"k": 4, "psnr": 30}, "k and psnr are given"),
-        ({"k": 4, "max_mse": 30}, "k and max_mse are given"),
-        ({"psnr": 30, "max_mse": 30}, "psnr and max_mse are given"),
-        ({"k": 4, "max_colors": 30}, "k and max_colors are given"),
-        ({"psnr": 30, "init": np.zeros((4, 3))}, "init gives the number of colours"),
-        ({"k": 4, "init": "var-part", "effort": "best"}, "effort and init are both given"),
-        ({"psnr": -1}, "psnr is -1"),
-        ({"psnr": math.inf}, "psnr is inf"),
-        ({"max_mse": math.nan}, "max_mse is nan"),
-        ({"max_mse": 10**400}, "it must be a finite number"),
-        ({"psnr": 30, "max_colors": 0}, "max_colors is 0"),
-        ({"psnr": 30, "max_colors": 65_537}, "max_colors is 65537"),
+        ({"fewest": {}}, "Fewest has neither of psnr and max_mse"),
+        ({"fewest": {"max_colors": 9}}, "Fewest has neither of psnr and max_mse"),
+        ({"fewest": {"psnr": 30, "max_mse": 30}}, "Fewest has both of psnr and max_mse"),
+        ({"fewest": {"psnr": 30}, "init": np.zeros((4, 3))}, "start and k=Fewest are both given"),
+        ({"k": 4, "init": "var-part", "effort": "best"}, "start and effort are both given"),
+        ({"fewest": {"psnr": -1}}, "psnr is -1"),
+        ({"fewest": {"psnr": math.inf}}, "psnr is inf"),
+        ({"fewest": {"max_mse": math.nan}}, "max_mse is nan"),
+        ({"fewest": {"max_mse": 10**400}}, "it must be a finite number"),
+        ({"fewest": {"psnr": 30, "max_colors": 0}}, "max_colors is 0"),
+        ({"fewest": {"psnr": 30, "max_colors": 65_537}}, "max_colors is 65537"),
     ],
 )
 def test_options_that_contradict_each_other_or_mean_nothing(options, fault):
     with pytest.raises(InputError, match=fault):
-        kmq.quantize(gradient(), **options)
+        kmq.quantize(gradient(), **grouped(**options))
 
 
 @pytest.mark.parametrize("options", [{"psnr": "high"}, {"psnr": 30j}, {"max_mse": True}])
 def test_targets_are_numbers(options):
     with pytest.raises(TypeError, match="must be a number"):
-        kmq.quantize(gradient(), **options)
+        kmq.Fewest(**options)
 
 
 # --- choose_k ------------------------------------------------------------------------------------
@@ -147,34 +150,29 @@ def test_targets_are_numbers(options):
 @per_format
 def test_choose_k_agrees_with_quantize(pixel_format):
     picture = gradient(pixel_format)
-    k = kmq.choose_k(picture, psnr=29, pixel_format=pixel_format)
-    assert k == kmq.quantize(picture, psnr=29, pixel_format=pixel_format).n_colors
+    k = kmq.choose_k(picture, k=kmq.Fewest(psnr=29), pixel_format=pixel_format)
+    assert k == kmq.quantize(picture, k=kmq.Fewest(psnr=29), pixel_format=pixel_format).n_colors
     assert kmq.quantize(picture, k, pixel_format=pixel_format).report.psnr >= 29
 
 
 def test_choose_k_takes_an_error_and_an_effort():
-    k = kmq.choose_k(gradient(), max_mse=150.0, effort="fast", n_threads=1)
+    k = kmq.choose_k(gradient(), k=kmq.Fewest(max_mse=150.0), effort="fast", n_threads=1)
     assert kmq.quantize(gradient(), k, effort="fast").report.mse <= 150
-    assert kmq.choose_k(gradient(), max_mse=0) == len(np.unique(gradient().reshape(-1, 3), axis=0))
+    assert kmq.choose_k(gradient(), k=kmq.Fewest(max_mse=0)) == len(
+        np.unique(gradient().reshape(-1, 3), axis=0)
+    )
 
 
 def test_choose_k_refuses_what_max_colors_do_not_reach():
     with pytest.raises(InputError, match=r"5 colours reach an error of .* was asked for"):
-        kmq.choose_k(gradient(), psnr=40, max_colors=5)
+        kmq.choose_k(gradient(), k=kmq.Fewest(psnr=40, max_colors=5))
 
 
-@pytest.mark.parametrize(
-    ("options", "fault"),
-    [
-        ({}, "neither psnr nor max_mse is given"),
-        ({"psnr": 30, "max_mse": 9}, "psnr and max_mse are given"),
-        ({"psnr": 30, "max_colors": 0}, "max_colors is 0"),
-        ({"psnr": 30, "effort": "most"}, "effort is 'most'"),
-    ],
-)
-def test_choose_k_checks_its_options(options, fault):
-    with pytest.raises(InputError, match=fault):
-        kmq.choose_k(gradient(), **options)
+def test_choose_k_checks_its_options():
+    with pytest.raises(TypeError, match=r"k is int; choose_k needs a kmq\.Fewest"):
+        kmq.choose_k(gradient(), 9)
+    with pytest.raises(InputError, match="effort is 'most'"):
+        kmq.choose_k(gradient(), kmq.Fewest(psnr=30), effort="most")
 
 
 # --- error_curve ---------------------------------------------------------------------------------

@@ -212,12 +212,12 @@ def test_encode_says_when_nothing_was_lost(photo, capsys):
     ("arguments", "options"),
     [
         ([], {"k": 64}),
-        (["--rate", "0", "--colors", "9"], {"k": 9}),
-        (["--rate", "0", "--psnr", "20"], {"psnr": 20}),
-        (["--max-mse", "0"], {"max_mse": 0}),
+        (["--lambda", "0", "--colors", "9"], {"k": 9}),
+        (["--lambda", "0", "--psnr", "20", "--fewest"], {"k": kmq.Fewest(psnr=20)}),
+        (["--max-mse", "0"], {"k": kmq.Fewest(max_mse=0)}),
         (["-k", "5", "--dither", "--dither-strength", "0"], {"k": 5}),
-        (["--psnr", "20"], {"psnr": 20}),
-        (["--psnr", "20", "--effort", "fast"], {"psnr": 20, "effort": "fast"}),
+        (["--psnr", "20"], {"k": kmq.Fewest(psnr=20)}),
+        (["--psnr", "20", "--effort", "fast"], {"k": kmq.Fewest(psnr=20), "effort": "fast"}),
         (["-k", "40", "--effort", "best"], {"k": 40, "effort": "best"}),
         (["--max-colors", "7"], {"k": 7}),
     ],
@@ -530,7 +530,7 @@ def test_a_bar_shows_on_a_terminal_only(photo, tmp_path, monkeypatch, capsys):
     assert "%" not in captured.out
 
 
-@pytest.mark.parametrize("options", [["-k", "9", "--rate", "50"], ["--psnr", "18"]])
+@pytest.mark.parametrize("options", [["-k", "9", "--lambda", "1"], ["--psnr", "18"]])
 def test_the_bar_never_goes_back(photo, tmp_path, monkeypatch, capsys, options):
     save(tmp_path / "other.png", picture(seed=1))
     (tmp_path / "bad.png").write_bytes(b"")
@@ -1295,7 +1295,7 @@ for pixel_format in kmq.PixelFormat:
     else:
         picture = picture.astype(pixel_format.dtype)
     options = {"pixel_format": pixel_format, "effort": "fast"}
-    image = kmq.quantize(picture, psnr=12, **options)
+    image = kmq.quantize(picture, kmq.Fewest(psnr=12), **options)
     kmq.decode(kmq.encode(image, effort="best"))
     kmq.decode(kmq.encode(picture, 40, **options))
     if pixel_format.label != "CMYK":
@@ -1303,7 +1303,7 @@ for pixel_format in kmq.PixelFormat:
             kmq.quantize(picture, 12, space=space, **options)
     if pixel_format.has_alpha:
         picture[:, :, -1] = pixel_format.max_value
-        kmq.quantize(picture, psnr=12, **options)
+        kmq.quantize(picture, kmq.Fewest(psnr=12), **options)
 if after := [name for name, signatures in compiled().items() if signatures > before[name]]:
     sys.exit(f"compiled after all: {after}")
 """

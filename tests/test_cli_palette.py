@@ -74,19 +74,15 @@ def test_palette_as_a_process_without_a_file(photo, tmp_path):
 def test_palette_hands_on_what_it_shall_be_like(photo, tmp_path):
     options = ["--space", "oklab", "--channel-weights", "1,2,1", "--posterize", "6", "--snap"]
     fixed = ["--fixed", "white", "--fixed", "ff8800"]
-    effort = ["--effort", "fast", "--seed", "3", "--threads", "1"]
+    effort = ["--effort", "fast", "--threads", "1"]
     output = tmp_path / "theme.hex"
     assert run("palette", photo, "-k", "9", *options, *fixed, *effort, "-o", output) == 0
     expected = kmq.fit_palette(
         kmq.ColorHistogram.from_picture(photo),
         9,
-        space="oklab",
-        channel_weights=(1, 2, 1),
-        posterize=6,
-        snap=True,
-        fixed=WHITE_AND_ORANGE,
+        space=kmq.Space("oklab", channel_weights=(1, 2, 1)),
+        require=kmq.Require(fixed=WHITE_AND_ORANGE, snap=True, posterize=6),
         effort="fast",
-        seed=3,
     )
     assert np.array_equal(kmq.read_palette(output), expected)
 
@@ -253,12 +249,9 @@ def test_encode_takes_what_steers_a_palette(photo, tmp_path):
     assert run("encode", photo, *arguments, *files) == 0
     expected = kmq.quantize(
         photo,
-        space="lab",
-        channel_weights=(1, 2, 3),
-        fixed=["white", "background"],
-        posterize=5,
-        snap=True,
-        max_mse=4000,
+        space=kmq.Space("lab", channel_weights=(1, 2, 3)),
+        require=kmq.Require(fixed=["white", "background"], snap=True, posterize=5),
+        k=kmq.Fewest(max_mse=4000),
         weights=levels / 255,
     )
     assert kmq.read(output) == expected
@@ -338,7 +331,7 @@ def test_pages_are_refused_or_named(tmp_path, name, capsys):
     assert names(tmp_path) == [name]
     assert run("encode", path, "--page", "2", "-o", output) == 0
     assert kmq.read(output).to_array()[0, 0].tolist()[:3] == [0, 0, 255]
-    assert kmq.choose_k(path, psnr=30, page=2) == 1
+    assert kmq.choose_k(path, k=kmq.Fewest(psnr=30), page=2) == 1
     assert kmq.error_curve(path, page=1).k.tolist() == [1]
     assert kmq.ColorHistogram.from_picture(path, page=2).n_colors == 1
     assert kmq.decode(kmq.encode(path, page=2)) == kmq.read(output)

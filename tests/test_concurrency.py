@@ -103,8 +103,8 @@ def test_quantize_does_not_depend_on_the_number_of_threads(effort, helpers):
 
 def test_targets_do_not_depend_on_the_number_of_threads(helpers):
     picture = large_photo()
-    alone = content(kmq.quantize(picture, psnr=30, effort="fast", n_threads=1))
-    together = content(kmq.quantize(picture, psnr=30, effort="fast", n_threads=3))
+    alone = content(kmq.quantize(picture, k=kmq.Fewest(psnr=30), effort="fast", n_threads=1))
+    together = content(kmq.quantize(picture, k=kmq.Fewest(psnr=30), effort="fast", n_threads=3))
     assert together == alone
     assert max(helpers) == 2
 
@@ -240,7 +240,7 @@ def stop_after(n_calls):
 @pytest.mark.parametrize("effort", EFFORTS)
 def test_progress_stops_quantize_and_leaves_it_usable(effort, n_calls):
     picture = photo(150, 200)
-    options = {"effort": effort, "n_threads": 3, "tol": 0}
+    options = {"effort": effort, "n_threads": 3}
     image = content(kmq.quantize(picture, 30, **options))
     progress, heard = stop_after(n_calls)
     with pytest.raises(StopError) as caught:

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 import kmq
+from grouped import grouped
 from kmq.errors import InputError
 from kmq.stages.mapping import dithering
 
@@ -86,7 +87,7 @@ def naive_diffusion(picture, palette, strength):
 def test_diffusion_is_that_of_a_plain_loop(k, channels, strength):
     picture = gradient(channels=channels)
     palette = kmq.quantize(picture, k).palette
-    image = kmq.quantize(picture, palette=palette, dither=strength)
+    image = kmq.quantize(picture, palette=palette, mapping=kmq.Dither(strength))
     plain = naive_diffusion(picture, palette, strength)
     # It sums in another order and precision: a near tie may fall the other way and change what
     # follows, but not how the picture looks.
@@ -176,7 +177,7 @@ def test_slopes_come_out_right_from_afar(method):
     picture = np.broadcast_to(np.rint(x), (128, 256)).astype(np.uint8)
     palette = [[0], [85], [170], [255]]
     plain = kmq.quantize(picture, palette=palette).to_array()
-    mixed = kmq.quantize(picture, palette=palette, dither=1, dither_method=method).to_array()
+    mixed = kmq.quantize(picture, palette=palette, mapping=kmq.Dither(1, method=method)).to_array()
 
     def from_afar(shown):
         return shown.reshape(8, 16, 16, 16).mean(axis=(1, 3))
@@ -191,12 +192,13 @@ def test_slopes_come_out_right_from_afar(method):
 def test_strength_goes_from_nothing_to_all(method):
     picture = gradient()
     none = kmq.quantize(picture, 8)
-    assert kmq.quantize(picture, 8, dither=0, dither_method=method) == none
+    assert kmq.quantize(picture, 8, mapping=kmq.Dither(0, method=method)) == none
     changed = [
-        (kmq.quantize(picture, palette=none.palette, dither=strength, dither_method=method).indices
-         != none.indices).mean()
-        for strength in (0.001, 0.25, 0.5, 0.75, 1)
-    ]  # fmt: skip
+        (
+            kmq.quantize(picture, palette=none.palette, mapping=mapping).indices != none.indices
+        ).mean()
+        for mapping in (kmq.Dither(strength, method) for strength in (0.001, 0.25, 0.5, 0.75, 1))
+    ]
     assert changed[0] < 0.01
     assert changed == sorted(changed)
     assert changed[-1] > 0.15
@@ -206,14 +208,14 @@ def test_strength_goes_from_nothing_to_all(method):
 def test_colours_of_the_palette_show_themselves(method):
     picture = gradient()
     picture[10:20, 20:60] = [200, 30, 40]
-    image = kmq.quantize(picture, 6, fixed=[[200, 30, 40]], dither=1, dither_method=method)
+    image = kmq.quantize(picture, 6, require=[[200, 30, 40]], mapping=kmq.Dither(1, method=method))
     assert np.all(image.to_array()[10:20, 20:60] == [200, 30, 40])
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_few_colours_come_back_exactly(method):
     picture = np.random.default_rng(0).integers(0, 2, (20, 20, 3)).astype(np.uint8) * 255
-    image = kmq.quantize(picture, 8, dither=1, dither_method=method)
+    image = kmq.quantize(picture, 8, mapping=kmq.Dither(1, method=method))
     assert np.array_equal(image.to_array(), picture)
 
 
@@ -230,7 +232,7 @@ def test_every_pixel_format(pixel_format, method):
         samples = samples[:, :, 0]
     if pixel_format.depth == 1:
         samples = samples.astype(bool)
-    options = {"pixel_format": pixel_format, "dither": 1, "dither_method": method}
+    options = {"pixel_format": pixel_format, "mapping": kmq.Dither(method=method)}
     image = kmq.quantize(samples, 5, **options)
     again = kmq.quantize(samples, palette=image.palette, **options)
     assert again.report.mse >= 0
@@ -248,7 +250,7 @@ def test_every_pixel_format(pixel_format, method):
 def test_threads_change_nothing(method):
     picture = np.tile(gradient(), (15, 1, 1))  # 600 rows: several bands
     images = [
-        kmq.quantize(picture, 300, dither=1, dither_method=method, n_threads=n_threads)
+        kmq.quantize(picture, 300, mapping=kmq.Dither(1, method=method), n_threads=n_threads)
         for n_threads in (1, 2, 5)
     ]
     assert images[0] == images[1] == images[2]
@@ -258,7 +260,7 @@ def test_threads_change_nothing(method):
 def test_bands_leave_no_seam():
     x = np.linspace(90, 110, 200)
     picture = np.broadcast_to(np.rint(x * 256), (1024, 200)).astype(np.uint16)
-    image = kmq.quantize(picture, palette=[[80 * 256], [100 * 256], [120 * 256]], dither=1)
+    image = kmq.quantize(picture, palette=[[80 * 256], [100 * 256], [120 * 256]], mapping="dither")
     rows = np.abs(image.to_array().astype(float).mean(axis=1) - picture.mean(axis=1))
     seams = [rows[y] for y in range(128, 1024, 128)]
     assert np.mean(seams) < 3 * rows.mean()
@@ -268,12 +270,12 @@ def test_options_reach_files_pillow_and_the_command_line(tmp_path):
     import kmq.pillow  # registers the format
 
     picture = gradient()
-    expected = kmq.quantize(picture, 6, dither=0.5, dither_method="ordered")
-    encoded = kmq.decode(kmq.encode(picture, 6, dither=0.5, dither_method="ordered"))
+    expected = kmq.quantize(picture, 6, mapping=kmq.Dither(0.5, method="ordered"))
+    encoded = kmq.decode(kmq.encode(picture, 6, mapping=kmq.Dither(0.5, method="ordered")))
     assert np.array_equal(encoded.to_array(), expected.to_array())
     source, target = tmp_path / "slope.png", tmp_path / "slope.kmq"
     Image.fromarray(picture).save(source)
-    Image.fromarray(picture).save(target, k=6, dither=0.5, dither_method="ordered")
+    Image.fromarray(picture).save(target, k=6, mapping=kmq.Dither(0.5, method="ordered"))
     assert kmq.read(target) == encoded
     command = [sys.executable, "-m", "kmq", "encode", source, "-k", "6", "--force"]
     subprocess.run(
@@ -281,26 +283,31 @@ def test_options_reach_files_pillow_and_the_command_line(tmp_path):
     )
     assert np.array_equal(kmq.read(target).to_array(), expected.to_array())
     subprocess.run([*command, "--dither"], check=True)
-    full = kmq.quantize(picture, 6, dither=1)
+    full = kmq.quantize(picture, 6, mapping="dither")
     assert np.array_equal(kmq.read(target).to_array(), full.to_array())
 
 
 @pytest.mark.parametrize(
     ("options", "error", "sentence"),
     [
-        ({"dither": 1.5}, InputError, "dither is 1.5; it must be 0 to 1"),
-        ({"dither": -0.1}, InputError, "dither is -0.1"),
-        ({"dither": float("nan")}, InputError, "dither is nan"),
-        ({"dither": "much"}, TypeError, "dither is str"),
-        ({"dither_method": "random"}, InputError, "dither_method is 'random'"),
-        ({"dither": 1, "psnr": 30}, InputError, "dither and psnr are both given"),
-        ({"dither": 1, "rate": 9}, InputError, "dither and rate are both given"),
-        ({"dither": 1, "max_mse": 9}, InputError, "dither and max_mse are both given"),
+        ({"dither": 1.5}, InputError, "strength is 1.5; it must be 0 to 1"),
+        ({"dither": -0.1}, InputError, "strength is -0.1"),
+        ({"dither": float("nan")}, InputError, "strength is nan"),
+        ({"dither": True}, TypeError, "strength is bool"),
+        ({"dither": "much"}, TypeError, "strength is str"),
+        ({"dither_method": "random"}, InputError, "method is 'random'"),
+        (
+            {"dither": 1, "fewest": {"psnr": 30}},
+            InputError,
+            "mapping=Dither and k=Fewest are",
+        ),
+        ({"mapping": 1}, TypeError, "mapping is int; it must be one of"),
+        ({"mapping": "floyd"}, InputError, "mapping is 'floyd'"),
     ],
 )
 def test_what_cannot_be_used_is_refused(options, error, sentence):
     with pytest.raises(error, match=sentence):
-        kmq.quantize(gradient(), **options)
+        kmq.quantize(gradient(), **grouped(**options))
 
 
 @pytest.mark.parametrize(

@@ -178,7 +178,8 @@ def test_golden_files_cover_the_format():
 
 
 @pytest.mark.parametrize(
-    "options", [{"k": 20}, {"seed": 1}, {"psnr": 30, "max_colors": 9}, {"k": 64, "tol": 0.1}]
+    "options",
+    [{"k": 20}, {"start": "random"}, {"psnr": 30, "max_colors": 9}, {"mapping": "dither"}],
 )
 def test_quantize_options_do_not_go_with_an_indexed_image(options):
     with pytest.raises(InputError, match=f"{', '.join(options)} given with an IndexedImage"):
@@ -191,10 +192,10 @@ def test_quantize_options_do_not_go_with_an_indexed_image(options):
 def test_other_pictures_are_quantized_first(door):
     gradient = np.arange(0, 250, 10, np.uint8).reshape(5, 5)
     if door == "encode":
-        image = kmq.files.decode(kmq.files.encode(gradient, 7, seed=3, n_init=2))
+        image = kmq.files.decode(kmq.files.encode(gradient, 7, start=kmq.Start(n_init=2, seed=3)))
     else:
         stream = io.BytesIO()
-        kmq.files.write(stream, gradient, k=7, seed=3, n_init=2)
+        kmq.files.write(stream, gradient, k=7, start=kmq.Start(n_init=2, seed=3))
         image = kmq.files.decode(stream.getvalue())
     assert image.n_colors == 7
     assert image.pixel_format is PixelFormat.GREY8
@@ -205,10 +206,10 @@ def test_other_pictures_are_quantized_first(door):
     "options",
     [
         {"effort": "fast", "k": 12},
-        {"effort": "best", "psnr": 30.0},
-        {"max_mse": 40.0, "seed": 3},
-        {"psnr": 60.0, "max_colors": 6},
-        {"max_colors": 5},
+        {"effort": "best", "k": kmq.Fewest(psnr=30.0)},
+        {"k": kmq.Fewest(max_mse=40.0), "start": kmq.Start(seed=3)},
+        {"k": kmq.Fewest(psnr=60.0, max_colors=6)},
+        {"k": 5},
     ],
 )
 def test_effort_and_targets_reach_quantize(options):
@@ -224,12 +225,12 @@ def test_effort_and_targets_reach_quantize(options):
 def test_effort_goes_with_what_needs_no_search():
     assert kmq.files.decode(kmq.files.encode(IMAGE, effort="best")) == IMAGE
     gradient = np.arange(0, 250, 10, np.uint8).reshape(5, 5)
-    encoded = kmq.files.encode(gradient, 7, init="var-part", effort="fast")
-    assert kmq.files.decode(encoded) == kmq.quantize(gradient, 7, init="var-part")
+    encoded = kmq.files.encode(gradient, 7, start="var-part", effort="fast")
+    assert kmq.files.decode(encoded) == kmq.quantize(gradient, 7, start="var-part")
 
 
 def test_k_and_a_target_contradict_each_other():
-    with pytest.raises(InputError, match="k and psnr are given"):
+    with pytest.raises(InputError, match="k and psnr are both given"):
         kmq.files.encode(np.zeros((2, 2), np.uint8), 4, psnr=30)
 
 

@@ -53,7 +53,7 @@ def test_every_door_that_reads_hands_the_limit_on(pictures, tmp_path):
     path = pictures[0]
     for door in (
         lambda limits: kmq.quantize(path, 2, limits=limits),
-        lambda limits: kmq.choose_k(path, psnr=10, limits=limits),
+        lambda limits: kmq.choose_k(path, k=kmq.Fewest(psnr=10), limits=limits),
         lambda limits: kmq.error_curve(path, 2, limits=limits),
         lambda limits: kmq.ColorHistogram.from_picture(path, limits=limits),
         lambda limits: kmq.ColorHistogram.from_pictures([path], limits=limits),

@@ -133,7 +133,9 @@ def test_plain_k_means_shares_the_entries_too(picture):
     solid, clear = picture[..., 3] == 255, picture[..., 3] == 0
     colors = np.unique(picture.reshape(-1, 4), axis=0)
     for init in ("k-means++", "random", "var-part", colors[:: len(colors) // 11][:12]):
-        image = kmq.quantize(picture, 12, init=init, n_init=5 if isinstance(init, str) else 1)
+        image = kmq.quantize(
+            picture, 12, start=kmq.Start(init, n_init=5 if isinstance(init, str) else 1)
+        )
         assert np.all(image.to_array()[solid, 3] == 255)
         assert not image.to_array()[clear].any()
         if isinstance(init, str):
@@ -180,9 +182,9 @@ def test_the_curve_is_one_of_the_same_problem(picture):
 
 @pytest.mark.parametrize("picture", [vignette(), veil()])
 def test_a_target_is_reached(picture):
-    image = kmq.quantize(picture, psnr=30)
+    image = kmq.quantize(picture, k=kmq.Fewest(psnr=30))
     assert image.report.psnr >= 30
-    assert kmq.choose_k(picture, psnr=30) == image.n_colors
+    assert kmq.choose_k(picture, k=kmq.Fewest(psnr=30)) == image.n_colors
     assert kmq.quantize(picture, image.n_colors - 3).report.psnr < 30
 
 
@@ -191,7 +193,7 @@ def test_other_spaces_keep_colours_opaque_too(space):
     picture = vignette()
     importance = np.linspace(0, 1, picture[..., 0].size).reshape(picture.shape[:2])
     fixed = [(255, 0, 0, 255), (0, 0, 255, 120)]
-    image = kmq.quantize(picture, 20, space=space, weights=importance, fixed=fixed)
+    image = kmq.quantize(picture, 20, space=space, weights=importance, require=fixed)
     assert set(map(tuple, image.palette.tolist())) >= {*fixed, (0, 0, 0, 0)}
     shown = image.to_array()
     assert np.all(shown[picture[..., 3] == 255, 3] == 255)
@@ -201,7 +203,7 @@ def test_other_spaces_keep_colours_opaque_too(space):
 
 def test_fixed_opaque_entries_may_be_all_that_opaque_colours_have():
     picture = veil()
-    image = kmq.quantize(picture, 3, fixed=[(60, 160, 120, 255), (0, 0, 0, 0)])
+    image = kmq.quantize(picture, 3, require=[(60, 160, 120, 255), (0, 0, 0, 0)])
     assert np.all(image.to_array()[picture[..., 3] == 255, 3] == 255)
     assert image.n_colors == 3
 

@@ -1,5 +1,6 @@
 """What every door has in common: what is not given, names, and checks before a picture is read."""
 
+import dataclasses
 import inspect
 import io
 import typing
@@ -10,6 +11,8 @@ from PIL import Image
 
 import kmq
 import kmq.pillow
+from grouped import grouped
+from kmq import options as options_module
 from kmq.cli import main
 from kmq.model.pixel_format import PixelFormat, PixelFormatLabel
 
@@ -47,10 +50,7 @@ def optional_parameters(door):
 
 
 def all_none(door):
-    names = set(optional_parameters(door))
-    if door in (kmq.encode, kmq.write):
-        names |= set(kmq.files.FileOptions.__annotations__)
-    return dict.fromkeys(names)
+    return dict.fromkeys(optional_parameters(door))
 
 
 # --- None is not given ---------------------------------------------------------------------------
@@ -73,8 +73,9 @@ def test_none_is_not_given(tmp_path):
     assert kmq.read(path, **all_none(kmq.read)) == image
     Image.fromarray(PICTURE).save(path, **all_none(kmq.encode) | {"k": 8})
     assert kmq.read(path) == image
-    options = all_none(kmq.choose_k) | {"max_mse": 3000}
-    assert kmq.choose_k(PICTURE, **options) == kmq.choose_k(PICTURE, max_mse=3000)
+    wanted = kmq.Fewest(max_mse=3000)
+    options = all_none(kmq.choose_k)
+    assert kmq.choose_k(PICTURE, wanted, **options) == kmq.choose_k(PICTURE, wanted)
     histogram = kmq.ColorHistogram.from_picture(PICTURE)
     palette = kmq.fit_palette(histogram, **all_none(kmq.fit_palette))
     assert np.array_equal(palette, kmq.quantize(PICTURE).palette)
@@ -96,11 +97,11 @@ def test_none_is_not_given(tmp_path):
     ("door", "name", "hint"),
     [
         (kmq.quantize, "n_colors", "; did you mean k?"),
-        (kmq.quantize, "random_state", "; did you mean seed?"),
-        (kmq.quantize, "max_color", "; did you mean max_colors?"),
+        (kmq.quantize, "random_state", "; did you mean start?"),
+        (kmq.quantize, "max_mse", "; did you mean k?"),
         (kmq.quantize, "size", ""),
         (kmq.encode, "quality", "; did you mean effort?"),
-        (kmq.encode, "dithr", "; did you mean dither?"),
+        (kmq.encode, "dithering", "; did you mean mapping?"),
         (kmq.encode, "bits_per_pixel", "; did you mean bpp?"),
         (kmq.encode, "xyzzy", ""),
         (kmq.choose_k, "n_jobs", "; did you mean n_threads?"),
@@ -136,19 +137,22 @@ def test_saving_through_pillow_hints_at_what_is_meant(tmp_path):
 
 WRONG = [
     {"k": 0},
+    {"k": "many"},
     {"effort": "most"},
     {"dither": 7},
     {"dither": "diffusion"},
     {"dither_method": "floyd"},
+    {"mapping": "floyd"},
     {"space": "hsv"},
     {"seed": -1},
-    {"rate": "high"},
+    {"lam": "high"},
     {"snap": 1},
     {"posterize": 17},
     {"channel_weights": [1, -1]},
     {"fixed": "no colour"},
     {"fixed": ["white", (1, "x", 3)]},
     {"fixed": [[-1.5, 0, 0]]},
+    {"require": [[-1.5, 0, 0]]},
     {"palette": []},
     {"palette": [], "k": 3},
     {"palette": "missing.gpl"},
@@ -156,6 +160,7 @@ WRONG = [
     {"weights": [[-1]]},
     {"init": "best"},
     {"init": [[np.nan, 1, 2]]},
+    {"start": "best"},
     {"tol": -1},
     {"max_iter": 0},
     {"n_init": 0},
@@ -163,12 +168,12 @@ WRONG = [
     {"pixel_format": "BGR"},
     {"progress": "yes"},
     {"n_threads": 0},
-    {"psnr": 30, "rate": 3},
-    {"psnr": 30, "dither": 1},
-    {"max_mse": 30, "max_colors": 0},
+    {"fewest": {"psnr": 30}, "lam": 3},
+    {"fewest": {"psnr": 30}, "dither": 1},
+    {"fewest": {"max_mse": 30, "max_colors": 0}},
 ]
 WRONG_TARGETS = [
-    *({"size": 900, **wrong} for wrong in WRONG if not wrong.keys() & {"psnr", "max_mse"}),
+    *({"size": 900, **wrong} for wrong in WRONG),
     {"size": -1},
     {"bpp": 0},
     {"ssim": 2},
@@ -177,9 +182,16 @@ WRONG_TARGETS = [
     {"method": "zip"},
     {"strip_height": 0},
     {"size": 900, "dither": 1},
-    {"size": 900, "dither": [1, 2]},
-    {"psnr": 30, "rate": [1, 2]},
+    {"max_colors": 0},
+    {"psnr": 30, "lam": [1, 2]},
 ]
+GROUPS = {
+    **dict.fromkeys(("dither", "dither_method", "lam"), "mapping"),
+    **dict.fromkeys(("seed", "init", "tol", "max_iter", "n_init"), "start"),
+    **dict.fromkeys(("fixed", "snap", "posterize"), "require"),
+    "channel_weights": "space",
+    "fewest": "k",
+}
 
 
 def wrong_for(door):
@@ -187,10 +199,7 @@ def wrong_for(door):
     known = {*inspect.signature(door).parameters}
     if door is kmq.encode:
         return [*WRONG, *WRONG_TARGETS]
-    wrong = [options for options in WRONG if options.keys() <= known]
-    if door is kmq.choose_k:
-        wrong = [{"psnr": 30, **options} for options in wrong]
-    return wrong
+    return [wrong for wrong in WRONG if {GROUPS.get(name, name) for name in wrong} <= known]
 
 
 @pytest.mark.parametrize(
@@ -198,8 +207,9 @@ def wrong_for(door):
     [(name, options) for name, door in TAKE_PICTURES.items() for options in wrong_for(door)],
 )
 def test_what_is_wrong_is_told_before_the_picture_is_read(name, options):
+    more = {} if name != "choose_k" or "fewest" in options else {"k": kmq.Fewest(psnr=30)}
     with pytest.raises((kmq.InputError, TypeError, FileNotFoundError)) as caught:
-        TAKE_PICTURES[name]("missing.png", **options)
+        TAKE_PICTURES[name]("missing.png", **{**more, **grouped(**options)})
     assert "missing.png" not in str(caught.value)
 
 
@@ -232,16 +242,16 @@ def test_colors_are_given_alike_wherever_they_are_given(colors, tmp_path):
     rows = [[255, 255, 255], [1, 2, 3]]
     image = kmq.quantize(PICTURE, palette=colors)
     assert image.palette.tolist() == rows
-    assert kmq.quantize(PICTURE, 8, fixed=colors) == kmq.quantize(PICTURE, 8, fixed=rows)
-    assert kmq.quantize(PICTURE, init=colors) == kmq.quantize(PICTURE, 2, init=rows)
+    assert kmq.quantize(PICTURE, 8, require=colors) == kmq.quantize(PICTURE, 8, require=rows)
+    assert kmq.quantize(PICTURE, start=colors) == kmq.quantize(PICTURE, 2, start=rows)
     assert kmq.decode(kmq.encode(PICTURE, palette=colors)) == image
     histogram = kmq.ColorHistogram.from_picture(PICTURE)
-    fitted = kmq.fit_palette(histogram, 8, fixed=colors)
-    assert np.array_equal(fitted, kmq.quantize(PICTURE, 8, fixed=rows).palette)
+    fitted = kmq.fit_palette(histogram, 8, require=colors)
+    assert np.array_equal(fitted, kmq.quantize(PICTURE, 8, require=rows).palette)
     kmq.write_palette(tmp_path / "x.gpl", colors)
     assert kmq.read_palette(tmp_path / "x.gpl").tolist() == rows
     for target in ({"size": 900}, {"psnr": 15}, {"ssim": 0.4}):
-        decoded = kmq.decode(kmq.encode(PICTURE, fixed=colors, effort="fast", **target))
+        decoded = kmq.decode(kmq.encode(PICTURE, require=colors, effort="fast", **target))
         assert {(255, 255, 255), (1, 2, 3)} <= set(map(tuple, decoded.palette.tolist()))
 
 
@@ -263,16 +273,21 @@ def test_the_background_stands_beside_samples_in_a_palette():
 
 def test_a_start_gives_the_colours_of_a_file_of_some_size():
     start = ["white", "black", (90, 40, 10)]
-    encoded = kmq.encode(PICTURE, init=start, size=300)
-    assert encoded == kmq.encode(PICTURE, 3, init=start, size=300)
+    encoded = kmq.encode(PICTURE, start=start, size=300)
+    assert encoded == kmq.encode(PICTURE, 3, start=start, size=300)
     assert kmq.decode(encoded).n_colors <= 3
-    with pytest.raises(kmq.InputError, match="init gives the number of colours, and ssim asks"):
-        kmq.encode(PICTURE, init=start, ssim=0.5)
+    with pytest.raises(kmq.InputError, match="start and ssim are both given; colours to start"):
+        kmq.encode(PICTURE, start=start, ssim=0.5)
 
 
-def test_true_is_full_dithering():
-    assert kmq.quantize(PICTURE, 4, dither=True) == kmq.quantize(PICTURE, 4, dither=1)
-    assert kmq.quantize(PICTURE, 4, dither=np.False_) == kmq.quantize(PICTURE, 4)
+def test_short_forms_mean_the_same():
+    for mapping, same in (("dither", kmq.Dither()), ("ordered", kmq.Dither(1, "ordered"))):
+        assert kmq.quantize(PICTURE, 4, mapping=mapping) == kmq.quantize(PICTURE, 4, mapping=same)
+    for mapping in ("nearest", kmq.Dither(0), kmq.Rate(0)):
+        assert kmq.quantize(PICTURE, 4, mapping=mapping) == kmq.quantize(PICTURE, 4)
+    started = kmq.quantize(PICTURE, 4, start=kmq.Start("random"))
+    assert kmq.quantize(PICTURE, 4, start="random") == started
+    assert kmq.quantize(PICTURE, 4, space=kmq.Space("lab")) == kmq.quantize(PICTURE, 4, space="lab")
 
 
 # --- pictures that are files ---------------------------------------------------------------------
@@ -386,27 +401,28 @@ STEERED = [
 
 @pytest.mark.parametrize("options", STEERED)
 def test_fit_palette_and_choose_k_take_what_quantize_takes(options):
+    options = grouped(**options)
     histogram = kmq.ColorHistogram.from_picture(PICTURE)
     image = kmq.quantize(PICTURE, 9, **options)
     assert np.array_equal(kmq.fit_palette(histogram, 9, **options), image.palette)
-    image = kmq.quantize(PICTURE, psnr=13, **options)
-    assert np.array_equal(kmq.fit_palette(histogram, psnr=13, **options), image.palette)
-    assert kmq.choose_k(PICTURE, psnr=13, **options) == image.n_colors
+    image = kmq.quantize(PICTURE, k=kmq.Fewest(psnr=13), **options)
+    assert np.array_equal(
+        kmq.fit_palette(histogram, k=kmq.Fewest(psnr=13), **options), image.palette
+    )
+    assert kmq.choose_k(PICTURE, k=kmq.Fewest(psnr=13), **options) == image.n_colors
 
 
 def test_choose_k_takes_weights():
     mask = np.zeros(PICTURE.shape[:2], bool)
     mask[:3] = True
     for options in ({"weights": mask}, {"weights": 1 + 9 * mask}):
-        image = kmq.quantize(PICTURE, psnr=13, **options)
-        assert kmq.choose_k(PICTURE, psnr=13, **options) == image.n_colors
+        image = kmq.quantize(PICTURE, k=kmq.Fewest(psnr=13), **options)
+        assert kmq.choose_k(PICTURE, k=kmq.Fewest(psnr=13), **options) == image.n_colors
 
 
 def test_a_histogram_whose_target_cannot_be_met_is_told():
     histogram = kmq.ColorHistogram.from_picture(PICTURE)
-    assert len(kmq.fit_palette(histogram, psnr=40, max_colors=5)) == 5
-    with pytest.raises(kmq.InputError, match="psnr and max_mse are given"):
-        kmq.fit_palette(histogram, psnr=40, max_mse=3)
+    assert len(kmq.fit_palette(histogram, k=kmq.Fewest(psnr=40, max_colors=5))) == 5
 
 
 def test_the_command_line_has_targets_of_palettes_and_rows_of_strips(tmp_path, capsys):
@@ -419,12 +435,53 @@ def test_the_command_line_has_targets_of_palettes_and_rows_of_strips(tmp_path, c
         (["--psnr", "40", "--max-colors", "5"], {"psnr": 40, "max_colors": 5}),
     ):
         assert main(["palette", str(path), *options, "-o", str(tmp_path / "x.hex"), "--force"]) == 0
-        palette = kmq.fit_palette(histogram, **expected)
+        palette = kmq.fit_palette(histogram, kmq.Fewest(**expected))
         assert np.array_equal(kmq.read_palette(tmp_path / "x.hex"), palette)
     assert main(["palette", "missing.png", "-k", "3", "--psnr", "30"]) == 2
-    assert "k and psnr are given" in capsys.readouterr().err
+    assert "-k and --psnr are both given" in capsys.readouterr().err
     assert main(["encode", str(path), "-k", "4", "--strip-height", "7"]) == 0
     assert (tmp_path / "x.kmq").read_bytes() == kmq.encode(PICTURE, 4, strip_height=7)
+
+
+def words(door):
+    """Names of a door's parameters, but for the first, and for what says where to."""
+    return [name for name in inspect.signature(door).parameters if name not in ("target",)][1:]
+
+
+def test_doors_have_the_same_options_in_the_same_order():
+    of_quantize = words(kmq.quantize)
+    assert len(of_quantize) <= 13
+    assert sorted(of_quantize) == sorted(options_module.QUANTIZE)
+    assert words(kmq.encode) == words(kmq.write)
+    assert sorted(words(kmq.encode)) == sorted((*options_module.QUANTIZE, *options_module.FILE))
+    left_out = {
+        kmq.encode: set(),
+        kmq.choose_k: {"palette", "mapping"},
+        kmq.fit_palette: {"palette", "mapping", "weights", "pixel_format", "page", "limits"},
+    }
+    for door, names in left_out.items():
+        kept = [name for name in words(door) if name in of_quantize]
+        assert kept == [name for name in of_quantize if name not in names]
+    assert {*options_module.QUANTIZE, *options_module.FILE} <= kmq.pillow._OPTIONS
+
+
+def test_values_and_the_command_line_have_the_same_options(capsys):
+    values = (kmq.Fewest, kmq.Space, kmq.Require, kmq.Start)
+    names = {item.name for value in values for item in dataclasses.fields(value)} - {"name"}
+    names |= {*words(kmq.encode), "dither_strength", "dither_method", "lambda"}
+    names -= {"k", "require", "start", "mapping", "pixel_format", "limits", "progress", "n_threads"}
+    assert main(["encode", "--help"]) == 0
+    told = capsys.readouterr().out
+    assert [name for name in names if f"--{name.replace('_', '-')} " not in told + " "] == []
+
+
+def test_contradictions_are_told_by_the_caller_s_own_names():
+    words_of_doors = {*options_module.QUANTIZE, *options_module.FILE}
+    more = {"fewest", "fixed", "snap", "posterize", "init", "dither", "rate"}
+    for these, those, _ in options_module.CONTRADICTIONS:
+        assert {*these, *those} <= words_of_doors | more
+        with pytest.raises(kmq.InputError, match="--one and --two are both given; "):
+            options_module.refuse_contradictions({these[0]: "--one", those[-1]: "--two"})
 
 
 # --- types ---------------------------------------------------------------------------------------
@@ -437,5 +494,4 @@ def test_labels_of_pixel_formats_are_those_of_the_type():
 def test_type_checkers_know_what_comes_back_and_what_is_taken():
     assert inspect.signature(kmq.quantize).return_annotation == "QuantizedImage"
     assert kmq.QuantizedImage.__annotations__["report"] == "Report"
-    assert len(typing.get_overloads(kmq.encode)) == len(typing.get_overloads(kmq.write)) == 2
     assert isinstance(kmq.quantize(PICTURE, 3), kmq.QuantizedImage)

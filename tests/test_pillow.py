@@ -271,8 +271,8 @@ def test_parser_ends_as_with_other_formats():
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "CMYK"])
 def test_saving_quantizes(mode):
     picture = photo(mode)
-    image = kmq.decode(saved(picture, k=16, seed=5))
-    expected = kmq.quantize(picture, 16, seed=5)
+    image = kmq.decode(saved(picture, k=16, start=kmq.Start(seed=5)))
+    expected = kmq.quantize(picture, 16, start=kmq.Start(seed=5))
     assert image == expected
     assert image.n_colors <= 16
     assert image.pixel_format is PixelFormat.from_label(mode)
@@ -286,7 +286,7 @@ def test_saving_without_k_keeps_64_colors():
 
 def test_options_reach_quantize_and_encode():
     picture = photo()
-    options = {"seed": 7, "init": "random", "n_init": 2, "max_iter": 3, "n_threads": 1}
+    options = {"start": kmq.Start("random", seed=7, n_init=2, max_iter=3), "n_threads": 1}
     encoded = saved(picture, k=9, method="deflate", strip_height=10, **options)
     assert encoded == kmq.encode(picture, 9, method="deflate", strip_height=10, **options)
     assert len(kmq.info(io.BytesIO(encoded)).strips) == 3
@@ -313,7 +313,7 @@ def test_effort_and_targets_reach_quantize(options):
 
 
 def test_options_that_contradict_each_other_are_refused():
-    with pytest.raises(InputError, match="k and psnr are given"):
+    with pytest.raises(InputError, match="k and psnr are both given"):
         saved(photo(), k=4, psnr=30)
     with pytest.raises(InputError, match="effort is 'most'"):
         saved(palette_picture(), effort="most")
@@ -321,8 +321,8 @@ def test_options_that_contradict_each_other_are_refused():
 
 def test_effort_alone_keeps_a_palette_and_goes_with_a_start():
     assert kmq.decode(saved(palette_picture(), effort="best")).n_colors == 6
-    started = saved(photo(), k=5, init="var-part", effort="fast")
-    assert kmq.decode(started) == kmq.quantize(photo(), 5, init="var-part")
+    started = saved(photo(), k=5, start="var-part", effort="fast")
+    assert kmq.decode(started) == kmq.quantize(photo(), 5, start="var-part")
 
 
 @pytest.mark.parametrize("picture", [photo(), palette_picture()], ids=["RGB", "P"])
@@ -545,7 +545,7 @@ def test_palettes_of_files_names_and_snapping_are_options_of_saving(tmp_path):
     kmq.write_palette(tmp_path / "theme.gpl", [[0, 0, 0], [255, 99, 71]])
     picture.save(tmp_path / "a.kmq", palette=tmp_path / "theme.gpl")
     assert kmq.read(tmp_path / "a.kmq").palette.tolist() == [[0, 0, 0], [255, 99, 71]]
-    picture.save(tmp_path / "b.kmq", k=9, fixed=["tomato"], snap=True)
+    picture.save(tmp_path / "b.kmq", k=9, require=kmq.Require(fixed=["tomato"], snap=True))
     assert [255, 99, 71] in kmq.read(tmp_path / "b.kmq").palette.tolist()
     with pytest.raises(InputError, match="page is 2; the file has 1"):
         picture.save(tmp_path / "c.kmq", page=2)

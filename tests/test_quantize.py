@@ -10,11 +10,12 @@ from skimage import data
 
 import kmq
 import naive
+from grouped import grouped
 from kmq.errors import InputError
 from kmq.model.image import Report
 from kmq.model.pixel_format import PixelFormat
 
-FEW_ROUNDS = {"max_iter": 4}
+FEW_ROUNDS = grouped(max_iter=4)
 
 
 def noise(pixel_format, height, width, *, n_levels=None, seed=0):
@@ -85,7 +86,7 @@ def assert_sound(image, samples, k):
 def test_any_small_picture(pixel_format, height, width, n_levels, k, seed):
     samples = noise(pixel_format, height, width, n_levels=n_levels, seed=seed)
     picture = as_picture(samples, pixel_format)
-    image = kmq.quantize(picture, k, pixel_format=pixel_format, seed=seed)
+    image = kmq.quantize(picture, k, pixel_format=pixel_format, start=kmq.Start(seed=seed))
     assert image.pixel_format is pixel_format
     assert_sound(image, samples, k)
     if len(naive.color_counts(samples)) <= k:
@@ -107,7 +108,7 @@ def test_noise(pixel_format, k):
 @pytest.mark.parametrize("init", ["k-means++", "random", "var-part"])
 @pytest.mark.parametrize("k", [2, 16, 100])
 def test_photo(init, k):
-    image = kmq.quantize(photo(), k, init=init)
+    image = kmq.quantize(photo(), k, start=init)
     assert_sound(image, photo(), k)
     assert image.report.colors_out == k
 
@@ -170,7 +171,7 @@ def test_end_without_tolerance_is_a_fixed_point():
     picture = photo(16)
     colors = np.array(list(naive.color_counts(picture)))
     counts = np.array(list(naive.color_counts(picture).values()))
-    image = kmq.quantize(picture, 8, tol=0)
+    image = kmq.quantize(picture, 8, start=kmq.Start(tol=0))
     assert image.report.converged
     # One more round moves the unrounded centroids nowhere, so the rounded ones by less than 1.
     labels, _ = naive.nearest(colors, image.palette)
@@ -205,7 +206,9 @@ def test_same_start_same_end_as_naive_lloyd(k):
 
 
 def test_more_starts_are_no_worse():
-    mses = [kmq.quantize(photo(), 12, init="random", n_init=n).report.mse for n in (1, 2, 5)]
+    mses = [
+        kmq.quantize(photo(), 12, start=kmq.Start("random", n_init=n)).report.mse for n in (1, 2, 5)
+    ]
     assert mses[1] <= mses[0] * 1.001  # rounding to the palette may undo a hair's breadth
     assert mses[2] <= mses[1] * 1.001
     assert mses[2] < mses[0]
@@ -213,36 +216,36 @@ def test_more_starts_are_no_worse():
 
 @pytest.mark.parametrize("init", ["k-means++", "random"])
 def test_seed_decides(init):
-    first = kmq.quantize(photo(), 12, init=init, seed=1)
-    assert first == kmq.quantize(photo(), 12, init=init, seed=1)
-    assert first != kmq.quantize(photo(), 12, init=init, seed=2)
+    first = kmq.quantize(photo(), 12, start=kmq.Start(init, seed=1))
+    assert first == kmq.quantize(photo(), 12, start=kmq.Start(init, seed=1))
+    assert first != kmq.quantize(photo(), 12, start=kmq.Start(init, seed=2))
     assert first.report.seed == 1
 
 
 def test_every_seed_will_do_where_several_starts_are_searched_from():
-    assert kmq.quantize(photo(), 4, seed=2**32 - 1).n_colors == 4
+    assert kmq.quantize(photo(), 4, start=kmq.Start(seed=2**32 - 1)).n_colors == 4
 
 
 def test_var_part_needs_no_seed():
-    assert kmq.quantize(photo(), 12, init="var-part", seed=1) == kmq.quantize(
-        photo(), 12, init="var-part", seed=2
+    assert kmq.quantize(photo(), 12, start=kmq.Start("var-part", seed=1)) == kmq.quantize(
+        photo(), 12, start=kmq.Start("var-part", seed=2)
     )
 
 
 def test_colors_may_be_the_start():
     picture = photo()
     start = picture.reshape(-1, 3)[::300][:9]
-    image = kmq.quantize(picture, 9, init=start)
-    assert image == kmq.quantize(picture, 9, init=start.astype(float), seed=5)
+    image = kmq.quantize(picture, 9, start=start)
+    assert image == kmq.quantize(picture, 9, start=kmq.Start(start.astype(float), seed=5))
     assert_sound(image, picture, 9)
-    stopped = kmq.quantize(picture, 9, init=start, max_iter=1)
+    stopped = kmq.quantize(picture, 9, start=kmq.Start(start, max_iter=1))
     assert stopped.report.iterations == 1
     assert image.report.mse <= stopped.report.mse
 
 
 def test_colors_that_are_the_start_say_how_many():
     start = [[0, 0, 0], [250, 0, 0], [0, 250, 0]]
-    assert kmq.quantize(photo(), init=start) == kmq.quantize(photo(), 3, init=start)
+    assert kmq.quantize(photo(), start=start) == kmq.quantize(photo(), 3, start=start)
 
 
 @pytest.mark.parametrize("n_threads", [2, 3, 8])
@@ -292,7 +295,7 @@ def test_pillow_image_and_path_are_pictures_too(tmp_path):
 
 
 def test_report_tells_what_happened():
-    report = kmq.quantize(photo(), 20, seed=3, max_iter=2, tol=0).report
+    report = kmq.quantize(photo(), 20, start=kmq.Start(max_iter=2, tol=0, seed=3)).report
     assert isinstance(report, Report)
     assert (report.colors_out, report.seed) == (20, 3)
     assert (report.iterations, report.converged) == (2, False)
@@ -301,8 +304,8 @@ def test_report_tells_what_happened():
 
 
 def test_loose_tolerance_ends_sooner():
-    exact = kmq.quantize(photo(), 20, init="random", tol=0)
-    loose = kmq.quantize(photo(), 20, init="random", tol=1.0)
+    exact = kmq.quantize(photo(), 20, start=kmq.Start("random", tol=0))
+    loose = kmq.quantize(photo(), 20, start=kmq.Start("random", tol=1.0))
     assert loose.report.converged
     assert loose.report.iterations < exact.report.iterations
 
@@ -349,10 +352,10 @@ def test_progress_is_told_and_may_stop_the_work():
 )
 def test_what_cannot_be_used_is_refused(options, error, sentence):
     with pytest.raises(error, match=sentence):
-        kmq.quantize(**{"picture": np.zeros((4, 4, 3), np.uint8), "k": 9, **options})
+        kmq.quantize(**{"picture": np.zeros((4, 4, 3), np.uint8), "k": 9, **grouped(**options)})
 
 
 def test_options_are_checked_even_where_nothing_is_clustered():
     flat = np.zeros((4, 4), np.uint8)
     with pytest.raises(InputError, match="max_iter is 0"):
-        kmq.quantize(flat, 5, max_iter=0)
+        kmq.quantize(flat, 5, start=kmq.Start(max_iter=0))

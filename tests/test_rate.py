@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import kmq
+from grouped import grouped
 from kmq import InputError, PixelFormat, encode, quantize
 from kmq.kernels import rate as kernels
 from kmq.stages.mapping import rate as stage
@@ -40,12 +41,12 @@ def nearest_errors(samples, palette):
 
 
 def test_zero_is_plain_quantization():
-    assert quantize(picture(), 12, rate=0) == quantize(picture(), 12)
+    assert quantize(picture(), 12, mapping=kmq.Rate(0)) == quantize(picture(), 12)
 
 
 def test_files_shrink_and_errors_grow_with_the_rate():
     samples = picture(height=96, width=128)
-    images = [quantize(samples, 24, rate=rate) for rate in (0, 20, 100, 400)]
+    images = [quantize(samples, 24, mapping=kmq.Rate(rate)) for rate in (0, 0.5, 2, 8)]
     sizes = [len(encode(image)) for image in images]
     errors = [squared_errors(samples, image).mean() for image in images]
     assert sizes == sorted(sizes, reverse=True)
@@ -55,7 +56,7 @@ def test_files_shrink_and_errors_grow_with_the_rate():
 
 def test_fewer_bytes_at_the_same_error():
     samples = picture(height=128, width=160)
-    traded = quantize(samples, 32, rate=60)
+    traded = quantize(samples, 32, mapping=kmq.Rate(1.5))
     error = squared_errors(samples, traded).mean()
     plain = next(
         image
@@ -67,7 +68,7 @@ def test_fewer_bytes_at_the_same_error():
 
 def test_report_tells_the_error_there_is():
     samples = picture()
-    image = quantize(samples, 16, rate=80)
+    image = quantize(samples, 16, mapping=kmq.Rate(2))
     assert image.report.mse == pytest.approx(squared_errors(samples, image).mean())
     assert image.report.colors_out == image.n_colors
     assert "rate" in image.report.seconds
@@ -76,7 +77,7 @@ def test_report_tells_the_error_there_is():
 def test_no_pixel_is_far_beyond_its_nearest_entry():
     samples = picture()
     samples[20:22, 30:32] = (255, 0, 255)
-    image = quantize(samples, 16, rate=1e6)
+    image = quantize(samples, 16, mapping=kmq.Rate(1e6))
     excess = squared_errors(samples, image) - nearest_errors(samples, image.palette)
     assert 0 < excess.max() <= 3 * 32**2 + 1
 
@@ -87,7 +88,7 @@ def test_gradients_give_way_less_than_texture():
     rng = np.random.default_rng(0)
     halves = np.concatenate([ramp, rng.permuted(ramp, axis=1)])
     samples = np.repeat(halves[:, :, None], 3, axis=2)
-    errors = squared_errors(samples, quantize(samples, 32, rate=100))
+    errors = squared_errors(samples, quantize(samples, 32, mapping=kmq.Rate(16)))
     assert errors[:62].mean() < 0.5 * errors[66:].mean()
 
 
@@ -95,22 +96,22 @@ def test_gradients_give_way_less_than_texture():
 def test_every_pixel_format(pixel_format):
     samples = picture(pixel_format)
     given = samples[:, :, 0].astype(np.bool_) if pixel_format.depth == 1 else samples
-    image = quantize(given, 8, rate=50, pixel_format=pixel_format)
+    image = quantize(given, 8, mapping=kmq.Rate(1.25), pixel_format=pixel_format)
     assert image.pixel_format is pixel_format
     assert kmq.decode(encode(image)) == image
     assert np.array_equal(np.unique(image.indices), np.arange(image.n_colors))
 
 
 def test_a_rate_means_the_same_at_16_bits():
-    narrow = quantize(picture(), 16, rate=60)
-    wide = quantize(picture().astype(np.uint16) * 257, 16, rate=60)
+    narrow = quantize(picture(), 16, mapping=kmq.Rate(1.5))
+    wide = quantize(picture().astype(np.uint16) * 257, 16, mapping=kmq.Rate(1.5))
     assert wide.report.psnr == pytest.approx(narrow.report.psnr, abs=0.3)
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_opaque_stays_opaque_and_transparent_exact(seed):
     samples = with_alpha(seed)
-    shown = quantize(samples, 12, rate=300).to_array()
+    shown = quantize(samples, 12, mapping=kmq.Rate(7.5)).to_array()
     assert (shown[samples[:, :, 3] == 255, 3] == 255).all()
     assert (shown[samples[:, :, 3] == 0] == 0).all()
     assert samples[shown[:, :, 3] == 0, 3].max() < 48  # nearly so before
@@ -119,17 +120,19 @@ def test_opaque_stays_opaque_and_transparent_exact(seed):
 def test_fixed_colours_are_there_and_palettes_are_kept():
     samples = picture()
     fixed = [[255, 0, 255], [1, 2, 3]]
-    palette = quantize(samples, 10, rate=200, fixed=fixed).palette.tolist()
+    palette = quantize(samples, 10, mapping=kmq.Rate(5), require=fixed).palette.tolist()
     assert all(color in palette for color in fixed)
     given = np.array([[200, 200, 200], [0, 255, 0], [60, 60, 60], [90, 90, 90], [120, 120, 120]])
-    assert quantize(samples, palette=given, rate=200).palette.tolist() == given.tolist()
-    posterized = quantize(samples, 10, rate=200, posterize=4).palette
+    assert quantize(samples, palette=given, mapping=kmq.Rate(5)).palette.tolist() == given.tolist()
+    posterized = quantize(
+        samples, 10, mapping=kmq.Rate(5), require=kmq.Require(posterize=4)
+    ).palette
     assert np.isin(posterized, [*range(0, 256, 16), 255]).all()
 
 
 def test_palettes_above_256_colours():
     samples = np.random.default_rng(1).integers(0, 256, (64, 64, 3), np.uint8)
-    image = quantize(samples, 2000, rate=20)
+    image = quantize(samples, 2000, mapping=kmq.Rate(3))
     assert image.indices.dtype == np.uint16
     assert image.n_colors > 1024
     assert (squared_errors(samples, image) - nearest_errors(samples, image.palette)).max() > 0
@@ -139,44 +142,49 @@ def test_important_pixels_keep_their_colours():
     samples = picture()
     importance = np.ones(samples.shape[:2])
     importance[:, :32] = 20
-    errors = squared_errors(samples, quantize(samples, 16, rate=100, weights=importance))
+    errors = squared_errors(
+        samples, quantize(samples, 16, mapping=kmq.Rate(2.5), weights=importance)
+    )
     assert errors[:, :32].mean() < 0.7 * errors[:, 32:].mean()
 
 
 def test_threads_do_not_change_the_result(monkeypatch):
     monkeypatch.setattr(stage, "_STRIP_PIXELS", 256)
-    alone, together = (quantize(picture(), 16, rate=60, n_threads=n) for n in (1, 4))
+    alone, together = (quantize(picture(), 16, mapping=kmq.Rate(1.5), n_threads=n) for n in (1, 4))
     assert alone == together
 
 
 @pytest.mark.parametrize("space", ["eye", "linear", "lab"])
 def test_spaces(space):
-    image = quantize(picture(), 16, rate=60, space=space)
+    image = quantize(picture(), 16, mapping=kmq.Rate(1.5), space=space)
     assert len(encode(image)) < len(encode(quantize(picture(), 16, space=space)))
 
 
 def test_exact_pictures_and_tiny_ones():
-    assert quantize(np.zeros((5, 5, 3), np.uint8), 4, rate=50).n_colors == 1
+    assert quantize(np.zeros((5, 5, 3), np.uint8), 4, mapping=kmq.Rate(1.25)).n_colors == 1
     one = np.arange(3, dtype=np.uint8).reshape(1, 1, 3)
-    assert np.array_equal(quantize(one, 4, rate=50).to_array(), one)
+    assert np.array_equal(quantize(one, 4, mapping=kmq.Rate(1.25)).to_array(), one)
     column = picture(height=40, width=1)
-    assert quantize(column, 5, rate=10).indices.shape == (40, 1)
+    assert quantize(column, 5, mapping=kmq.Rate(0.25)).indices.shape == (40, 1)
 
 
 @pytest.mark.parametrize(
     ("given", "error", "message"),
     [
-        ({"rate": -1}, InputError, "rate is -1; it must be a finite number, at least 0"),
-        ({"rate": float("nan")}, InputError, "rate is nan"),
-        ({"rate": "much"}, TypeError, "rate is str; it must be a number"),
-        ({"rate": True}, TypeError, "rate is bool"),
-        ({"rate": 5, "psnr": 30}, InputError, "rate and psnr are both given"),
-        ({"rate": 5, "max_mse": 30}, InputError, "rate and max_mse are both given"),
+        ({"lam": -1}, InputError, "lam is -1; it must be a finite number, at least 0"),
+        ({"lam": float("nan")}, InputError, "lam is nan"),
+        ({"lam": "much"}, TypeError, "lam is str; it must be a number"),
+        ({"lam": True}, TypeError, "lam is bool"),
+        (
+            {"lam": 1, "fewest": {"psnr": 30}},
+            InputError,
+            "mapping=Rate and k=Fewest are both given",
+        ),
     ],
 )
 def test_bad_rates(given, error, message):
     with pytest.raises(error, match=message):
-        quantize(picture(), **given)
+        quantize(picture(), **grouped(**given))
 
 
 # Lists and sums that a reader believes at a glance.

@@ -160,8 +160,8 @@ def test_the_curves_are_what_other_palettes_take(page):
 
 def test_the_curves_are_what_other_rates_take(page):
     *_, size, psnr = charts_of(page)
-    for rate in (0, 20, 160):
-        image = kmq.quantize(photo(), K, rate=rate)
+    for rate in (0, 0.5, 4):
+        image = kmq.quantize(photo(), K, mapping=kmq.Rate(rate))
         assert f" {rate}: {len(kmq.encode(image)):,}" in size
         assert f" {rate}: {image.report.psnr:.1f}" in psnr
     assert "λ" in size
@@ -261,7 +261,7 @@ def test_a_kmq_file_shows_itself(tmp_path):
     assert sorted(re.findall(r"<code>(#\w+)</code>", page.source)) == sorted(colors)
     assert not [tag for tag, _ in page.tags if tag == "input"]
     assert "reduced to" in report(path, "--snap").text
-    for option in ("--rate", "--size"):  # 300 bytes are too few for all colours
+    for option in ("--lambda", "--size"):  # 300 bytes are too few for all colours
         assert "reduced to" in report(path, option, "300").text
     fewer = report(path, "-k", "4")
     assert "reduced to 4 colours" in fewer.text
@@ -316,8 +316,8 @@ def test_a_given_palette_is_mapped_to(picture, tmp_path):
     image = kmq.quantize(photo(), palette=theme)
     assert np.array_equal(page.pictures["4 colours"][0].convert("RGB"), image.to_array())
     assert "number of colours" not in page.text
-    size = len(kmq.encode(kmq.quantize(photo(), palette=theme, rate=40)))
-    assert f" 40: {size:,}" in charts_of(page)[0]
+    size = len(kmq.encode(kmq.quantize(photo(), palette=theme, mapping=kmq.Rate(2))))
+    assert f" 2: {size:,}" in charts_of(page)[0]
     translucent = tmp_path / "translucent.png"
     Image.fromarray(photo(channels=3)).convert("L").save(translucent)
     page = report(translucent, "--palette", str(theme))  # grey becomes RGB
@@ -330,7 +330,7 @@ def test_steered_palettes_are_shown(picture, tmp_path):
     Image.fromarray(mask).save(tmp_path / "mask.png")
     arguments = ["--fixed", "white", "--fixed", "#010203", "--fixed", "red", "--posterize", "8"]
     page = report(picture, "-k", "5", "--weights", str(tmp_path / "mask.png"), *arguments)
-    image = kmq.quantize(photo(), 5, fixed=["white", "#010203", "red"], weights=mask > 0)
+    image = kmq.quantize(photo(), 5, require=["white", "#010203", "red"], weights=mask > 0)
     assert np.array_equal(page.pictures["5 colours"][0].convert("RGB"), image.to_array())
     for label in charts_of(page)[:2]:
         assert re.findall(r"[.,] ([\d,]+): ", label)[:3] == ["4", "5", "8"]  # 2 are too few

@@ -8,6 +8,7 @@ from skimage import data
 
 import kmq
 import naive
+from grouped import grouped
 from kmq.errors import InputError
 from kmq.pipeline import fitting
 from kmq.stages.palette.spaces import SPACES
@@ -66,7 +67,11 @@ def test_colours_of_the_palette_map_to_themselves(space, channels, dtype):
 def test_a_channel_that_counts_more_is_kept_better():
     picture = photo()
     plain = kmq.quantize(picture, 12).to_array().astype(int)
-    weighted = kmq.quantize(picture, 12, channel_weights=(1, 1, 20)).to_array().astype(int)
+    weighted = (
+        kmq.quantize(picture, 12, space=kmq.Space(channel_weights=(1, 1, 20)))
+        .to_array()
+        .astype(int)
+    )
     blue = [np.square(shown[..., 2] - picture[..., 2]).mean() for shown in (plain, weighted)]
     assert blue[1] < blue[0] / 2
 
@@ -75,7 +80,7 @@ def test_fixed_colours_are_entries_and_map_to_themselves():
     picture = photo().copy()
     picture[:4, :4] = (1, 255, 2)
     fixed = [(1, 255, 2), (0, 0, 0), (77, 77, 200)]
-    image = kmq.quantize(picture, 10, fixed=fixed)
+    image = kmq.quantize(picture, 10, require=fixed)
     entries = set(map(tuple, image.palette.tolist()))
     assert entries >= set(fixed)
     assert image.n_colors == 10
@@ -84,25 +89,25 @@ def test_fixed_colours_are_entries_and_map_to_themselves():
 
 def test_fixed_colours_may_be_named():
     picture = photo()
-    same = kmq.quantize(picture, 10, fixed=[(255, 255, 255), (1, 2, 3), (255, 136, 0)])
+    same = kmq.quantize(picture, 10, require=[(255, 255, 255), (1, 2, 3), (255, 136, 0)])
     for names in (["white", (1, 2, 3), "#ff8800"], ("#fff", "010203", "hsl(32, 100%, 50%)")):
-        assert kmq.quantize(picture, 10, fixed=names) == same
-    alone = kmq.quantize(picture, 10, fixed="white")
-    assert alone == kmq.quantize(picture, 10, fixed=[(255, 255, 255)])
-    assert kmq.quantize(picture[..., 0], 4, fixed=["white"]).palette[-1].tolist() == [255]
+        assert kmq.quantize(picture, 10, require=names) == same
+    alone = kmq.quantize(picture, 10, require="white")
+    assert alone == kmq.quantize(picture, 10, require=[(255, 255, 255)])
+    assert kmq.quantize(picture[..., 0], 4, require=["white"]).palette[-1].tolist() == [255]
     deep = picture.astype(np.uint16) * 257
-    assert [65535, 0, 0] in kmq.quantize(deep, 4, fixed="red").palette.tolist()
-    assert [1, 2, 3] in kmq.quantize(deep, 4, fixed="000100020003").palette.tolist()
+    assert [65535, 0, 0] in kmq.quantize(deep, 4, require="red").palette.tolist()
+    assert [1, 2, 3] in kmq.quantize(deep, 4, require="000100020003").palette.tolist()
 
 
 def test_background_is_the_colour_of_most_of_the_border():
     picture = photo().copy()
     picture[0] = picture[-1] = (9, 8, 7)
     picture[:, 0] = (1, 1, 1)
-    image = kmq.quantize(picture, 4, fixed=["background", "white"])
+    image = kmq.quantize(picture, 4, require=["background", "white"])
     assert {(9, 8, 7), (255, 255, 255)} < set(map(tuple, image.palette.tolist()))
     one = np.full((1, 1, 3), 77, np.uint8)
-    assert kmq.quantize(one, 1, fixed="background").palette.tolist() == [[77, 77, 77]]
+    assert kmq.quantize(one, 1, require="background").palette.tolist() == [[77, 77, 77]]
 
 
 def scan(low=(14, 12, 9), high=(246, 250, 241)):
@@ -116,7 +121,7 @@ def scan(low=(14, 12, 9), high=(246, 250, 241)):
 
 
 def test_snap_makes_ink_black_and_paper_white_and_nothing_else():
-    image = kmq.quantize(scan(), 4, snap=True)
+    image = kmq.quantize(scan(), 4, require=kmq.Require(snap=True))
     assert sorted(image.palette.tolist()) == [
         [0, 0, 0],
         [25, 24, 20],
@@ -127,29 +132,41 @@ def test_snap_makes_ink_black_and_paper_white_and_nothing_else():
     assert image.to_array()[0, 0].tolist() == [255, 255, 255]
     assert image.report.mse == pytest.approx(naive.mse(scan(), image.to_array()))
     far = scan((30, 10, 10), (230, 250, 250))
-    assert kmq.quantize(far, 4, snap=True) == kmq.quantize(far, 4)
+    assert kmq.quantize(far, 4, require=kmq.Require(snap=True)) == kmq.quantize(far, 4)
 
 
 def test_snap_knows_every_pixel_format():
     ink_and_paper = scan()
     alpha = np.full((40, 40, 1), 255, np.uint8)
     alpha[25:30] = 128
-    sheer = kmq.quantize(np.concatenate([ink_and_paper, alpha], 2), 5, snap=True).palette.tolist()
+    sheer = kmq.quantize(
+        np.concatenate([ink_and_paper, alpha], 2), 5, require=kmq.Require(snap=True)
+    ).palette.tolist()
     assert [0, 0, 0, 255] in sheer
     assert [255, 255, 255, 255] in sheer
-    deep = kmq.quantize(ink_and_paper.astype(np.uint16) * 257, 4, snap=True).palette.tolist()
+    deep = kmq.quantize(
+        ink_and_paper.astype(np.uint16) * 257, 4, require=kmq.Require(snap=True)
+    ).palette.tolist()
     assert [0, 0, 0] in deep
     assert [65535] * 3 in deep
-    grey = kmq.quantize(ink_and_paper[..., 0], 4, snap=True).palette.ravel().tolist()
+    grey = (
+        kmq.quantize(ink_and_paper[..., 0], 4, require=kmq.Require(snap=True))
+        .palette.ravel()
+        .tolist()
+    )
     assert {0, 255} < set(grey)
     inks = np.zeros((2, 2, 4), np.uint8)
     inks[0] = (5, 3, 2, 0)
     inks[1] = (4, 5, 6, 250)
-    cmyk = kmq.quantize(inks, 2, snap=True, pixel_format="CMYK").palette.tolist()
+    cmyk = kmq.quantize(
+        inks, 2, require=kmq.Require(snap=True), pixel_format="CMYK"
+    ).palette.tolist()
     assert cmyk == [[0, 0, 0, 0], [0, 0, 0, 255]]
     histogram = kmq.ColorHistogram.from_picture(ink_and_paper)
-    palette = kmq.fit_palette(histogram, 4, snap=True)
-    assert np.array_equal(palette, kmq.quantize(ink_and_paper, 4, snap=True).palette)
+    palette = kmq.fit_palette(histogram, 4, require=kmq.Require(snap=True))
+    assert np.array_equal(
+        palette, kmq.quantize(ink_and_paper, 4, require=kmq.Require(snap=True)).palette
+    )
 
 
 PURE = {
@@ -174,8 +191,15 @@ def test_snap_with_a_rate_freezes_black_and_white_alone(name):
     if opaque:
         moved[:, :, -1] = quarters[:, :, -1]
     samples = np.where(speckled[:, :, None], moved, quarters).astype(pixel_format.dtype)
+    unit = kmq.quantize(samples, 8, pixel_format=pixel_format).report.mse * (255 / top) ** 2
     snapped, plain = (
-        kmq.quantize(samples, 8, rate=1000, snap=snap, pixel_format=pixel_format)
+        kmq.quantize(
+            samples,
+            8,
+            mapping=kmq.Rate(1000 / max(unit, 0.5)),
+            require=kmq.Require(snap=snap),
+            pixel_format=pixel_format,
+        )
         for snap in (True, False)
     )
     assert snapped.n_colors < 8  # speckles went into the colour around them
@@ -193,7 +217,9 @@ def test_snap_with_a_rate_keeps_ink_and_paper(name):
     if pixel_format.has_alpha:
         samples[:, :, -1] = pixel_format.max_value
     samples = samples.astype(pixel_format.dtype)
-    palette = kmq.quantize(samples, 9, rate=50, snap=True, pixel_format=pixel_format).palette
+    palette = kmq.quantize(
+        samples, 9, mapping=kmq.Rate(50), require=kmq.Require(snap=True), pixel_format=pixel_format
+    ).palette
     for color in exact.tolist():
         assert color in palette.tolist()
 
@@ -203,13 +229,20 @@ def test_what_a_rate_brings_near_black_snaps():
     picture[:16] = 10
     speckles = np.random.default_rng(0).random((24, 40)) < 0.2
     picture[16:][speckles] = 50
-    assert kmq.quantize(picture, 2, snap=True).palette.min() > 255 // 16
-    assert kmq.quantize(picture, 2, rate=3000).palette.min() == 10
-    assert kmq.quantize(picture, 2, rate=3000, snap=True).palette.min() == 0
+    assert kmq.quantize(picture, 2, require=kmq.Require(snap=True)).palette.min() > 255 // 16
+    assert kmq.quantize(picture, 2, mapping=kmq.Rate(3000)).palette.min() == 10
+    assert (
+        kmq.quantize(
+            picture, 2, mapping=kmq.Rate(3000), require=kmq.Require(snap=True)
+        ).palette.min()
+        == 0
+    )
 
 
 def test_snap_leaves_fixed_colours_alone():
-    palette = kmq.quantize(scan(), 4, snap=True, fixed=[(14, 12, 9)]).palette.tolist()
+    palette = kmq.quantize(
+        scan(), 4, require=kmq.Require(fixed=[(14, 12, 9)], snap=True)
+    ).palette.tolist()
     assert [14, 12, 9] in palette
     assert [255, 255, 255] in palette
 
@@ -232,7 +265,7 @@ def test_fixed_colours_are_found_without_comparing_each_with_each():
 
 def test_fixed_colours_alone():
     picture = photo()
-    image = kmq.quantize(picture, 2, fixed=[(255, 255, 255), (0, 0, 0)])
+    image = kmq.quantize(picture, 2, require=[(255, 255, 255), (0, 0, 0)])
     assert image.palette.tolist() == [[0, 0, 0], [255, 255, 255]]
     labels, _ = naive.nearest(picture.reshape(-1, 3), image.palette)
     assert np.array_equal(image.indices.ravel(), labels)
@@ -271,7 +304,7 @@ def test_importance_is_as_good_as_repetition():
 
 @pytest.mark.parametrize(("bits", "step"), [(1, 128), (4, 16), (7, 2), (8, 1)])
 def test_posterized_palettes_have_few_levels(bits, step):
-    palette = kmq.quantize(photo(), 30, posterize=bits).palette
+    palette = kmq.quantize(photo(), 30, require=kmq.Require(posterize=bits)).palette
     assert np.all((palette % step == 0) | (palette == 255))
 
 
@@ -305,11 +338,11 @@ def test_opaque_stays_opaque_and_transparent_transparent():
         ({"fixed": [[0.5, 1, 2]]}, TypeError, "whole numbers"),
         ({"fixed": np.arange(9).reshape(3, 3), "k": 2}, InputError, "fixed has 3 colours"),
         ({"fixed": [[1, 2, 3]], "init": "random"}, InputError, "fixed"),
-        ({"palette": [[1, 2, 3]], "k": 3}, InputError, "palette is given with k"),
-        ({"palette": [[1, 2, 3]], "psnr": 30}, InputError, "palette is given with psnr"),
+        ({"palette": [[1, 2, 3]], "k": 3}, InputError, "palette and k are both"),
+        ({"palette": [[1, 2, 3]], "fewest": {"psnr": 30}}, InputError, "palette and k=Fewest are"),
         ({"palette": np.empty((0, 3), int)}, InputError, "palette has shape"),
-        ({"palette": [[1, 2, 3]], "snap": True}, InputError, "palette is given with snap"),
-        ({"palette": [[1, 2, 3]], "fixed": "red"}, InputError, "palette is given with fixed"),
+        ({"palette": [[1, 2, 3]], "snap": True}, InputError, "palette and snap are both"),
+        ({"palette": [[1, 2, 3]], "fixed": "red"}, InputError, "palette and fixed are both"),
         ({"palette": "nowhere.gpl"}, OSError, "nowhere"),
         ({"fixed": "reddish"}, InputError, "'reddish' is no colour"),
         ({"fixed": ["white", (1, 2)]}, InputError, r"fixed has shape \(1, 2\)"),
@@ -328,38 +361,45 @@ def test_opaque_stays_opaque_and_transparent_transparent():
         ({"channel_weights": [[1, 2, 3]]}, InputError, r"shape \(1, 3\)"),
         ({"weights": np.full((64, 64), np.inf)}, InputError, "not 0 to 1e\\+09"),
         ({"weights": np.ones((3, 64), bool)}, InputError, r"weights have shape \(3, 64\)"),
-        ({"k": 3, "psnr": 30}, InputError, "k and psnr are given"),
-        ({"k": 3, "max_mse": 30}, InputError, "k and max_mse are given"),
-        ({"k": 3, "max_colors": 30}, InputError, "k and max_colors are given"),
-        ({"palette": [[1, 2, 3]], "effort": "best"}, InputError, "palette is given with effort"),
-        ({"palette": [[1, 2, 3]], "max_mse": 3}, InputError, "palette is given with max_mse"),
-        ({"palette": [[1, 2, 3]], "max_colors": 3}, InputError, "given with max_colors"),
-        ({"palette": [[1, 2, 3]], "init": "random"}, InputError, "palette is given with init"),
-        ({"palette": [[1, 2, 3]], "n_init": 2}, InputError, "palette is given with n_init"),
-        ({"palette": [[1, 2, 3]], "max_iter": 2}, InputError, "palette is given with max_iter"),
-        ({"palette": [[1, 2, 3]], "tol": 0}, InputError, "palette is given with tol"),
-        ({"palette": [[1, 2, 3]], "weights": 1}, InputError, "palette is given with weights"),
-        ({"palette": [[1, 2, 3]], "posterize": 4}, InputError, "palette is given with posterize"),
+        (
+            {"palette": [[1, 2, 3]], "effort": "best"},
+            InputError,
+            "palette and effort are both",
+        ),
+        (
+            {"palette": [[1, 2, 3]], "init": "random"},
+            InputError,
+            "palette and start are both",
+        ),
+        ({"palette": [[1, 2, 3]], "n_init": 2}, InputError, "palette and start are both"),
+        ({"palette": [[1, 2, 3]], "max_iter": 2}, InputError, "palette and start are both"),
+        ({"palette": [[1, 2, 3]], "tol": 0}, InputError, "palette and start are both"),
+        ({"palette": [[1, 2, 3]], "weights": 1}, InputError, "palette and weights are both"),
+        (
+            {"palette": [[1, 2, 3]], "posterize": 4},
+            InputError,
+            "palette and posterize are both",
+        ),
         ({"posterize": 0}, InputError, "posterize is 0"),
         ({"posterize": 9}, InputError, "posterize is 9"),
     ],
 )
 def test_what_cannot_be_used_is_refused(options, error, sentence):
     with pytest.raises(error, match=sentence) as caught:
-        kmq.quantize(photo(), **options)
+        kmq.quantize(photo(), **grouped(**options))
     assert "\n" not in str(caught.value)
 
 
 def test_a_histogram_has_no_background():
     histogram = kmq.ColorHistogram.from_picture(photo())
     with pytest.raises(InputError, match="background, which only a picture has"):
-        kmq.fit_palette(histogram, 3, fixed="background")
-    assert [255] * 3 in kmq.fit_palette(histogram, 3, fixed="white").tolist()
+        kmq.fit_palette(histogram, 3, require="background")
+    assert [255] * 3 in kmq.fit_palette(histogram, 3, require="white").tolist()
 
 
 def test_a_coloured_name_is_no_grey():
     with pytest.raises(InputError, match=r"names 'red': .* it is not grey"):
-        kmq.quantize(photo()[..., 0], 3, fixed="red")
+        kmq.quantize(photo()[..., 0], 3, require="red")
 
 
 def test_cmyk_has_no_other_space():
@@ -372,6 +412,6 @@ def test_files_take_the_same_options():
     picture = photo()
     palette = [[0, 0, 0], [255, 255, 255], [128, 90, 60]]
     assert kmq.decode(kmq.encode(picture, palette=palette)).palette.tolist() == palette
-    decoded = kmq.decode(kmq.encode(picture, 8, space="lab", fixed=[[1, 2, 3]], effort="fast"))
-    same = kmq.quantize(picture, 8, space="lab", fixed=[[1, 2, 3]], effort="fast")
+    decoded = kmq.decode(kmq.encode(picture, 8, space="lab", require=[[1, 2, 3]], effort="fast"))
+    same = kmq.quantize(picture, 8, space="lab", require=[[1, 2, 3]], effort="fast")
     assert np.array_equal(decoded.to_array(), same.to_array())

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 import kmq.pillow
+from grouped import grouped
 from kmq import InputError, decode, encode, quantize
 from kmq.cli import main
 from kmq.stages.mapping import metrics
@@ -96,7 +97,7 @@ def test_a_size_that_cannot_be_met_names_the_least():
 
 
 def test_the_smallest_file_for_a_psnr():
-    found, plain = encode(PICTURE, psnr=30), encode(quantize(PICTURE, psnr=30))
+    found, plain = encode(PICTURE, psnr=30), encode(quantize(PICTURE, k=kmq.Fewest(psnr=30)))
     assert 30 <= quality(found)[0] < 30.3
     assert len(found) < 0.95 * len(plain)
 
@@ -122,8 +123,8 @@ def test_max_colors_is_as_far_as_a_quality_goes():
 
 
 def test_quantize_alone_takes_the_fewest_colours():
-    image = quantize(PICTURE, psnr=30)
-    assert image.n_colors == kmq.choose_k(PICTURE, psnr=30)
+    image = quantize(PICTURE, k=kmq.Fewest(psnr=30))
+    assert image.n_colors == kmq.choose_k(PICTURE, k=kmq.Fewest(psnr=30))
 
 
 def test_threads_do_not_change_the_file():
@@ -133,17 +134,18 @@ def test_threads_do_not_change_the_file():
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"size": 900, "psnr": 30}, "size and psnr are given; a file has one target"),
-        ({"psnr": 30, "ssim": 0.9}, "psnr and ssim are given; a file has one target"),
-        ({"size": 900, "bpp": 1}, "size and bpp are given; a file has one target"),
-        ({"size": 900, "rate": 10}, "rate and size are both given; kmq chooses the rate"),
-        ({"psnr": 30, "rate": 10}, "rate and psnr are both given; kmq chooses the rate"),
-        ({"ssim": 0.9, "k": 9}, "k and ssim are given; one of them says how many colours"),
-        ({"psnr": 30, "k": 9}, "k and psnr are given"),
-        ({"size": 900, "k": 9, "max_colors": 9}, "k and max_colors are given"),
-        ({"ssim": 0.9, "palette": [[0, 0, 0]]}, "palette and ssim are given"),
-        ({"psnr": 30, "palette": [[0, 0, 0]]}, "palette is given with psnr"),
-        ({"size": 900, "k": 1, "palette": [[0, 0, 0]]}, "palette is given with k"),
+        ({"size": 900, "psnr": 30}, "size and psnr are both given; a file has one target"),
+        ({"psnr": 30, "ssim": 0.9}, "psnr and ssim are both given; a file has one target"),
+        ({"size": 900, "bpp": 1}, "size and bpp are both given; a file has one target"),
+        ({"size": 900, "lam": 1}, "mapping=Rate and size are both given; kmq chooses the price"),
+        ({"psnr": 30, "lam": 1}, "mapping=Rate and psnr are both given; kmq chooses the price"),
+        ({"ssim": 0.9, "k": 9}, "k and ssim are both given; one of them says how many colours"),
+        ({"psnr": 30, "k": 9}, "k and psnr are both given"),
+        ({"size": 900, "k": 9, "max_colors": 9}, "k and max_colors are both given"),
+        ({"size": 900, "fewest": {"psnr": 9}}, "k=Fewest and size are both given"),
+        ({"ssim": 0.9, "palette": [[0, 0, 0]]}, "palette and ssim are both given"),
+        ({"psnr": 30, "palette": [[0, 0, 0]]}, "palette and psnr are both given"),
+        ({"size": 900, "k": 1, "palette": [[0, 0, 0]]}, "palette and k are both given"),
         ({"size": 0}, "size is 0; it must be 1 to"),
         ({"bpp": 0}, "bpp is 0; it must be above 0"),
         ({"bpp": math.inf}, "bpp is inf; it must be a finite number"),
@@ -153,7 +155,7 @@ def test_threads_do_not_change_the_file():
 )
 def test_contradictions(given, message):
     with pytest.raises(InputError, match=message):
-        encode(PICTURE, **given)
+        encode(PICTURE, **grouped(**given))
 
 
 def test_numbers_are_numbers():
@@ -187,7 +189,7 @@ def photo(tmp_path):
         (["--bpp", "1.5"], {"bpp": 1.5}),
         (["--ssim", "0.8"], {"ssim": 0.8}),
         (["--psnr", "28"], {"psnr": 28}),
-        (["--rate", "50", "-k", "12"], {"rate": 50, "k": 12}),
+        (["--lambda", "1", "-k", "12"], {"mapping": kmq.Rate(1), "k": 12}),
     ],
 )
 def test_the_command_line_has_them(photo, options, same):
@@ -198,13 +200,13 @@ def test_the_command_line_has_them(photo, options, same):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--size", "900", "--rate", "9"], "--size and --rate are given; a file has one target"),
-        (["--psnr", "30", "--ssim", "0.9"], "--psnr and --ssim are given"),
+        (["--size", "900", "--lambda", "1"], "--lambda and --size are both given"),
+        (["--psnr", "30", "--ssim", "0.9"], "--psnr and --ssim are both given"),
         (["--ssim", "0.9", "-k", "9"], "-k and --ssim are both given"),
         (["--ssim", "1.5"], "--ssim is 1.5; it must be below 1"),
-        (["--size", "900", "--max-mse", "9"], "--size and --max-mse are given"),
+        (["--size", "900", "--max-mse", "9"], "--size and --max-mse are both given"),
         (["--size", "900", "--dither"], "--dither and --size are both given"),
-        (["--rate", "9", "--dither"], "--dither and --rate are both given"),
+        (["--lambda", "1", "--dither"], "--lambda and --dither are both given"),
     ],
 )
 def test_the_command_line_refuses_contradictions(photo, options, message, capsys):
@@ -214,8 +216,8 @@ def test_the_command_line_refuses_contradictions(photo, options, message, capsys
 
 
 def test_dithering_has_no_target():
-    with pytest.raises(InputError, match="dither and size are both given"):
-        encode(PICTURE, size=2500, dither=1)
+    with pytest.raises(InputError, match="mapping=Dither and size are both given"):
+        encode(PICTURE, size=2500, mapping="dither")
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from kmq.palettes import read_palette, write_palette
     from kmq.points import KMeansResult, accumulate, assign, kmeans
     from kmq.quantizing import ErrorCurve, choose_k, error_curve, fit_palette, quantize
+    from kmq.values import Dither, Fewest, Rate, Require, Space, Start
 
 __version__ = "0.1.0"
 
@@ -60,13 +61,16 @@ _HOMES = {
     "kmq.model.image": ("IndexedImage", "Metadata", "QuantizedImage", "Report"),
     "kmq.model.pixel_format": ("PixelFormat",),
     "kmq.palettes": ("read_palette", "write_palette"),
+    "kmq.values": ("Dither", "Fewest", "Rate", "Require", "Space", "Start"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "ColorHistogram",
     "ColorWarning",
+    "Dither",
     "ErrorCurve",
+    "Fewest",
     "FileInfo",
     "FormatError",
     "IndexedImage",
@@ -82,8 +86,12 @@ __all__ = [
     "NewerFormatError",
     "PixelFormat",
     "QuantizedImage",
+    "Rate",
     "Report",
+    "Require",
     "SalvageWarning",
+    "Space",
+    "Start",
     "accumulate",
     "assign",
     "choose_k",

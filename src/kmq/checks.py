@@ -31,7 +31,16 @@ MOST_WEIGHT = 1e9
 """How much a pixel or a channel may count: float32 holds squared distances times that."""
 
 _ELSEWHERE = {
-    "k": ("n_colors", "num_colors", "colors", "n_clusters", "num_clusters", "ncolors"),
+    "k": (
+        "n_colors",
+        "num_colors",
+        "psnr",
+        "max_mse",
+        "colors",
+        "n_clusters",
+        "num_clusters",
+        "ncolors",
+    ),
     "max_colors": ("k_max", "max_k"),
     "seed": ("random_state", "random_seed", "rng"),
     "n_threads": ("n_jobs", "num_threads", "threads", "workers", "n_workers"),
@@ -39,11 +48,11 @@ _ELSEWHERE = {
     "tol": ("tolerance", "eps", "epsilon"),
     "init": ("init_method", "initialization", "centroids"),
     "effort": ("quality", "speed", "level", "compression", "compress_level"),
-    "dither": ("dithering", "dither_strength"),
-    "dither_method": ("dither_mode",),
-    "space": ("color_space", "colour_space", "colorspace"),
+    "mapping": ("dither", "dithering", "dither_method", "rate", "lam", "lambda_"),
+    "start": ("init", "init_method", "n_init", "seed", "random_state", "max_iter", "tol"),
+    "require": ("fixed", "fixed_colors", "snap", "posterize"),
+    "space": ("color_space", "colour_space", "colorspace", "channel_weights"),
     "weights": ("sample_weight", "sample_weights", "importance", "importance_map", "mask"),
-    "rate": ("lam", "lambda_", "lmbda"),
     "size": ("target_size", "max_size", "max_bytes", "filesize"),
     "bpp": ("bits_per_pixel",),
     "max_mse": ("mse", "max_error"),
@@ -119,6 +128,11 @@ def whole_number(value: Any, name: str, low: int, high: int) -> int:
     return number
 
 
+def optional(value: Any, name: str, most: int) -> int | None:
+    """Return None, or `value` as an int in 1 … `most`; raise TypeError or InputError."""
+    return None if value is None else whole_number(value, name, 1, most)
+
+
 def one_of(value: Any, name: str, choices: tuple[T, ...]) -> T:
     """Return `value` if it is one of these strings, or raise TypeError or InputError."""
     if not isinstance(value, str):
@@ -166,11 +180,6 @@ def tolerance(value: Any) -> float:
     return number(value, "tol", 0.0)
 
 
-def rate(value: Any) -> float:
-    """Return `value` as a finite float of at least 0, or raise TypeError or InputError."""
-    return number(value, "rate", 0.0)
-
-
 def positive(value: Any, name: str) -> float:
     """Return `value` as a finite float above 0, or raise TypeError or InputError."""
     converted = number(value, name, 0.0)
@@ -193,8 +202,8 @@ def number(value: Any, name: str, low: float) -> float:
 
 
 def fraction(value: Any, name: str) -> float:
-    """Return `value` as a float in 0 … 1, True being 1, or raise TypeError or InputError."""
-    if not isinstance(value, int | float | np.integer | np.floating | np.bool_):
+    """Return `value` as a float in 0 … 1, or raise TypeError or InputError."""
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
         raise TypeError(f"{name} is {type(value).__name__}; it must be a number, 0 to 1")
     if not 0 <= value <= 1:
         raise InputError(f"{name} is {value}; it must be 0 to 1")

@@ -5,16 +5,17 @@ from __future__ import annotations
 import io
 import os
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeAlias, Unpack, overload
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeAlias
 
 from kmq import checks
 from kmq.errors import FormatError, InputError, LimitError, SalvageWarning
 from kmq.model.choices import EFFORTS, Effort
 from kmq.model.file_info import MAX_STRIPS, FileInfo, Limits
-from kmq.model.image import MAX_SIDE, IndexedImage, Metadata
-from kmq.options import QuantizeOptions
+from kmq.model.image import MAX_COLORS, MAX_SIDE, IndexedImage, Metadata
+from kmq.options import QUANTIZE, TARGETS, Options
+from kmq.pipeline import targets
 from kmq.stages.coding.methods import MethodName, even_strip_height, plan_strips, strip_method
 from kmq.stages.coding.palettes import decode_palette, encode_palette
 from kmq.stages.coding.strips import decode_strips, encode_strips, salvage_strips
@@ -24,10 +25,22 @@ from kmq.streams import Source, Target, check_target, opened, write_all, written
 from kmq.threads import resolve_threads
 
 if TYPE_CHECKING:
-    from kmq.quantizing import PlainPicture
+    from numpy.typing import ArrayLike
+
+    from kmq.colors import GivenColors
+    from kmq.model.choices import MappingName, Progress
+    from kmq.model.image import QuantizedImage
+    from kmq.model.pixel_format import PixelFormat, PixelFormatLabel
+    from kmq.quantizing import Picture
+    from kmq.stages.palette.clustering import Init
+    from kmq.stages.palette.spaces import SpaceName
+    from kmq.values import Dither, Fewest, Rate, Require, Space, Start
 
 
 OnError: TypeAlias = Literal["raise", "salvage"]
+
+CODING = ("effort", "method", "strip_height", "n_threads", "limits")
+"""Options of `encode` that say how an image is coded, whatever it was made from."""
 
 SUFFIXES = (".kmq", ".kmqpal")
 """Suffixes of .kmq files: of any picture, and of one that is a palette."""
@@ -37,83 +50,80 @@ _DECODES = " (kmq.decode takes bytes)"
 _MOST_NAMED = 10  # strips that a warning names
 
 
-class FileOptions(QuantizeOptions, total=False):
-    """What `encode` and `write` take besides: what the file is to be like."""
-
-    size: int | None
-    bpp: float | None
-    ssim: float | None
-
-
-@overload
+@checks.hinting()
 def encode(
-    picture: IndexedImage,
+    picture: Picture,
+    k: int | Fewest | None = None,
     *,
     effort: Effort | None = None,
+    space: SpaceName | Space | None = None,
+    weights: ArrayLike | None = None,
+    palette: GivenColors | str | os.PathLike[str] | None = None,
+    require: Require | GivenColors | str | None = None,
+    start: Start | Init | GivenColors | None = None,
+    mapping: MappingName | Dither | Rate | None = None,
+    size: int | None = None,
+    bpp: float | None = None,
+    psnr: float | None = None,
+    max_mse: float | None = None,
+    ssim: float | None = None,
+    max_colors: int | None = None,
     method: MethodName | None = None,
     strip_height: int | None = None,
+    pixel_format: PixelFormatLabel | PixelFormat | None = None,
+    page: int | None = None,
     n_threads: int | None = None,
     limits: Limits | None = None,
-) -> bytes: ...
-@overload
-def encode(
-    picture: PlainPicture,
-    k: int | None = None,
-    *,
-    effort: Effort | None = None,
-    method: MethodName | None = None,
-    strip_height: int | None = None,
-    n_threads: int | None = None,
-    limits: Limits | None = None,
-    **quantize_options: Unpack[FileOptions],
-) -> bytes: ...
-@checks.hinting(*FileOptions.__annotations__)
-def encode(
-    picture: Any,
-    k: int | None = None,
-    *,
-    effort: Effort | None = None,
-    method: MethodName | None = None,
-    strip_height: int | None = None,
-    n_threads: int | None = None,
-    limits: Limits | None = None,
-    **quantize_options: Unpack[FileOptions],
+    progress: Progress | None = None,
 ) -> bytes:
     """Return a picture as the bytes of a .kmq file.
+
+    At most one of `size`, `bpp`, `psnr`, `max_mse` and `ssim` says what the file is to be like. kmq
+    then chooses the number of colours and λ (see `kmq.Rate`) together, at about ten times the cost.
 
     Args:
         picture: a `kmq.IndexedImage`, which is stored as it is, the order of its palette
             included; or anything `kmq.quantize` takes, which is quantized first.
-        k: colours of the palette; 64, or what a target among the options needs, if left out. Not
-            with an IndexedImage, which has its own.
-        effort: time to take, ``"fast"``, ``"balanced"`` or ``"best"``; None is "balanced". A
-            palette that is searched for is searched for so long; a start (`init`) or an
-            IndexedImage leaves nothing to search for.
-        method: how indices are coded, ``"deflate"``, ``"mix"`` or, for up to 256 colours,
-            ``"rank"``; None leaves the choice to kmq. Where "mix" takes more work to decode than
-            `limits` allow, which no photograph does, a quicker method takes its place.
+        k: see `kmq.quantize`, also for the arguments not described here. They do not go with an
+            IndexedImage, which has its own palette.
+        effort: time to take, "fast", "balanced" (the default) or "best", for the palette as for the
+            file. A start, a palette or an IndexedImage leave nothing to search for but the file.
+        space: see `kmq.quantize`.
+        weights: see `kmq.quantize`.
+        palette: see `kmq.quantize`.
+        require: see `kmq.quantize`.
+        start: see `kmq.quantize`.
+        mapping: see `kmq.quantize`.
+        size: the most bytes of the file, which it comes within 2 % of; with `k`, `palette` or
+            colours to start from by λ alone.
+        bpp: the same as bits per pixel.
+        psnr: the smallest file found that reaches this PSNR in dB.
+        max_mse: the same for at most this mean squared error per pixel, summed over the channels.
+        ssim: the same for this SSIM, above 0 and below 1.
+        max_colors: colours at most, with one of the five above; the qualities are then reached as
+            far as that goes. Alone it is `k`.
+        method: how indices are coded, "deflate", "mix" or, for up to 256 colours, "rank"; None
+            leaves the choice to kmq. Where "mix" takes more work to decode than `limits` allow,
+            which no photograph does, a quicker method takes its place.
         strip_height: rows that are coded, and can be decoded, by themselves; None for strips of
             about a quarter of a million pixels.
+        pixel_format: see `kmq.quantize`.
+        page: see `kmq.quantize`.
         n_threads: threads to use; None for ``KMQ_NUM_THREADS`` or all cores. The bytes do not
             depend on it.
-        limits: how many pixels and bytes of metadata a picture may have, and how much work it may
-            take to decode; None for `kmq.Limits()`, which readers take, too. Who reads a larger one
-            passes as much.
-        **quantize_options: options of `kmq.quantize`. Not with an IndexedImage. And one of these
-            targets, for which kmq chooses the number of colours and `rate` together, at about ten
-            times the cost: ``size``, the most bytes of the file, which it comes within 2 % of
-            (with `k` or `palette`, by the rate alone), or ``bpp``, the same as bits per pixel;
-            ``psnr``, ``max_mse`` or ``ssim`` (above 0, below 1), of which the smallest file
-            found that reaches it is taken. `max_colors` limits the colours; ``psnr`` and ``ssim``
-            are then reached as far as that goes.
+        limits: how many pixels a picture may have, and how much work it may take to decode; None
+            for `kmq.Limits()`, which readers take, too. Who reads a larger one passes as much.
+        progress: see `kmq.quantize`.
 
     Raises:
         InputError: an argument is out of range, or contradicts another; a target cannot be met;
             the picture exceeds the limits; or the metadata do not fit the format.
         TypeError: an argument is of the wrong type.
+
+    >>> encoded = kmq.encode("photo.png", psnr=35)
     """
-    how = Coding.checked(effort, method, strip_height, n_threads, limits)
-    return b"".join(_encoded(picture, k, how, quantize_options))
+    given = {**locals()}  # first: there is nothing else yet
+    return b"".join(_encoded(given.pop("picture"), given))
 
 
 def decode(
@@ -155,42 +165,32 @@ def decode(
     return _decoded(stream, limits, threads)
 
 
-@overload
+@checks.hinting()
 def write(
     target: Target,
-    picture: IndexedImage,
+    picture: Picture,
+    k: int | Fewest | None = None,
     *,
     effort: Effort | None = None,
+    space: SpaceName | Space | None = None,
+    weights: ArrayLike | None = None,
+    palette: GivenColors | str | os.PathLike[str] | None = None,
+    require: Require | GivenColors | str | None = None,
+    start: Start | Init | GivenColors | None = None,
+    mapping: MappingName | Dither | Rate | None = None,
+    size: int | None = None,
+    bpp: float | None = None,
+    psnr: float | None = None,
+    max_mse: float | None = None,
+    ssim: float | None = None,
+    max_colors: int | None = None,
     method: MethodName | None = None,
     strip_height: int | None = None,
+    pixel_format: PixelFormatLabel | PixelFormat | None = None,
+    page: int | None = None,
     n_threads: int | None = None,
     limits: Limits | None = None,
-) -> None: ...
-@overload
-def write(
-    target: Target,
-    picture: PlainPicture,
-    k: int | None = None,
-    *,
-    effort: Effort | None = None,
-    method: MethodName | None = None,
-    strip_height: int | None = None,
-    n_threads: int | None = None,
-    limits: Limits | None = None,
-    **quantize_options: Unpack[FileOptions],
-) -> None: ...
-@checks.hinting(*FileOptions.__annotations__)
-def write(
-    target: Target,
-    picture: Any,
-    k: int | None = None,
-    *,
-    effort: Effort | None = None,
-    method: MethodName | None = None,
-    strip_height: int | None = None,
-    n_threads: int | None = None,
-    limits: Limits | None = None,
-    **quantize_options: Unpack[FileOptions],
+    progress: Progress | None = None,
 ) -> None:
     """Write a picture as a .kmq file.
 
@@ -204,26 +204,44 @@ def write(
         picture: as for `encode`, like all other arguments.
         k: see `encode`.
         effort: see `encode`.
+        space: see `encode`.
+        weights: see `encode`.
+        palette: see `encode`.
+        require: see `encode`.
+        start: see `encode`.
+        mapping: see `encode`.
+        size: see `encode`.
+        bpp: see `encode`.
+        psnr: see `encode`.
+        max_mse: see `encode`.
+        ssim: see `encode`.
+        max_colors: see `encode`.
         method: see `encode`.
         strip_height: see `encode`.
+        pixel_format: see `encode`.
+        page: see `encode`.
         n_threads: see `encode`.
         limits: see `encode`.
-        **quantize_options: see `encode`.
+        progress: see `encode`.
 
     Raises:
         InputError: an argument is out of range, or the metadata do not fit the format; the target
             has the suffix of another kind of file, or is a file that `picture` or `palette` names.
         TypeError: an argument is of the wrong type.
         OSError: the file cannot be written.
+
+    >>> kmq.write("photo.kmq", "photo.png", 64)
     """
+    given = {**locals()}  # first: there is nothing else yet
+    del given["target"]
     if isinstance(target, str | os.PathLike):
         checks.suffix(target, SUFFIXES, ".kmq files")
         _refuse_source(target, "picture", picture)
-        _refuse_source(target, "palette", quantize_options.get("palette"))
+        _refuse_source(target, "palette", palette)
     check_target(target)
-    how = Coding.checked(effort, method, strip_height, n_threads, limits)
+    Coding.of(given)
     with written(target) as stream:  # first, to find out that there can be no such file
-        write_all(stream, _encoded(picture, k, how, quantize_options))
+        write_all(stream, _encoded(given.pop("picture"), given))
 
 
 def save(image: IndexedImage, target: Target) -> None:
@@ -369,16 +387,11 @@ class Coding:
     limits: Limits
 
     @classmethod
-    def checked(
-        cls,
-        effort: Effort | None,
-        method: str | None,
-        strip_height: int | None,
-        n_threads: int | None,
-        limits: Limits | None,
-    ) -> Coding:
+    def of(cls, given: Mapping[str, Any]) -> Coding:
         """Check what `encode` was given; raise InputError or TypeError."""
-        threads = resolve_threads(n_threads)
+        effort, method = given.get("effort"), given.get("method")
+        strip_height, limits = given.get("strip_height"), given.get("limits")
+        threads = resolve_threads(given.get("n_threads"))
         if effort is not None:
             checks.one_of(effort, "effort", EFFORTS)
         if method is not None:
@@ -412,36 +425,61 @@ class Coding:
 
 
 def quantized(
-    picture: Any,
-    k: int | None,
-    how: Coding,
-    options: FileOptions,
-    metadata: Metadata | None = None,
-) -> IndexedImage:
-    """Quantize a picture that is to be encoded so; a given start or palette takes no effort.
+    picture: Any, given: Mapping[str, Any], metadata: Metadata | None = None
+) -> QuantizedImage:
+    """Quantize a picture that is to be encoded; `given` are arguments of `encode`.
 
     `metadata` count for the size of the file, if they are other than the picture's.
     """
-    from kmq.pipeline import targets
-    from kmq.quantizing import quantize
+    from kmq import quantizing
 
+    how = Coding.of(given)
     _check_size(picture, how.limits)
-    effort = how.effort
-    if options.get("init") is not None or options.get("palette") is not None:
-        effort = None
-    given: dict[str, Any] = {**options, "effort": effort, "n_threads": how.n_threads}
-    given["limits"] = how.limits
-    if targets.asks(given):
+    chosen = {name: given.get(name) for name in QUANTIZE}
+    if chosen["start"] is not None or chosen["palette"] is not None:
+        chosen["effort"] = None  # it is the coder's alone
+    more = {name: given.get(name) for name in (*TARGETS, "max_colors")}
+    options = Options.checked(**chosen, more=more)
+    name = next((name for name in TARGETS if more[name] is not None), None)
+    if name is None:
+        return quantizing.quantized(picture, options)
+    value = _CHECKED[name](more[name])
+    pixels = quantizing.pixels_of(picture, options)
+    pixels, make = quantizing.maker(pixels, options)
 
-        def size(image: IndexedImage) -> int:
-            if metadata is not None:
-                image = replace(image, metadata=metadata)
-            return sum(map(len, how.pieces(image)))
+    def size(image: IndexedImage) -> int:
+        if metadata is not None:
+            image = replace(image, metadata=metadata)
+        return sum(map(len, how.pieces(image)))
 
-        return targets.reach(picture, k, given, size)
-    for name in ("size", "bpp", "ssim"):
-        given.pop(name, None)
-    return quantize(picture, k, **given)
+    k = options.target.k
+    target = targets.FileTarget(
+        name,
+        value,
+        MAX_COLORS if options.palette is not None else k,
+        1 if options.fixed is None else options.fixed.number,
+        options.target.most,
+        more["max_colors"] is not None,
+        "the given palette" if options.palette is not None else f"k = {k}",
+    )
+    return targets.reach(pixels, target, make, size)
+
+
+def _checked_ssim(wanted: Any) -> float:
+    value = checks.positive(wanted, "ssim")
+    if value >= 1:
+        raise InputError(f"ssim is {value:g}; it must be above 0 and below 1")
+    return value
+
+
+_CHECKED: dict[str, Callable[[Any], float]] = {
+    "size": lambda wanted: checks.whole_number(wanted, "size", 1, targets.MAX_SIZE),
+    "bpp": lambda wanted: checks.positive(wanted, "bpp"),
+    "psnr": lambda wanted: checks.number(wanted, "psnr", 0),
+    "max_mse": lambda wanted: checks.number(wanted, "max_mse", 0),
+    "ssim": _checked_ssim,
+}
+"""Whether a target can be meant, without the picture."""
 
 
 def _check_size(picture: Any, limits: Limits) -> None:
@@ -468,19 +506,17 @@ def _same_file(first: str | os.PathLike[str], second: str | os.PathLike[str]) ->
         return False
 
 
-def _encoded(
-    picture: Any, k: int | None, how: Coding, quantize_options: FileOptions
-) -> list[bytes]:
+def _encoded(picture: Any, given: Mapping[str, Any]) -> list[bytes]:
     """Return the pieces of a file, front to back."""
-    if isinstance(picture, IndexedImage):
-        options = {"k": k, **quantize_options}
-        if given := [name for name, value in options.items() if value is not None]:
-            raise InputError(
-                f"{', '.join(given)} given with an IndexedImage, which is stored as it is; "
-                "quantize takes the picture it was made from"
-            )
-        return how.pieces(picture)
-    return how.pieces(quantized(picture, k, how, quantize_options))
+    if not isinstance(picture, IndexedImage):
+        return Coding.of(given).pieces(quantized(picture, given))
+    names = [name for name in given if name not in CODING and given[name] is not None]
+    if names:
+        raise InputError(
+            f"{', '.join(names)} given with an IndexedImage, which is stored as it is; "
+            "quantize takes the picture it was made from"
+        )
+    return Coding.of(given).pieces(picture)
 
 
 def _salvaging(on_error: OnError | None) -> bool:

@@ -7,226 +7,124 @@ then.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, TypedDict, Unpack
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from kmq import checks
+from kmq.colors import Colors
 from kmq.errors import InputError
 from kmq.model import formats
-from kmq.model.choices import DITHER_METHODS, EFFORTS, DitherMethod, Effort, Progress
+from kmq.model.choices import EFFORTS
 from kmq.model.file_info import Limits
-from kmq.model.image import MAX_COLORS, IndexedImage, Pixels
-from kmq.model.pixel_format import PixelFormat, PixelFormatLabel
+from kmq.model.image import MAX_COLORS, Pixels
+from kmq.model.pixel_format import PixelFormat
 from kmq.pipeline.fitting import ErrorTarget, KMeansOptions
 from kmq.stages.mapping.metrics import mse_at
 from kmq.stages.palette import clustering
-from kmq.stages.palette.clustering import Array, Init
+from kmq.stages.palette.clustering import Array
 from kmq.stages.palette.files import Entries
-from kmq.stages.palette.spaces import SPACES, SpaceName
+from kmq.stages.palette.spaces import SpaceName
 from kmq.stages.pictures.reading import checked_format, checked_page
 from kmq.threads import resolve_threads
+from kmq.values import Dither, Fewest, Rate, Require, Space, Start, checked_init
 
-GivenColors = Array | list[Any] | tuple[Any, ...] | IndexedImage
-"""Samples (n, channels), names of colours, both in one list, or an image for its palette."""
+QUALITIES = ("psnr", "max_mse", "ssim")
+"""What a file may have to reach, as small as that goes."""
 
-_MOST_BITS = 16
+TARGETS = ("size", "bpp", *QUALITIES)
+"""Options of `encode` and `write` that say what a file is to be like; there can be one."""
 
+QUANTIZE = (
+    *("k", "effort", "space", "weights", "palette", "require", "start", "mapping"),
+    *("pixel_format", "page", "n_threads", "limits", "progress"),
+)
+"""Options of `kmq.quantize`."""
 
-class QuantizeOptions(TypedDict, total=False):
-    """Options of `kmq.quantize`, which describes them; `k`, `effort`, threads and limits apart."""
+FILE = ("method", "strip_height", *TARGETS, "max_colors")
+"""Options that `kmq.encode` and `kmq.write` have besides."""
 
-    psnr: float | None
-    max_mse: float | None
-    max_colors: int | None
-    space: SpaceName | None
-    channel_weights: Sequence[float] | None
-    weights: ArrayLike | None
-    fixed: GivenColors | str | None
-    palette: GivenColors | str | os.PathLike[str] | None
-    posterize: int | None
-    snap: bool | None
-    rate: float | None
-    dither: float | None
-    dither_method: DitherMethod | None
-    pixel_format: PixelFormatLabel | PixelFormat | None
-    page: int | None
-    seed: int | None
-    init: Init | GivenColors | None
-    n_init: int | None
-    max_iter: int | None
-    tol: float | None
-    progress: Progress | None
+_DEFAULT_COLORS = 64
+
+_DEFAULT_SPACE: SpaceName = "rgb"
 
 
-class _Named(NamedTuple):
-    """Colours with a pixel format of their own, and how a message begins that is about them."""
+class Contradiction(NamedTuple):
+    """Two options that cannot stand together: any of `these` beside any of `those`."""
 
-    title: str
-    entries: Entries
+    these: tuple[str, ...]
+    those: tuple[str, ...]
+    because: str
 
 
-@dataclass(frozen=True)
-class Colors:
-    """Colours that a caller gave.
+CONTRADICTIONS = (
+    Contradiction(
+        ("palette",),
+        (
+            *("k", "fewest", "max_colors", "effort", "weights", "fixed", "snap", "posterize"),
+            *("start", *QUALITIES),
+        ),
+        "a given palette is only mapped to",
+    ),
+    Contradiction(("start",), ("effort",), "a given start is not searched from"),
+    Contradiction(("start",), ("fixed",), "fixed colours need a search"),
+    Contradiction(
+        ("init",), ("fewest", *QUALITIES), "colours to start from say how many there are"
+    ),
+    Contradiction(
+        ("k", "fewest"), (*QUALITIES, "max_colors"), "one of them says how many colours there are"
+    ),
+    Contradiction(("k",), ("fewest",), "one of them says how many colours there are"),
+    Contradiction(("fewest",), ("size", "bpp"), "one of them says how many colours there are"),
+    Contradiction(
+        ("dither",),
+        ("fewest", *TARGETS),
+        "dithering adds to the error, which is to be small pixel by pixel, and to the file",
+    ),
+    Contradiction(("rate",), ("fewest", *TARGETS), "kmq chooses the price of a bit for a target"),
+    Contradiction(("rate",), ("dither",), "one saves bits, the other spends them on a texture"),
+    *(
+        Contradiction((name,), TARGETS[number + 1 :], "a file has one target")
+        for number, name in enumerate(TARGETS[:-1])
+    ),
+)
+"""What cannot be combined, for Python and the command line.
 
-    Attributes:
-        name: the argument they were given as.
-        pieces: (n, channels) samples of the picture's pixel format, colours that have one of their
-            own, and None for the picture's background.
+Beside the names of arguments there are words for what these may hold: "fewest" (a `Fewest` as k),
+"fixed", "snap" and "posterize" (of a `Require`), "init" (colours of a `Start`), "dither" and "rate"
+(kinds of mapping).
+"""
+
+
+def refuse_contradictions(given: Mapping[str, str]) -> None:
+    """Raise InputError if options contradict each other.
+
+    `given` has the words of `CONTRADICTIONS` that are given, each with the caller's name for it.
     """
-
-    name: str
-    pieces: tuple[Array | _Named | None, ...]
-
-    @classmethod
-    def checked(cls, colors: Any, name: str) -> Colors:
-        """Take samples, names or an image; raise InputError or TypeError for what is none."""
-        if isinstance(colors, IndexedImage):
-            return cls(name, (_Named(name, Entries(colors.palette, colors.pixel_format)),))
-        if isinstance(colors, str):
-            return cls(name, (_named(colors, name),))
-        if not _has_names(colors):
-            return cls(name, (_rows(colors, name),))
-        return cls(
-            name,
-            tuple(_named(c, name) if isinstance(c, str) else _rows([c], name) for c in colors),
-        )
-
-    @property
-    def number(self) -> int:
-        """How many there are, repetitions included."""
-        return sum(1 if piece is None else _n_colors(piece) for piece in self.pieces)
-
-    def entries(self) -> Entries | None:
-        """Return them in the least pixel format that holds all, if each has one of its own."""
-        own = [piece.entries for piece in self.pieces if isinstance(piece, _Named)]
-        if len(own) < len(self.pieces):
-            return None
-        common = own[0].pixel_format
-        for entries in own:
-            common = formats.common_format(common, entries.pixel_format)
-        rows = [formats.converted(*entries, common) for entries in own]
-        return Entries(np.concatenate(rows), common)
-
-    def alone(self) -> Entries:
-        """Return them in the least pixel format that holds all; samples are what their type says.
-
-        Raises:
-            InputError: they do not fit that, or have no pixel format in common.
-        """
-        pieces = []
-        for piece in self.pieces:
-            if isinstance(piece, _Named):
-                pieces.append(piece)
-            else:
-                own = PixelFormat.RGB24 if piece is None else formats.of_array(piece)
-                pieces.append(_Named(self.name, Entries(self._samples_of(piece, own, None), own)))
-        entries = Colors(self.name, tuple(pieces)).entries()
-        assert entries is not None  # noqa: S101  # each has a format now
-        return entries
-
-    def samples(self, pixel_format: PixelFormat, picture: Array | None) -> Array:
-        """Return (n, channels) samples; `picture` has those of the picture, if there is one."""
-        rows = [self._samples_of(piece, pixel_format, picture) for piece in self.pieces]
-        return np.concatenate(rows)
-
-    def _samples_of(
-        self, piece: Array | _Named | None, pixel_format: PixelFormat, picture: Array | None
-    ) -> Array:
-        if piece is None:
-            if picture is None:
-                raise InputError(f"{self.name} names the background, which only a picture has")
-            return formats.background(picture)
-        if isinstance(piece, _Named):
-            try:
-                return formats.converted(*piece.entries, pixel_format)
-            except InputError as error:
-                raise InputError(f"{piece.title}: {error}") from error
-        if piece.shape[1] != pixel_format.channels:
-            raise InputError(
-                f"{self.name} has shape {piece.shape}; pixel format {pixel_format.label} "
-                f"needs (colours, {pixel_format.channels})"
-            )
-        if piece.min() < 0 or piece.max() > pixel_format.max_value:
-            raise InputError(
-                f"{self.name} goes from {piece.min()} to {piece.max()}; pixel format "
-                f"{pixel_format.label} goes from 0 to {pixel_format.max_value}"
-            )
-        return np.ascontiguousarray(piece, dtype=pixel_format.dtype)
+    for these, those, because in CONTRADICTIONS:
+        one = _spelled(these, given)
+        others = _spelled(those, given)
+        if one and others:
+            names = [*one, *others]
+            both = " both" if len(names) == 2 else ""
+            raise InputError(f"{' and '.join(names)} are{both} given; {because}")
 
 
-def _has_names(colors: Any) -> bool:
-    """Whether some of the colours in a list, tuple or array are given by name."""
-    if isinstance(colors, np.ndarray):
-        return colors.dtype.kind == "U" and colors.ndim == 1
-    return isinstance(colors, list | tuple) and any(isinstance(color, str) for color in colors)
-
-
-def _n_colors(piece: Array | _Named) -> int:
-    return len(piece.entries.colors if isinstance(piece, _Named) else piece)
-
-
-def _named(color: str, name: str) -> _Named | None:
-    """Return the colour of a name, or None for the picture's background."""
-    if color == "background":
-        return None
-    from kmq.stages.palette.files import named_color
-
-    title = f"{name} names {color!r}"
-    try:
-        return _Named(title, named_color(color))
-    except InputError as error:
-        raise InputError(f"{title}: {error}") from error
-
-
-def _rows(colors: Any, name: str) -> Array:
-    """Return whole numbers (n, channels), whose range the picture's pixel format says."""
-    rows = checks.as_array(colors, name)
-    if rows.size and rows.dtype.kind not in "iub":
-        raise TypeError(f"{name} has dtype {rows.dtype}; colours are whole numbers")
-    if rows.ndim != 2 or not 1 <= rows.shape[1] <= 4 or not 1 <= len(rows) <= MAX_COLORS:
-        raise InputError(
-            f"{name} has shape {rows.shape}; it must be 1 to {MAX_COLORS} colours, of 1 to 4 "
-            "channels"
-        )
-    return rows
+def _spelled(words: Iterable[str], given: Mapping[str, str]) -> list[str]:
+    """Return the names of those words that are given, each name once."""
+    return list(dict.fromkeys(given[word] for word in words if word in given))
 
 
 @dataclass(frozen=True)
 class Target:
-    """What decides the number of colours: `k`, or a PSNR or an error and the most colours."""
+    """What decides the number of colours: `k`, or an error and the most colours."""
 
     k: int | None = None
     psnr: float | None = None
     max_mse: float | None = None
     max_colors: int | None = None
-
-    @classmethod
-    def checked(
-        cls, k: Any, psnr: Any, max_mse: Any, max_colors: Any, init: Colors | str | Array | None
-    ) -> Target:
-        """Check that one of them is given, or none, and that `init` agrees."""
-        given = [name for name, value in (("k", k), ("psnr", psnr), ("max_mse", max_mse))
-                 if value is not None]  # fmt: skip
-        if len(given) > 1:
-            raise InputError(f"{' and '.join(given)} are given; one of them says how many colours")
-        if max_colors is not None:
-            max_colors = checks.whole_number(max_colors, "max_colors", 1, MAX_COLORS)
-        if psnr is None and max_mse is None:
-            if k is not None and max_colors is not None:
-                raise InputError("k and max_colors are given; k says how many colours already")
-            if k is None:
-                k = max_colors if max_colors is not None else _number_of(init)
-            return cls(k=checks.whole_number(64 if k is None else k, "k", 1, MAX_COLORS))
-        if _number_of(init) is not None:
-            raise InputError(f"init gives the number of colours, and {given[0]} asks for another")
-        if psnr is not None:
-            return cls(psnr=checks.number(psnr, "psnr", 0), max_colors=max_colors)
-        return cls(max_mse=checks.number(max_mse, "max_mse", 0), max_colors=max_colors)
 
     @property
     def most(self) -> int:
@@ -248,13 +146,6 @@ class Target:
         return ErrorTarget(self.mse(pixel_format), self.most)
 
 
-def _number_of(init: Colors | str | Array | None) -> int | None:
-    """Return how many colours a start gives, None for the name of a method or no start."""
-    if init is None or isinstance(init, str):
-        return None
-    return init.number if isinstance(init, Colors) else len(init)
-
-
 @dataclass(frozen=True)
 class Options:
     """Arguments of `kmq.quantize`, checked but for what depends on the picture.
@@ -265,7 +156,7 @@ class Options:
         init: start of plain k-means, if one is given: a method, or (k, channels) colours.
         fixed: colours that must be in the palette.
         posterize: bits of a channel.
-        channel_weights: (channels,) factors.
+        channel_weights: factors of the channels.
         weights: (height, width) numbers or bool.
         pixel_format: what the picture must be.
         page: which of a file's pictures.
@@ -278,7 +169,7 @@ class Options:
     init: str | Array | Colors | None
     fixed: Colors | None
     posterize: int | None
-    channel_weights: Array | None
+    channel_weights: tuple[float, ...] | None
     weights: Array | None
     pixel_format: PixelFormat | None
     page: int | None
@@ -288,62 +179,72 @@ class Options:
     @classmethod
     def checked(
         cls,
-        k: int | None = None,
-        effort: Effort | None = None,
-        n_threads: int | None = None,
-        limits: Limits | None = None,
-        **options: Unpack[QuantizeOptions],
+        *,
+        k: Any = None,
+        effort: Any = None,
+        space: Any = None,
+        weights: Any = None,
+        palette: Any = None,
+        require: Any = None,
+        start: Any = None,
+        mapping: Any = None,
+        pixel_format: Any = None,
+        page: Any = None,
+        n_threads: Any = None,
+        limits: Any = None,
+        progress: Any = None,
+        more: Mapping[str, Any] | None = None,
     ) -> Options:
-        """Check what `kmq.quantize` was given; raise InputError or TypeError."""
-        n_init = checks.whole_number(checks.given(options.get("n_init"), 1), "n_init", 1, 10_000)
-        snap = checks.flag(checks.given(options.get("snap"), False), "snap")
-        _refuse_beside_palette(
-            {"k": k, "effort": effort, **options}
-            | {"snap": snap or None, "n_init": n_init if n_init > 1 else None}
-        )
-        init = _checked_init(options.get("init"))
-        if init is None and n_init > 1:
-            init = clustering.INITS[0]
-        if init is not None and effort is not None:
-            raise InputError("effort and init are both given; a given start is not searched from")
-        if init is not None and options.get("fixed") is not None:
-            raise InputError("init and fixed are both given; fixed colours need a search")
-        target = Target.checked(
-            k, options.get("psnr"), options.get("max_mse"), options.get("max_colors"), init
-        )
+        """Check what `kmq.quantize` was given; raise InputError or TypeError.
+
+        `more` are options that a file has besides, for what contradicts them.
+        """
+        measured, required = _checked_space(space), _checked_require(require)
+        started, mapped = _checked_start(start), _checked_mapping(mapping)
+        init = None if started is None else checked_init(started.init)
+        more = more or {}
+        given = {"effort": effort, "weights": weights, "palette": palette, "start": started, **more}
+        given |= {"fixed": required.fixed, "snap": required.snap or None}
+        given |= {"posterize": required.posterize}
+        names = {word: word for word, value in given.items() if value is not None}
+        if k is not None:
+            names |= {"fewest": "k=Fewest"} if isinstance(k, Fewest) else {"k": "k"}
+        if _number_of(init) is not None:
+            names["init"] = "start"
+        if isinstance(mapped, Dither):
+            names["dither"] = "mapping=Dither"
+        if isinstance(mapped, Rate):
+            names["rate"] = "mapping=Rate"
+        refuse_contradictions(names)
+        started = started or Start()
+        dither = mapped if isinstance(mapped, Dither) else Dither(0)
+        assert dither.strength is not None  # noqa: S101  # it is filled in
+        assert dither.method is not None  # noqa: S101
         plain = KMeansOptions(
             effort=checks.one_of(checks.given(effort, "balanced"), "effort", EFFORTS),
-            seed=checks.whole_number(
-                checks.given(options.get("seed"), 0), "seed", 0, checks.MAX_SEED + 1 - n_init
-            ),
+            seed=checks.given(started.seed, 0),
             init=None,
-            n_init=n_init,
-            max_iter=_optional(options.get("max_iter"), "max_iter", 1_000_000),
-            tol=None if (tol := options.get("tol")) is None else checks.tolerance(tol),
+            n_init=checks.given(started.n_init, 1),
+            max_iter=started.max_iter,
+            tol=started.tol,
             n_threads=resolve_threads(n_threads),
-            progress=checks.progress(options.get("progress")),
-            space=checks.one_of(checks.given(options.get("space"), "rgb"), "space", SPACES),
-            snap=snap,
-            rate=checks.rate(checks.given(options.get("rate"), 0.0)),
-            dither=checks.fraction(checks.given(options.get("dither"), 0.0), "dither"),
-            dither_method=checks.one_of(
-                checks.given(options.get("dither_method"), "diffusion"),
-                "dither_method",
-                DITHER_METHODS,
-            ),
+            progress=checks.progress(progress),
+            space=measured.name or _DEFAULT_SPACE,
+            snap=bool(required.snap),
+            lam=mapped.lam if isinstance(mapped, Rate) else 0.0,
+            dither=dither.strength,
+            dither_method=dither.method,
         )
-        _refuse_targets(plain, target)
-        fixed, palette = options.get("fixed"), options.get("palette")
         return cls(
-            target=target,
+            target=_checked_target(k, init, more),
             palette=None if palette is None else _checked_palette(palette),
             init=init,
-            fixed=None if fixed is None else Colors.checked(fixed, "fixed"),
-            posterize=_optional(options.get("posterize"), "posterize", _MOST_BITS),
-            channel_weights=_checked_channel_weights(options.get("channel_weights")),
-            weights=_checked_weights(options.get("weights")),
-            pixel_format=checked_format(options.get("pixel_format")),
-            page=checked_page(options.get("page")),
+            fixed=None if required.fixed is None else Colors.checked(required.fixed, "fixed"),
+            posterize=required.posterize,
+            channel_weights=measured.channel_weights,  # type: ignore[arg-type]  # a tuple by now
+            weights=_checked_weights(weights),
+            pixel_format=checked_format(pixel_format),
+            page=checked_page(page),
             limits=Limits.checked(limits),
             plain=plain,
         )
@@ -410,57 +311,66 @@ class Options:
             return None
         if len(weights) != pixel_format.channels:
             raise InputError(
-                f"channel_weights have shape {weights.shape}; pixel format {pixel_format.label} "
+                f"channel_weights have shape ({len(weights)},); pixel format {pixel_format.label} "
                 f"needs ({pixel_format.channels},)"
             )
-        return tuple(weights.tolist())
+        return weights
 
 
-def _optional(value: Any, name: str, most: int) -> int | None:
-    return None if value is None else checks.whole_number(value, name, 1, most)
+def _checked_target(k: Any, init: Colors | str | Array | None, more: Mapping[str, Any]) -> Target:
+    """Return how many colours there are to be; a file of some size or quality sets a limit."""
+    most = checks.optional(more.get("max_colors"), "max_colors", MAX_COLORS)
+    if isinstance(k, Fewest):
+        return Target(psnr=k.psnr, max_mse=k.max_mse, max_colors=k.max_colors)
+    if k is None:
+        k = _number_of(init)
+    if k is None and any(more.get(name) is not None for name in TARGETS):
+        return Target(max_colors=most)
+    k = checks.given(k, checks.given(most, _DEFAULT_COLORS))
+    return Target(k=checks.whole_number(k, "k", 1, MAX_COLORS))
 
 
-_NOT_BESIDE_PALETTE = (
-    *("k", "psnr", "max_mse", "max_colors", "init", "effort", "weights", "fixed"),
-    *("posterize", "snap", "max_iter", "tol", "n_init"),
-)
-
-
-def _refuse_beside_palette(given: dict[str, Any]) -> None:
-    """Raise InputError for what asks for another palette than the given one."""
-    others = [name for name in _NOT_BESIDE_PALETTE if given.get(name) is not None]
-    if given.get("palette") is not None and others:
-        raise InputError(
-            f"palette is given with {', '.join(others)}; a given palette is only mapped to"
-        )
-
-
-def _refuse_targets(plain: KMeansOptions, target: Target) -> None:
-    """Raise InputError for a rate or dithering beside what it works against."""
-    goal = None if target.k is not None else "psnr" if target.psnr is not None else "max_mse"
-    if plain.rate > 0 and goal is not None:
-        raise InputError(
-            f"rate and {goal} are both given; encode and write choose the rate for a {goal}"
-        )
-    if plain.dither and goal is not None:
-        raise InputError(
-            f"dither and {goal} are both given; dithering adds to the error, which is to be small "
-            "pixel by pixel"
-        )
-    if plain.dither and plain.rate > 0:
-        raise InputError(
-            "dither and rate are both given; one spends bits on a texture, the other saves them"
-        )
-
-
-def _checked_init(init: Any) -> str | Array | Colors | None:
-    if init is None:
+def _number_of(init: Colors | str | Array | None) -> int | None:
+    """Return how many colours a start gives, None for the name of a method or no start."""
+    if init is None or isinstance(init, str):
         return None
-    if isinstance(init, str):
-        return checks.init_name(init, clustering.INITS)
-    if isinstance(init, IndexedImage) or _has_names(init):
-        return Colors.checked(init, "init")
-    return checks.float_rows(init, "init")
+    return init.number if isinstance(init, Colors) else len(init)
+
+
+def _checked_space(space: Any) -> Space:
+    return space if isinstance(space, Space) else Space(space)
+
+
+def _checked_require(require: Any) -> Require:
+    return require if isinstance(require, Require) else Require(fixed=require)
+
+
+def _checked_start(start: Any) -> Start | None:
+    if start is None or isinstance(start, Start):
+        return start
+    return Start(start)
+
+
+_MAPPINGS: dict[str, Dither | None] = {
+    "nearest": None,
+    "dither": Dither(),
+    "ordered": Dither(method="ordered"),
+}
+
+
+def _checked_mapping(mapping: Any) -> Dither | Rate | None:
+    if isinstance(mapping, Dither):
+        return mapping if mapping.strength else None
+    if isinstance(mapping, Rate):
+        return mapping if mapping.lam else None
+    if mapping is None:
+        return None
+    if not isinstance(mapping, str):
+        raise TypeError(
+            f"mapping is {type(mapping).__name__}; it must be one of {tuple(_MAPPINGS)}, a "
+            "kmq.Dither or a kmq.Rate"
+        )
+    return _MAPPINGS[checks.one_of(mapping, "mapping", tuple(_MAPPINGS))]
 
 
 def _checked_palette(palette: Any) -> Colors | Entries:
@@ -469,21 +379,6 @@ def _checked_palette(palette: Any) -> Colors | Entries:
     from kmq.palettes import load_palette
 
     return load_palette(palette)
-
-
-def _checked_channel_weights(weights: Any) -> Array | None:
-    if weights is None:
-        return None
-    factors = checks.as_array(weights, "channel_weights")
-    if factors.dtype.kind not in "iuf":
-        raise TypeError(f"channel_weights have dtype {factors.dtype}; they must be numbers")
-    if factors.ndim != 1 or not factors.size:
-        raise InputError(f"channel_weights have shape {factors.shape}; they must be (channels,)")
-    if not (factors.min() > 0 and factors.max() <= checks.MOST_WEIGHT):
-        raise InputError(
-            f"channel_weights have a value that is not above 0 and at most {checks.MOST_WEIGHT:g}"
-        )
-    return factors
 
 
 def _checked_weights(weights: Any) -> Array | None:

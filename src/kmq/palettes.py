@@ -10,11 +10,11 @@ import numpy as np
 
 from kmq import files
 from kmq.atomic import replacing
+from kmq.colors import Colors, GivenColors
 from kmq.errors import InputError
 from kmq.model import formats
 from kmq.model.image import IndexedImage, index_dtype
 from kmq.model.pixel_format import PixelFormat, PixelFormatLabel
-from kmq.options import Colors, GivenColors
 from kmq.stages.container.chunks import SIGNATURE
 from kmq.stages.palette import files as palette_files
 from kmq.stages.palette.files import Entries

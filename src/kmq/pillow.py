@@ -10,9 +10,9 @@ cicp, transparency and, under ``"text"``, a dict.
 
 Saving takes the options of `kmq.encode`, and ``icc_profile``, ``exif``, ``xmp``, ``dpi`` and
 ``text`` in place of what `info` has, None to leave one out. Modes P and PA keep palette and
-indices unless ``k``, ``psnr`` or another option of `kmq.quantize` is given (``effort`` alone does
-not count); other modes are quantized, to 64 colours if no option says how many. An option of
-another name raises TypeError. Of an animation the current frame is saved, as everywhere in Pillow;
+indices unless ``k``, ``psnr`` or another option is given that asks for others (``effort`` alone
+does not); other modes are quantized, to 64 colours if no option says how many. An option of another
+name raises TypeError. Of an animation the current frame is saved, as everywhere in Pillow;
 ``save_all`` of several frames raises InputError. Pixels are stored as they stand: as everywhere in
 Pillow, saving does not apply the EXIF orientation, and the EXIF keeps it.
 
@@ -44,6 +44,7 @@ from kmq.atomic import replacing
 from kmq.errors import FormatError, InputError, LimitError, NewerFormatError
 from kmq.model.file_info import Limits
 from kmq.model.image import MAX_SIDE, IndexedImage, Metadata
+from kmq.options import FILE, QUANTIZE
 from kmq.stages.coding.palettes import decode_palette
 from kmq.stages.container import salvage
 from kmq.stages.container.chunks import SIGNATURE, ChunkReader
@@ -63,10 +64,9 @@ _LIMITS = Limits(pixels=MAX_SIDE**2)
 _EXTENSION = ".kmq"
 _WRAPPED = "_kmq_wrapped"
 
-_QUANTIZE_OPTIONS = ("k", *files.FileOptions.__annotations__)
-_ENCODE_OPTIONS = ("effort", "method", "strip_height", "n_threads", "limits")
+_ENCODE_OPTIONS = tuple(dict.fromkeys((*QUANTIZE, *FILE)))
 _METADATA_OPTIONS = tuple(item.name for item in fields(Metadata) if item.name != "extra")
-_OPTIONS = frozenset((*_QUANTIZE_OPTIONS, *_ENCODE_OPTIONS, *_METADATA_OPTIONS))
+_OPTIONS = frozenset((*_ENCODE_OPTIONS, *_METADATA_OPTIONS))
 
 _OF_PILLOW = ("append", "append_images")
 """Options of `save` itself that reach a plugin; kmq takes what asks for nothing."""
@@ -143,11 +143,11 @@ def _read(fp: BinaryIO, on_error: OnError) -> IndexedImage:
 def _save(picture: Image.Image, fp: IO[bytes], filename: str | bytes) -> None:
     given = picture.encoderinfo
     _refuse_unknown(given)
-    quantize = {name: given[name] for name in _QUANTIZE_OPTIONS if given.get(name) is not None}
     encode = {name: given[name] for name in _ENCODE_OPTIONS if given.get(name) is not None}
     metadata = _metadata(picture, given)
-    image = _indexed(picture, quantize, encode, metadata)
-    files.write(fp, replace(image, metadata=metadata), **encode)
+    image = _indexed(picture, encode, metadata)
+    coding = {name: encode[name] for name in files.CODING if name in encode}
+    files.write(fp, replace(image, metadata=metadata), **coding)
 
 
 def _save_all(picture: Image.Image, fp: IO[bytes], filename: str | bytes) -> None:
@@ -176,18 +176,14 @@ def _refuse_unknown(given: dict[str, Any]) -> None:
         )
 
 
-def _indexed(
-    picture: Image.Image, quantize: dict[str, Any], encode: dict[str, Any], metadata: Metadata
-) -> IndexedImage:
-    if picture.mode in ("P", "PA") and not quantize:
+def _indexed(picture: Image.Image, encode: dict[str, Any], metadata: Metadata) -> IndexedImage:
+    if picture.mode in ("P", "PA") and encode.keys() <= {*files.CODING}:
         return indexed_from_pillow(tiff.frame(picture))
     # Without its metadata, of which an EXIF orientation would be applied.
     bare = tiff.frame(picture)
     kept = ("transparency", "icc_profile", tiff.TAGS, *color_tags.to_info(Metadata()))
     bare.info = {key: bare.info[key] for key in kept if key in bare.info}
-    k = quantize.pop("k", None)
-    how = files.Coding.checked(*(encode.get(name) for name in _ENCODE_OPTIONS))
-    return files.quantized(bare, k, how, cast(files.FileOptions, quantize), metadata)
+    return files.quantized(bare, encode, metadata)
 
 
 def _metadata(picture: Image.Image, given: dict[str, Any]) -> Metadata:

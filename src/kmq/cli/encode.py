@@ -6,7 +6,7 @@ import argparse
 import math
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from kmq import checks
 from kmq.atomic import replacing
@@ -36,7 +36,7 @@ from kmq.model.file_info import Limits
 from kmq.model.image import MAX_COLORS, MAX_SIDE
 
 if TYPE_CHECKING:
-    from kmq.model.image import IndexedImage, Report
+    from kmq.model.image import Report
 
 _EXAMPLES = """\
   kmq encode photo.png                      64 colours, into photo.kmq
@@ -72,6 +72,7 @@ def add_encoding_options(parser: argparse.ArgumentParser) -> None:
     steering.add_options(palette)
     steering.add_picture_options(palette)
     _add_dithering(parser.add_argument_group("dithering"))
+    steering.add_start_options(parser.add_argument_group("plain k-means in place of the search"))
     _add_work(parser.add_argument_group("work"))
 
 
@@ -113,11 +114,17 @@ def _add_targets(group: Options) -> None:
         "--bpp", type=positive_number, metavar="BITS", help="the same as bits per pixel"
     )
     group.add_argument(
-        "--rate",
+        "--fewest",
+        action="store_true",
+        help="with --psnr or --max-mse, take the fewest colours and not the smallest file",
+    )
+    group.add_argument(
+        "--lambda",
+        dest="rate",
         type=number_within(0, math.inf),
-        metavar="LAMBDA",
-        help="choose indices and palette by squared error + LAMBDA x bits: 20 is little, 200 much, "
-        "0 off",
+        metavar="L",
+        help="choose indices and palette by squared error + L x E x bits, with E the mean squared "
+        "error of nearest entries: 0.25 is little, 1 to 3 usual, 0 off",
     )
 
 
@@ -155,12 +162,6 @@ def _add_work(group: Options) -> None:
         metavar="ROWS",
         help="rows that can be decoded by themselves (default: about 250,000 pixels of them)",
     )
-    group.add_argument(
-        "--seed",
-        type=whole_number(0, 2**32 - 1),
-        default=0,
-        help="start of the random numbers; the same seed gives the same file (default: 0)",
-    )
     add_threads_option(group)
     add_pixels_option(group)
 
@@ -189,54 +190,17 @@ def _check_suffix(output: str | None) -> None:
 
 def check_encoding_options(arguments: argparse.Namespace) -> None:
     """Raise UsageError if the options of `add_encoding_options` cannot be meant."""
-    _settle(arguments)
-    _check_target(arguments)
-    steering.check(arguments)
-    _check_method(arguments.method)
-
-
-def _settle(arguments: argparse.Namespace) -> None:
-    """Take what is 0 for what is not given, and make ``--dither`` the strength."""
-    arguments.rate = arguments.rate or None
+    arguments.rate = arguments.rate or None  # 0 asks for nothing
     for name in ("dither_strength", "dither_method"):
         if getattr(arguments, name) is not None and not arguments.dither:
             option = "--" + name.replace("_", "-")
             raise UsageError(f"{option} is given without --dither; nothing is dithered")
-    strength = 1.0 if arguments.dither_strength is None else arguments.dither_strength
-    arguments.dither = strength if arguments.dither else 0.0
-
-
-def _check_target(arguments: argparse.Namespace) -> None:
-    targets = {"--psnr": arguments.psnr, "--max-colors": arguments.max_colors}
-    for option, value in targets.items():
-        if arguments.k is not None and value is not None:
-            raise UsageError(f"-k and {option} are both given; -k alone says how many colours")
-    _check_one_target(arguments)
-    if arguments.max_mse is not None:
-        for option, value in (("-k", arguments.k), ("--psnr", arguments.psnr)):
-            if value is not None:
-                raise UsageError(
-                    f"{option} and --max-mse are both given; one of them says how many colours"
-                )
-    for name in ("psnr", "max_mse", "ssim", "size", "bpp", "rate"):
-        if arguments.dither and getattr(arguments, name) is not None:
-            option = "--" + name.replace("_", "-")
-            raise UsageError(
-                f"--dither and {option} are both given; dithering adds to the error and to the file"
-            )
-
-
-def _check_one_target(arguments: argparse.Namespace) -> None:
-    names = ("psnr", "ssim", "size", "bpp", "rate")
-    given = [f"--{name}" for name in names if getattr(arguments, name) is not None]
-    if len(given) > 1:
-        raise UsageError(f"{' and '.join(given)} are given; a file has one target")
-    if given and given[0] != "--psnr" and arguments.max_mse is not None:
-        raise UsageError(f"{given[0]} and --max-mse are given; a file has one target")
-    if arguments.ssim is not None and arguments.k is not None:
-        raise UsageError("-k and --ssim are both given; -k alone says how many colours")
+    if arguments.fewest and (arguments.psnr is None) == (arguments.max_mse is None):
+        raise UsageError("--fewest is given; it needs one of --psnr and --max-mse to reach")
     if arguments.ssim is not None and arguments.ssim >= 1:
         raise UsageError(f"--ssim is {arguments.ssim:g}; it must be below 1")
+    steering.check(arguments)
+    _check_method(arguments.method)
 
 
 def _check_method(name: str | None) -> None:
@@ -257,11 +221,11 @@ def _encode(
     target: Path,
     progress: Progress,
 ) -> str:
-    from kmq.files import write
+    from kmq.files import quantized, write
 
-    options = target_options(arguments) | quantize_options(arguments, chosen)
     encoding = encode_options(arguments)
-    image = quantized(source, options | {"progress": by_stages(progress)}, encoding)
+    given = target_options(arguments) | quantize_options(arguments, chosen) | encoding
+    image = quantized(source, given | {"progress": by_stages(progress)})
     progress("coding", 0)
     with replacing(target) as stream:  # its name is checked, or is that of a pipe
         write(stream, image, **encoding)
@@ -275,38 +239,31 @@ def _encode(
     )
 
 
-def quantized(source: Path, options: dict[str, Any], encoding: dict[str, Any]) -> IndexedImage:
-    """Return the image that is to be encoded: `options` are those of `kmq.write`, `k` included."""
-    from kmq import files
-
-    how = files.Coding.checked(**encoding)
-    rest = {name: value for name, value in options.items() if name not in ("k", *encoding)}
-    return files.quantized(source, options.get("k"), how, cast(files.FileOptions, rest))
-
-
 def target_options(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return what the options say to `kmq.write` of colours and size, if anything."""
-    target = {
-        "k": arguments.k,
-        "psnr": arguments.psnr,
-        "ssim": arguments.ssim,
-        "size": arguments.size,
-        "bpp": arguments.bpp,
-        "rate": arguments.rate,
-        "max_mse": arguments.max_mse,
-        "max_colors": arguments.max_colors,
-    }
-    return {name: value for name, value in target.items() if value is not None}
+    """Return what the options say to `kmq.write` of colours and size."""
+    from kmq.values import Fewest
+
+    if arguments.fewest:
+        psnr, max_mse = arguments.psnr, arguments.max_mse
+        return {"k": Fewest(psnr=psnr, max_mse=max_mse, max_colors=arguments.max_colors)}
+    names = ("k", "psnr", "ssim", "size", "bpp", "max_mse", "max_colors")
+    return {name: getattr(arguments, name) for name in names}
 
 
 def quantize_options(arguments: argparse.Namespace, chosen: dict[str, Any]) -> dict[str, Any]:
     """Return what the options say to `kmq.quantize` besides; `steering` has `chosen` some."""
+    from kmq.values import Dither, Rate
+
+    mapping: Dither | Rate | None = None
+    if arguments.dither:
+        mapping = Dither(arguments.dither_strength, arguments.dither_method)
+    elif arguments.rate is not None:
+        mapping = Rate(arguments.rate)
+    # With a given palette or start effort is the coder's alone.
+    searches = arguments.palette is None and chosen["start"] is None
     return {
-        # With a given palette effort is the coder's alone.
-        "effort": arguments.effort if arguments.palette is None else None,
-        "seed": arguments.seed,
-        "dither": arguments.dither,
-        "dither_method": arguments.dither_method or DITHER_METHODS[0],
+        "effort": arguments.effort if searches else None,
+        "mapping": mapping,
         "n_threads": arguments.threads,
         **chosen,
     }

@@ -114,17 +114,11 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--effort",
         choices=EFFORTS,
-        default="balanced",
         help="how long to search for good colours (default: balanced)",
     )
     steering.add_options(parser.add_argument_group("which colours"))
     steering.add_page_option(parser)
-    parser.add_argument(
-        "--seed",
-        type=whole_number(0, 2**32 - 1),
-        default=0,
-        help="start of the random numbers; the same seed gives the same palette (default: 0)",
-    )
+    steering.add_start_options(parser.add_argument_group("plain k-means in place of the search"))
     parser.add_argument(
         "--opaque",
         action="store_true",
@@ -141,7 +135,7 @@ def run(arguments: argparse.Namespace) -> int:
     from kmq.model.histogram import ColorHistogram
 
     started = working_time()
-    _check_options(arguments)
+    fitting = _fitting(arguments)
     sources = paths.expand(arguments.pictures, paths.PICTURE_SUFFIXES)
     _claim_targets(arguments, sources)
     failures: list[str] = []
@@ -161,32 +155,24 @@ def run(arguments: argparse.Namespace) -> int:
         histogram.write(arguments.histogram)
     if arguments.opaque:
         histogram = _opaque_part(histogram)
-    _fit(arguments, histogram, len(sources), started)
+    _fit(arguments, fitting, histogram, len(sources), started)
     return DONE
 
 
 def _fitting(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return what the options say to `kmq.fit_palette`."""
+    """Return what the options say to `kmq.fit_palette`, or raise UsageError."""
+    from kmq.values import Fewest
+
+    steering.check(arguments, effort_searches=True)
+    k, most = arguments.k, arguments.max_colors
+    if arguments.psnr is not None or arguments.max_mse is not None:
+        k = Fewest(psnr=arguments.psnr, max_mse=arguments.max_mse, max_colors=most)
     return {
-        "k": arguments.k,
-        "psnr": arguments.psnr,
-        "max_mse": arguments.max_mse,
-        "max_colors": arguments.max_colors,
+        "k": most if k is None else k,
         "effort": arguments.effort,
-        "seed": arguments.seed,
         "n_threads": arguments.threads,
         **steering.options(arguments),
     }
-
-
-def _check_options(arguments: argparse.Namespace) -> None:
-    """Raise UsageError if the options contradict each other."""
-    from kmq.options import Options
-
-    try:
-        Options.checked(**_fitting(arguments))
-    except InputError as error:
-        raise UsageError(str(error)) from error
 
 
 def _claim_targets(arguments: argparse.Namespace, sources: Sequence[Path]) -> None:
@@ -278,7 +264,11 @@ def _opaque_part(histogram: ColorHistogram) -> ColorHistogram:
 
 
 def _fit(
-    arguments: argparse.Namespace, histogram: ColorHistogram, n_pictures: int, started: float
+    arguments: argparse.Namespace,
+    fitting: dict[str, Any],
+    histogram: ColorHistogram,
+    n_pictures: int,
+    started: float,
 ) -> None:
     """Find the palette, write it if that was asked for, and print what it is."""
     from kmq.pipeline.quantizing import map_histogram
@@ -286,7 +276,7 @@ def _fit(
     from kmq.stages.mapping.metrics import psnr
 
     pixel_format = histogram.pixel_format
-    palette = fit_palette(histogram, **_fitting(arguments))
+    palette = fit_palette(histogram, **fitting)
     error, counts = map_histogram(histogram, palette)
     decibels_reached = psnr(error, pixel_format)
     if arguments.output is not None:

@@ -62,7 +62,8 @@ _BARS = 256
 """Bars of the histogram at most: entries of a larger palette share them."""
 
 _RATE_NOTE = (
-    "Indices and palette chosen by squared error + λ · bits, so that what is costly to store and "
+    "Indices and palette chosen by squared error + price · bits, where the price is λ times the "
+    "error of nearest entries, so that what is costly to store and "
     "hardly seen is left out. "
 )
 

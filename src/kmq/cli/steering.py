@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from typing import TYPE_CHECKING, Any
 
 from kmq.cli import pipes
@@ -10,6 +11,7 @@ from kmq.cli.console import (
     Options,
     UsageError,
     limits,
+    number_within,
     positive_number,
     whole_number,
 )
@@ -20,25 +22,28 @@ if TYPE_CHECKING:
     import numpy as np
 
     from kmq.model.file_info import Limits
+    from kmq.values import Start
 
 _MOST_BITS = 16
 _MOST_PAGES = 65_536
+_MOST_STARTS = 10_000
+_MOST_ROUNDS = 1_000_000
 
-_NOT_BESIDE_PALETTE = (
-    *(
-        "k",
-        "psnr",
-        "ssim",
-        "max_mse",
-        "max_colors",
-        "fixed",
-        "posterize",
-        "snap",
-        "weights",
-    ),
-)
+_NAMES = {
+    "k": "-k",
+    "rate": "--lambda",
+    **{
+        name: "--" + name.replace("_", "-")
+        for name in (
+            *("max_colors", "psnr", "max_mse", "ssim", "size", "bpp", "fewest", "dither"),
+            *("palette", "weights", "fixed", "posterize", "snap"),
+        )
+    },
+}
+"""Options by the words that `kmq.options.CONTRADICTIONS` has for them."""
 
-_CODED_BY = ("ssim", "size", "bpp", "rate")
+_START = ("init", "n_init", "max_iter", "tol", "seed")
+"""Fields of `kmq.Start`, and the options that fill them."""
 
 
 def add_options(parser: Options) -> None:
@@ -46,7 +51,6 @@ def add_options(parser: Options) -> None:
     parser.add_argument(
         "--space",
         choices=SPACES,
-        default="rgb",
         help="where colours are compared: rgb for a small error, eye for looks (default: rgb)",
     )
     parser.add_argument(
@@ -76,6 +80,40 @@ def add_options(parser: Options) -> None:
     )
 
 
+def add_start_options(parser: Options) -> None:
+    """Add what asks for plain k-means in place of the search."""
+    parser.add_argument(
+        "--init",
+        metavar="START",
+        help="start of plain k-means: k-means++ (the default where an option below is given), "
+        "random, var-part, or a file with a palette",
+    )
+    parser.add_argument(
+        "--n-init",
+        type=whole_number(1, _MOST_STARTS),
+        metavar="N",
+        help="random starts that are tried (default: 1)",
+    )
+    parser.add_argument(
+        "--max-iter",
+        type=whole_number(1, _MOST_ROUNDS),
+        metavar="N",
+        help="rounds at most (default: 300)",
+    )
+    parser.add_argument(
+        "--tol",
+        type=number_within(0, math.inf),
+        metavar="T",
+        help="stop when centres move less, as a share of the variance (default: 0.0001)",
+    )
+    parser.add_argument(
+        "--seed",
+        type=whole_number(0, 2**32 - 1),
+        metavar="N",
+        help="of random starts; the same seed gives the same file (default: 0)",
+    )
+
+
 def add_page_option(parser: Options, whose: str = "an animated file or one with pages") -> None:
     """Add the option for files with several pictures."""
     parser.add_argument(
@@ -101,33 +139,81 @@ def add_picture_options(parser: Options) -> None:
     )
 
 
-def check(arguments: argparse.Namespace) -> None:
-    """Raise UsageError if the options of `add_picture_options` contradict others."""
-    if arguments.palette is None:
-        return
-    for name in _NOT_BESIDE_PALETTE:
-        if getattr(arguments, name):
-            option = "-k" if name == "k" else "--" + name.replace("_", "-")
-            raise UsageError(
-                f"--palette and {option} are both given; a given palette is only mapped to"
-            )
+def check(arguments: argparse.Namespace, *, effort_searches: bool = False) -> None:
+    """Raise UsageError if options contradict each other.
+
+    `effort_searches` tells that ``--effort`` is about the palette alone.
+    """
+    from kmq.options import refuse_contradictions
+
+    names = dict(_NAMES)
+    for name in reversed(_START):
+        if getattr(arguments, name) is not None:
+            names[name] = "--" + name.replace("_", "-")
+    given = {word: name for word, name in names.items() if _is_given(arguments, word)}
+    if "fewest" in given:  # with one of these
+        for word in ("psnr", "max_mse", "max_colors"):
+            given.pop(word, None)
+    started = [given.pop(name) for name in _START if name in given]
+    if started:
+        given["start"] = started[0]
+    if started and _starts_from_file(arguments):
+        given["init"] = started[0]
+    if effort_searches and arguments.effort is not None:
+        given["effort"] = "--effort"
+    try:
+        refuse_contradictions(given)
+    except InputError as error:
+        raise UsageError(str(error)) from error
+
+
+def _is_given(arguments: argparse.Namespace, name: str) -> bool:
+    value = getattr(arguments, name, None)
+    return value is not None and value is not False
+
+
+def _starts_from_file(arguments: argparse.Namespace) -> bool:
+    from kmq.stages.palette.clustering import INITS
+
+    return arguments.init is not None and arguments.init not in INITS
 
 
 def asks_for_another(arguments: argparse.Namespace) -> bool:
     """Whether the options ask for another palette than an image has already."""
-    names = (*_NOT_BESIDE_PALETTE, *_CODED_BY, "palette", "channel_weights", "dither")
-    return arguments.space != "rgb" or any(getattr(arguments, name) for name in names)
+    names = (*_NAMES, *_START, "channel_weights", "space")
+    return any(_is_given(arguments, name) for name in names)
 
 
 def options(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return what the options of `add_options` say to `kmq.fit_palette` and `kmq.quantize`."""
-    return {
-        "space": arguments.space,
-        "channel_weights": arguments.channel_weights,
-        "fixed": arguments.fixed,
-        "posterize": arguments.posterize,
-        "snap": arguments.snap,
-    }
+    """Return what the options say to `kmq.fit_palette` and `kmq.quantize`.
+
+    Raises:
+        UsageError: a value that cannot be meant.
+        InputError, OSError: a file to start from cannot be used.
+    """
+    from kmq.values import Require, Space
+
+    try:
+        require = Require(fixed=arguments.fixed, snap=arguments.snap, posterize=arguments.posterize)
+        space = Space(arguments.space, arguments.channel_weights)
+    except InputError as error:
+        raise UsageError(str(error)) from error
+    return {"space": space, "require": require, "start": _start(arguments)}
+
+
+def _start(arguments: argparse.Namespace) -> Start | None:
+    from kmq.palettes import read_palette
+    from kmq.values import Start
+
+    given: dict[str, Any] = {name: getattr(arguments, name) for name in _START}
+    if not any(value is not None for value in given.values()):
+        return None
+    if _starts_from_file(arguments):
+        given["init"] = read_palette(pipes.source(arguments.init))
+    try:
+        return Start(**given)
+    except InputError as error:
+        raise UsageError(str(error)) from error
 
 
 def picture_options(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -28,8 +28,8 @@ _MEASURED_PIXELS = 1 << 20
 
 _PALETTE_SIZES = (2, 4, 8, 16, 32, 64, 128, 256)
 
-_RATES = (0, 5, 10, 20, 40, 80, 160, 320)
-"""Weights of a bit against squared error, from none to where every picture has lost much."""
+_RATES = (0, 0.05, 0.1, 0.2, 0.5, 1, 2, 4)
+"""λ of `kmq.Rate`, from none to where every picture has lost much."""
 
 _DETAIL = (128, 192)
 """Rows and columns of the part that is shown magnified."""
@@ -148,16 +148,15 @@ def study(
     Raises:
         Exception: what `kmq.quantize` raises.
     """
-    from kmq.cli.encode import quantized
     from kmq.display import divisor
-    from kmq.files import encode
+    from kmq.files import encode, quantized
 
     progress("palette", 0.0)
     picture = load(source, options["page"], encoding["limits"])
     if picture.image is not None and keep_image:
         image, size = picture.image, picture.file_size
     else:
-        image = quantized(source, target | options, encoding)
+        image = quantized(source, target | options | encoding)
         size = len(encode(image, **encoding))
     picture = picture.in_format(image.pixel_format)
     psnr, ssim = peers.similarity(picture.samples, image.palette[image.indices], image.pixel_format)
@@ -316,15 +315,20 @@ class _Sample:
 
     def by_rate(self, progress: Progress) -> Iterator[Trial]:
         """Yield trials where a bit counts less and more against the error."""
-        chosen = self.options.get("rate", 0)
+        from kmq.values import Dither, Rate
+
+        mapping = self.options.get("mapping")
+        chosen = mapping.lam if isinstance(mapping, Rate) else 0
         rates = sorted({*_RATES, chosen}) if self.image.n_colors > 1 else []
-        if self.options.get("dither"):  # a texture, on which a rate would save
+        if isinstance(mapping, Dither):  # a texture, on which a rate would save
             rates = []
-        for number, rate in enumerate(rates):
+        for number, lam in enumerate(rates):
             progress("other rates", _TRIED + number / len(rates) * (_RATED - _TRIED))
-            is_chosen = rate == chosen
-            image = self.image if is_chosen else self.quantized(self.image.n_colors, rate=rate)
-            yield self._trial(f"{rate:g}", image, is_chosen)
+            is_chosen = lam == chosen
+            image = self.image
+            if not is_chosen:
+                image = self.quantized(self.image.n_colors, mapping=Rate(lam))
+            yield self._trial(f"{lam:g}", image, is_chosen)
 
     def files(self) -> Iterator[peers.File]:
         """Yield the result as a .kmq file and in other formats."""

@@ -97,10 +97,11 @@ def _try_pictures(pixel_format: PixelFormat) -> None:
     """Take few and many colours: indices are uint8 or uint16."""
     import numpy as np
 
-    from kmq import decode, encode, error_curve, quantize
+    from kmq import Dither, Rate, decode, encode, error_curve, quantize
     from kmq.model.choices import DITHER_METHODS
     from kmq.model.pixel_format import PixelFormat
     from kmq.stages.coding.methods import STRIP_METHODS
+    from kmq.stages.palette.clustering import INITS
 
     samples = np.random.default_rng(0).integers(
         0, pixel_format.max_value, (_SIDE, _SIDE, pixel_format.channels), endpoint=True
@@ -116,13 +117,13 @@ def _try_pictures(pixel_format: PixelFormat) -> None:
                 decode(encode(image, method=method.name))
     if pixel_format is PixelFormat.RGB24:  # all formats dither with the same kernels
         for k, dithering in product((4, 300), DITHER_METHODS):
-            quantize(picture, k, dither=1, dither_method=dithering)
+            quantize(picture, k, mapping=Dither(method=dithering))
         encode(picture, ssim=0.01, max_colors=4)  # so do they compare structures
-    for init in ("k-means++", "var-part"):
-        quantize(picture, 4, pixel_format=pixel_format, init=init)
+    for init in INITS[::2]:
+        quantize(picture, 4, pixel_format=pixel_format, start=init)
     if pixel_format is not PixelFormat.CMYK32:
         quantize(picture, 4, pixel_format=pixel_format, space="eye")
-    quantize(picture, 4, pixel_format=pixel_format, rate=50)
+    quantize(picture, 4, pixel_format=pixel_format, mapping=Rate(1))
     error_curve(picture, 4, pixel_format=pixel_format)
     if pixel_format.has_alpha:  # the search is another where all pixels are opaque
         picture[:, :, -1] = pixel_format.max_value

@@ -15,6 +15,9 @@ Effort = Literal["fast", "balanced", "best"]
 DitherMethod = Literal["diffusion", "ordered"]
 
 
+MappingName = Literal["nearest", "dither", "ordered"]
+
+
 EFFORTS: tuple[Effort, ...] = get_args(Effort)
 """How much time to take, for a palette and for the coded indices."""
 

@@ -52,8 +52,8 @@ class KMeansOptions:
     """How a palette is fitted; `kmq.quantize` describes each.
 
     `fixed` are (f, channels) samples that must be entries; the others are multiples of `step`, and
-    with `snap` those nearest to black and white may become so. With a `rate` above 0 indices and
-    palette are chosen by distance + rate · bits.
+    with `snap` those nearest to black and white may become so. With a λ above 0 indices and palette
+    are chosen by squared error + price · bits; the price is λ times the error of nearest entries.
     """
 
     effort: str
@@ -69,7 +69,7 @@ class KMeansOptions:
     fixed: Array | None = None
     step: int = 1
     snap: bool = False
-    rate: float = 0.0
+    lam: float = 0.0
     dither: float = 0.0
     dither_method: str = "diffusion"
 

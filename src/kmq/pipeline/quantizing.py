@@ -58,7 +58,7 @@ def quantize_pixels(
                 color_map.ids, rounded.labels, len(rounded.palette), options.n_threads
             )
     entries, mse = rounded.palette, rounded.mse
-    if options.rate > 0 and len(entries) > 1:
+    if options.lam > 0 and len(entries) > 1:
         with _timed(seconds, "rate"):
             mapper = _rate_mapper(problem, color_map.ids, importance)
             entries, indices = _trade(problem, mapper, rounded, indices, keep_palette=keep_palette)
@@ -171,15 +171,17 @@ def _trade(
     *,
     keep_palette: bool,
 ) -> tuple[Array, Array]:
-    """Return palette and indices that cost less by squared distance + rate · bits."""
+    """Return palette and indices that cost less by squared error + price · bits."""
     space, options = problem.space, problem.options
     entries = rounded.palette
+    scale = (problem.colors.pixel_format.max_value / 255) ** 2
+    price = options.lam * max(rounded.mse / scale, rate.LEAST_ERROR)
     indices = indices.astype(np.int32)
     for turn in range(rate.ROUNDS):
         coordinates = space.forward(entries)
         labels = fitting.map_to(problem, entries).labels
         kinds = alpha.kinds(entries, problem.colors.pixel_format)
-        indices = mapper.choose(indices, labels, coordinates, kinds, options.rate)
+        indices = mapper.choose(indices, labels, coordinates, kinds, price)
         if not keep_palette:
             entries, indices = _recomputed(problem, mapper, entries, indices)
         if options.progress is not None:

@@ -9,21 +9,16 @@ until the target is met.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
-from kmq import checks
 from kmq.errors import InputError
-from kmq.model.image import MAX_COLORS, IndexedImage, Pixels
-from kmq.options import Colors, Options
-from kmq.quantizing import quantize, read_picture
+from kmq.model.image import Pixels, QuantizedImage
+from kmq.pipeline.fitting import ErrorTarget
 from kmq.stages.mapping import metrics
 
-TARGETS = ("size", "bpp", "psnr", "ssim", "max_mse")
-"""Options that say what a file is to be like, of which there can be one."""
-
-_MAX_SIZE = 2**63 - 1
+MAX_SIZE = 2**63 - 1
+"""Most bytes that can be asked for."""
 
 _FACTOR = 2.0
 """λ over e(k) that a search for k begins with."""
@@ -45,91 +40,51 @@ _SIZE_TOLERANCE, _ERROR_TOLERANCE = 0.02, 0.005
 _MORE_COLORS = (1.5, 2.2)
 """How many times the colours that nearest entries need are worth trying with a rate."""
 
-_LEAST_ERROR = 0.5
-"""Mean squared error that λ follows at least: a picture of few colours has none."""
+Make = Callable[[int | ErrorTarget, float], QuantizedImage]
+"""Makes an image of so many colours, or of the fewest that reach an error, at a λ."""
 
 
-def asks(options: Mapping[str, Any]) -> bool:
-    """Whether the options have a target."""
-    return any(options.get(name) is not None for name in TARGETS)
+@dataclass(frozen=True)
+class FileTarget:
+    """What a file is to be like.
+
+    Attributes:
+        name: "size", "bpp", "psnr", "max_mse" or "ssim".
+        value: how much of it.
+        k: colours of the palette, or None to choose; with a given palette, how many that has.
+        fewest: colours at least.
+        most: colours at most.
+        is_limited: whether the caller said how many at most, and takes what these reach.
+        title: what the colours are called in a refusal, if they are given.
+    """
+
+    name: str
+    value: float
+    k: int | None
+    fewest: int
+    most: int
+    is_limited: bool
+    title: str
 
 
 def reach(
-    picture: Any,
-    k: int | None,
-    options: Mapping[str, Any],
-    measure: Callable[[IndexedImage], int],
-) -> IndexedImage:
-    """Return the picture as the options want it.
+    pixels: Pixels,
+    target: FileTarget,
+    make: Make,
+    measure: Callable[[QuantizedImage], int],
+) -> QuantizedImage:
+    """Return the picture's image that meets the target.
 
-    Args:
-        picture: what `kmq.quantize` takes.
-        k: colours of the palette, for a size alone.
-        options: those of `kmq.quantize`, and `TARGETS`.
-        measure: the bytes of an image's file.
+    `measure` returns the bytes of an image's file.
 
     Raises:
-        InputError: options that contradict each other, or a target that cannot be met.
+        InputError: it cannot be met.
     """
-    given = [name for name in TARGETS if options.get(name) is not None]
-    if len(given) > 1:
-        raise InputError(f"{' and '.join(given)} are given; a file has one target")
-    name = given[0]
-    if checks.rate(checks.given(options.get("rate"), 0)):
-        raise InputError(f"rate and {name} are both given; kmq chooses the rate for a {name}")
-    if checks.fraction(checks.given(options.get("dither"), 0), "dither"):
-        raise InputError(
-            f"dither and {name} are both given; dithering adds to the error and to the file"
-        )
-    rest = {key: value for key, value in options.items() if key not in (*TARGETS, "rate")}
-    if name in ("psnr", "max_mse"):
-        if rest.get("palette") is not None:
-            raise InputError(
-                f"palette is given with {name}; a given palette is mapped to at a rate or for a "
-                "size"
-            )
-        return _for_error(picture, k, name, options[name], rest, measure)
-    if name == "ssim":
-        for other, value in (("k", k), ("palette", rest.get("palette"))):
-            if value is not None:
-                raise InputError(f"{other} and ssim are given; one of them says how many colours")
-    wanted = _CHECKED[name](options[name])
-    checked = Options.checked(k, **rest)
-    if checked.n_started is not None:
-        if name == "ssim":
-            raise InputError("init gives the number of colours, and ssim asks for another")
-        k = checked.n_started
-    pixels = read_picture(
-        picture,
-        rest.pop("pixel_format", None),
-        rest.pop("page", None),
-        checked.plain.n_threads,
-        checked.limits,
-    )
-    if name == "ssim":
-        _check_window(pixels)
-        return _for_ssim(pixels, wanted, rest, measure)
-    if name == "bpp":
-        area = pixels.samples.shape[0] * pixels.samples.shape[1]
-        size = math.floor(min(wanted * area / 8, _MAX_SIZE))
-        asked = f"bpp is {wanted:g}, {size} bytes for this picture"
-        return _for_size(pixels, k, size, asked, rest, measure)
-    return _for_size(pixels, k, wanted, f"size is {wanted} bytes", rest, measure)
-
-
-def _checked_ssim(wanted: Any) -> float:
-    value = checks.positive(wanted, "ssim")
-    if value >= 1:
-        raise InputError(f"ssim is {value:g}; it must be above 0 and below 1")
-    return value
-
-
-_CHECKED: dict[str, Callable[[Any], Any]] = {
-    "size": lambda wanted: checks.whole_number(wanted, "size", 1, _MAX_SIZE),
-    "bpp": lambda wanted: checks.positive(wanted, "bpp"),
-    "ssim": _checked_ssim,
-}
-"""Whether a target can be meant, without the picture."""
+    if target.name in ("size", "bpp"):
+        return _for_size(pixels, target, make, measure)
+    if target.name == "ssim":
+        return _for_ssim(pixels, target, make, measure)
+    return _for_error(pixels, target, make, measure)
 
 
 def _check_window(pixels: Pixels) -> None:
@@ -146,7 +101,7 @@ class _Search:
     """Images of one picture, and by what each misses or meets the target.
 
     Attributes:
-        make: an image of so many colours at a rate.
+        make: an image of so many colours at a λ.
         value: what must come close to `goal` and not exceed it.
         goal: of the value.
         tolerance: share of the goal by which a value may stay below.
@@ -154,22 +109,16 @@ class _Search:
         met: the images that do not exceed the goal.
     """
 
-    make: Callable[[int, float], IndexedImage]
-    value: Callable[[IndexedImage], float]
+    make: Make
+    value: Callable[[QuantizedImage], float]
     goal: float
     tolerance: float
     grows_with_rate: bool
-    met: list[IndexedImage] = field(default_factory=list)
-    _bases: dict[int, float] = field(default_factory=dict)
+    met: list[QuantizedImage] = field(default_factory=list)
 
-    def at(self, k: int, factor: float) -> float:
-        """Return the value at a λ of `factor` times e(k)."""
-        if k not in self._bases:
-            image = self.make(k, 0.0)
-            scale = (image.pixel_format.max_value / 255) ** 2
-            error = 0.0 if image.report is None else image.report.mse
-            self._bases[k] = max(error / scale, _LEAST_ERROR)
-        image = self.make(k, factor * self._bases[k])
+    def at(self, k: int, lam: float) -> float:
+        """Return the value at k colours and that λ."""
+        image = self.make(k, lam)
         value = self.value(image)
         if value <= self.goal:
             self.met.append(image)
@@ -232,53 +181,20 @@ class _Search:
         return False
 
 
-def _maker(picture: Any, options: Mapping[str, Any]) -> Callable[[int, float], IndexedImage]:
-    palette = options.get("palette") is not None
-
-    def make(k: int, rate: float) -> IndexedImage:
-        return quantize(picture, None if palette else k, rate=rate, **options)
-
-    return make
-
-
-def _without_limit(options: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
-    """Return the options without `max_colors`, and what that allows."""
-    rest: dict[str, Any] = dict(options)
-    given = rest.pop("max_colors", None)
-    if given is None:
-        return rest, MAX_COLORS
-    return rest, checks.whole_number(given, "max_colors", 1, MAX_COLORS)
-
-
-def _fewest(options: Mapping[str, Any]) -> int:
-    fixed = options.get("fixed")
-    return 1 if fixed is None else Colors.checked(fixed, "fixed").number
-
-
 def _for_size(
-    pixels: Pixels,
-    k: int | None,
-    size: int,
-    asked: str,
-    options: Mapping[str, Any],
-    measure: Callable[[IndexedImage], int],
-) -> IndexedImage:
-    """Return the image with the least error found whose file has at most `size` bytes.
-
-    `asked` says in a refusal what was asked for.
-    """
-    if k is not None and options.get("palette") is not None:
-        raise InputError("palette is given with k; a given palette is only mapped to")
-    if k is not None and options.get("max_colors") is not None:
-        raise InputError("k and max_colors are given; k says how many colours already")
-    rest, most = _without_limit(options)
-    make = _maker(pixels, rest)
+    pixels: Pixels, target: FileTarget, make: Make, measure: Callable[[QuantizedImage], int]
+) -> QuantizedImage:
+    """Return the image with the least error found whose file has at most so many bytes."""
+    size, asked = int(target.value), f"size is {target.value:.0f} bytes"
+    if target.name == "bpp":
+        area = pixels.samples.shape[0] * pixels.samples.shape[1]
+        size = math.floor(min(target.value * area / 8, MAX_SIZE))
+        asked = f"bpp is {target.value:g}, {size} bytes for this picture"
     search = _Search(make, measure, size, _SIZE_TOLERANCE, grows_with_rate=False)
-    if k is None and options.get("palette") is None:
-        fewest = _fewest(options)
-        exact = make(min(64, most), 0.0)
-        assert exact.report is not None  # noqa: S101  # it was made just now
-        most = min(most, max(exact.report.colors_in, fewest))
+    if target.k is None:
+        fewest = target.fewest
+        exact = make(min(64, target.most), 0.0)
+        most = min(target.most, max(exact.report.colors_in, fewest))
         search.tune_from(max(search.colors(fewest, most), fewest), fewest, most)
         if not search.met:
             smallest = make(fewest, 0.0)
@@ -286,15 +202,13 @@ def _for_size(
             _refuse(measure(smallest), size, asked, where)
             return smallest
     else:
-        kept = checks.whole_number(64 if k is None else k, "k", 1, MAX_COLORS)
-        search.tune(kept)
-        plain = make(kept, 0.0)
+        search.tune(target.k)
+        plain = make(target.k, 0.0)
         if measure(plain) <= size:
             return plain
         if not search.met:
-            smallest = make(kept, 1e9)
-            where = "the given palette" if k is None else f"k = {kept}"
-            _refuse(measure(smallest), size, asked, where)
+            smallest = make(target.k, 1e9)
+            _refuse(measure(smallest), size, asked, target.title)
             return smallest
     full = [image for image in search.met if measure(image) >= size * (1 - _SIZE_TOLERANCE)]
     return min(full or search.met, key=_error_of)
@@ -306,35 +220,33 @@ def _refuse(least: int, size: int, asked: str, where: str) -> None:
         raise InputError(f"{asked}; the smallest file of this picture has {least}, with {where}")
 
 
-def _error_of(image: IndexedImage) -> float:
-    return math.inf if image.report is None else image.report.mse
+def _error_of(image: QuantizedImage) -> float:
+    return image.report.mse
 
 
 def _for_error(
-    picture: Any,
-    k: int | None,
-    name: str,
-    wanted: float,
-    options: Mapping[str, Any],
-    measure: Callable[[IndexedImage], int],
-) -> IndexedImage:
+    pixels: Pixels, target: FileTarget, make: Make, measure: Callable[[QuantizedImage], int]
+) -> QuantizedImage:
     """Return the image with the smallest file found that reaches a PSNR or an error.
 
     Nearest entries need some number of colours for it; with a rate somewhat more of them are worth
     their bits, or just those where areas are flat.
     """
-    target: dict[str, Any] = {name: wanted}
-    plain = quantize(picture, k, **target, **options)
+    goal = target.value
+    if target.name == "psnr":
+        goal = metrics.mse_at(goal, pixels.pixel_format)
+    plain = make(ErrorTarget(goal, target.most), 0.0)
     report = plain.report
-    assert report is not None  # noqa: S101  # it was made just now
-    rest, most = _without_limit(options)
-    is_error = name == "max_mse"
-    goal = float(wanted) if is_error else metrics.mse_at(float(wanted), plain.pixel_format)
+    if report.mse > goal and not target.is_limited:
+        raise InputError(
+            f"{target.most} colours reach an error of {report.mse:.4g} and a PSNR of "
+            f"{report.psnr:.2f} dB; {goal:.4g} was asked for"
+        )
     if report.mse > goal or goal == 0:
         return plain
-    search = _Search(_maker(picture, rest), _error_of, goal, _ERROR_TOLERANCE, grows_with_rate=True)
+    search = _Search(make, _error_of, goal, _ERROR_TOLERANCE, grows_with_rate=True)
     for count in sorted(
-        {_some_more(plain.n_colors, by, most, report.colors_in) for by in _MORE_COLORS}
+        {_some_more(plain.n_colors, by, target.most, report.colors_in) for by in _MORE_COLORS}
     ):
         search.tune(count)
     return min([plain, *search.met], key=measure)
@@ -345,34 +257,29 @@ def _some_more(n_colors: int, by: float, most: int, distinct: int) -> int:
 
 
 def _for_ssim(
-    pixels: Pixels,
-    wanted: float,
-    options: Mapping[str, Any],
-    measure: Callable[[IndexedImage], int],
-) -> IndexedImage:
+    pixels: Pixels, target: FileTarget, make: Make, measure: Callable[[QuantizedImage], int]
+) -> QuantizedImage:
     """Return the image with the smallest file found that reaches an SSIM."""
-    rest, most = _without_limit(options)
-    pixel_format = pixels.pixel_format
+    _check_window(pixels)
+    wanted, pixel_format = target.value, pixels.pixel_format
 
-    def shortfall(image: IndexedImage) -> float:
+    def shortfall(image: QuantizedImage) -> float:
         shown = image.palette[image.indices]
         return 1 - metrics.ssim(
             pixels.samples, shown, pixel_format.max_value, has_alpha=pixel_format.has_alpha
         )
 
-    make = _maker(pixels, rest)
     search = _Search(make, shortfall, 1 - wanted, _ERROR_TOLERANCE, grows_with_rate=True)
-    first = make(min(64, most), 0.0)
-    assert first.report is not None  # noqa: S101  # it was made just now
-    fewest = _fewest(options)
-    most = max(min(most, first.report.colors_in), fewest)
+    first = make(min(64, target.most), 0.0)
+    fewest = target.fewest
+    most = max(min(target.most, first.report.colors_in), fewest)
     k = max(search.colors(fewest, most), fewest)
     for count in sorted({k, _some_more(k, _MORE_COLORS[0], most, most)}):
         search.tune(count)
     if not search.met:
         best = make(most, 0.0)
         reached = 1 - shortfall(best)
-        if reached < wanted and options.get("max_colors") is None:
+        if reached < wanted and not target.is_limited:
             raise InputError(
                 f"{most} colours reach an SSIM of {reached:.4f} in this picture; {wanted:g} was "
                 "asked for"

@@ -35,6 +35,9 @@ _UNIT = 16.0
 _MOST_EXCESS = 3 * 32.0**2
 """Most by which a pixel's squared error may exceed its nearest entry's: 32 of 255 a channel."""
 
+LEAST_ERROR = 0.5
+"""Error that the price of a bit follows at least: a picture of few colours has none."""
+
 _FLAT, _LEAST_SHARE = 24.0, 0.25
 """Mean squared distance to the neighbours below which a pixel is on a gradient, where bits count
 less, down to this share: an edge of a band that moves is seen, and texture that is gone is not."""
@@ -146,7 +149,7 @@ class RateMapper:
         )
 
     def choose(
-        self, indices: Array, labels: Array, coordinates: Array, kinds: Array, rate: float
+        self, indices: Array, labels: Array, coordinates: Array, kinds: Array, price: float
     ) -> Array:
         """Return (height, width) int32 indices that cost less than those given.
 
@@ -155,7 +158,7 @@ class RateMapper:
             labels: (m,) int32 nearest entry of each colour, of those it may have.
             coordinates: (k, channels) of the entries.
             kinds: (k,) uint8, what each entry is.
-            rate: λ, squared distance in 8-bit samples for a bit.
+            price: of a bit, squared distance in 8-bit samples.
         """
         from kmq.kernels import rate as kernels
 
@@ -175,7 +178,7 @@ class RateMapper:
                 self._importance,
                 _FLAT * self._scale,
                 _LEAST_SHARE,
-                1 / (rate * self._scale),
+                1 / (price * self._scale),
                 scales,
             )
             margins = 2 * kernels.MARGIN

@@ -1,0 +1,235 @@
+"""Options that belong together, each group one small value that never changes.
+
+They check themselves when they are made, so that what cannot be meant cannot be written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kmq import checks
+from kmq.colors import Colors, GivenColors, has_names
+from kmq.errors import InputError
+from kmq.model.choices import DITHER_METHODS, DitherMethod
+from kmq.model.image import MAX_COLORS, IndexedImage
+from kmq.stages.palette import clustering
+from kmq.stages.palette.clustering import Array, Init
+from kmq.stages.palette.spaces import SPACES, SpaceName
+
+_MOST_BITS = 16
+_MOST_STARTS = 10_000
+_MOST_ROUNDS = 1_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fewest:
+    """As few colours as reach an error: the `k` of `kmq.quantize` where quality is what counts.
+
+    >>> image = kmq.quantize("photo.png", kmq.Fewest(psnr=35))
+
+    Attributes:
+        psnr: the least PSNR in dB. One of this and `max_mse` is given.
+        max_mse: the largest mean squared error per pixel, summed over the channels.
+        max_colors: colours at most, 1 to 65,536: the best there is with so many if they do not
+            reach it. None raises InputError if 65,536 do not.
+
+    Raises:
+        InputError: a number out of range, or neither or both of `psnr` and `max_mse`.
+        TypeError: not a number.
+    """
+
+    psnr: float | None = None
+    max_mse: float | None = None
+    max_colors: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check that there is one quality."""
+        given = [name for name in ("psnr", "max_mse") if getattr(self, name) is not None]
+        if len(given) != 1:
+            found = "both" if given else "neither"
+            raise InputError(f"Fewest has {found} of psnr and max_mse; it needs one of them")
+        checks.number(getattr(self, given[0]), given[0], 0)
+        checks.optional(self.max_colors, "max_colors", MAX_COLORS)
+
+
+@dataclass(frozen=True)
+class Space:
+    """Where distances between colours are measured, and how much each channel counts.
+
+    >>> image = kmq.quantize("photo.png", 16, space=kmq.Space("rgb", channel_weights=(1, 2, 1)))
+
+    Attributes:
+        name: see `space` of `kmq.quantize`; None is its default.
+        channel_weights: how much each channel's squared error counts, alpha's last, above 0 and at
+            most 10^9; None counts all alike.
+
+    Raises:
+        InputError: there is no such space, or a weight is out of range.
+        TypeError: weights are no numbers.
+    """
+
+    name: SpaceName | None = None
+    channel_weights: Sequence[float] | None = None
+
+    def __post_init__(self) -> None:
+        """Check the name and put the weights in a tuple."""
+        if self.name is not None:
+            checks.one_of(self.name, "space", SPACES)
+        if self.channel_weights is not None:
+            weights = _checked_channel_weights(self.channel_weights)
+            object.__setattr__(self, "channel_weights", tuple(weights.tolist()))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Require:
+    """What a palette must hold.
+
+    >>> scan = kmq.quantize("scan.png", 8, require=kmq.Require(fixed=["#ff8800"], snap=True))
+
+    Attributes:
+        fixed: (f, channels) colours that must be entries, exactly; the rest is free. Or names of
+            colours as in CSS ("white", "#ff8800"), one or several, also in one list with samples;
+            "background" is the colour of most pixels on the picture's border. Or an `IndexedImage`
+            or a `Palette`.
+        snap: whether the entry nearest to black becomes black, and the one nearest to white white,
+            with all their pixels, if it is off by no more than a sixteenth of the range in any
+            channel. With alpha, only opaque entries do.
+        posterize: bits a channel of an entry may have, 1 to the picture's own depth: entries are
+            multiples of what is left, or white.
+
+    Raises:
+        InputError: a number out of range, or no colours.
+        TypeError: a value of the wrong type.
+    """
+
+    fixed: GivenColors | str | None = None
+    snap: bool | None = None
+    posterize: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check what can be checked without a picture."""
+        if self.fixed is not None:
+            Colors.checked(self.fixed, "fixed")
+        checks.flag(checks.given(self.snap, False), "snap")
+        checks.optional(self.posterize, "posterize", _MOST_BITS)
+
+
+@dataclass(frozen=True, eq=False)
+class Start:
+    """Plain k-means from a start: assign colours, move centres, until they rest.
+
+    >>> image = kmq.quantize("photo.png", 16, start=kmq.Start("k-means++", n_init=10))
+
+    Attributes:
+        init: "k-means++" (greedy; the default), "random", "var-part" (needs no seed), or colours
+            given as for `Require.fixed`, as many as the palette is to have.
+        n_init: random starts tried, with seeds from `seed` upward; the best is kept. None is 1.
+        max_iter: rounds at most; None is 300.
+        tol: stop when the squared moves of all centroids sum to at most tol × the mean variance of
+            the channels; 0 goes on until no centroid moves. None is 1e-4.
+        seed: 0 (the default) to 2^32 - n_init; the same picture, options and seed give the same
+            bytes.
+
+    Raises:
+        InputError: a number out of range, no such method, or no colours.
+        TypeError: a value of the wrong type.
+    """
+
+    init: Init | GivenColors | None = None
+    n_init: int | None = None
+    max_iter: int | None = None
+    tol: float | None = None
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check what can be checked without a picture."""
+        checked_init(self.init)
+        n_init = checks.whole_number(checks.given(self.n_init, 1), "n_init", 1, _MOST_STARTS)
+        checks.optional(self.max_iter, "max_iter", _MOST_ROUNDS)
+        if self.tol is not None:
+            checks.tolerance(self.tol)
+        seed = checks.given(self.seed, 0)
+        checks.whole_number(seed, "seed", 0, checks.MAX_SEED + 1 - n_init)
+
+
+@dataclass(frozen=True)
+class Dither:
+    """Pixels mixed of entries so that from afar they look like the colours between.
+
+    Least is mixed where the picture's own detail hides the palette's error; colours of the palette
+    show themselves. The report is of the mixed picture, whose error is larger.
+
+    >>> image = kmq.quantize("photo.png", 16, mapping=kmq.Dither(0.7))
+
+    Attributes:
+        strength: 0 (not at all) to 1 (the default).
+        method: "diffusion" (the default) passes errors on to neighbours (Floyd & Steinberg 1976, in
+            serpentine order); "ordered" follows a mask of blue noise (Ulichney 1993): faster, and
+            the same in every frame, but colours are less true.
+
+    Raises:
+        InputError: a strength out of range, or no such method.
+        TypeError: a value of the wrong type.
+    """
+
+    strength: float | None = None
+    method: DitherMethod | None = None
+
+    def __post_init__(self) -> None:
+        """Check both, and fill in what is not given."""
+        strength = checks.fraction(checks.given(self.strength, 1.0), "strength")
+        method = checks.given(self.method, DITHER_METHODS[0])
+        object.__setattr__(self, "strength", strength)
+        object.__setattr__(self, "method", checks.one_of(method, "method", DITHER_METHODS))
+
+
+@dataclass(frozen=True)
+class Rate:
+    """Indices and palette chosen together by squared error + price · bits, for smaller files.
+
+    The price of a bit is λ × the mean squared error of nearest entries (at least ½, on a scale of 8
+    bits), so that one λ suits all pictures and numbers of colours. No pixel's squared error is more
+    than 3 · 32² above that of its nearest entry, and smooth gradients give way least. `kmq.encode`
+    and `kmq.write` choose k and λ for a size or a quality.
+
+    >>> image = kmq.quantize("photo.png", 64, mapping=kmq.Rate(1))
+
+    Attributes:
+        lam: λ, at least 0: files are smallest for their PSNR at 1 to 3; 0 is nearest entries.
+
+    Raises:
+        InputError: λ is negative or not finite.
+        TypeError: λ is not a number.
+    """
+
+    lam: float
+
+    def __post_init__(self) -> None:
+        """Check it."""
+        checks.number(self.lam, "lam", 0)
+
+
+def checked_init(init: Any) -> str | Array | Colors:
+    """Return the name of a method, (k, channels) samples or colours; None is the first method."""
+    if init is None:
+        return clustering.INITS[0]
+    if isinstance(init, str):
+        return checks.init_name(init, clustering.INITS)
+    if isinstance(init, IndexedImage) or has_names(init):
+        return Colors.checked(init, "init")
+    return checks.float_rows(init, "init")
+
+
+def _checked_channel_weights(weights: Any) -> Array:
+    factors = checks.as_array(weights, "channel_weights")
+    if factors.dtype.kind not in "iuf":
+        raise TypeError(f"channel_weights have dtype {factors.dtype}; they must be numbers")
+    if factors.ndim != 1 or not factors.size:
+        raise InputError(f"channel_weights have shape {factors.shape}; they must be (channels,)")
+    if not (factors.min() > 0 and factors.max() <= checks.MOST_WEIGHT):
+        raise InputError(
+            f"channel_weights have a value that is not above 0 and at most {checks.MOST_WEIGHT:g}"
+        )
+    return factors
