@@ -1,21 +1,27 @@
-"""kmq.js, the decoder for browsers, against kmq: in node, on sound files and damaged ones."""
+"""kmq.js, the decoder for browsers, against kmq: in node, and in pages in headless Chromium."""
 
 import base64
 import json
 import shutil
 import subprocess
-from dataclasses import asdict
+import threading
+from dataclasses import asdict, replace
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
+from PIL import ImageOps
 
 import fuzz
 import kmq.files
-from images import indexed_image
+from images import exif_block, indexed_image
 from kmq.errors import FormatError, LimitError, NewerFormatError
 from kmq.model.file_info import Limits
+from kmq.model.image import Metadata
 from kmq.model.pixel_format import PixelFormat
 from kmq.stages.container.file import pack_varint
 
@@ -24,7 +30,13 @@ GOLDEN = Path(__file__).parent / "golden"
 NODE = shutil.which("node")
 KINDS = {FormatError: "damaged", NewerFormatError: "newer", LimitError: "too large"}
 
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+DRIVER = shutil.which("chromedriver")
+
 needs_node = pytest.mark.skipif(not NODE, reason="needs node")
+needs_browser = pytest.mark.skipif(
+    not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver (Debian's chromium-driver)"
+)
 
 
 def in_node(folder, limits=None, piece=0):
@@ -175,3 +187,233 @@ def test_work_is_limited_as_kmq_limits_it(tmp_path):
     assert low > 0
     assert "refused" not in in_node(tmp_path, Limits(decisions=low))["work.kmq"]
     assert in_node(tmp_path, Limits(decisions=low - 1))["work.kmq"]["refused"] == "too large"
+
+
+# --- pages ---------------------------------------------------------------------------------------
+
+FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    webdriver = pytest.importorskip("selenium.webdriver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for flag in FLAGS:
+        options.add_argument(flag)
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    driver.set_page_load_timeout(15)
+    yield driver
+    driver.quit()
+
+
+PAGE = """<!doctype html><meta charset="utf-8"><title>kmq</title><body>
+<script>
+  window.started = 0;
+  window.Worker = class extends Worker {
+    constructor(...given) {
+      super(...given);
+      started++;
+    }
+  };
+</script>
+<script type="module">
+  import "./kmq-image.js";
+  import * as kmq from "./kmq.js";
+  window.kmq = kmq;
+  window.pixels = (picture) => {
+    const canvas = document.createElement("canvas");
+    const source = picture.shadowRoot ? picture.shadowRoot.querySelector("canvas") : picture;
+    [canvas.width, canvas.height] = [picture.naturalWidth, picture.naturalHeight];
+    const context = canvas.getContext("2d");
+    context.drawImage(source, 0, 0);
+    return [...context.getImageData(0, 0, canvas.width, canvas.height).data];
+  };
+  window.shown = (tag, attributes) => new Promise((resolve) => {
+    const picture = document.createElement(tag);
+    for (const [name, value] of Object.entries(attributes)) picture.setAttribute(name, value);
+    for (const kind of ["load", "error"]) {
+      picture.addEventListener(kind, (event) => resolve({ picture, kind, message: event.message }));
+    }
+    document.body.append(picture);
+  });
+  window.ready = true;
+</script>"""
+
+
+class Handler(SimpleHTTPRequestHandler):
+    extensions_map: ClassVar = {".js": "text/javascript", ".html": "text/html"}
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """Folder and address of a server, with the modules and a page that uses them."""
+    folder = tmp_path_factory.mktemp("site")
+    for name in ("kmq.js", "kmq-image.js"):
+        (folder / name).write_bytes((WEB / name).read_bytes())
+    (folder / "page.html").write_text(PAGE)
+    policy = "<meta http-equiv='Content-Security-Policy' content=\"worker-src 'none'\">"
+    (folder / "strict.html").write_text(PAGE.replace("<title>", policy + "<title>"))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=folder))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield folder, f"http://127.0.0.1:{server.server_port}/page.html"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def page(browser, site):
+    """A call that runs the body of an async function in the page and returns what that returns."""
+    browser.get(site[1])
+    browser.set_script_timeout(30)
+
+    def run(body, *arguments):
+        return browser.execute_async_script(
+            f"""
+            const done = arguments[arguments.length - 1];
+            (async (...given) => {{
+              while (!window.ready) await new Promise((go) => setTimeout(go, 10));
+              {body}
+            }})(...arguments).then(done, (error) => done(`failed: ${{error.stack}}`));
+            """,
+            *arguments,
+        )
+
+    return run
+
+
+SHOW = """
+const { picture, kind, message } = await shown(given[0], given[1]);
+const box = picture.getBoundingClientRect();
+return { kind, message, pixels: picture.naturalWidth ? pixels(picture) : [],
+         natural: [picture.naturalWidth, picture.naturalHeight], box: [box.width, box.height],
+         complete: picture.complete };
+"""
+
+
+def rgba(pixels, natural):
+    return np.array(pixels, np.uint8).reshape(natural[1], natural[0], 4)
+
+
+@needs_browser
+def test_the_element_shows_a_picture(page, site):
+    """In strips, decoded in Workers; opaque, since a canvas rounds what is translucent."""
+    image = indexed_image(PixelFormat.RGB24, 60, 90, 70)
+    expected = np.asarray(image.to_pillow().convert("RGBA"))
+    for method in ("deflate", "rank", "mix"):
+        kmq.files.write(site[0] / f"{method}.kmq", image, method=method, strip_height=25)
+        found = page(SHOW, "kmq-image", {"src": f"{method}.kmq", "alt": "blotches"})
+        assert found["kind"] == "load"
+        assert found["natural"] == found["box"] == [70, 90]
+        assert found["complete"]
+        assert (rgba(found["pixels"], found["natural"]) == expected).all()
+    strips = page(
+        "let n = 0; const rows = [];"
+        "await kmq.decodeStream(await fetch('mix.kmq'), {onRows: ({row}) => rows.push(row)});"
+        "return rows.sort((a, b) => a - b)"
+    )
+    assert strips == [0, 25, 50, 75]
+    assert page("return started") > 0
+
+
+@needs_browser
+def test_a_page_that_must_not_start_workers(page, browser, site):
+    image = indexed_image(PixelFormat.RGB24, 60, 90, 70)
+    kmq.files.write(site[0] / "strict.kmq", image, method="rank", strip_height=25)
+    browser.get(site[1].replace("page.html", "strict.html"))
+    found = page(SHOW, "kmq-image", {"src": "strict.kmq"})
+    assert (found["kind"], found["natural"]) == ("load", [70, 90])
+
+
+@needs_browser
+@pytest.mark.parametrize(
+    ("attributes", "box"),
+    [
+        ({"width": "35"}, [35, 45]),
+        ({"height": "45"}, [35, 45]),
+        ({"width": "140", "height": "20"}, [140, 20]),
+        ({"style": "width: 7px"}, [7, 9]),
+        ({"width": "50", "style": "height: 18px; width: auto"}, [14, 18]),
+    ],
+)
+def test_the_element_is_as_large_as_img_would_be(page, site, attributes, box):
+    kmq.files.write(site[0] / "sized.kmq", indexed_image(PixelFormat.RGB24, 9, 90, 70))
+    found = page(SHOW, "kmq-image", {"src": "sized.kmq", **attributes})
+    assert found["box"] == pytest.approx(box)
+
+
+@needs_browser
+def test_a_broken_file_is_an_error_and_never_a_picture(page, site):
+    encoded = kmq.files.encode(indexed_image(PixelFormat.RGB24, 9, 90, 70), strip_height=30)
+    damaged = bytearray(encoded)
+    damaged[-40] ^= 1
+    (site[0] / "broken.kmq").write_bytes(damaged)
+    found = page(SHOW, "kmq-image", {"src": "broken.kmq", "alt": "words"})
+    assert (found["kind"], found["natural"], found["complete"]) == ("error", [0, 0], True)
+    assert "damaged" in found["message"]
+    assert "404" in page(SHOW, "kmq-image", {"src": "missing.kmq"})["message"]
+    assert page(
+        "const p = document.createElement('kmq-image'); p.src = 'broken.kmq'; p.alt = 'words';"
+        "document.body.append(p);"
+        "const failure = await p.decode().then(() => null, (error) => error.name);"
+        "return [failure, p.shadowRoot.querySelector('span').checkVisibility(), p.alt]"
+    ) == ["EncodingError", True, "words"]
+
+
+@needs_browser
+def test_decode_and_a_new_source(page, site):
+    for name, k in (("one", 3), ("two", 5)):
+        image = indexed_image(PixelFormat.RGB24, k, k, 2 * k)
+        kmq.files.write(site[0] / f"{name}.kmq", image)
+    assert page(
+        "const p = document.createElement('kmq-image'); p.src = 'one.kmq'; await p.decode();"
+        "const first = p.naturalWidth; p.src = 'two.kmq'; const before = p.complete;"
+        "await p.decode(); return [first, before, p.naturalWidth, p.complete]"
+    ) == [6, False, 10, True]
+
+
+@needs_browser
+def test_lazy_pictures_wait_until_they_are_near(page, site):
+    kmq.files.write(site[0] / "lazy.kmq", indexed_image(PixelFormat.RGB24, 3, 4, 5))
+    assert page(
+        "const space = document.createElement('div'); space.style.height = '9000px';"
+        "const p = document.createElement('kmq-image'); p.loading = 'lazy'; p.src = 'lazy.kmq';"
+        "document.body.append(space, p);"
+        "const near = await shown('kmq-image', {src: 'lazy.kmq'}); near.picture.remove();"
+        "const before = p.complete; const loaded = new Promise((go) => p.onload = go);"
+        "p.addEventListener('load', p.onload); p.scrollIntoView(); await loaded;"
+        "return [before, p.complete]"
+    ) == [False, True]
+
+
+@needs_browser
+@pytest.mark.parametrize("turn", range(1, 9))
+def test_orientation_of_exif_is_followed(page, site, turn):
+    plain = indexed_image(PixelFormat.RGB24, 9, 4, 7)
+    exif = exif_block([(0x112, 3, 1, turn)], "<")
+    image = replace(plain, metadata=Metadata(exif=exif))
+    kmq.files.write(site[0] / f"turned-{turn}.kmq", image, strip_height=2)
+    found = page(SHOW, "kmq-image", {"src": f"turned-{turn}.kmq"})
+    picture = plain.to_pillow().convert("RGB")
+    picture.getexif()[0x112] = turn
+    expected = np.asarray(ImageOps.exif_transpose(picture).convert("RGBA"))
+    assert (rgba(found["pixels"], found["natural"]) == expected).all()
+
+
+@needs_browser
+def test_colours_are_those_that_the_browser_shows_of_a_png(page, site):
+    places = (0.3127, 0.329, 0.708, 0.292, 0.17, 0.797, 0.131, 0.046)
+    tagged = Metadata(gamma=1.0, chromaticities=places)
+    image = replace(indexed_image(PixelFormat.RGB24, 60, 20, 30), metadata=tagged)
+    kmq.files.write(site[0] / "tagged.kmq", image)
+    image.save(site[0] / "tagged.png")
+    ours = page(SHOW, "kmq-image", {"src": "tagged.kmq"})
+    theirs = page(SHOW, "img", {"src": "tagged.png"})
+    assert ours["pixels"] == theirs["pixels"]
+    plain = np.asarray(image.to_pillow().convert("RGBA"))
+    assert (rgba(ours["pixels"], ours["natural"]) != plain).any()

@@ -48,7 +48,8 @@ const CRC_TABLE = Int32Array.from({ length: 256 }, (_, byte) => {
   return byte;
 });
 
-function crc32(bytes) {
+/** The checksum of PNG, gzip and .kmq. */
+export function crc32(bytes) {
   let crc = -1;
   for (let i = 0; i < bytes.length; i++) crc = CRC_TABLE[(crc ^ bytes[i]) & 255] ^ (crc >>> 8);
   return ~crc >>> 0;
@@ -1453,8 +1454,7 @@ let nFiles = 0;
 function decodeElsewhere(file, strip, decisions) {
   if (!canWork) return Promise.resolve().then(() => file.decoder.decode(strip, { decisions }));
   return new Promise((resolve, reject) => {
-    // A copy, since the bytes go to another thread.
-    queue.push({ file, strip: { ...strip, payload: strip.payload.slice() }, decisions, resolve, reject });
+    queue.push({ file, strip, decisions, resolve, reject });
     work();
   });
 }
@@ -1474,26 +1474,27 @@ function work() {
     const { file, strip, decisions } = job;
     if (free.id !== file.id) free.worker.postMessage({ front: file.decoder.front });
     free.id = file.id;
-    free.worker.postMessage({ strip, decisions }, [strip.payload.buffer]);
+    // A copy: the payload is part of a longer buffer, all of which would be sent.
+    free.worker.postMessage({ strip: { ...strip, payload: strip.payload.slice() }, decisions });
   }
 }
 
 function newWorker() {
   const one = { job: null, id: 0 };
-  const fail = (error) => {
-    canWork = false; // a page of another origin, or one whose policy allows none
-    one.job?.reject(error);
-    one.job = null;
-    work();
-  };
   try {
     one.worker = new Worker(import.meta.url, { type: "module", name: WORKER_NAME });
   } catch {
-    canWork = false;
+    canWork = false; // the module comes from another origin
     return null;
   }
-  one.worker.onerror = (event) => fail(new Error(event.message ?? "a Worker could not be started"));
+  one.worker.onerror = () => {
+    canWork = false; // the page's policy allows none: what was sent is decoded here
+    for (const { job } of workers) if (job) queue.push(job);
+    workers.length = 0;
+    work();
+  };
   one.worker.onmessage = ({ data: { indices, work: taken, refused } }) => {
+    if (!canWork) return;
     const { resolve, reject } = one.job;
     one.job = null;
     if (refused) reject(new KmqError(...refused));
@@ -1613,8 +1614,7 @@ export function screenPalette({ nColors, channels, pixelFormat, maxValue, palett
 }
 
 /** Pixels of indices as `ImageData` takes them: 4 bytes each, red, green, blue, alpha. */
-export function toRGBA(front, indices) {
-  const colors = screenPalette(front);
+export function toRGBA(front, indices, colors = screenPalette(front)) {
   const pixels = new Uint32Array(indices.length);
   for (let i = 0; i < pixels.length; i++) pixels[i] = colors[indices[i]];
   return new Uint8ClampedArray(pixels.buffer);

@@ -1,0 +1,323 @@
+/**
+ * <kmq-image src="photo.kmq" alt="…">: an element that shows a .kmq file as <img> shows a picture.
+ * See docs/browser.md. Importing this module defines the element.
+ */
+import { crc32, decodeStream, screenPalette, toRGBA } from "./kmq.js";
+
+const LONGEST_SIDE = 32767; // of a canvas, in all browsers
+
+const STYLE = `
+  :host { display: inline-block; vertical-align: bottom; }
+  :host([hidden]) { display: none; }
+  canvas { display: block; width: 100%; height: 100%; object-fit: inherit; }
+  :host([pixelated]) canvas { image-rendering: pixelated; }
+  [hidden] { display: none; }
+`;
+
+// Canvas transforms by EXIF orientation, for a picture w wide and h high as it is stored.
+const TURNS = {
+  2: (w) => [-1, 0, 0, 1, w, 0],
+  3: (w, h) => [-1, 0, 0, -1, w, h],
+  4: (w, h) => [1, 0, 0, -1, 0, h],
+  5: () => [0, 1, 1, 0, 0, 0],
+  6: (w, h) => [0, 1, -1, 0, h, 0],
+  7: (w, h) => [0, -1, -1, 0, h, w],
+  8: (w) => [0, -1, 1, 0, 0, w],
+};
+
+/** Orientation that an EXIF block names, 1 if it names none that there is. */
+export function orientation(exif) {
+  if (!exif) return 1;
+  const start = String.fromCharCode(...exif.subarray(0, 6)) === "Exif\0\0" ? 6 : 0;
+  const view = new DataView(exif.buffer, exif.byteOffset + start, exif.byteLength - start);
+  try {
+    const little = view.getUint16(0) === 0x4949;
+    const first = view.getUint32(4, little);
+    for (let i = 0; i < view.getUint16(first, little); i++) {
+      const at = first + 2 + 12 * i;
+      if (view.getUint16(at, little) !== 0x112) continue;
+      const value = view.getUint16(at + 8, little);
+      return view.getUint16(at + 2, little) === 3 && value >= 1 && value <= 8 ? value : 1;
+    }
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error; // a block that ends early
+  }
+  return 1;
+}
+
+// --- colours -------------------------------------------------------------------------------------
+
+async function zlib(bytes) {
+  const stream = new Blob([bytes]).stream().pipeThrough(new CompressionStream("deflate"));
+  return new Uint8Array(await new Response(stream).arrayBuffer());
+}
+
+function pngChunk(name, content) {
+  const chunk = new Uint8Array(content.length + 12);
+  const view = new DataView(chunk.buffer);
+  view.setUint32(0, content.length);
+  chunk.set(new TextEncoder().encode(name), 4);
+  chunk.set(content, 8);
+  view.setUint32(content.length + 8, crc32(chunk.subarray(4, content.length + 8)));
+  return chunk;
+}
+
+function bigEndian(numbers) {
+  const view = new DataView(new ArrayBuffer(4 * numbers.length));
+  numbers.forEach((number, i) => view.setUint32(4 * i, number));
+  return new Uint8Array(view.buffer);
+}
+
+/** The chunks of a PNG that say what its colours mean, or none where they are sRGB. */
+async function colorChunks({ metadata, channels, pixelFormat }) {
+  const { cicp, iccProfile, srgb, gamma, chromaticities } = metadata;
+  const chunks = [];
+  if (cicp) chunks.push(pngChunk("cICP", cicp));
+  const space = pixelFormat === 9 ? "CMYK" : channels < 3 ? "GRAY" : "RGB ";
+  const isOurs = iccProfile && String.fromCharCode(...iccProfile.subarray(16, 20)) === space;
+  if (isOurs && pixelFormat !== 9) {
+    const named = [...new TextEncoder().encode("profile"), 0, 0];
+    chunks.push(pngChunk("iCCP", new Uint8Array([...named, ...(await zlib(iccProfile))])));
+  } else if (!srgb && !iccProfile) {
+    if (gamma) chunks.push(pngChunk("gAMA", bigEndian([Math.round(gamma * 1e5)])));
+    if (chromaticities) {
+      chunks.push(pngChunk("cHRM", bigEndian(chromaticities.map((place) => Math.round(place * 1e5)))));
+    }
+  }
+  return chunks;
+}
+
+/**
+ * The palette as the canvas needs it, in sRGB. The browser itself converts it: it is handed over as
+ * a small PNG with the file's profile or tags, without alpha, which a canvas would round.
+ */
+async function convertedPalette(front) {
+  const colors = screenPalette(front);
+  const chunks = await colorChunks(front);
+  if (!chunks.length) return colors;
+  const isGrey = front.channels < 3;
+  const width = Math.min(256, front.nColors), height = Math.ceil(front.nColors / width);
+  const span = width * (isGrey ? 1 : 3) + 1;
+  const rows = new Uint8Array(span * height);
+  const bytes = new Uint8Array(colors.buffer);
+  for (let i = 0; i < front.nColors; i++) {
+    const at = Math.floor(i / width) * span + 1 + (i % width) * (isGrey ? 1 : 3);
+    rows.set(bytes.subarray(4 * i, 4 * i + (isGrey ? 1 : 3)), at);
+  }
+  const header = [...bigEndian([width, height]), 8, isGrey ? 0 : 2, 0, 0, 0];
+  const png = new Blob([
+    new Uint8Array([0x89, 0x50, 0x4e, 0x47, 13, 10, 26, 10]), pngChunk("IHDR", header), ...chunks,
+    pngChunk("IDAT", await zlib(rows)), pngChunk("IEND", []),
+  ], { type: "image/png" });
+  let bitmap;
+  try {
+    bitmap = await createImageBitmap(png);
+  } catch {
+    return colors; // a profile that the browser cannot use, which <img> passes over, too
+  }
+  const canvas = Object.assign(document.createElement("canvas"), { width, height });
+  const context = canvas.getContext("2d", { willReadFrequently: true });
+  context.drawImage(bitmap, 0, 0);
+  const shown = context.getImageData(0, 0, width, height).data;
+  for (let i = 0; i < front.nColors; i++) bytes.set(shown.subarray(4 * i, 4 * i + 3), 4 * i);
+  return colors;
+}
+
+// --- the element ---------------------------------------------------------------------------------
+
+const lazily = "IntersectionObserver" in globalThis
+  ? new IntersectionObserver((entries) => {
+      for (const { isIntersecting, target } of entries) if (isIntersecting) target.loadNow();
+    }, { rootMargin: "800px" })
+  : null;
+
+export class KmqImage extends HTMLElement {
+  static observedAttributes = ["src", "alt", "width", "height", "loading"];
+
+  #internals = this.attachInternals();
+  #canvas = document.createElement("canvas");
+  #words = document.createElement("span"); // the alternative text, shown where the picture is not
+  #sizes = document.createElement("style");
+  #abort = null;
+  #state = "empty"; // waiting, loading, complete or broken
+  #outcome = resolvers();
+  #src = "";
+
+  constructor() {
+    super();
+    const style = document.createElement("style");
+    style.textContent = STYLE;
+    this.#words.hidden = true;
+    this.attachShadow({ mode: "open" }).append(style, this.#sizes, this.#canvas, this.#words);
+    this.#canvas.width = this.#canvas.height = 0;
+    this.#outcome.promise.catch(() => {});
+  }
+
+  connectedCallback() {
+    this.#describe();
+    if (this.#state === "waiting") this.#schedule();
+  }
+
+  disconnectedCallback() {
+    lazily?.unobserve(this);
+  }
+
+  attributeChangedCallback(name, before, value) {
+    if (name === "src") this.#start();
+    else if (name === "alt") this.#describe();
+    else if (name === "loading") {
+      if (this.#state === "waiting") this.#schedule();
+    } else this.#resize();
+  }
+
+  // As those of <img>.
+  get src() { return this.hasAttribute("src") ? new URL(this.getAttribute("src"), document.baseURI).href : ""; }
+  set src(value) { this.setAttribute("src", value); }
+  get currentSrc() { return this.#src; }
+  get alt() { return this.getAttribute("alt") ?? ""; }
+  set alt(value) { this.setAttribute("alt", value); }
+  get loading() { return this.getAttribute("loading") === "lazy" ? "lazy" : "eager"; }
+  set loading(value) { this.setAttribute("loading", value); }
+  get pixelated() { return this.hasAttribute("pixelated"); }
+  set pixelated(value) { this.toggleAttribute("pixelated", value); }
+  get width() { return this.isConnected ? Math.round(this.getBoundingClientRect().width) : this.naturalWidth; }
+  set width(value) { this.setAttribute("width", value); }
+  get height() { return this.isConnected ? Math.round(this.getBoundingClientRect().height) : this.naturalHeight; }
+  set height(value) { this.setAttribute("height", value); }
+  get naturalWidth() { return this.#canvas.width; }
+  get naturalHeight() { return this.#canvas.height; }
+  get complete() { return ["empty", "complete", "broken"].includes(this.#state); }
+
+  /** Resolves when the picture is shown; rejects with an EncodingError if it cannot be. */
+  decode() {
+    if (this.#state === "empty") {
+      return Promise.reject(new DOMException("there is no picture to decode", "EncodingError"));
+    }
+    if (this.#state === "waiting") this.loadNow();
+    return this.#outcome.promise;
+  }
+
+  /** Loads a picture that is waiting to come near the viewport. */
+  loadNow() {
+    lazily?.unobserve(this);
+    if (this.#state === "waiting") this.#load();
+  }
+
+  #start() {
+    this.#abort?.abort();
+    const failure = new DOMException("the picture was replaced by another", "EncodingError");
+    this.#outcome.reject(failure);
+    this.#outcome = resolvers();
+    this.#outcome.promise.catch(() => {}); // nobody need ask
+    this.#state = this.hasAttribute("src") ? "waiting" : "empty";
+    this.#paint(0, 0);
+    this.#show(true);
+    if (this.#state === "waiting") this.#schedule();
+  }
+
+  #schedule() {
+    if (this.loading === "lazy" && lazily) lazily.observe(this);
+    else queueMicrotask(() => this.loadNow());
+  }
+
+  async #load() {
+    this.#state = "loading";
+    this.#src = this.src;
+    const abort = (this.#abort = new AbortController());
+    const { signal } = abort;
+    const outcome = this.#outcome;
+    try {
+      const credentials = this.getAttribute("crossorigin") === "use-credentials" ? "include" : "same-origin";
+      const response = await fetch(this.#src, { signal, credentials });
+      if (!response.ok) throw new Error(`the server answers ${response.status}`);
+      let front, colors;
+      const drawn = [];
+      await decodeStream(response, {
+        signal,
+        onFront: (found) => {
+          front = found;
+          if (Math.max(front.width, front.height) > LONGEST_SIDE) {
+            throw new Error(`the picture is ${front.width} x ${front.height}; a canvas has ${LONGEST_SIDE} a side`);
+          }
+          this.#prepare(front);
+          colors = convertedPalette(front);
+          colors.catch(() => {});
+        },
+        onRows: ({ row, rows, indices }) => {
+          drawn.push(colors.then((palette) => {
+            if (!signal.aborted) this.#draw(front, row, rows, toRGBA(front, indices, palette));
+          }));
+        },
+      });
+      await Promise.all(drawn);
+      if (signal.aborted) return;
+      this.#state = "complete";
+      outcome.resolve();
+      this.dispatchEvent(new Event("load"));
+    } catch (error) {
+      if (signal.aborted) return;
+      abort.abort();
+      this.#state = "broken";
+      this.#paint(0, 0);
+      this.#show(false);
+      outcome.reject(new DOMException(error.message, "EncodingError"));
+      this.dispatchEvent(new ErrorEvent("error", { error, message: error.message }));
+    }
+  }
+
+  #prepare(front) {
+    const turn = orientation(front.metadata.exif);
+    const { width, height } = front;
+    if (turn > 4) this.#paint(height, width);
+    else this.#paint(width, height);
+    if (turn > 1) this.#canvas.getContext("2d").setTransform(...TURNS[turn](width, height));
+  }
+
+  #draw(front, row, rows, pixels) {
+    const context = this.#canvas.getContext("2d");
+    const strip = new ImageData(pixels, front.width, rows);
+    if (context.getTransform().isIdentity) {
+      context.putImageData(strip, 0, row);
+      return;
+    }
+    const part = Object.assign(document.createElement("canvas"), { width: front.width, height: rows });
+    part.getContext("2d").putImageData(strip, 0, 0);
+    context.imageSmoothingEnabled = false;
+    context.drawImage(part, 0, row);
+  }
+
+  #paint(width, height) {
+    Object.assign(this.#canvas, { width, height });
+    this.#resize();
+  }
+
+  #resize() {
+    const [width, height] = ["width", "height"].map((name) => {
+      const value = this.getAttribute(name)?.trim().match(/^\d+%?/)?.[0];
+      return value ? `${name}: ${value.endsWith("%") ? value : `${value}px`};` : "";
+    });
+    const { naturalWidth, naturalHeight } = this;
+    const ratio = naturalWidth ? `aspect-ratio: ${naturalWidth} / ${naturalHeight};` : "";
+    this.#sizes.textContent = `:host { ${width} ${height} ${ratio} }`;
+  }
+
+  #describe() {
+    this.#words.textContent = this.alt;
+    const isNothing = this.getAttribute("alt") === ""; // an ornament
+    this.#internals.role = isNothing ? "presentation" : "img";
+    this.#internals.ariaLabel = this.alt || null;
+  }
+
+  #show(picture) {
+    this.#canvas.hidden = !picture;
+    this.#words.hidden = picture;
+  }
+}
+
+function resolvers() {
+  const found = {};
+  found.promise = new Promise((resolve, reject) => Object.assign(found, { resolve, reject }));
+  return found;
+}
+
+if (!customElements.get("kmq-image")) customElements.define("kmq-image", KmqImage);
