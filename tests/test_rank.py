@@ -138,7 +138,7 @@ def test_contexts_are_told_apart():
 
 
 def test_leaves_go_where_they_save_most():
-    from kmq.kernels.rank import grow_tree, tree_scratch
+    from kmq.kernels.rank_tree import grow_tree, tree_scratch
 
     counts = np.zeros((2, 3, 2), np.uint32)  # by two variables and symbol
     counts[0] = [[900, 100], [800, 200], [800, 200]]

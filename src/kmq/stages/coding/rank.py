@@ -96,7 +96,7 @@ class _Tables:
     @computed_once
     def _growing(self) -> tuple[tuple[Array, ...], Array, Array]:
         """Scratch of `grow_tree`, nodes and tables."""
-        from kmq.kernels.rank import tree_scratch
+        from kmq.kernels.rank_tree import tree_scratch
 
         alphabet = self._alphabet
         n_symbols, max_leaves = alphabet.n_symbols, alphabet.max_leaves
@@ -109,11 +109,12 @@ class _Tables:
 
     def write(self, at: int, out_stream: Array) -> int:
         """Write tree and tables for the counts from bit `at` on; return the next bit."""
-        from kmq.kernels import rank as kernels
+        from kmq.kernels.rank_tables import write_tables
+        from kmq.kernels.rank_tree import grow_tree
 
         alphabet = self._alphabet
         scratch, nodes, tables = self._growing
-        n_nodes = kernels.grow_tree(
+        n_nodes = grow_tree(
             *self.counts,
             alphabet.radices,
             _logarithms(),
@@ -123,7 +124,7 @@ class _Tables:
             tables,
         )
         return int(
-            kernels.write_tables(
+            write_tables(
                 nodes[:n_nodes],
                 tables,
                 alphabet.radices,
@@ -137,11 +138,11 @@ class _Tables:
 
     def read(self, stream: Array, at: int) -> int:
         """Read tree and tables; return the next bit or a fault."""
-        from kmq.kernels import rank as kernels
+        from kmq.kernels.rank_tables import read_tables
 
         alphabet = self._alphabet
         return int(
-            kernels.read_tables(
+            read_tables(
                 stream,
                 at,
                 alphabet.radices,
