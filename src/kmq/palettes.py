@@ -15,7 +15,7 @@ from kmq.errors import InputError
 from kmq.model import formats
 from kmq.model.image import IndexedImage, index_dtype
 from kmq.model.pixel_format import PixelFormat, PixelFormatLabel
-from kmq.stages.container.chunks import SIGNATURE
+from kmq.stages.container.chunks import is_kmq
 from kmq.stages.palette import files as palette_files
 from kmq.stages.palette.files import Entries
 from kmq.stages.pictures.reading import checked_format, picture_palette, seekable
@@ -62,9 +62,7 @@ def load_palette(path: str | os.PathLike[str]) -> Entries:
     kind = palette_files.KINDS.get(suffix)
     with open(path, "rb") as opened:
         file = seekable(opened)
-        is_kmq = file.read(len(SIGNATURE)) == SIGNATURE or suffix in files.SUFFIXES
-        file.seek(0)
-        if is_kmq:
+        if is_kmq(file) or suffix in files.SUFFIXES:
             facts = files.info(file)
             return Entries(facts.palette, facts.pixel_format)
         if kind is None:

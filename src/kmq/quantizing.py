@@ -22,7 +22,7 @@ from kmq.model.pixel_format import PixelFormat, PixelFormatLabel
 from kmq.options import Options, Target
 from kmq.pipeline import quantizing
 from kmq.pipeline.fitting import ErrorTarget
-from kmq.stages.container.chunks import SIGNATURE
+from kmq.stages.container.chunks import is_kmq
 from kmq.stages.mapping.metrics import psnr as psnr_of
 from kmq.stages.palette.clustering import Array, Init
 from kmq.stages.palette.spaces import SpaceName
@@ -393,6 +393,6 @@ def _unpiped(path: str | os.PathLike[str]) -> str | os.PathLike[str] | io.BytesI
 
 def _is_kmq(source: str | os.PathLike[str] | io.BytesIO) -> bool:
     if isinstance(source, io.BytesIO):
-        return source.getbuffer()[: len(SIGNATURE)] == SIGNATURE
+        return is_kmq(source)
     with open(source, "rb") as file:
-        return file.read(len(SIGNATURE)) == SIGNATURE
+        return is_kmq(file)

@@ -73,12 +73,12 @@ def load(path: Path, page: int | None, limits: Limits) -> Picture:
     """Read a picture or a .kmq file; raise what `kmq.read` and `kmq.quantize` raise."""
     from kmq.files import read
     from kmq.quantizing import read_picture
-    from kmq.stages.container.chunks import SIGNATURE
+    from kmq.stages.container.chunks import is_kmq
     from kmq.threads import resolve_threads
 
     with path.open("rb") as file:
-        is_kmq = file.read(len(SIGNATURE)) == SIGNATURE
-    image = read(path, limits=limits) if is_kmq or path.suffix.lower() == ".kmq" else None
+        begins = is_kmq(file)
+    image = read(path, limits=limits) if begins or path.suffix.lower() == ".kmq" else None
     given = path if image is None else image
     pixels = read_picture(given, None, page, resolve_threads(None), limits)
     size = path.stat().st_size

@@ -33,6 +33,15 @@ class Chunk:
     payload: bytes
 
 
+def is_kmq(file: BinaryIO) -> bool:
+    """Whether a file goes on as .kmq files begin; one that can seek is left where it stood."""
+    start = file.tell() if file.seekable() else None
+    begins = file.read(len(SIGNATURE)) == SIGNATURE
+    if start is not None:
+        file.seek(start)
+    return begins
+
+
 def pack_chunk(letter: str, payload: bytes) -> bytes:
     """Put letter, length and CRC around a payload."""
     if len(payload) > MAX_VARINT:
