@@ -24,7 +24,8 @@ def decode_strip(coded, height, width, palette, sample_bytes=1):
     first = Tables(bits, FIRST_VALUES, 4, [5, 2, 0, 0, 0, 0, 0, 0, 3], 255, 14, 6, False)
     n_tokens = token_of(len(palette) - 2) + 1 if len(palette) > 1 else 1
     second = Tables(bits, SECOND_VALUES, 1, [3, 3], 32, 12, n_tokens, True)
-    symbols = Symbols(coded[-(-bits.position // 8) :])
+    demand(bits.take(-bits.position % 8) == 0, "filling bits")
+    symbols = Symbols(coded[bits.position // 8 :])
     rows = Strip(height, width, palette, sample_bytes, first, second, symbols).decode()
     symbols.end()
     return rows

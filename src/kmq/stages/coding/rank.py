@@ -308,6 +308,8 @@ class RankCoder:
         end = second.read(stream, middle)
         _check(end)
         begin = -(-end // 8)
+        if stream[begin - 1] & (1 << -end % 8) - 1:
+            raise FormatError("the last byte of a strip's tables is not filled up with zeros")
         if len(coded) < begin + _STATES or (len(coded) - begin) % 2:
             _check(kernels.TRUNCATED)
         state_a, state_b = np.frombuffer(coded, "<u4", 2, begin).tolist()
