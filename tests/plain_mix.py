@@ -3,6 +3,9 @@
 It uses nothing of kmq and no NumPy, and raises ValueError for coded bytes that break a rule.
 """
 
+from functools import lru_cache
+from operator import mul
+
 REACH = 2815
 LANES = 16
 MASK = 2**32 - 1
@@ -14,7 +17,7 @@ def demand(condition, message):
 
 
 def clamp(value, low, high):
-    return min(max(value, low), high)
+    return low if value < low else high if value > high else value
 
 
 def hashed(first, *values):
@@ -62,9 +65,7 @@ class Tree:
         while segments:
             first, end, depth = segments.pop()
             middle = first + (end - first + 1) // 2
-            colors = sorted(self.leaves[first:end])
-            axis = self.longest_axis(colors)
-            colors.sort(key=lambda color: sum(map(product, self.offsets[color], axis)))
+            colors = self.along_longest_axis(sorted(self.leaves[first:end]))
             self.leaves[first:end] = colors
             self.depths[middle] = depth
             self.planes[middle] = self.plane(colors, middle - first)
@@ -83,33 +84,34 @@ class Tree:
         """A node, or None and a leaf."""
         return (None, first) if end - first == 1 else (first + (end - first + 1) // 2, None)
 
-    def longest_axis(self, colors):
-        means = [sum(self.shades[c][i] for c in colors) // len(colors) for i in range(4)]
-        self.offsets = {c: [self.shades[c][i] - means[i] for i in range(4)] for c in colors}
-        matrix = [
-            [sum(self.offsets[c][i] * self.offsets[c][j] for c in colors) for j in range(4)]
-            for i in range(4)
-        ]
+    def along_longest_axis(self, colors):
+        columns = list(zip(*(self.shades[c] for c in colors), strict=True))
+        means = [sum(column) // len(colors) for column in columns]
+        offsets = [[s - m for s in column] for column, m in zip(columns, means, strict=True)]
+        matrix = [[sum(map(mul, one, other)) for other in offsets] for one in offsets]
         bits = max(max(max(row) for row in matrix).bit_length() - 20, 0)
         matrix = [[entry >> bits for entry in row] for row in matrix]
         widest = max(range(4), key=lambda i: matrix[i][i])
         vector = matrix[widest]
         for _ in range(8):
             vector = shortened(vector)
-            vector = [sum(map(product, row, vector)) for row in matrix]
-        return shortened(vector)
+            vector = [sum(map(mul, row, vector)) for row in matrix]
+        axis = shortened(vector)
+        keys = [sum(map(mul, offset, axis)) for offset in zip(*offsets, strict=True)]
+        return [c for _, c in sorted(zip(keys, colors, strict=True))]
 
     def plane(self, colors, half):
         left, right = colors[:half], colors[half:]
+        shade = self.shades.__getitem__
         sides = [
-            [16 * sum(self.shades[c][i] for c in side) // len(side) for i in range(4)]
+            [16 * sum(column) // len(side) for column in zip(*map(shade, side), strict=True)]
             for side in (left, right)
         ]
         across = [b - a for a, b in zip(*sides, strict=True)]
         square = max(sum(a * a for a in across), 1)
         slopes = [clamp(a * 2**21 // square, -16383, 16383) for a in across]
         both = [a + b for a, b in zip(*sides, strict=True)]
-        return slopes, -(sum(map(product, slopes, both)) >> 5)
+        return slopes, -(sum(map(mul, slopes, both)) >> 5)
 
     def rows(self, own):
         nodes = sorted((depth, node) for node, depth in self.depths.items() if node)
@@ -123,12 +125,11 @@ class Tree:
         return rows
 
 
-def product(a, b):
-    return a * b
+tree_of = lru_cache(maxsize=4)(Tree)  # strips of a file have one palette
 
 
 def shortened(vector):
-    bits = max(max(abs(entry) for entry in vector).bit_length() - 12, 0)
+    bits = max(max(map(abs, vector)).bit_length() - 12, 0)
     return [entry >> bits for entry in vector]
 
 
@@ -147,7 +148,7 @@ def decode_strip(coded, height, width, palette, sample_bytes):
     if len(palette) == 1:
         demand(not coded, "coded bytes of one colour")
         return [[0] * width for _ in range(height)]
-    return _Strip(coded, height, width, Tree(palette, sample_bytes)).decode()
+    return _Strip(coded, height, width, tree_of(tuple(palette), sample_bytes)).decode()
 
 
 class _Strip:
@@ -289,7 +290,7 @@ class _Strip:
         slopes, constant = self.tree.planes[node]
         level = []
         for i in range(6):
-            plane = sum(map(product, slopes, self.colors[i])) + constant
+            plane = sum(map(mul, slopes, self.colors[i])) + constant
             level.append(clamp((plane >> (12 + SHIFTS[i])) + OFFSETS[i], 0, TOPS[i]))
         places = [
             (row, 7, level[0], level[1]),

@@ -4,6 +4,8 @@ It follows the section "Method 1: rank" paragraph by paragraph, uses nothing of 
 and raises ValueError for anything that breaks a rule.
 """
 
+from functools import lru_cache
+
 FIRST_VALUES = [22, 5, 2, 2, 2, 2, 2, 2, 8]
 SECOND_VALUES = [8, 8]
 WEIGHTS = [0, 16, 23, 32, 45, 64, 91, 128, 181, 256, 362, 512, 724, 1024, 1448, 2048, 2896, 4096]
@@ -165,23 +167,37 @@ class Symbols:
         demand(not self.words and self.states == [65536, 65536], "words do not end with the pixels")
 
 
+class Colors:
+    """The entries of a palette: how far they are from each other, and each one's list."""
+
+    def __init__(self, palette, sample_bytes):
+        self.samples = [[s // 256 if sample_bytes == 2 else s for s in entry] for entry in palette]
+        self.lists = {}
+
+    def distance(self, a, b):
+        one, other = self.samples[a], self.samples[b]
+        return 3 * sum(abs(p - q) for p, q in zip(one, other, strict=True)) // len(one)
+
+    def others(self, a):
+        if a not in self.lists:
+            others = (b for b in range(len(self.samples)) if b != a)
+            self.lists[a] = sorted(others, key=lambda b: (self.distance(a, b), b))
+        return self.lists[a]
+
+
+colors_of = lru_cache(maxsize=4)(Colors)  # strips of a file have one palette
+
+
 class Strip:
     def __init__(self, height, width, palette, sample_bytes, first, second, symbols):
-        self.height, self.width, self.k = height, width, len(palette)
+        self.height, self.width = height, width
         self.first, self.second, self.symbols = first, second, symbols
-        samples = [[s // 256 if sample_bytes == 2 else s for s in entry] for entry in palette]
-        self.distance = [
-            [3 * sum(abs(p - q) for p, q in zip(a, b, strict=True)) // len(a) for b in samples]
-            for a in samples
-        ]
-        self.lists = [
-            sorted((b for b in range(self.k) if b != a), key=lambda b: (self.distance[a][b], b))
-            for a in range(self.k)
-        ]
+        self.colors = colors_of(tuple(palette), sample_bytes)
+        self.lists = {}
         self.rows = []
 
     def level(self, a, b):
-        return sum(bound <= self.distance[a][b] for bound in (11, 20, 34, 59, 102, 178, 300))
+        return sum(bound <= self.colors.distance(a, b) for bound in (11, 20, 34, 59, 102, 178, 300))
 
     def at(self, y, x):
         if y < 0:
@@ -243,9 +259,12 @@ class Strip:
 
     def other(self, symbol, w, n, ne, nw, ww, nn, guess, activity):
         """Return the index of a pixel that is not the guess, and move it up its list."""
-        across = self.distance[w][nw] + self.distance[n][nn]
-        along = self.distance[w][ww] + self.distance[n][nw]
+        distance = self.colors.distance
+        across = distance(w, nw) + distance(n, nn)
+        along = distance(w, ww) + distance(n, nw)
         anchor = n if across < along else w
+        if anchor not in self.lists:
+            self.lists[anchor] = list(self.colors.others(anchor))
         entries = self.lists[anchor]
         if symbol < 5:
             index = (w, n, ne, nw)[symbol - 1]

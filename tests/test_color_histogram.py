@@ -305,7 +305,7 @@ def test_large_counts_survive(tmp_path):
     assert kmq.ColorHistogram.read(path) == histogram
 
 
-@pytest.mark.parametrize("pixel_format", [PixelFormat.RGB24, PixelFormat.RGB48, PixelFormat.RGBA64])
+@pytest.mark.parametrize("pixel_format", [PixelFormat.RGB24, PixelFormat.RGBA64])
 def test_files_and_sums_take_no_more_memory_than_the_histogram(pixel_format, tmp_path):
     rng = np.random.default_rng(0)
     n_colors = 1_500_000
@@ -330,7 +330,7 @@ def test_files_and_sums_take_no_more_memory_than_the_histogram(pixel_format, tmp
             assert beside < limit + 11_000_000, name
         finally:
             tracemalloc.stop()
-        assert name != "load" or result == first
+        assert name != "read" or result == first
 
 
 def test_parts_of_sums_meet_at_the_same_keys(monkeypatch):

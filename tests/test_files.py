@@ -56,7 +56,7 @@ metadata_strategy = st.builds(
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("pixel_format", PixelFormat)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(
     n_colors=st.sampled_from([1, 2, 3, 16, 17, 64, 255, 256, 257, 600]),
     height=st.integers(1, 14),
