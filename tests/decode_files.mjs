@@ -1,11 +1,12 @@
 // Decodes the .kmq files of a folder with kmq.js and prints, as JSON, what each holds or why it was
-// refused: node decode_files.mjs KMQ_JS FOLDER LIMITS PIECE. Files come in pieces of that many
-// bytes; 0 stands for all at once.
+// refused: node decode_files.mjs KMQ_JS FOLDER LIMITS PIECE [plain]. Files come in pieces of that many
+// bytes; 0 stands for all at once. "plain" is without WebAssembly.
 import fs from "node:fs";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
 
-const [module, folder, limits, piece] = process.argv.slice(2);
+const [module, folder, limits, piece, plain] = process.argv.slice(2);
+if (plain) delete globalThis.WebAssembly;
 const { KmqError, decode, decodeStream } = await import(pathToFileURL(module));
 
 const base64 = (view) => Buffer.from(view.buffer, view.byteOffset, view.byteLength).toString("base64");

@@ -39,8 +39,11 @@ needs_browser = pytest.mark.skipif(
 )
 
 
-def in_node(folder, limits=None, piece=0):
-    """What kmq.js makes of the files of a folder: name → contents, or why it is refused."""
+def in_node(folder, limits=None, piece=0, plain=False):
+    """What kmq.js makes of the files of a folder: name → contents, or why it is refused.
+
+    `piece` is how many bytes come at a time, 0 for all; `plain` is without WebAssembly.
+    """
     limits = limits or Limits()
     given = {
         "pixels": limits.pixels,
@@ -49,6 +52,7 @@ def in_node(folder, limits=None, piece=0):
     }
     script = Path(__file__).parent / "decode_files.mjs"
     arguments = [NODE, script, WEB / "kmq.js", folder, json.dumps(given), str(piece)]
+    arguments += ["plain"] if plain else []
     done = subprocess.run(arguments, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
@@ -92,9 +96,9 @@ def agree(found, encoded, limits=None):
 
 
 @needs_node
-@pytest.mark.parametrize("piece", [0, 17])
-def test_golden_files(piece):
-    found = in_node(GOLDEN, piece=piece)
+@pytest.mark.parametrize(("piece", "plain"), [(0, False), (17, False), (0, True)])
+def test_golden_files(piece, plain):
+    found = in_node(GOLDEN, piece=piece, plain=plain)
     paths = sorted(GOLDEN.glob("*.kmq"))
     assert len(found) == len(paths) > 200
     assert [p.name for p in paths if not agree(found[p.name], p.read_bytes())] == []
@@ -114,6 +118,7 @@ def test_large_pictures(tmp_path):
     flat[100:140, 30:200] = 255
     (tmp_path / "flat.kmq").write_bytes(kmq.encode(flat, k=2, method="mix"))
     found = in_node(tmp_path)
+    assert found == in_node(tmp_path, plain=True)
     assert [n for n in found if not agree(found[n], (tmp_path / n).read_bytes())] == []
 
 
@@ -124,6 +129,7 @@ def test_damaged_files_are_refused(tmp_path):
     for name, encoded in mutants.items():
         (tmp_path / name).write_bytes(encoded)
     found = in_node(tmp_path, fuzz.LIMITS)
+    assert found == in_node(tmp_path, fuzz.LIMITS, plain=True)
     wrong = [n for n, encoded in mutants.items() if not agree(found[n], encoded, fuzz.LIMITS)]
     assert wrong == []
     refused = [f for f in found.values() if "refused" in f]
@@ -186,7 +192,9 @@ def test_work_is_limited_as_kmq_limits_it(tmp_path):
             high = middle
     assert low > 0
     assert "refused" not in in_node(tmp_path, Limits(decisions=low))["work.kmq"]
-    assert in_node(tmp_path, Limits(decisions=low - 1))["work.kmq"]["refused"] == "too large"
+    for plain in (False, True):
+        found = in_node(tmp_path, Limits(decisions=low - 1), plain=plain)
+        assert found["work.kmq"]["refused"] == "too large"
 
 
 # --- pages ---------------------------------------------------------------------------------------

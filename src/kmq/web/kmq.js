@@ -445,7 +445,7 @@ export class Parser {
 
   /** Takes the next bytes of the file, which must stay as they are. Throws KmqError. */
   push(source) {
-    const bytes = asBytes(source);
+    const bytes = asBytes(source); // a plain Uint8Array, even of a Buffer
     const kept = this.#end - this.#at;
     if (!kept) {
       [this.#buffer, this.#at, this.#end] = [bytes, 0, bytes.length];
@@ -685,6 +685,8 @@ class Rank {
     const samples = sampleBytes === 1 ? palette : palette.map((sample) => sample >> 8);
     this.distances = new Uint16Array(65536); // by entry << 8 | entry, as all that follows
     this.levels = new Uint8Array(65536);
+    const levelOf = Uint8Array.from({ length: 766 }, (_, distance) =>
+      [11, 20, 34, 59, 102, 178, 300].filter((bound) => bound <= distance).length);
     this.order = new Uint8Array(65536);
     this.places = new Uint8Array(65536);
     const keys = new Uint32Array(nColors);
@@ -696,7 +698,7 @@ class Rank {
         }
         const distance = Math.floor((3 * sum) / channels);
         this.distances[(a << 8) | b] = distance;
-        this.levels[(a << 8) | b] = [11, 20, 34, 59, 102, 178, 300].filter((x) => x <= distance).length;
+        this.levels[(a << 8) | b] = levelOf[distance];
         keys[b] = (a === b ? 1 << 24 : distance << 8) | b;
       }
       keys.sort().forEach((key, place) => {
@@ -1023,6 +1025,7 @@ function mixRows(depths, own) {
 class Mix {
   constructor(front) {
     this.nColors = front.nColors;
+    this.wasm = null;
     if (this.nColors > 1) this.tree = mixTree(front);
     const bits = digits(this.nColors - 1);
     this.group = Math.ceil(bits / Math.ceil(bits / 4));
@@ -1039,35 +1042,99 @@ class Mix {
     const pixelBits = digits(rows * width - 1);
     const lineBits = clamp(pixelBits - 3, 4, 16);
     const { squash, stretch, rates } = mixCurves();
-    const dense = mixRows(tree.depths, clamp(pixelBits - 10, 1, 7));
-    const { nRows } = dense;
+    const { rows: denseRows, nRows } = mixRows(tree.depths, clamp(pixelBits - 10, 1, 7));
     const n = coded.length;
-    const state = {
-      ...tree, squash, stretch, rates, rows: dense.rows, nColors, nRows, group, lineBits, coded, width,
-      root: (nColors + 1) >> 1,
-      lines: new Uint16Array((7 << lineBits) << group),
-      dense: new Int32Array(nRows * ROW_SPAN + 768).fill(1 << 30),
-      runs: new Int32Array(3 << lineBits),
-      weights: new Int32Array((nRows + 48) * 16).fill(262144),
-      shares: new Int32Array(12).fill(349525),
-      refined: Int32Array.from({ length: nRows * 8 * 46 }, (_, i) =>
-        squash[Math.min((i % 46) << 7, 2 * REACH)]),
-      trail: new Int32Array(4),
-      coder: new Int32Array([0, -1, 0, 4, 0]), // low, high, code, position, decisions
-      ring: [0, 0, 0, 0].map(() => new Uint16Array(width + 5)), // from column -3 to 1 + width
-    };
-    for (let i = 0; i < 4; i++) state.coder[2] = (state.coder[2] << 8) | coded[i];
+    const span = width + 5; // rows of the ring go from column -3 to 1 + width
+    const { shades, leaves, ranks, children, planes } = tree;
+    const numbers = [
+      0, 0, 0, 0, 0, -1, 0, 4, 0, // trail; low, high, code, position, decisions
+      (nColors + 1) >> 1, nColors, nRows, group, lineBits, n, width,
+    ];
+    for (let i = 0; i < 4; i++) numbers[6] = (numbers[6] << 8) | coded[i];
+    const t = this.#laidOut({
+      shades, leaves, ranks, children, planes, rows: denseRows, squash, stretch, rates, coded,
+      lines: [Uint16Array, (7 << lineBits) << group, 0],
+      dense: [Int32Array, nRows * ROW_SPAN + 768, 1 << 30],
+      runs: [Int32Array, 3 << lineBits, 0],
+      weights: [Int32Array, (nRows + 48) * 16, 262144],
+      shares: [Int32Array, 12, 349525],
+      refined: [Int32Array, nRows * 8 * 46, 0],
+      ring: [Uint16Array, 4 * span, 0],
+    }, numbers);
+    for (let i = 0; i < t.refined.length; i++) {
+      t.refined[i] = squash[Math.min((i % 46) << 7, 2 * REACH)];
+    }
+    const row = this.wasm ? (y) => this.wasm.row(BASE, y) : (y) => mixRow(t, y);
     const paid = 64 * n;
     for (let y = 0; y < rows; y++) {
-      mixRow(state, y);
-      const [, , , position, decisions] = state.coder;
-      demand(position <= n + 4, "the coded bytes of a strip end too early");
-      if (decisions > paid + most) return decisions - paid;
-      out.set(state.ring[y & 3].subarray(3, 3 + width), y * width);
+      row(y);
+      demand(t.numbers[7] <= n + 4, "the coded bytes of a strip end too early");
+      if (t.numbers[8] > paid + most) return t.numbers[8] - paid;
+      const start = (y & 3) * span + 3;
+      out.set(t.ring.subarray(start, start + width), y * width);
     }
-    demand(n <= state.coder[3], "coded bytes follow the last pixel of a strip");
-    return Math.max(0, state.coder[4] - paid);
+    demand(n <= t.numbers[7], "coded bytes follow the last pixel of a strip");
+    return Math.max(0, t.numbers[8] - paid);
   }
+
+  /**
+   * Puts tables side by side into the memory of the WebAssembly, or any; those given as [type, length,
+   * value] are made. Where each is stands at BASE, in order, and `numbers` after that.
+   */
+  #laidOut(tables, numbers) {
+    const entries = Object.entries(tables);
+    const aligned = (bytes) => (bytes + 15) & ~15;
+    let size = aligned(4 * (entries.length + numbers.length));
+    const found = {};
+    for (const [name, table] of entries) {
+      const [type, length] = Array.isArray(table) ? table : [table.constructor, table.length];
+      found[name] = [type, BASE + size, length];
+      size += aligned(length * type.BYTES_PER_ELEMENT);
+    }
+    const buffer = this.#memory(BASE + size);
+    const head = new Int32Array(buffer, BASE, entries.length + numbers.length);
+    entries.forEach(([name, table], i) => {
+      const [type, at, length] = found[name];
+      head[i] = at;
+      found[name] = new type(buffer, at, length);
+      if (Array.isArray(table)) found[name].fill(table[2]);
+      else found[name].set(table);
+    });
+    found.numbers = head.subarray(entries.length);
+    found.numbers.set(numbers);
+    return found;
+  }
+
+  #memory(bytes) {
+    const module = mixModule();
+    if (!module) return new ArrayBuffer(bytes);
+    const pages = Math.ceil(bytes / 65536);
+    if (!this.wasm) {
+      this.memory = new WebAssembly.Memory({ initial: pages });
+      this.wasm = new WebAssembly.Instance(module, { env: { memory: this.memory } }).exports;
+    }
+    const more = pages - this.memory.buffer.byteLength / 65536;
+    if (more > 0) this.memory.grow(more);
+    return this.memory.buffer;
+  }
+}
+
+const BASE = 65536; // where the tables begin; the WebAssembly has its stack below
+
+let compiled;
+
+/** The WebAssembly of mix.c, or null where there is none, or none with SIMD. */
+function mixModule() {
+  if (compiled === undefined) {
+    compiled = null;
+    try {
+      const bytes = Uint8Array.from(atob(MIX_WASM), (letter) => letter.charCodeAt(0));
+      compiled = new WebAssembly.Module(bytes);
+    } catch {
+      // The page's policy or the browser has none: mixRow does the same, slower.
+    }
+  }
+  return compiled;
 }
 
 const hash = (key, value) => {
@@ -1081,10 +1148,15 @@ const hash = (key, value) => {
  */
 function mixRow(state, y) {
   const {
-    shades, leaves, ranks, children, planes, rows, root, nColors, nRows, group, lineBits, coded, width,
-    squash, stretch, rates, lines, dense, runs, weights, shares, refined, trail, coder, ring,
+    shades, leaves, ranks, children, planes, rows, squash, stretch, rates, coded,
+    lines, dense, runs, weights, shares, refined, numbers,
   } = state;
-  const here = ring[y & 3], above = ring[(y + 3) & 3], top = ring[(y + 2) & 3], far = ring[(y + 1) & 3];
+  const trail = numbers.subarray(0, 4);
+  const [root, nColors, nRows, group, lineBits, nCoded, width] = numbers.subarray(9);
+  const [here, far, top, above] = [0, 1, 2, 3].map((i) => {
+    const start = ((y + i) & 3) * (width + 5);
+    return state.ring.subarray(start, start + width + 5);
+  });
   const shift = 32 - lineBits;
   const pace = y * width < 32768 ? 11 : 12;
   const half = 1 << (pace - 1);
@@ -1095,9 +1167,8 @@ function mixRow(state, y) {
   const runAt = new Int32Array(3), guesses = new Int32Array(3), lengths = new Int32Array(3);
   const opinions = new Int32Array(3);
   logits[15] = 256;
-  const nCoded = coded.length;
-  let low = coder[0] >>> 0, high = coder[1] >>> 0, code = coder[2] >>> 0;
-  let position = coder[3], decisions = coder[4];
+  let low = numbers[4] >>> 0, high = numbers[5] >>> 0, code = numbers[6] >>> 0;
+  let position = numbers[7], decisions = numbers[8];
   let calm = 0, still = false, final = 0;
   let w = y ? above[3] : 0;
 
@@ -1364,8 +1435,12 @@ function mixRow(state, y) {
   }
   here[0] = here[1] = here[2] = here[3];
   here[width + 3] = here[width + 4] = here[width + 2];
-  coder.set([low, high, code, position, decisions]);
+  numbers.set([low, high, code, position, decisions], 4);
 }
+
+/** What build.py made of mix.c. */
+const MIX_WASM =
+  "AGFzbQEAAAABBgFgAn9/AAIPAQNlbnYGbWVtb3J5AgABAwIBAAQFAXABAQEGBwF/AUGAIAsHBwEDcm93AAAKhjkBgzkPM38BexR/AnsKfwR7AX8CewN/CHsofwF+Bn8TewF/I4CAgIAAQcAAayECIAAoAkAiAyAAKAKAASIEQQVqIgUgAUF/akEDcWxBAXRqIQYgBSABQQNxIgdsQQF0IQgCQAJAIAENAEEAIQkMAQsgBi8BBiEJCyADIAhqIQogACgCZCELIAAoAmAhCCAAKAJcIQwgACgCWCENIAAoAlQhDgJAIARBAUgNACADIAUgAUEBakEDcWxBAXRqIQ8gAyAFIAdBAnNsQQF0aiEQQSAgACgCeCIRayESIAAoAhhB/itqIRMgACgCbCEUIAAoAjwhFSAAKAI0IRYgACgCJCEXIAAoAiAhGCAAKAIcIRkgACgCDCEaIAAoAhQhGyAAKAIQIRwgACgCCCEdIAAoAgAhHiAAKAIoIh9BAmohICAAKAJ8IiFBBGohIiAAKAJwIiNBCGohJCAAQcQAaiElIAAoAiwiJiAjQYDAAWxqIScgJiAjQQ10aiEoICYgI0EMdGohKSAmICNBC3RqISogJiAjQQp0aiErIAAoAjAiLEECIBF0QQJ0aiEtICxBASARdEECdGohLkEBIAAoAnQiL3QiMEF/aiIxQXhxIjJBAXIhM0EBQQtBDCAErCABrH5CgIACVBsiNEF/anT9ESE1IAFBA0khNkEAITdBACEFQQAhOEEAITkDQAJAAkACQCAFDQAgNyE6DAELQQAhOiAJIAYgOUEFakEBdCIDai8BAEcNACAJIBAgA2ovAQBHDQAgCSAPIDlBA2oiB0EBdGovAQBHDQAgDCAOIA0gDmutIDitfkIQiKdqIgNLDQACQAJAIA4gA3NB////B00NACADIQ0MAQsgAyENA0AgDEEIdCEMAkAgCCAhTg0AIAwgFyAIai0AAHIhDAsgCEEBaiEIIA1BCHQiA0H/AXIhDSADIA5BCHQiDnNBgICACEkNAAsLQQEhBSAKIAdBAXRqIAk7AQAMAQsgCSEHIAkhOwJAIDlBAkkNACAKIDlBAXRqIgMvAQIhBwJAIDlBAkcNACAHITsMAQsgAy8BACE7C0EAITwgCSE9IAkhPiAJIT8gCSFAIAkhQSAJIUIgCSFDIAkhBSAJIUQgCSEDIAkhRQJAIAFBAUgNACAGIDlBAXQiP2oiPS8BCiFBID0vAQghBSA9LwEGIQMgPS8BBCFEID0vAQIhQyA9LwEAIUICQCABQQFHDQBBACE8IAMhPSADIT4gAyE/IAMhQCADIUUMAQsgECA/aiJGLwEKIUAgRi8BCCE/IEYvAQYhPSBGLwEEIT4CQCA2RQ0AQQAhPCA9IUUMAQtBASE8IA8gOUEBdGovAQYhRQsgJSA5QQNxQQJ0aiJHKAIAIUggRyADQbXHJ2wiRkG1xydqIklBD3YgSXMgBWr9ESBGQeqOzwBqIklBD3YgSXMgBWpBtccnbCJJQQ92IElzIERqQbXHJ2wiSUEPdiBJcyA9av0cASBGQYnlxQFqIklBD3YgSXMgPWr9HAIgREG1xydsQb6s7QFqIklBD3YgSXMgB2r9HAP9DLXjCQC14wkAteMJALXjCQAiSv21ASJLQQ/9rQEgS/1RIkv9GwEgP2pBtccnbCJJQQ92IElzIENqQbXHJ2wiSUEPdiBJcyBBakG1xydsIklBD3YgSXMgB2pBtccnbCJJQQ92IElzIAlqQbXHJ2wiSUEPdiBJcyJMID5qQbXHJ2wiSUEPdiBJcyBCakG1xydsIklBD3YgSXMgQGpBtccnbCJJQQ92IElzIEVqQbXHJ2wiSUEPdiBJcyA7akG1xydsIklBD3YgSXMiSTYCACACIEZB1J2eAWoiRkEPdiBGczYCJCACIAlBtccnbEGf1vYAaiJGQQ92IEZzNgIgIAIgSyBB/REgB/0cASA//RwCIEP9HAP9rgEgSv21ASJLQQ/9rQEgS/1RIksgCf0RIAX9HAEgNf0NAAECAwABAgMEBQYHAAECA/2uASBK/bUBIkpBD/2tASBK/VH9CwMoIAIgS/0bAEG1xydsQfPzlAJqIkZBD3YgRnM2AjggLSBJIEhqQbXHJ2wiRkEPdiBGcyASdkECdGoiTSgCACJGQRB1IU4gHSBGQf//A3EiT0ECdGohRiAuIEkgEnZBAnRqIlAoAgAiSUEQdSFRIB0gSUH//wNxIlJBAnRqIUkgLCBMIBJ2QQJ0aiJTKAIAIkdBEHUhVCAdIEdB//8DcSJVQQJ0aiFHQSAgHiAJQQR0av0AAAAiViAeIERBBHRq/QAAACJK/bEB/aABIB4gA0EEdGr9AAAAIlcgHiAFQQR0av0AAAAiS/2xAf2gAf2uASBXIEr9sQEiWP2gAf2uASJZIFkgWf0NCAkKCwwNDg8AAQIDBAUGB/2uASJZIFkgWf0NBAUGBwABAgMMDQ4PCAkKC/2uAf0bAEEEdWdrIkhBByBIQQdJGyFIIDpBAWpBACAJIDtGG0EAIAkgRUYbQQAgCSBARhtBACAJID9GG0EAIAkgPkYbQQAgCSBBRhtBACAJIEJGG0EAIAkgQ0YbQQBBEEEAIAMgPUYbQQhBACAJIAdGG3JBBEEAIAkgREYbIAkgA0ZyQQJBACADIAVGG3IiWnIiA0EfRiIFGyEHIFggVv2uASJbIEsgSv2xASBXIFb9rgFBAf2rAf2uAUEC/awBIlz9DQgJCgsYGRobDA0ODxwdHh8hWSBWIFf9DQgJCgsYGRobDA0ODxwdHh8hWCBbIFz9DQABAgMQERITBAUGBxQVFhchWyBWIFf9DQABAgMQERITBAUGBxQVFhchVkEAIUECQCAFDQAgACgCaCFBCyBGKAIAIV0gSSgCACFeIEcoAgAhXyAHQQAgPBshNyBYIFn9DQgJCgsMDQ4PGBkaGxwdHh8hYCBYIFn9DQABAgMEBQYHEBESExQVFhchYSBWIFv9DQgJCgsMDQ4PGBkaGxwdHh8hYiBWIFv9DQABAgMEBQYHEBESExQVFhchYyBLIEr9DQwNDg8cHR4fDA0ODxwdHh8hZCBLIEr9DQgJCgsYGRobCAkKCxgZGhshZSBLIEr9DQQFBgcUFRYXBAUGBxQVFhchZiBLIEr9DQABAgMQERITAAECAxAREhMhZyBOQQF0IWggUUEBdCFpIFRBAXQhaiAWICQgA2pBBnRqIT/9DAAAAAAAAAAAAAAAAAAAAAAhXEEAIWsgSEECdCFsQQAhREEAIW0gFCFuQQAhb0EAIXBBACFGA0AgXSBvTiBdIG5IcSFxIF4gb04gXiBuSHEhciBfIG9OIF8gbkhxIXMgbUEDIG1BA0gbIgNBDGwhdCAnIANBCHRqInVBgBBqIXYgdUGACGohdwJAAkADQAJAIGsNACBBIHBqIT1BACEHA0AgAiAHQQJ0IgNqIB8gPSACQSBqIANqKAIAakG1xydsIgNBD3YgA3NBl6UtbCIDIBJ2IAcgEXRyIC90QQF0IkRqIgU2AgACQCAFLwEAIANBDXYgA3NBAXIiA0H//wNxRg0AIAUgAzsBAAJAIDBBAkgNAEEBIQUCQCAvQQRJDQAgICBEaiEDIDIhBQNAIAP9DACAAIAAgACAAIAAgACAAID9CwEAIANBEGohAyAFQXhqIgUNAAsgMyEFIDEgMkYNAQsgHyAFQQF0IERqaiEDIDAgBWshBQNAIANBgIACOwEAIANBAmohAyAFQX9qIgUNAAsLQQEhRgtBASFEIAdBAWoiB0EHRw0ACyAvIWsLAkAgDiAOIBMgACgCOCB0aiJDKAIEQQR1rCAWIAIoAgAgREEBdCIFai8BACJMQQ9xInhBAEcgAigCBCAFai8BACJ5QQ9xInpBAEdqIAIoAgggBWovAQAie0EPcSJ8QQBHaiACKAIMIAVqLwEAIn1BD3EifkEAR2ogAigCECAFai8BACJ/QQ9xIoABQQBHaiACKAIUIAVqLwEAIoEBQQ9xIoIBQQBHaiACKAIYIAVqLwEAIoMBQQ9xIoQBQQBHaiAjakEGdGoiB/0AADBBB/2sAf0MAAAAAAAAAAAAAAAAAAEAACAZIHUgaiBfIEFOIFUgCUYgQRtyQQAgcxtBAnRqIoUBKAIAIkJBE3VBAXRqLgEA/RwAIBkgdyBpIF4gQU4gUiAJRiBBG3JBACByG0ECdGoihgEoAgAiRUETdUEBdGouAQD9HAEgGSB2IGggXSBBTiBPIAlGIEEbckEAIHEbQQJ0aiKHASgCACI7QRN1QQF0ai4BAP0cAiJW/bUBIAf9AAAgQQf9rAEgGSArIBsgQUECdGooAgAiA0EKdCI+aiAcIEFBBXRqIj39CQAEIksgYv21ASA9/QkAACJXIGP9tQH9rgEgPf0JAAgiWSBh/bUB/a4BID39CQAMIlggYP21Af2uASA9/QkAECJb/a4BIkr9GwFBDnUiPUF4ID1BeEobQQhqIj1BDyA9QQ9JGyI9QQZ0aiBLIGb9tQEgVyBn/bUB/a4BIFkgZf21Af2uASBYIGT9tQH9rgEgW/2uASJL/RsAQQ51IkBBeCBAQXhKG0EIaiJAQQ8gQEEPSRsiQEECdGoiiAEoAgAiSUETdUEBdGouAQD9ESAZICogA0ELdGogSv0bAkENdSI8QWAgPEFgShtBIGoiPEE/IDxBP0kbQQV0aiBsaiKJASgCACI8QRN1QQF0ai4BAP0cASAZICkgA0EMdGogSv0bA0EMdSI6QUAgOkFAShtBwABqIjpB/wAgOkH/AEkbQQV0aiBsaiKKASgCACI6QRN1QQF0ai4BAP0cAiAZICggA0EOdGogSv0bAEEOdSJHQXggR0F4ShtBCGoiR0EPIEdBD0kbIkhBCnRBgPAAcWogPUEHdEGADnFqIEBBBHRB4AFxaiBL/RsBQQ51IkBBeCBAQXhKG0EIaiJAQQ8gQEEPSRtBAXRBHHFqIosBKAIAIkdBE3VBAXRqLgEA/RwDIlf9tQEgB/0AABBBB/2sASAZIH9BA3ZB/j9xai4BAP0RIBkggQFBA3ZB/j9xai4BAP0cASAZIIMBQQN2Qf4/cWouAQD9HAIgGSAmID5qIEhBBnRqID1BAnRqIowBKAIAIkhBE3VBAXRqLgEA/RwDIln9tQEgB/0AAABBB/2sASAZIExBA3ZB/j9xai4BAP0RIBkgeUEDdkH+P3FqLgEA/RwBIBkge0EDdkH+P3FqLgEA/RwCIBkgfUEDdkH+P3FqLgEA/RwDIlj9tQH9rgH9rgH9rgEiSiBKIEr9DQgJCgsMDQ4PAAECAwQFBgf9rgEiSiBKIEr9DQQFBgcAAQIDDA0ODwgJCgv9rgEgP/0AADBBB/2sASBW/bUBID/9AAAgQQf9rAEgV/21ASA//QAAEEEH/awBIFn9tQEgP/0AAABBB/2sASBY/bUB/a4B/a4B/a4BIkogSiBK/Q0ICQoLDA0ODwABAgMEBQYH/a4BIkogSiBK/Q0EBQYHAAECAwwNDg8ICQoL/a4B/Q0AAQIDEBESEwABAgMAAQIDQQ39rAH9DAH1//8B9f//AfX//wH1///9uAH9DP8KAAD/CgAA/woAAP8KAAD9tgEiS/0bACKNAax+IEMoAgBBBHWsIBYgA0EGdGoiPf0AADBBB/2sASBW/bUBID39AAAgQQf9rAEgV/21ASA9/QAAEEEH/awBIFn9tQEgPf0AAABBB/2sASBY/bUB/a4B/a4B/a4BIkogSiBK/Q0ICQoLDA0ODwABAgMEBQYH/a4BIkogSiBK/Q0EBQYHAAECAwwNDg8ICQoL/a4B/RsAQQ11Ij5BgWogPkGBakobIj5B/xUgPkH/FUgbIo4BrH58IEMoAghBBHWsIEv9GwEijwGsfnxCEIcikAFCgWogkAFCgWpVGyKQAUL/FSCQAUL/FVMbpyI+QQF0ai8BACKRAUGAASA+Qf8VaiI+Qf8AcSKSAWsikwEgFSADQQN0IFpyQbgBbGogPkEFdkH8//8/cWoilAEoAgAilQFsIJIBIJQBKAIEIpYBbGpBB3VqQQFqQQF1IgNBGCADQRhKGyIDQej/AyADQej/A0gbIjitIA0gDmutfkIQiKdqIgNBAWogDCADTSI+GyIOIAMgDSA+GyINc0H///8HSw0AA0AgDEEIdCEMAkAgCCAhTg0AIAwgFyAIai0AAHIhDAsgCEEBaiEIIA1BCHQiA0H/AXIhDSADIA5BCHQiDnNBgICACEkNAAsLID0gWEH//wNBACA+GyJAIBMgjgFBAXRqLwEAa/0RIlv9tQEgNf2uASA0/awBID39AAAAIpcB/a4B/QwAAJj/AACY/wAAmP8AAJj/Ikr9uAH9DAAAaAAAAGgAAABoAAAAaAAiS/22ASKYAf0LAAAgPSBZIFv9tQEgNf2uASA0/awBID39AAAQIpkB/a4BIEr9uAEgS/22ASKaAf0LABAgPSBXIFv9tQEgNf2uASA0/awBID39AAAgIpsB/a4BIEr9uAEgS/22ASKcAf0LACAgPSBWIFv9tQEgNf2uASA0/awBID39AAAwIp0B/a4BIEr9uAEgS/22ASKeAf0LADAgByBYIEAgEyCNAUEBdGovAQBr/REiW/21ASA1/a4BIDT9rAEgB/0AAAAinwH9rgEgSv24ASBL/bYBIqAB/QsAACAHIFkgW/21ASA1/a4BIDT9rAEgB/0AABAioQH9rgEgSv24ASBL/bYBIqIB/QsAECAHIFcgW/21ASA1/a4BIDT9rAEgB/0AACAiowH9rgEgSv24ASBL/bYBIqQB/QsAICAHIFYgW/21ASA1/a4BIDT9rAEgB/0AADAipQH9rgEgSv24ASBL/bYBIqYB/QsAMCA/IFggQCATII8BQQF0ai8BAGv9ESJb/bUBIDX9rgEgNP2sASA//QAAACJY/a4BIEr9uAEgS/22ASKnAf0LAAAgPyBZIFv9tQEgNf2uASA0/awBID/9AAAQIln9rgEgSv24ASBL/bYBIqgB/QsAECA/IFcgW/21ASA1/a4BIDT9rAEgP/0AACAiV/2uASBK/bgBIEv9tgEiqQH9CwAgID8gViBb/bUBIDX9rgEgNP2sASA//QAAMCJW/a4BIEr9uAEgS/22ASJK/QsAMCBDII4BIEAgkQFrIgNsQYAQakEMdSBDKAIAIj1qIgdBgICAfCAHQYCAgHxKGyIHQYCAgAQgB0GAgIAESBsijgE2AgAgQyCNASADbEGAEGpBDHUgQygCBCKNAWoiB0GAgIB8IAdBgICAfEobIgdBgICABCAHQYCAgARIGyKRATYCBCBDII8BIANsQYAQakEMdSBDKAIIIo8BaiIDQYCAgHwgA0GAgIB8ShsiA0GAgIAEIANBgICABEgbIqoBNgIIIAIoAgAgBWogTEEGdEGA+P8BcSJDQYAEQQAgPhsiB3JB////AUEfID4bIgMgQ2tBBXUgGCB4QQF0ai4BAGxBCXVqQQZ1QXBxIHggeEEPR2pyIkM7AQAgAigCBCAFaiB5QQZ0QYD4/wFxInggB3IgAyB4a0EFdSAYIHpBAXRqLgEAbEEJdWpBBnVBcHEgeiB6QQ9HanIieDsBACACKAIIIAVqIHtBBnRBgPj/AXEieiAHciADIHprQQV1IBggfEEBdGouAQBsQQl1akEGdUFwcSB8IHxBD0dqciJ6OwEAIAIoAgwgBWogfUEGdEGA+P8BcSJ8IAdyIAMgfGtBBXUgGCB+QQF0ai4BAGxBCXVqQQZ1QXBxIH4gfkEPR2pyInw7AQAgAigCECAFaiB/QQZ0QYD4/wFxIn4gB3IgAyB+a0EFdSAYIIABQQF0ai4BAGxBCXVqQQZ1QXBxIIABIIABQQ9HanIifjsBACACKAIUIAVqIIEBQQZ0QYD4/wFxIoABIAdyIAMggAFrQQV1IBggggFBAXRqLgEAbEEJdWpBBnVBcHEgggEgggFBD0dqciKAATsBACACKAIYIAVqIIMBQQZ0QYD4/wFxIoIBIAdyIAMgggFrQQV1IBgghAFBAXRqLgEAbEEJdWpBBnVBcHEghAEghAFBD0dqciKCATsBACCMASADIEhBCXVrQQV1IBggSEH/A3EiB0EBdGouASBsIEhBgHxxakGAfHEgByAHQf8BSWpyIoQBNgIAIIgBIAMgSUEJdWtBBXUgGCBJQf8DcSIHQQF0ai4BIGwgSUGAfHFqQYB8cSAHIAdB/wFJanIijAE2AgAgiQEgAyA8QQl1a0EFdSAYIDxB/wNxIgdBAXRqLgEgbCA8QYB8cWpBgHxxIAcgB0H/AUlqciKIATYCACCKASADIDpBCXVrQQV1IBggOkH/A3EiB0EBdGouASBsIDpBgHxxakGAfHEgByAHQf8BSWpyIokBNgIAIIsBIAMgR0EJdWtBBXUgGCBHQf8DcSIHQQF0ai4BIGwgR0GAfHFqQYB8cSAHIAdB/wFJanIiigE2AgAghQEgAyBCQQl1a0EFdSAYIEJB/wNxIgdBAXRqLgEgbCBCQYB8cWpBgHxxIAcgB0H/AUlqciKLATYCACCGASADIEVBCXVrQQV1IBggRUH/A3EiB0EBdGouASBsIEVBgHxxakGAfHEgByAHQf8BSWpyIgc2AgAghwEgAyA7QQl1a0EFdSAYIDtB/wNxIgNBAXRqLgEgbCA7QYB8cWpBgHxxIAMgA0H/AUlqciIDNgIAIJQBIEAglQFrIJMBbEENdSKFASCVAWo2AgAglAEgQCCWAWsgkgFsQQ11IkAglgFqNgIEIEAgAyA7cyAHIEVzIIsBIEJzIIoBIEdzIIkBIDpzIIgBIDxzIIwBIElzIIQBIEhzIIIBIIMBcyCAASCBAXMgfiB/cyB8IH1zIHoge3MgeCB5cyBDIExzIKoBII8BcyCRASCNAXMgjgEgPXMgRnJycnJycnJycnJycnJycnJycnIghQFyIUYgSiBW/VEgqQEgV/1RIKgBIFn9USCnASBY/VEgpgEgpQH9USCkASCjAf1RIKIBIKEB/VEgoAEgnwH9USCeASCdAf1RIJwBIJsB/VEgmgEgmQH9USCYASCXAf1RIFz9UP1Q/VD9UP1Q/VD9UP1Q/VD9UP1Q/VAhXCALQQFqIQsCQCBBDQACQCA+RQ0AIAkhAwwDCyAAKAJoIUFB0bcBIXBBACFrDAELCyAaIEFBA3RqID5BAnRqKAIAIgMgFEgNASAAKAIEIAMgFGtBAnRqKAIAIQMLIAogOUEBdGogAzsBBiAIICJKDQRBgIAEIQVBgIAEIQcCQCBVIANHDQAgVEF/IFRBf0obQQFqIgdBHyAHQR9JG0EQdCEHCyBTKAIAIUQgUyAHIANyIgc2AgACQCBSIANHDQAgUUF/IFFBf0obQQFqIgVBHyAFQR9JG0EQdCEFCyBQKAIAIT0gUCAFIANyIj82AgBBgIAEIQUCQCBPIANHDQAgTkF/IE5Bf0obQQFqIgVBHyAFQR9JG0EQdCEFCyBNKAIAIUEgTSAFIANyIkM2AgBBACEFAkAgN0EFSA0AIAMgCUcNACBEIAdzID0gP3NyIEEgQ3NyIEZyDQAgXP1TRSEFCyADIQkMAgsgbiBBID4bIW4gQSBvID4bIW8ga0F/aiFrIG1BAWohbSAFID5yIUQgAyFBDAALCyA5QQFqIjkgBEcNAAsLIAogCi8BBiIDOwEEIAogAzsBAiAKIAM7AQAgACALNgJkIAAgCDYCYCAAIAw2AlwgACANNgJYIAAgDjYCVCAKIARBAXRqIgNBCGogA0EEai8BACIFOwEAIANBBmogBTsBAAs=";
 
 // --- strips --------------------------------------------------------------------------------------
 
@@ -1405,7 +1480,7 @@ export class StripDecoder {
     const { nColors, width } = this.front;
     const { payload, rows } = strip;
     const indices = out ?? new (nColors > 256 ? Uint16Array : Uint8Array)(rows * width);
-    const work = coder.decode(payload.subarray(5), rows, width, indices, decisions);
+    const work = coder.decode(asBytes(payload).subarray(5), rows, width, indices, decisions);
     demand(work <= decisions, "the strips take more decisions than the limit", "too large");
     const stored = new Uint8Array(indices.buffer, indices.byteOffset, indices.byteLength);
     demand(crc32(stored) === u32(payload, 1), "a strip is damaged: its checksum does not agree");
