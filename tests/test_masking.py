@@ -27,7 +27,7 @@ def naive_factors(view, shown, boxes):
     errors = sum(window_means(axis[view.ids], 2) ** 2 for axis in apart)
     visible = masking._FLOOR + errors / (masking._BLURRED * shown.mean_square)
     hidden = masking._HIDDEN * view.white
-    weights = visible ** (3 / 8) * hidden / (hidden + np.sqrt(np.maximum(variance, 0)))
+    weights = np.sqrt(visible) * hidden / (hidden + np.sqrt(np.maximum(variance, 0)))
     importance = view.importance if view.importance.size else np.ones(view.ids.shape)
     pixel_boxes = boxes[view.ids].ravel()
     sums = np.bincount(pixel_boxes, (weights * importance).ravel(), boxes[-1] + 1)

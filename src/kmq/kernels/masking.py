@@ -83,7 +83,7 @@ def _add_squares(plane, sums, size, out_squares):
 def weigh_tile(
     ids, columns, axes, labels, centroids, top, left, hidden, floor, share, planes, out_weights
 ):
-    """Write how much each pixel of a tile counts: (floor + share · e)^(3/8) · h / (h + s).
+    """Write how much each pixel of a tile counts: √(floor + share · e) · h / (h + s).
 
     s is the standard deviation over 3 × 3 pixels, whose variance is the sum of those of the
     coordinates `axes`; h is `hidden`. e is the squared error that is left in the mean of 5 × 5
@@ -103,9 +103,8 @@ def weigh_tile(
         _add_squares(plane, sums, size, errors)
     for y in range(size[0]):
         for x in range(size[1]):
-            root = np.sqrt(np.sqrt(floor + share * errors[y, x]))
             masked = hidden / (hidden + np.sqrt(out_weights[y, x]))
-            out_weights[y, x] = root * np.sqrt(root) * masked
+            out_weights[y, x] = np.sqrt(floor + share * errors[y, x]) * masked
 
 
 @kernel
