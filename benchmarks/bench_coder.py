@@ -31,7 +31,7 @@ def pytest_generate_tests(metafunc):
 
 @lru_cache(maxsize=1)
 def indexed(kind, source, k):
-    image = kmq.quantize(source.load(), k)
+    image = kmq.quantize(source.load(), k, space="rgb")
     if kind != "dithered":
         return image
     palette = Image.new("P", (1, 1))

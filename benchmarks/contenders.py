@@ -138,7 +138,12 @@ def _rounded(centres: Array) -> Array:
 
 QUANTIZERS = [
     *[
-        Contender(f"kmq {effort}", "kmq", partial(_kmq_quantize, effort=effort), for_large=True)
+        Contender(
+            f"kmq {effort}",
+            "kmq",
+            partial(_kmq_quantize, effort=effort, space="rgb"),
+            for_large=True,
+        )
         for effort in EFFORTS
     ],
     Contender("scikit-learn KMeans", "sklearn", _scikit_learn, rounds=1),
@@ -150,13 +155,13 @@ QUANTIZERS = [
     Contender("Pillow octree", "PIL", partial(_pillow, "FASTOCTREE", 0), for_large=True),
     Contender("libimagequant", "imagequant", _libimagequant, rounds=3, for_large=True),
 ]
-"""k-means with rounded centres, and what people use to make palettes; no dithering."""
+"""k-means by squared error, rounded, and what people use to make palettes; no dithering."""
 
 
 SPACES = [
     *[
         Contender(f"kmq, {space}", "kmq", partial(_kmq_quantize, space=space))
-        for space in ("rgb", "linear", "lab", "oklab")
+        for space in ("eye", "rgb", "linear", "lab", "oklab")
     ],
     Contender("libimagequant", "imagequant", _libimagequant),
 ]

@@ -25,7 +25,7 @@ def main() -> None:
         kmq.quantize(rng.integers(0, 256, (300, 300, 3), dtype=np.uint8), k)  # loads, compiles
         Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew from what is held now
         before = _peak()
-        kmq.quantize(pixels, k)
+        kmq.quantize(pixels, k, space="rgb")
         above = (_peak() - before) / pixels.nbytes
         print(f"{pixels.size / 3e6:.1f} megapixels, k = {k}: {above:.2f} times the array above it")
     points = rng.normal(size=(100, 3)).astype(np.float32)

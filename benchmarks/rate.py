@@ -71,7 +71,7 @@ def measure(step: int) -> Iterator[Record]:
 def _timed(samples: Array, k: int, lam: float) -> tuple[kmq.IndexedImage, Record]:
     """Quantize and encode; return the image, and bytes and seconds."""
     started = time.thread_time()
-    image = kmq.quantize(samples, k, mapping=kmq.Rate(lam), n_threads=1)
+    image = kmq.quantize(samples, k, space="rgb", mapping=kmq.Rate(lam), n_threads=1)
     size = len(kmq.encode(image, n_threads=1))
     return image, {"bytes": size, "seconds": time.thread_time() - started}
 

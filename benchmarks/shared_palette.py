@@ -59,7 +59,7 @@ def main() -> None:
     counting = time.perf_counter() - started
     counted = peak_memory()
     started = time.perf_counter()
-    palette = kmq.fit_palette(histogram, k)
+    palette = kmq.fit_palette(histogram, k, space="rgb")
     fitting = time.perf_counter() - started
     fitted = peak_memory()
 
@@ -69,13 +69,13 @@ def main() -> None:
     ]
     backwards = halves[0] + halves[1]
     assert backwards == histogram
-    assert np.array_equal(kmq.fit_palette(backwards, k), palette)
+    assert np.array_equal(kmq.fit_palette(backwards, k, space="rgb"), palette)
 
     shared, own = [], []
     step = max(1, n // arguments.checked)
     for picture in crops(range(0, n, step), n, side):
-        shared.append(_mse(kmq.quantize(picture, palette=palette)))
-        own.append(_mse(kmq.quantize(picture, k)))
+        shared.append(_mse(kmq.quantize(picture, palette=palette, space="rgb")))
+        own.append(_mse(kmq.quantize(picture, k, space="rgb")))
 
     samples = n * side * side * 3 / 2**20
     print(f"{n} pictures of {side} x {side} pixels, {samples:,.0f} MiB together; k = {k}")

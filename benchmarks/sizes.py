@@ -37,7 +37,7 @@ def measure(step: int, cache: dict[str, int]) -> Iterator[Record]:
     for folder, every in (("photos", step), ("graphics", 1)):
         for picture in from_corpus(folder)[::every]:
             for k in PALETTE_SIZES:
-                image = kmq.quantize(picture.load(), k)
+                image = kmq.quantize(picture.load(), k, space="rgb")
                 facts = {"table": "sizes", "folder": folder, "picture": picture.name, "k": k}
                 facts["pixels"] = image.indices.size
                 for codec in KMQ_CODECS:

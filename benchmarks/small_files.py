@@ -33,7 +33,7 @@ def measure(*, full: bool) -> Iterator[tuple[str, int, int, dict[str, int]]]:
     for side in SIDES:
         for kind, icon in icons(side, full=full):
             for k in PALETTE_SIZES:
-                image = kmq.quantize(icon, k)
+                image = kmq.quantize(icon, k, space="rgb")
                 sizes = {codec.name: len(codec.encode(image, 1)) for codec in KMQ_CODECS + peers}
                 yield kind, side, k, sizes
 

@@ -1,6 +1,7 @@
 """Targets instead of a number of colours: quantize(psnr=…), choose_k, error_curve."""
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ import naive
 from grouped import grouped
 from kmq import InputError, PixelFormat
 from kmq import options as options_module
+
+quantize = partial(kmq.quantize, space="rgb")
 
 
 def gradient(pixel_format=PixelFormat.RGB24, height=40, width=48, seed=0):
@@ -41,14 +44,14 @@ def per_format(function):
 @per_format
 def test_a_psnr_is_reached_with_about_the_fewest_colours(pixel_format):
     picture = gradient(pixel_format)
-    image = kmq.quantize(picture, k=kmq.Fewest(psnr=28), pixel_format=pixel_format)
+    image = quantize(picture, k=kmq.Fewest(psnr=28), pixel_format=pixel_format)
     assert image.report.psnr >= 28
     # Searches are not perfectly monotone in k, so all that are well below have to miss.
     k = image.n_colors
     fewest = next(
         fewer
         for fewer in range(1, k + 1)
-        if kmq.quantize(picture, fewer, pixel_format=pixel_format).report.psnr >= 28
+        if quantize(picture, fewer, pixel_format=pixel_format).report.psnr >= 28
     )
     assert fewest > 1
     assert k <= math.ceil(1.02 * fewest) + 1
@@ -58,17 +61,15 @@ def test_a_psnr_is_reached_with_about_the_fewest_colours(pixel_format):
 def test_an_error_is_the_same_target_in_other_words(pixel_format):
     picture = gradient(pixel_format)
     peak = pixel_format.max_value**2 * color_channels(pixel_format)
-    by_error = kmq.quantize(
-        picture, k=kmq.Fewest(max_mse=peak / 10**2.6), pixel_format=pixel_format
-    )
+    by_error = quantize(picture, k=kmq.Fewest(max_mse=peak / 10**2.6), pixel_format=pixel_format)
     assert by_error.report.mse <= peak / 10**2.6
-    assert by_error == kmq.quantize(picture, k=kmq.Fewest(psnr=26), pixel_format=pixel_format)
+    assert by_error == quantize(picture, k=kmq.Fewest(psnr=26), pixel_format=pixel_format)
 
 
 @pytest.mark.parametrize("effort", ["fast", "balanced", "best"])
 def test_every_effort_reaches_the_target(effort):
     picture = gradient()
-    image = kmq.quantize(picture, k=kmq.Fewest(psnr=30), effort=effort)
+    image = quantize(picture, k=kmq.Fewest(psnr=30), effort=effort)
     error = image.to_array().astype(float) - picture
     mse = np.square(error).sum(axis=2).mean()
     assert naive.psnr(mse, 255, 3) >= 30
@@ -76,9 +77,9 @@ def test_every_effort_reaches_the_target(effort):
 
 
 def test_plain_k_means_reaches_a_target_too():
-    image = kmq.quantize(gradient(), k=kmq.Fewest(psnr=27), start=kmq.Start("k-means++", seed=4))
+    image = quantize(gradient(), k=kmq.Fewest(psnr=27), start=kmq.Start("k-means++", seed=4))
     assert image.report.psnr >= 27
-    assert image == kmq.quantize(
+    assert image == quantize(
         gradient(), k=kmq.Fewest(psnr=27), start=kmq.Start("k-means++", seed=4), n_threads=1
     )
 
@@ -86,35 +87,32 @@ def test_plain_k_means_reaches_a_target_too():
 def test_a_high_target_ends_with_the_exact_picture():
     picture = gradient(PixelFormat.GREY8)
     for target in ({"psnr": 300}, {"max_mse": 0}):
-        image = kmq.quantize(picture, kmq.Fewest(**target))
+        image = quantize(picture, kmq.Fewest(**target))
         assert np.array_equal(image.to_array(), picture[:, :, 0])
         assert image.n_colors == len(np.unique(picture))
 
 
 def test_a_target_beyond_what_floats_reach_is_the_exact_picture():
     picture = np.arange(64, dtype=np.uint8).reshape(8, 8)
-    assert np.array_equal(kmq.quantize(picture, k=kmq.Fewest(psnr=4000)).to_array(), picture)
+    assert np.array_equal(quantize(picture, k=kmq.Fewest(psnr=4000)).to_array(), picture)
 
 
 def test_one_colour_is_enough_for_a_low_target():
-    assert kmq.quantize(gradient(), k=kmq.Fewest(psnr=0)).n_colors == 1
-    assert kmq.quantize(np.full((3, 3), 7, np.uint8), k=kmq.Fewest(psnr=99)).n_colors == 1
+    assert quantize(gradient(), k=kmq.Fewest(psnr=0)).n_colors == 1
+    assert quantize(np.full((3, 3), 7, np.uint8), k=kmq.Fewest(psnr=99)).n_colors == 1
 
 
 def test_max_colors_caps_what_a_target_takes():
     picture = gradient()
-    assert kmq.quantize(picture, k=kmq.Fewest(psnr=60, max_colors=12)).n_colors == 12
-    free = kmq.quantize(picture, k=kmq.Fewest(psnr=25))
-    assert (
-        kmq.quantize(picture, k=kmq.Fewest(psnr=25, max_colors=free.n_colors + 50)).report.psnr
-        >= 25
-    )
+    assert quantize(picture, k=kmq.Fewest(psnr=60, max_colors=12)).n_colors == 12
+    free = quantize(picture, k=kmq.Fewest(psnr=25))
+    assert quantize(picture, k=kmq.Fewest(psnr=25, max_colors=free.n_colors + 50)).report.psnr >= 25
 
 
 def test_what_a_palette_cannot_reach_is_refused(monkeypatch):
     monkeypatch.setattr(options_module, "MAX_COLORS", 16)  # 65,536 take long to find out
     with pytest.raises(InputError, match=r"16 colours reach an error of .* 0 was asked for"):
-        kmq.quantize(gradient(), k=kmq.Fewest(max_mse=0))
+        quantize(gradient(), k=kmq.Fewest(max_mse=0))
 
 
 @pytest.mark.parametrize(
@@ -135,7 +133,7 @@ def test_what_a_palette_cannot_reach_is_refused(monkeypatch):
 )
 def test_options_that_contradict_each_other_or_mean_nothing(options, fault):
     with pytest.raises(InputError, match=fault):
-        kmq.quantize(gradient(), **grouped(**options))
+        quantize(gradient(), **grouped(**options))
 
 
 @pytest.mark.parametrize("options", [{"psnr": "high"}, {"psnr": 30j}, {"max_mse": True}])
@@ -151,13 +149,13 @@ def test_targets_are_numbers(options):
 def test_choose_k_agrees_with_quantize(pixel_format):
     picture = gradient(pixel_format)
     k = kmq.choose_k(picture, k=kmq.Fewest(psnr=29), pixel_format=pixel_format)
-    assert k == kmq.quantize(picture, k=kmq.Fewest(psnr=29), pixel_format=pixel_format).n_colors
-    assert kmq.quantize(picture, k, pixel_format=pixel_format).report.psnr >= 29
+    assert k == quantize(picture, k=kmq.Fewest(psnr=29), pixel_format=pixel_format).n_colors
+    assert quantize(picture, k, pixel_format=pixel_format).report.psnr >= 29
 
 
 def test_choose_k_takes_an_error_and_an_effort():
     k = kmq.choose_k(gradient(), k=kmq.Fewest(max_mse=150.0), effort="fast", n_threads=1)
-    assert kmq.quantize(gradient(), k, effort="fast").report.mse <= 150
+    assert quantize(gradient(), k, effort="fast").report.mse <= 150
     assert kmq.choose_k(gradient(), k=kmq.Fewest(max_mse=0)) == len(
         np.unique(gradient().reshape(-1, 3), axis=0)
     )
@@ -192,7 +190,7 @@ def test_the_curve_falls_and_lies_close_above_what_quantize_finds(pixel_format):
             naive.psnr(mse, pixel_format.max_value, color_channels(pixel_format))
         )
         if k in (1, 4, 8, 22, 60):
-            found = kmq.quantize(picture, k, pixel_format=pixel_format).report.mse
+            found = quantize(picture, k, pixel_format=pixel_format).report.mse
             # Samples are whole numbers, which the curve's means are not.
             rounding = pixel_format.channels / 4
             assert 0.99 * found - rounding <= mse <= 1.1 * found

@@ -4,6 +4,7 @@ import io
 import tracemalloc
 import weakref
 import zlib
+from functools import partial
 from itertools import permutations
 
 import numpy as np
@@ -18,6 +19,9 @@ from grouped import grouped
 from kmq.errors import FormatError, InputError, LimitError, NewerFormatError
 from kmq.model.pixel_format import PixelFormat
 from kmq.stages.histogram import counting
+
+quantize = partial(kmq.quantize, space="rgb")
+fit_palette = partial(kmq.fit_palette, space="rgb")
 
 FORMATS = list(PixelFormat)
 
@@ -113,7 +117,7 @@ def test_anything_quantize_takes_is_counted(tmp_path):
     picture = noise(PixelFormat.RGB24)
     path = tmp_path / "picture.png"
     Image.fromarray(picture).save(path)
-    image = kmq.quantize(picture, 99)
+    image = quantize(picture, 99)
     kmq.write(tmp_path / "picture.kmq", image)
     expected = of(picture)
     for same in (path, str(path), Image.open(path), image, tmp_path / "picture.kmq"):
@@ -196,14 +200,14 @@ def test_histograms_have_a_limit(monkeypatch):
     for use in (lambda: two[0] + two[1], lambda: of(picture)):
         with pytest.raises(InputError, match="4 distinct colours; a histogram holds up to 3"):
             use()
-    assert kmq.quantize(picture, 4).n_colors == 4  # which keeps none
+    assert quantize(picture, 4).n_colors == 4  # which keeps none
 
 
 def test_no_pictures_are_refused():
     with pytest.raises(InputError, match="no pictures"):
         kmq.ColorHistogram.from_pictures([])
     picture = noise(PixelFormat.RGB24)
-    for one in ("photo.png", picture, Image.fromarray(picture), kmq.quantize(picture, 3)):
+    for one in ("photo.png", picture, Image.fromarray(picture), quantize(picture, 3)):
         with pytest.raises(TypeError, match=r"pictures is one .*from_picture one"):
             kmq.ColorHistogram.from_pictures(one)
     assert kmq.ColorHistogram.from_pictures(picture[None]) == of(picture)
@@ -230,7 +234,7 @@ def test_a_histogram_out_of_order_is_refused_by_all_that_relies_on_it(tmp_path):
     wrong = kmq.ColorHistogram(np.array([[2], [1]], np.uint8), np.ones(2, int), PixelFormat.GREY8)
     for use in (
         lambda: wrong + wrong,
-        lambda: kmq.fit_palette(wrong, 1),
+        lambda: fit_palette(wrong, 1),
         lambda: wrong.write(tmp_path / "x.kmqhist"),
         lambda: kmq.ColorHistogram.from_pictures([wrong]),
     ):
@@ -444,8 +448,8 @@ def test_a_failed_save_leaves_the_old_file(tmp_path):
 def test_the_palette_of_one_picture_is_that_of_quantize(pixel_format):
     picture = noise(pixel_format, 40, 50, n_levels=60)
     for k in (1, 7, 2000):
-        image = kmq.quantize(picture, k, pixel_format=pixel_format)
-        palette = kmq.fit_palette(of(picture, pixel_format), k)
+        image = quantize(picture, k, pixel_format=pixel_format)
+        palette = fit_palette(of(picture, pixel_format), k)
         assert np.array_equal(palette, image.palette)
         assert palette.dtype == image.palette.dtype
 
@@ -453,11 +457,11 @@ def test_the_palette_of_one_picture_is_that_of_quantize(pixel_format):
 def test_the_palette_of_many_is_that_of_all_in_one_picture():
     pictures = [noise(PixelFormat.RGB24, 30, 40, seed, 60) for seed in range(5)]
     histogram = kmq.ColorHistogram.from_pictures(pictures)
-    palette = kmq.fit_palette(histogram, 16)
-    assert np.array_equal(palette, kmq.quantize(np.concatenate(pictures), 16).palette)
-    assert np.array_equal(kmq.quantize(pictures[0], palette=palette).palette, palette)
+    palette = fit_palette(histogram, 16)
+    assert np.array_equal(palette, quantize(np.concatenate(pictures), 16).palette)
+    assert np.array_equal(quantize(pictures[0], palette=palette).palette, palette)
     backwards = kmq.ColorHistogram.from_pictures(pictures[::-1])
-    assert np.array_equal(kmq.fit_palette(backwards, 16), palette)
+    assert np.array_equal(fit_palette(backwards, 16), palette)
 
 
 def test_options_steer_as_in_quantize():
@@ -471,8 +475,8 @@ def test_options_steer_as_in_quantize():
         {"effort": "best"},
     ):
         chosen = grouped(**options)
-        palette = kmq.fit_palette(of(picture), 12, **chosen)
-        assert np.array_equal(palette, kmq.quantize(picture, 12, **chosen).palette)
+        palette = fit_palette(of(picture), 12, **chosen)
+        assert np.array_equal(palette, quantize(picture, 12, **chosen).palette)
 
 
 def test_progress_is_told_and_may_stop_the_fit():
@@ -481,7 +485,7 @@ def test_progress_is_told_and_may_stop_the_fit():
 
     histogram = of(noise(PixelFormat.RGB24, 40, 50, n_levels=60))
     with pytest.raises(KeyboardInterrupt):
-        kmq.fit_palette(histogram, 12, progress=stop)
+        fit_palette(histogram, 12, progress=stop)
 
 
 @pytest.mark.parametrize(
@@ -500,9 +504,9 @@ def test_progress_is_told_and_may_stop_the_fit():
 )
 def test_bad_options_are_refused(options, error, sentence):
     with pytest.raises(error, match=sentence):
-        kmq.fit_palette(of(noise(PixelFormat.RGB24)), **grouped(**options))
+        fit_palette(of(noise(PixelFormat.RGB24)), **grouped(**options))
 
 
 def test_only_histograms_have_palettes_fitted():
     with pytest.raises(TypeError, match="histogram is ndarray"):
-        kmq.fit_palette(noise(PixelFormat.RGB24), 3)
+        fit_palette(noise(PixelFormat.RGB24), 3)

@@ -85,8 +85,8 @@ def naive_diffusion(picture, palette, strength):
 @pytest.mark.parametrize("k", [2, 9])
 def test_diffusion_is_that_of_a_plain_loop(k, channels, strength):
     picture = gradient(channels=channels)
-    palette = kmq.quantize(picture, k).palette
-    image = kmq.quantize(picture, palette=palette, mapping=kmq.Dither(strength))
+    palette = kmq.quantize(picture, k, space="rgb").palette
+    image = kmq.quantize(picture, palette=palette, mapping=kmq.Dither(strength), space="rgb")
     plain = naive_diffusion(picture, palette, strength)
     # It sums in another order and precision: a near tie may fall the other way and change what
     # follows, but not how the picture looks.

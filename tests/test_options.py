@@ -77,8 +77,8 @@ def test_none_is_not_given(tmp_path):
     options = all_none(kmq.choose_k)
     assert kmq.choose_k(PICTURE, wanted, **options) == kmq.choose_k(PICTURE, wanted)
     histogram = kmq.ColorHistogram.from_picture(PICTURE)
-    palette = kmq.fit_palette(histogram, **all_none(kmq.fit_palette))
-    assert np.array_equal(palette, kmq.quantize(PICTURE).palette)
+    palette = kmq.fit_palette(histogram, **all_none(kmq.fit_palette) | {"space": "rgb"})
+    assert np.array_equal(palette, kmq.quantize(PICTURE, space="rgb").palette)
     curve = kmq.error_curve(PICTURE, **all_none(kmq.error_curve))
     assert curve.k[-1] <= 256
     points = PICTURE.reshape(-1, 3)
@@ -247,7 +247,7 @@ def test_colors_are_given_alike_wherever_they_are_given(colors, tmp_path):
     assert kmq.decode(kmq.encode(PICTURE, palette=colors)) == image
     histogram = kmq.ColorHistogram.from_picture(PICTURE)
     fitted = kmq.fit_palette(histogram, 8, require=colors)
-    assert np.array_equal(fitted, kmq.quantize(PICTURE, 8, require=rows).palette)
+    assert np.array_equal(fitted, kmq.fit_palette(histogram, 8, require=rows))
     kmq.write_palette(tmp_path / "x.gpl", colors)
     assert kmq.read_palette(tmp_path / "x.gpl").tolist() == rows
     for target in ({"size": 900}, {"psnr": 15}, {"ssim": 0.4}):
@@ -392,8 +392,8 @@ def test_one_picture_has_page_1_and_no_other(tmp_path):
 STEERED = [
     {"space": "oklab"},
     {"channel_weights": [1, 2, 3]},
-    {"posterize": 3},
-    {"snap": True},
+    {"posterize": 3, "space": "rgb"},
+    {"snap": True, "space": "rgb"},
     {"init": "random", "seed": 5, "max_iter": 3},
     {"n_init": 2, "tol": 0.1},
 ]
@@ -495,3 +495,32 @@ def test_type_checkers_know_what_comes_back_and_what_is_taken():
     assert inspect.signature(kmq.quantize).return_annotation == "QuantizedImage"
     assert kmq.QuantizedImage.__annotations__["report"] == "Report"
     assert isinstance(kmq.quantize(PICTURE, 3), kmq.QuantizedImage)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"k": kmq.Fewest(psnr=15)},
+        {"k": 8, "start": kmq.Start("var-part")},
+        {"k": 8, "space": kmq.Space(channel_weights=(1, 1, 2))},
+    ],
+)
+def test_squared_error_is_measured_in_rgb(options):
+    weights = getattr(options.get("space"), "channel_weights", None)
+    given = options | {"space": kmq.Space("rgb", weights)}
+    assert kmq.quantize(PICTURE, **options) == kmq.quantize(PICTURE, **given)
+
+
+def test_looks_come_first_unless_an_error_is_asked_for_or_the_picture_is_cmyk():
+    seen = kmq.quantize(PICTURE, 8, space="eye")
+    assert seen != kmq.quantize(PICTURE, 8, space="rgb")
+    assert kmq.quantize(PICTURE, 8) == seen
+    assert kmq.decode(kmq.encode(PICTURE, k=8)) == seen
+    by_error = kmq.encode(PICTURE, psnr=20, effort="fast")
+    assert by_error == kmq.encode(PICTURE, psnr=20, effort="fast", space="rgb")
+    histogram = kmq.ColorHistogram.from_picture(PICTURE)
+    fitted = kmq.fit_palette(histogram, 8, space="eye")
+    assert np.array_equal(kmq.fit_palette(histogram, 8), fitted)
+    inks = np.dstack([PICTURE, PICTURE[..., :1]])
+    cmyk = kmq.quantize(inks, 8, pixel_format="CMYK")
+    assert cmyk == kmq.quantize(inks, 8, pixel_format="CMYK", space="rgb")

@@ -1,15 +1,18 @@
 """`rate=`: indices and palette by squared error + λ · bits, and what must hold at any λ."""
 
 import tracemalloc
+from functools import partial
 
 import numpy as np
 import pytest
 
 import kmq
 from grouped import grouped
-from kmq import InputError, PixelFormat, encode, quantize
+from kmq import InputError, PixelFormat, encode
 from kmq.kernels import rate as kernels
 from kmq.stages.mapping import rate as stage
+
+quantize = partial(kmq.quantize, space="rgb")
 
 
 def picture(pixel_format=PixelFormat.RGB24, height=48, width=64, seed=0):

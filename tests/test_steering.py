@@ -229,7 +229,10 @@ def test_what_a_rate_brings_near_black_snaps():
     picture[:16] = 10
     speckles = np.random.default_rng(0).random((24, 40)) < 0.2
     picture[16:][speckles] = 50
-    assert kmq.quantize(picture, 2, require=kmq.Require(snap=True)).palette.min() > 255 // 16
+    assert (
+        kmq.quantize(picture, 2, space="rgb", require=kmq.Require(snap=True)).palette.min()
+        > 255 // 16
+    )
     assert kmq.quantize(picture, 2, mapping=kmq.Rate(3000)).palette.min() == 10
     assert (
         kmq.quantize(
@@ -265,7 +268,7 @@ def test_fixed_colours_are_found_without_comparing_each_with_each():
 
 def test_fixed_colours_alone():
     picture = photo()
-    image = kmq.quantize(picture, 2, require=[(255, 255, 255), (0, 0, 0)])
+    image = kmq.quantize(picture, 2, space="rgb", require=[(255, 255, 255), (0, 0, 0)])
     assert image.palette.tolist() == [[0, 0, 0], [255, 255, 255]]
     labels, _ = naive.nearest(picture.reshape(-1, 3), image.palette)
     assert np.array_equal(image.indices.ravel(), labels)
@@ -274,7 +277,7 @@ def test_fixed_colours_alone():
 def test_a_given_palette_is_kept_and_mapped_to():
     palette = np.array([[200, 0, 0], [0, 0, 0], [255, 255, 255], [1, 2, 3]], np.uint8)
     picture = photo()
-    image = kmq.quantize(picture, palette=palette)
+    image = kmq.quantize(picture, palette=palette, space="rgb")
     assert np.array_equal(image.palette, palette)
     labels, _ = naive.nearest(picture.reshape(-1, 3), palette)
     assert np.array_equal(image.indices.ravel(), labels)
@@ -285,8 +288,8 @@ def test_masked_pixels_do_not_count_but_are_mapped():
     picture = photo()
     mask = np.zeros(picture.shape[:2], bool)
     mask[20:40, 10:50] = True
-    image = kmq.quantize(picture, 8, weights=mask)
-    inside = kmq.quantize(np.ascontiguousarray(picture[20:40, 10:50]), 8)
+    image = kmq.quantize(picture, 8, weights=mask, space="rgb")
+    inside = kmq.quantize(np.ascontiguousarray(picture[20:40, 10:50]), 8, space="rgb")
     assert np.array_equal(image.palette, inside.palette)
     assert np.array_equal(image.indices[20:40, 10:50], inside.indices)
     labels, _ = naive.nearest(picture.reshape(-1, 3), image.palette)
@@ -297,8 +300,9 @@ def test_importance_is_as_good_as_repetition():
     picture = photo()
     importance = np.ones(picture.shape[:2])
     importance[:10] = 3
-    image = kmq.quantize(picture, 8, weights=importance)
-    repeated = kmq.quantize(np.concatenate([picture, picture[:10], picture[:10]]), 8)
+    image = kmq.quantize(picture, 8, weights=importance, space="rgb")
+    thrice = np.concatenate([picture, picture[:10], picture[:10]])
+    repeated = kmq.quantize(thrice, 8, space="rgb")
     assert np.array_equal(image.palette, repeated.palette)
 
 

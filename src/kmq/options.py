@@ -48,8 +48,6 @@ FILE = ("method", "strip_height", *TARGETS, "max_colors")
 
 _DEFAULT_COLORS = 64
 
-_DEFAULT_SPACE: SpaceName = "rgb"
-
 
 class Contradiction(NamedTuple):
     """Two options that cannot stand together: any of `these` beside any of `those`."""
@@ -156,6 +154,8 @@ class Options:
         init: start of plain k-means, if one is given: a method, or (k, channels) colours.
         fixed: colours that must be in the palette.
         posterize: bits of a channel.
+        space: where distances are measured, if that is given.
+        by_error: whether what is asked for is a small squared error, not looks.
         channel_weights: factors of the channels.
         weights: (height, width) numbers or bool.
         pixel_format: what the picture must be.
@@ -169,6 +169,8 @@ class Options:
     init: str | Array | Colors | None
     fixed: Colors | None
     posterize: int | None
+    space: SpaceName | None
+    by_error: bool
     channel_weights: tuple[float, ...] | None
     weights: Array | None
     pixel_format: PixelFormat | None
@@ -229,13 +231,16 @@ class Options:
             tol=started.tol,
             n_threads=resolve_threads(n_threads),
             progress=checks.progress(progress),
-            space=measured.name or _DEFAULT_SPACE,
             snap=bool(required.snap),
             lam=mapped.lam if isinstance(mapped, Rate) else 0.0,
             dither=dither.strength,
             dither_method=dither.method,
         )
+        has_target = isinstance(k, Fewest) or any(more.get(name) is not None for name in QUALITIES)
+        by_error = has_target or init is not None or measured.channel_weights is not None
         return cls(
+            space=measured.name,
+            by_error=by_error,
             target=_checked_target(k, init, more),
             palette=None if palette is None else _checked_palette(palette),
             init=init,
@@ -256,9 +261,6 @@ class Options:
 
     def of(self, pixel_format: PixelFormat, picture: Array | None = None) -> KMeansOptions:
         """Return how a palette is fitted in that pixel format; `picture` has its samples."""
-        space = self.plain.space
-        if pixel_format is PixelFormat.CMYK32 and space != "rgb":
-            raise InputError(f"space is {space!r}; CMYK pictures have 'rgb' alone")
         init = self.init
         if isinstance(init, Colors):
             init = init.samples(pixel_format, picture)
@@ -274,6 +276,7 @@ class Options:
             )
         return replace(
             self.plain,
+            space=self._space_of(pixel_format),
             init=init,
             channel_weights=self._weights_of(pixel_format),
             fixed=fixed,
@@ -304,6 +307,14 @@ class Options:
         if not self.weights.any():
             raise InputError("weights leave no pixel that counts")
         return self.weights.astype(np.float64)
+
+    def _space_of(self, pixel_format: PixelFormat) -> SpaceName:
+        """Return the space that is given, or else the one for what is asked: error or looks."""
+        is_cmyk = pixel_format is PixelFormat.CMYK32
+        space = self.space or ("rgb" if self.by_error or is_cmyk else "eye")
+        if is_cmyk and space != "rgb":
+            raise InputError(f"space is {space!r}; CMYK pictures have 'rgb' alone")
+        return space
 
     def _weights_of(self, pixel_format: PixelFormat) -> tuple[float, ...] | None:
         weights = self.channel_weights

@@ -60,10 +60,10 @@ def quantize(
 ) -> QuantizedImage:
     """Reduce a picture to a few colours by k-means on its pixels.
 
-    The squared error in the picture's own samples is what is minimised, unless `space` says
-    otherwise. A picture with at most `k` distinct colours comes back exactly, with just those
-    colours. Colours with alpha are compared as they look over black and over white; opaque pixels
-    stay opaque, and fully transparent ones (of whatever hidden colour) fully transparent.
+    The palette is to look best; with ``space="rgb"`` it has the least squared error in the
+    picture's own samples. A picture with at most `k` distinct colours comes back exactly, with just
+    those colours. Colours with alpha are compared as they look over black and over white; opaque
+    pixels stay opaque, and fully transparent ones (of whatever hidden colour) fully transparent.
 
     Unless a start is given, the palette is searched for on coarse bins of the colours: a start by
     variance-based splitting (Su & Dy 2007), then breathing k-means (Fritzke 2020), then rounds on
@@ -77,12 +77,13 @@ def quantize(
         k: colours of the palette at most, 1 to 65,536; or `kmq.Fewest`, as few as reach an error.
             None takes 64, or as many as `start` gives.
         effort: how long to search: "fast", "balanced" (the default) or "best". Not with `start`.
-        space: where distances are measured: "rgb", the samples as they are (the default); "eye",
-            the advice for pictures that are to be looked at: XYB with weights, and pixels count
-            less where detail hides errors and more where errors would be seen (docs/EYE.md);
+        space: where distances are measured: "eye", for pictures that are to be looked at: XYB with
+            weights, and pixels count less where detail hides errors and more where errors would
+            be seen (docs/EYE.md); "rgb", the samples as they are, for a small squared error;
             "linear", light; "oklab" (Ottosson 2020); "lab" (CIE L*a*b*). All but "rgb" assume
-            that samples are sRGB. CMYK has "rgb" alone. Or a `kmq.Space`, which weighs the
-            channels, too.
+            that samples are sRGB. Or a `kmq.Space`, which weighs the channels, too. None takes
+            "eye", but "rgb" for CMYK, which has no other, for weighed channels, with a `start`,
+            and where the error is what is asked for.
         weights: (h, w), 0 to 10^9: how much each pixel counts for the palette; 1 is usual, and 0
             leaves it out. Or bool: which pixels count. They count for the indices, too, as 1/16 or
             more, where `mapping` is a `kmq.Rate`.

@@ -51,7 +51,8 @@ def add_options(parser: Options) -> None:
     parser.add_argument(
         "--space",
         choices=SPACES,
-        help="where colours are compared: rgb for a small error, eye for looks (default: rgb)",
+        help="where colours are compared: eye for looks (the default), rgb for a small squared "
+        "error (the default for CMYK, weighed channels, a start, and errors that are asked for)",
     )
     parser.add_argument(
         "--channel-weights",

@@ -175,7 +175,10 @@ def _trade(
     space, options = problem.space, problem.options
     entries = rounded.palette
     scale = (problem.colors.pixel_format.max_value / 255) ** 2
-    price = options.lam * max(rounded.mse / scale, rate.LEAST_ERROR)
+    apart = problem.points.columns.T - space.forward(entries)[rounded.labels]
+    squares = np.square(apart).sum(axis=1) * problem.colors.counts
+    error = float(squares.sum()) / problem.colors.n_pixels
+    price = options.lam * max(error / scale, rate.LEAST_ERROR)
     indices = indices.astype(np.int32)
     for turn in range(rate.ROUNDS):
         coordinates = space.forward(entries)
