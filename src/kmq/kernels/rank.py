@@ -48,8 +48,49 @@ def _wide_key(narrow, top, left, farther):
 
 
 @inlined
-def _guess(west, pair, narrow, narrow_check, wide, wide_check):
+def _begin_row(rows, y):
+    """Return three rows, this one and those above; the pixel before the first; and the pixels left
+    of it, above it and two rows above it, as `_narrow_key` has them, but for the last."""
+    here, above, top_row = rows[y % 3], rows[(y + 2) % 3], rows[(y + 1) % 3]
+    west = np.int64(above[2])
+    here[0] = west
+    here[1] = west
+    left = west << 16 | west << 8 | west
+    over = np.int64(above[1]) << 16 | np.int64(above[2]) << 8 | np.int64(above[3])
+    top = np.int64(top_row[1]) << 16 | np.int64(top_row[2]) << 8 | np.int64(top_row[3])
+    return here, above, top_row, west, left, over, top
+
+
+@inlined
+def _neighbours(over):
+    """Return NW, N, NE and NEE."""
+    return over >> 24, (over >> 16) & 255, (over >> 8) & 255, over & 255
+
+
+@inlined
+def _recall(over, top, left, farther, west, hash_bits, narrow_slots, wide_slots, pairs):
+    """Return places and checks of the slots of this neighbourhood, and what is in them: in that of
+    few neighbours, that of more, and that of the pair of W and N."""
+    mask = (1 << hash_bits) - 1
+    narrow_key = _narrow_key(over, top, left)
+    wide_key = _wide_key(narrow_key, top, left, farther)
+    narrow_place = (narrow_key >> (32 - hash_bits)) & mask
+    wide_place = (wide_key >> (32 - hash_bits)) & mask
+    narrow_check = (narrow_key >> (24 - hash_bits)) & 255
+    wide_check = (wide_key >> (24 - hash_bits)) & 255
+    slots = (
+        np.int64(narrow_slots[narrow_place]),
+        np.int64(wide_slots[wide_place]),
+        np.int64(pairs[west, (over >> 16) & 255]),
+    )
+    return (narrow_place, narrow_check, wide_place, wide_check), slots
+
+
+@inlined
+def _guess(west, keys, slots):
     """Return what followed this neighbourhood before, and how far that is to be trusted."""
+    _, narrow_check, _, wide_check = keys
+    narrow, wide, pair = slots
     guess = west
     trusted = np.int64(0)
     if pair:
@@ -106,6 +147,16 @@ def _learn(slot, check, index):
     if trust > 1:
         return slot - trust + (trust >> 1)
     return (check << 16) | (index << 8) | 1
+
+
+@inlined
+def _remember(keys, slots, west, north, index, narrow_slots, wide_slots, pairs):
+    """Let the slots of a neighbourhood learn what `index` followed it."""
+    narrow_place, narrow_check, wide_place, wide_check = keys
+    narrow, wide, pair = slots
+    narrow_slots[narrow_place] = _learn(narrow, narrow_check, index)
+    wide_slots[wide_place] = _learn(wide, wide_check, index)
+    pairs[west, north] = _learn(pair, 0, index)
 
 
 @inlined
@@ -219,37 +270,25 @@ def model_strip(
     height, width = indices.shape
     missed = np.int64(0)
     n_second = 0
-    index_shift = 32 - hash_bits
-    check_shift = 24 - hash_bits
-    mask = (1 << hash_bits) - 1
     at = 0
     for y in range(height):
-        here = rows[y % 3]
-        above = rows[(y + 2) % 3]
-        top_row = rows[(y + 1) % 3]
-        west = np.int64(above[2])
-        left = west << 16 | west << 8 | west
-        here[0] = west
-        here[1] = west
-        over = np.int64(above[1]) << 16 | np.int64(above[2]) << 8 | np.int64(above[3])
-        top = np.int64(top_row[1]) << 16 | np.int64(top_row[2]) << 8 | np.int64(top_row[3])
+        here, above, top_row, west, left, over, top = _begin_row(rows, y)
         for x in range(width):
             over = (over << 8 | np.int64(above[x + 4])) & 0xFFFFFFFF
             top = (top << 8 | np.int64(top_row[x + 4])) & 0xFFFFFFFF
-            northwest = over >> 24
-            north = (over >> 16) & 255
-            northeast = (over >> 8) & 255
-            farther = over & 255
-            key = _narrow_key(over, top, left)
-            narrow_place = (key >> index_shift) & mask
-            narrow_check = (key >> check_shift) & 255
-            key = _wide_key(key, top, left, np.int64(above[x]))
-            wide_place = (key >> index_shift) & mask
-            wide_check = (key >> check_shift) & 255
-            narrow = np.int64(narrow_slots[narrow_place])
-            wide = np.int64(wide_slots[wide_place])
-            pair = np.int64(pairs[west, north])
-            guess, trusted = _guess(west, pair, narrow, narrow_check, wide, wide_check)
+            northwest, north, northeast, farther = _neighbours(over)
+            keys, slots = _recall(
+                over,
+                top,
+                left,
+                np.int64(above[x]),
+                west,
+                hash_bits,
+                narrow_slots,
+                wide_slots,
+                pairs,
+            )
+            guess, trusted = _guess(west, keys, slots)
             activity = _activity(levels, west, north, northeast, northwest)
             context = _context(
                 trusted, west, north, northeast, northwest, farther, guess, missed, activity
@@ -289,9 +328,7 @@ def model_strip(
             at += 1
             first_counts[context, symbol] += 1
             first_seen[context] = 1
-            narrow_slots[narrow_place] = _learn(narrow, narrow_check, index)
-            wide_slots[wide_place] = _learn(wide, wide_check, index)
-            pairs[west, north] = _learn(pair, 0, index)
+            _remember(keys, slots, west, north, index, narrow_slots, wide_slots, pairs)
             here[x + 2] = index
             left = (left << 8 | index) & 0xFFFFFF
             west = index
@@ -380,36 +417,24 @@ def decode_strip(
     b = np.int64(state_b)
     position = 0
     missed = np.int64(0)
-    index_shift = 32 - hash_bits
-    check_shift = 24 - hash_bits
-    mask = (1 << hash_bits) - 1
     for y in range(height):
-        here = rows[y % 3]
-        above = rows[(y + 2) % 3]
-        top_row = rows[(y + 1) % 3]
-        west = np.int64(above[2])
-        left = west << 16 | west << 8 | west
-        here[0] = west
-        here[1] = west
-        over = np.int64(above[1]) << 16 | np.int64(above[2]) << 8 | np.int64(above[3])
-        top = np.int64(top_row[1]) << 16 | np.int64(top_row[2]) << 8 | np.int64(top_row[3])
+        here, above, top_row, west, left, over, top = _begin_row(rows, y)
         for x in range(width):
             over = (over << 8 | np.int64(above[x + 4])) & 0xFFFFFFFF
             top = (top << 8 | np.int64(top_row[x + 4])) & 0xFFFFFFFF
-            northwest = over >> 24
-            north = (over >> 16) & 255
-            northeast = (over >> 8) & 255
-            farther = over & 255
-            key = _narrow_key(over, top, left)
-            narrow_place = (key >> index_shift) & mask
-            narrow_check = (key >> check_shift) & 255
-            key = _wide_key(key, top, left, np.int64(above[x]))
-            wide_place = (key >> index_shift) & mask
-            wide_check = (key >> check_shift) & 255
-            narrow = np.int64(narrow_slots[narrow_place])
-            wide = np.int64(wide_slots[wide_place])
-            pair = np.int64(pairs[west, north])
-            guess, trusted = _guess(west, pair, narrow, narrow_check, wide, wide_check)
+            northwest, north, northeast, farther = _neighbours(over)
+            keys, slots = _recall(
+                over,
+                top,
+                left,
+                np.int64(above[x]),
+                west,
+                hash_bits,
+                narrow_slots,
+                wide_slots,
+                pairs,
+            )
+            guess, trusted = _guess(west, keys, slots)
             activity = _activity(levels, west, north, northeast, northwest)
             context = _context(
                 trusted, west, north, northeast, northwest, farther, guess, missed, activity
@@ -486,9 +511,7 @@ def decode_strip(
                 a = a << 16 | np.int64(words[position])
                 position += 1
             a, b = b, a
-            narrow_slots[narrow_place] = _learn(narrow, narrow_check, index)
-            wide_slots[wide_place] = _learn(wide, wide_check, index)
-            pairs[west, north] = _learn(pair, 0, index)
+            _remember(keys, slots, west, north, index, narrow_slots, wide_slots, pairs)
             out_indices[y, x] = index
             here[x + 2] = index
             left = (left << 8 | index) & 0xFFFFFF
