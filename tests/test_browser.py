@@ -1,8 +1,10 @@
 """kmq.js, the decoder for browsers, against kmq: in node, and in pages in headless Chromium."""
 
 import base64
+import gzip
 import json
 import shutil
+import struct
 import subprocess
 import threading
 from dataclasses import asdict, replace
@@ -93,6 +95,13 @@ def agree(found, encoded, limits=None):
     if "refused" in expected:
         return "refused" in found
     return expected == {name: found.get(name) for name in expected}
+
+
+def test_a_page_loads_little():
+    """Bytes over the wire, compressed as any server does it."""
+    sizes = [len(gzip.compress((WEB / n).read_bytes(), 9)) for n in ("kmq.js", "kmq-image.js")]
+    assert sizes[0] < 24 * 1024
+    assert sizes[1] < 5 * 1024
 
 
 @needs_node
@@ -413,15 +422,51 @@ def test_orientation_of_exif_is_followed(page, site, turn):
     assert (rgba(found["pixels"], found["natural"]) == expected).all()
 
 
+def profile(space, *tags):
+    """An ICC profile of display colours: gamma 1.0, and the tags given with their content."""
+    curve = b"curv" + bytes(4) + struct.pack(">I", 0)
+    names = (b"rTRC", b"gTRC", b"bTRC") if space == b"RGB " else (b"kTRC",)
+    white = b"XYZ " + bytes(4) + struct.pack(">3i", 63190, 65536, 54061)
+    name = b"desc" + bytes(4) + struct.pack(">I", 5) + b"test\0" + bytes(78)
+    tags = [(b"desc", name), (b"wtpt", white), *tags, *((name, curve) for name in names)]
+    at, table, content = 132 + 12 * len(tags), b"", b""
+    for name, body in tags:
+        table += name + struct.pack(">2I", at + len(content), len(body))
+        content += body + bytes(-len(body) % 4)
+    size = struct.pack(">I", at + len(content))
+    head = size + bytes(4) + b"\2\x20\0\0" + b"mntr" + space + b"XYZ " + bytes(12) + b"acsp"
+    head += bytes(28) + struct.pack(">3i", 63190, 65536, 54061) + bytes(48)
+    return head + struct.pack(">I", len(tags)) + table + content
+
+
+def primaries():
+    """Those of Display P3 in the space of profiles."""
+    rows = {
+        b"rXYZ": (0.51512, 0.2412, -0.00105),
+        b"gXYZ": (0.29198, 0.69225, 0.04189),
+        b"bXYZ": (0.1571, 0.06657, 0.78407),
+    }
+    for name, row in rows.items():
+        fixed = struct.pack(">3i", *(round(65536 * x) for x in row))
+        yield name, b"XYZ " + bytes(4) + fixed
+
+
+TAGS = {
+    "chromaticities": Metadata(
+        gamma=1.0, chromaticities=(0.3127, 0.329, 0.708, 0.292, 0.17, 0.797, 0.131, 0.046)
+    ),
+    "profile": Metadata(icc_profile=profile(b"RGB ", *primaries())),
+}
+
+
 @needs_browser
-def test_colours_are_those_that_the_browser_shows_of_a_png(page, site):
-    places = (0.3127, 0.329, 0.708, 0.292, 0.17, 0.797, 0.131, 0.046)
-    tagged = Metadata(gamma=1.0, chromaticities=places)
-    image = replace(indexed_image(PixelFormat.RGB24, 60, 20, 30), metadata=tagged)
-    kmq.files.write(site[0] / "tagged.kmq", image)
-    image.save(site[0] / "tagged.png")
-    ours = page(SHOW, "kmq-image", {"src": "tagged.kmq"})
-    theirs = page(SHOW, "img", {"src": "tagged.png"})
+@pytest.mark.parametrize("name", TAGS)
+def test_colours_are_those_that_the_browser_shows_of_a_png(page, site, name):
+    image = replace(indexed_image(PixelFormat.RGB24, 60, 20, 30), metadata=TAGS[name])
+    kmq.files.write(site[0] / f"{name}.kmq", image)
+    image.save(site[0] / f"{name}.png")
+    ours = page(SHOW, "kmq-image", {"src": f"{name}.kmq"})
+    theirs = page(SHOW, "img", {"src": f"{name}.png"})
     assert ours["pixels"] == theirs["pixels"]
     plain = np.asarray(image.to_pillow().convert("RGBA"))
     assert (rgba(ours["pixels"], ours["natural"]) != plain).any()

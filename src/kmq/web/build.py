@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import zlib
 from pathlib import Path
 
 WEB = Path(__file__).parent
@@ -34,7 +35,9 @@ def main() -> None:
         binary = Path(folder) / "mix.wasm"
         compiler = [sys.executable, "-m", "ziglang", "cc", *FLAGS]
         subprocess.run([*compiler, "-o", binary, WEB / "mix.c"], check=True)  # noqa: S603
-        text = base64.b64encode(binary.read_bytes()).decode()
+        deflater = zlib.compressobj(9, zlib.DEFLATED, -15)
+        deflated = deflater.compress(binary.read_bytes()) + deflater.flush()
+        text = base64.b64encode(deflated).decode()
     module = WEB / "kmq.js"
     source, count = PLACE.subn(text, module.read_text(encoding="utf-8"))
     if count != 1:

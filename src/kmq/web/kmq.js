@@ -104,9 +104,9 @@ function codeTable(lengths, mayBeShort) {
   for (let length = 1; length < 16; length++) {
     next[length] = (next[length - 1] + counts[length - 1]) << 1;
     left = left * 2 - counts[length];
-    demand(left >= 0, "the deflated bytes have too many codes");
+    demand(left >= 0, "the deflated bytes are damaged");
   }
-  demand(!left || (mayBeShort && bits < 2), "the deflated bytes have too few codes");
+  demand(!left || (mayBeShort && bits < 2), "the deflated bytes are damaged");
   const table = new Uint16Array(1 << bits);
   lengths.forEach((length, symbol) => {
     if (!length) return;
@@ -145,7 +145,7 @@ function inflate(deflated, limit, exactly) {
   const symbol = ({ table, mask }) => {
     fill();
     const entry = table[hold & mask];
-    demand(entry, "the deflated bytes have an unknown code");
+    demand(entry, "the deflated bytes are damaged");
     hold >>>= entry & 15;
     bits -= entry & 15;
     return entry >> 4;
@@ -162,21 +162,21 @@ function inflate(deflated, limit, exactly) {
     const counts = [take(5) + 257, take(5) + 1];
     const order = new Uint8Array(19);
     for (let i = 0, end = take(4) + 4; i < end; i++) order[LENGTH_ORDER[i]] = take(3);
-    demand(counts[0] < 287 && counts[1] < 31, "the deflated bytes have too many symbols");
+    demand(counts[0] < 287 && counts[1] < 31, "the deflated bytes are damaged");
     const code = codeTable(order);
     const lengths = new Uint8Array(counts[0] + counts[1]);
     for (let i = 0; i < lengths.length; ) {
       const length = symbol(code);
       let repeat = 1, value = length;
       if (length > 15) {
-        demand(i || length > 16, "the deflated bytes repeat nothing");
+        demand(i || length > 16, "the deflated bytes are damaged");
         value = length === 16 ? lengths[i - 1] : 0;
         repeat = length === 16 ? take(2) + 3 : length === 17 ? take(3) + 3 : take(7) + 11;
-        demand(i + repeat <= lengths.length, "the deflated bytes repeat too much");
+        demand(i + repeat <= lengths.length, "the deflated bytes are damaged");
       }
       lengths.fill(value, i, (i += repeat));
     }
-    demand(lengths[256], "the deflated bytes have no end of a block");
+    demand(lengths[256], "the deflated bytes are damaged");
     return [
       codeTable(lengths.subarray(0, counts[0]), true),
       codeTable(lengths.subarray(counts[0]), true),
@@ -186,14 +186,14 @@ function inflate(deflated, limit, exactly) {
   for (let last = 0; !last; ) {
     last = take(1);
     const type = take(2);
-    demand(type < 3, "the deflated bytes have an unknown kind of block");
+    demand(type < 3, "the deflated bytes are damaged");
     if (type === 0) {
       pos -= (bits & ~7) / 8; // whole bytes go back, the rest of one is passed over
       hold = bits = 0;
       demand(pos + 4 <= n, "the deflated bytes end too early");
       const count = bytes[pos] | (bytes[pos + 1] << 8);
       demand((count ^ bytes[pos + 2] ^ (bytes[pos + 3] << 8)) === 65535,
-        "the deflated bytes have a damaged block");
+        "the deflated bytes are damaged");
       pos += 4;
       demand(pos + count <= n, "the deflated bytes end too early");
       room(count);
@@ -216,21 +216,21 @@ function inflate(deflated, limit, exactly) {
       bits -= entry & 15;
       const code = entry >> 4;
       if (code < 256) {
-        demand(entry, "the deflated bytes have an unknown code");
+        demand(entry, "the deflated bytes are damaged");
         if (at === out.length) room(1);
         out[at++] = code;
         continue;
       }
       if (code === 256) break;
       const i = code - 257;
-      demand(i < 29, "the deflated bytes have an unknown code");
+      demand(i < 29, "the deflated bytes are damaged");
       let length = i < 8 ? 3 + i : 258;
       if (i > 7 && i < 28) length = 3 + ((4 + (i & 3)) << ((i >> 2) - 1)) + take((i >> 2) - 1);
       const j = symbol(distances);
-      demand(j < 30, "the deflated bytes have an unknown code");
+      demand(j < 30, "the deflated bytes are damaged");
       const distance =
         j < 2 ? 1 + j : 1 + ((2 + (j & 1)) << ((j >> 1) - 1)) + take((j >> 1) - 1);
-      demand(distance <= at, "the deflated bytes refer to what is not there");
+      demand(distance <= at, "the deflated bytes are damaged");
       room(length);
       for (const end = at + length; at < end; at++) out[at] = out[at - distance];
     }
@@ -639,10 +639,10 @@ function rankTables(bits, alphabet, nSymbols) {
       return;
     }
     const variable = bits.take(numberBits);
-    demand(variable < values.length, "the tables of a strip have an unknown variable");
+    demand(variable < values.length, "the tables of a strip are damaged");
     const threshold = bits.take(thresholdBits[variable]);
     const [from, to] = [low[variable], high[variable]];
-    demand(from <= threshold && threshold < to, "the tables of a strip have a wrong threshold");
+    demand(from <= threshold && threshold < to, "the tables of a strip are damaged");
     high[variable] = threshold;
     node();
     [low[variable], high[variable]] = [threshold + 1, to];
@@ -660,11 +660,11 @@ function rankTables(bits, alphabet, nSymbols) {
       if (!bits.take(1)) return 0;
       let r = 0, q = 0;
       while ((leaf + 2) * 2 ** r < 16 + sum) r++;
-      while (bits.take(1)) demand(++q < 63, "the tables of a strip have a wrong code");
+      while (bits.take(1)) demand(++q < 63, "the tables of a strip are damaged");
       const v = q * 2 ** r + bits.take(r);
       sums[symbol] += v;
       last = !differences ? 31 - v : v % 2 ? last + (v + 1) / 2 : last - v / 2;
-      demand(last > 0 && last < 32, "the tables of a strip have a wrong code");
+      demand(last > 0 && last < 32, "the tables of a strip are damaged");
       return WEIGHTS[last];
     });
     const total = weights.reduce((a, b) => a + b);
@@ -1128,8 +1128,8 @@ function mixModule() {
   if (compiled === undefined) {
     compiled = null;
     try {
-      const bytes = Uint8Array.from(atob(MIX_WASM), (letter) => letter.charCodeAt(0));
-      compiled = new WebAssembly.Module(bytes);
+      const deflated = Uint8Array.from(atob(MIX_WASM), (letter) => letter.charCodeAt(0));
+      compiled = new WebAssembly.Module(inflate(deflated, 65536, false));
     } catch {
       // The page's policy or the browser has none: mixRow does the same, slower.
     }
@@ -1438,9 +1438,9 @@ function mixRow(state, y) {
   numbers.set([low, high, code, position, decisions], 4);
 }
 
-/** What build.py made of mix.c. */
+/** What build.py made of mix.c, deflated. */
 const MIX_WASM =
-  "AGFzbQEAAAABBgFgAn9/AAIPAQNlbnYGbWVtb3J5AgABAwIBAAQFAXABAQEGBwF/AUGAIAsHBwEDcm93AAAKhjkBgzkPM38BexR/AnsKfwR7AX8CewN/CHsofwF+Bn8TewF/I4CAgIAAQcAAayECIAAoAkAiAyAAKAKAASIEQQVqIgUgAUF/akEDcWxBAXRqIQYgBSABQQNxIgdsQQF0IQgCQAJAIAENAEEAIQkMAQsgBi8BBiEJCyADIAhqIQogACgCZCELIAAoAmAhCCAAKAJcIQwgACgCWCENIAAoAlQhDgJAIARBAUgNACADIAUgAUEBakEDcWxBAXRqIQ8gAyAFIAdBAnNsQQF0aiEQQSAgACgCeCIRayESIAAoAhhB/itqIRMgACgCbCEUIAAoAjwhFSAAKAI0IRYgACgCJCEXIAAoAiAhGCAAKAIcIRkgACgCDCEaIAAoAhQhGyAAKAIQIRwgACgCCCEdIAAoAgAhHiAAKAIoIh9BAmohICAAKAJ8IiFBBGohIiAAKAJwIiNBCGohJCAAQcQAaiElIAAoAiwiJiAjQYDAAWxqIScgJiAjQQ10aiEoICYgI0EMdGohKSAmICNBC3RqISogJiAjQQp0aiErIAAoAjAiLEECIBF0QQJ0aiEtICxBASARdEECdGohLkEBIAAoAnQiL3QiMEF/aiIxQXhxIjJBAXIhM0EBQQtBDCAErCABrH5CgIACVBsiNEF/anT9ESE1IAFBA0khNkEAITdBACEFQQAhOEEAITkDQAJAAkACQCAFDQAgNyE6DAELQQAhOiAJIAYgOUEFakEBdCIDai8BAEcNACAJIBAgA2ovAQBHDQAgCSAPIDlBA2oiB0EBdGovAQBHDQAgDCAOIA0gDmutIDitfkIQiKdqIgNLDQACQAJAIA4gA3NB////B00NACADIQ0MAQsgAyENA0AgDEEIdCEMAkAgCCAhTg0AIAwgFyAIai0AAHIhDAsgCEEBaiEIIA1BCHQiA0H/AXIhDSADIA5BCHQiDnNBgICACEkNAAsLQQEhBSAKIAdBAXRqIAk7AQAMAQsgCSEHIAkhOwJAIDlBAkkNACAKIDlBAXRqIgMvAQIhBwJAIDlBAkcNACAHITsMAQsgAy8BACE7C0EAITwgCSE9IAkhPiAJIT8gCSFAIAkhQSAJIUIgCSFDIAkhBSAJIUQgCSEDIAkhRQJAIAFBAUgNACAGIDlBAXQiP2oiPS8BCiFBID0vAQghBSA9LwEGIQMgPS8BBCFEID0vAQIhQyA9LwEAIUICQCABQQFHDQBBACE8IAMhPSADIT4gAyE/IAMhQCADIUUMAQsgECA/aiJGLwEKIUAgRi8BCCE/IEYvAQYhPSBGLwEEIT4CQCA2RQ0AQQAhPCA9IUUMAQtBASE8IA8gOUEBdGovAQYhRQsgJSA5QQNxQQJ0aiJHKAIAIUggRyADQbXHJ2wiRkG1xydqIklBD3YgSXMgBWr9ESBGQeqOzwBqIklBD3YgSXMgBWpBtccnbCJJQQ92IElzIERqQbXHJ2wiSUEPdiBJcyA9av0cASBGQYnlxQFqIklBD3YgSXMgPWr9HAIgREG1xydsQb6s7QFqIklBD3YgSXMgB2r9HAP9DLXjCQC14wkAteMJALXjCQAiSv21ASJLQQ/9rQEgS/1RIkv9GwEgP2pBtccnbCJJQQ92IElzIENqQbXHJ2wiSUEPdiBJcyBBakG1xydsIklBD3YgSXMgB2pBtccnbCJJQQ92IElzIAlqQbXHJ2wiSUEPdiBJcyJMID5qQbXHJ2wiSUEPdiBJcyBCakG1xydsIklBD3YgSXMgQGpBtccnbCJJQQ92IElzIEVqQbXHJ2wiSUEPdiBJcyA7akG1xydsIklBD3YgSXMiSTYCACACIEZB1J2eAWoiRkEPdiBGczYCJCACIAlBtccnbEGf1vYAaiJGQQ92IEZzNgIgIAIgSyBB/REgB/0cASA//RwCIEP9HAP9rgEgSv21ASJLQQ/9rQEgS/1RIksgCf0RIAX9HAEgNf0NAAECAwABAgMEBQYHAAECA/2uASBK/bUBIkpBD/2tASBK/VH9CwMoIAIgS/0bAEG1xydsQfPzlAJqIkZBD3YgRnM2AjggLSBJIEhqQbXHJ2wiRkEPdiBGcyASdkECdGoiTSgCACJGQRB1IU4gHSBGQf//A3EiT0ECdGohRiAuIEkgEnZBAnRqIlAoAgAiSUEQdSFRIB0gSUH//wNxIlJBAnRqIUkgLCBMIBJ2QQJ0aiJTKAIAIkdBEHUhVCAdIEdB//8DcSJVQQJ0aiFHQSAgHiAJQQR0av0AAAAiViAeIERBBHRq/QAAACJK/bEB/aABIB4gA0EEdGr9AAAAIlcgHiAFQQR0av0AAAAiS/2xAf2gAf2uASBXIEr9sQEiWP2gAf2uASJZIFkgWf0NCAkKCwwNDg8AAQIDBAUGB/2uASJZIFkgWf0NBAUGBwABAgMMDQ4PCAkKC/2uAf0bAEEEdWdrIkhBByBIQQdJGyFIIDpBAWpBACAJIDtGG0EAIAkgRUYbQQAgCSBARhtBACAJID9GG0EAIAkgPkYbQQAgCSBBRhtBACAJIEJGG0EAIAkgQ0YbQQBBEEEAIAMgPUYbQQhBACAJIAdGG3JBBEEAIAkgREYbIAkgA0ZyQQJBACADIAVGG3IiWnIiA0EfRiIFGyEHIFggVv2uASJbIEsgSv2xASBXIFb9rgFBAf2rAf2uAUEC/awBIlz9DQgJCgsYGRobDA0ODxwdHh8hWSBWIFf9DQgJCgsYGRobDA0ODxwdHh8hWCBbIFz9DQABAgMQERITBAUGBxQVFhchWyBWIFf9DQABAgMQERITBAUGBxQVFhchVkEAIUECQCAFDQAgACgCaCFBCyBGKAIAIV0gSSgCACFeIEcoAgAhXyAHQQAgPBshNyBYIFn9DQgJCgsMDQ4PGBkaGxwdHh8hYCBYIFn9DQABAgMEBQYHEBESExQVFhchYSBWIFv9DQgJCgsMDQ4PGBkaGxwdHh8hYiBWIFv9DQABAgMEBQYHEBESExQVFhchYyBLIEr9DQwNDg8cHR4fDA0ODxwdHh8hZCBLIEr9DQgJCgsYGRobCAkKCxgZGhshZSBLIEr9DQQFBgcUFRYXBAUGBxQVFhchZiBLIEr9DQABAgMQERITAAECAxAREhMhZyBOQQF0IWggUUEBdCFpIFRBAXQhaiAWICQgA2pBBnRqIT/9DAAAAAAAAAAAAAAAAAAAAAAhXEEAIWsgSEECdCFsQQAhREEAIW0gFCFuQQAhb0EAIXBBACFGA0AgXSBvTiBdIG5IcSFxIF4gb04gXiBuSHEhciBfIG9OIF8gbkhxIXMgbUEDIG1BA0gbIgNBDGwhdCAnIANBCHRqInVBgBBqIXYgdUGACGohdwJAAkADQAJAIGsNACBBIHBqIT1BACEHA0AgAiAHQQJ0IgNqIB8gPSACQSBqIANqKAIAakG1xydsIgNBD3YgA3NBl6UtbCIDIBJ2IAcgEXRyIC90QQF0IkRqIgU2AgACQCAFLwEAIANBDXYgA3NBAXIiA0H//wNxRg0AIAUgAzsBAAJAIDBBAkgNAEEBIQUCQCAvQQRJDQAgICBEaiEDIDIhBQNAIAP9DACAAIAAgACAAIAAgACAAID9CwEAIANBEGohAyAFQXhqIgUNAAsgMyEFIDEgMkYNAQsgHyAFQQF0IERqaiEDIDAgBWshBQNAIANBgIACOwEAIANBAmohAyAFQX9qIgUNAAsLQQEhRgtBASFEIAdBAWoiB0EHRw0ACyAvIWsLAkAgDiAOIBMgACgCOCB0aiJDKAIEQQR1rCAWIAIoAgAgREEBdCIFai8BACJMQQ9xInhBAEcgAigCBCAFai8BACJ5QQ9xInpBAEdqIAIoAgggBWovAQAie0EPcSJ8QQBHaiACKAIMIAVqLwEAIn1BD3EifkEAR2ogAigCECAFai8BACJ/QQ9xIoABQQBHaiACKAIUIAVqLwEAIoEBQQ9xIoIBQQBHaiACKAIYIAVqLwEAIoMBQQ9xIoQBQQBHaiAjakEGdGoiB/0AADBBB/2sAf0MAAAAAAAAAAAAAAAAAAEAACAZIHUgaiBfIEFOIFUgCUYgQRtyQQAgcxtBAnRqIoUBKAIAIkJBE3VBAXRqLgEA/RwAIBkgdyBpIF4gQU4gUiAJRiBBG3JBACByG0ECdGoihgEoAgAiRUETdUEBdGouAQD9HAEgGSB2IGggXSBBTiBPIAlGIEEbckEAIHEbQQJ0aiKHASgCACI7QRN1QQF0ai4BAP0cAiJW/bUBIAf9AAAgQQf9rAEgGSArIBsgQUECdGooAgAiA0EKdCI+aiAcIEFBBXRqIj39CQAEIksgYv21ASA9/QkAACJXIGP9tQH9rgEgPf0JAAgiWSBh/bUB/a4BID39CQAMIlggYP21Af2uASA9/QkAECJb/a4BIkr9GwFBDnUiPUF4ID1BeEobQQhqIj1BDyA9QQ9JGyI9QQZ0aiBLIGb9tQEgVyBn/bUB/a4BIFkgZf21Af2uASBYIGT9tQH9rgEgW/2uASJL/RsAQQ51IkBBeCBAQXhKG0EIaiJAQQ8gQEEPSRsiQEECdGoiiAEoAgAiSUETdUEBdGouAQD9ESAZICogA0ELdGogSv0bAkENdSI8QWAgPEFgShtBIGoiPEE/IDxBP0kbQQV0aiBsaiKJASgCACI8QRN1QQF0ai4BAP0cASAZICkgA0EMdGogSv0bA0EMdSI6QUAgOkFAShtBwABqIjpB/wAgOkH/AEkbQQV0aiBsaiKKASgCACI6QRN1QQF0ai4BAP0cAiAZICggA0EOdGogSv0bAEEOdSJHQXggR0F4ShtBCGoiR0EPIEdBD0kbIkhBCnRBgPAAcWogPUEHdEGADnFqIEBBBHRB4AFxaiBL/RsBQQ51IkBBeCBAQXhKG0EIaiJAQQ8gQEEPSRtBAXRBHHFqIosBKAIAIkdBE3VBAXRqLgEA/RwDIlf9tQEgB/0AABBBB/2sASAZIH9BA3ZB/j9xai4BAP0RIBkggQFBA3ZB/j9xai4BAP0cASAZIIMBQQN2Qf4/cWouAQD9HAIgGSAmID5qIEhBBnRqID1BAnRqIowBKAIAIkhBE3VBAXRqLgEA/RwDIln9tQEgB/0AAABBB/2sASAZIExBA3ZB/j9xai4BAP0RIBkgeUEDdkH+P3FqLgEA/RwBIBkge0EDdkH+P3FqLgEA/RwCIBkgfUEDdkH+P3FqLgEA/RwDIlj9tQH9rgH9rgH9rgEiSiBKIEr9DQgJCgsMDQ4PAAECAwQFBgf9rgEiSiBKIEr9DQQFBgcAAQIDDA0ODwgJCgv9rgEgP/0AADBBB/2sASBW/bUBID/9AAAgQQf9rAEgV/21ASA//QAAEEEH/awBIFn9tQEgP/0AAABBB/2sASBY/bUB/a4B/a4B/a4BIkogSiBK/Q0ICQoLDA0ODwABAgMEBQYH/a4BIkogSiBK/Q0EBQYHAAECAwwNDg8ICQoL/a4B/Q0AAQIDEBESEwABAgMAAQIDQQ39rAH9DAH1//8B9f//AfX//wH1///9uAH9DP8KAAD/CgAA/woAAP8KAAD9tgEiS/0bACKNAax+IEMoAgBBBHWsIBYgA0EGdGoiPf0AADBBB/2sASBW/bUBID39AAAgQQf9rAEgV/21ASA9/QAAEEEH/awBIFn9tQEgPf0AAABBB/2sASBY/bUB/a4B/a4B/a4BIkogSiBK/Q0ICQoLDA0ODwABAgMEBQYH/a4BIkogSiBK/Q0EBQYHAAECAwwNDg8ICQoL/a4B/RsAQQ11Ij5BgWogPkGBakobIj5B/xUgPkH/FUgbIo4BrH58IEMoAghBBHWsIEv9GwEijwGsfnxCEIcikAFCgWogkAFCgWpVGyKQAUL/FSCQAUL/FVMbpyI+QQF0ai8BACKRAUGAASA+Qf8VaiI+Qf8AcSKSAWsikwEgFSADQQN0IFpyQbgBbGogPkEFdkH8//8/cWoilAEoAgAilQFsIJIBIJQBKAIEIpYBbGpBB3VqQQFqQQF1IgNBGCADQRhKGyIDQej/AyADQej/A0gbIjitIA0gDmutfkIQiKdqIgNBAWogDCADTSI+GyIOIAMgDSA+GyINc0H///8HSw0AA0AgDEEIdCEMAkAgCCAhTg0AIAwgFyAIai0AAHIhDAsgCEEBaiEIIA1BCHQiA0H/AXIhDSADIA5BCHQiDnNBgICACEkNAAsLID0gWEH//wNBACA+GyJAIBMgjgFBAXRqLwEAa/0RIlv9tQEgNf2uASA0/awBID39AAAAIpcB/a4B/QwAAJj/AACY/wAAmP8AAJj/Ikr9uAH9DAAAaAAAAGgAAABoAAAAaAAiS/22ASKYAf0LAAAgPSBZIFv9tQEgNf2uASA0/awBID39AAAQIpkB/a4BIEr9uAEgS/22ASKaAf0LABAgPSBXIFv9tQEgNf2uASA0/awBID39AAAgIpsB/a4BIEr9uAEgS/22ASKcAf0LACAgPSBWIFv9tQEgNf2uASA0/awBID39AAAwIp0B/a4BIEr9uAEgS/22ASKeAf0LADAgByBYIEAgEyCNAUEBdGovAQBr/REiW/21ASA1/a4BIDT9rAEgB/0AAAAinwH9rgEgSv24ASBL/bYBIqAB/QsAACAHIFkgW/21ASA1/a4BIDT9rAEgB/0AABAioQH9rgEgSv24ASBL/bYBIqIB/QsAECAHIFcgW/21ASA1/a4BIDT9rAEgB/0AACAiowH9rgEgSv24ASBL/bYBIqQB/QsAICAHIFYgW/21ASA1/a4BIDT9rAEgB/0AADAipQH9rgEgSv24ASBL/bYBIqYB/QsAMCA/IFggQCATII8BQQF0ai8BAGv9ESJb/bUBIDX9rgEgNP2sASA//QAAACJY/a4BIEr9uAEgS/22ASKnAf0LAAAgPyBZIFv9tQEgNf2uASA0/awBID/9AAAQIln9rgEgSv24ASBL/bYBIqgB/QsAECA/IFcgW/21ASA1/a4BIDT9rAEgP/0AACAiV/2uASBK/bgBIEv9tgEiqQH9CwAgID8gViBb/bUBIDX9rgEgNP2sASA//QAAMCJW/a4BIEr9uAEgS/22ASJK/QsAMCBDII4BIEAgkQFrIgNsQYAQakEMdSBDKAIAIj1qIgdBgICAfCAHQYCAgHxKGyIHQYCAgAQgB0GAgIAESBsijgE2AgAgQyCNASADbEGAEGpBDHUgQygCBCKNAWoiB0GAgIB8IAdBgICAfEobIgdBgICABCAHQYCAgARIGyKRATYCBCBDII8BIANsQYAQakEMdSBDKAIIIo8BaiIDQYCAgHwgA0GAgIB8ShsiA0GAgIAEIANBgICABEgbIqoBNgIIIAIoAgAgBWogTEEGdEGA+P8BcSJDQYAEQQAgPhsiB3JB////AUEfID4bIgMgQ2tBBXUgGCB4QQF0ai4BAGxBCXVqQQZ1QXBxIHggeEEPR2pyIkM7AQAgAigCBCAFaiB5QQZ0QYD4/wFxInggB3IgAyB4a0EFdSAYIHpBAXRqLgEAbEEJdWpBBnVBcHEgeiB6QQ9HanIieDsBACACKAIIIAVqIHtBBnRBgPj/AXEieiAHciADIHprQQV1IBggfEEBdGouAQBsQQl1akEGdUFwcSB8IHxBD0dqciJ6OwEAIAIoAgwgBWogfUEGdEGA+P8BcSJ8IAdyIAMgfGtBBXUgGCB+QQF0ai4BAGxBCXVqQQZ1QXBxIH4gfkEPR2pyInw7AQAgAigCECAFaiB/QQZ0QYD4/wFxIn4gB3IgAyB+a0EFdSAYIIABQQF0ai4BAGxBCXVqQQZ1QXBxIIABIIABQQ9HanIifjsBACACKAIUIAVqIIEBQQZ0QYD4/wFxIoABIAdyIAMggAFrQQV1IBggggFBAXRqLgEAbEEJdWpBBnVBcHEgggEgggFBD0dqciKAATsBACACKAIYIAVqIIMBQQZ0QYD4/wFxIoIBIAdyIAMgggFrQQV1IBgghAFBAXRqLgEAbEEJdWpBBnVBcHEghAEghAFBD0dqciKCATsBACCMASADIEhBCXVrQQV1IBggSEH/A3EiB0EBdGouASBsIEhBgHxxakGAfHEgByAHQf8BSWpyIoQBNgIAIIgBIAMgSUEJdWtBBXUgGCBJQf8DcSIHQQF0ai4BIGwgSUGAfHFqQYB8cSAHIAdB/wFJanIijAE2AgAgiQEgAyA8QQl1a0EFdSAYIDxB/wNxIgdBAXRqLgEgbCA8QYB8cWpBgHxxIAcgB0H/AUlqciKIATYCACCKASADIDpBCXVrQQV1IBggOkH/A3EiB0EBdGouASBsIDpBgHxxakGAfHEgByAHQf8BSWpyIokBNgIAIIsBIAMgR0EJdWtBBXUgGCBHQf8DcSIHQQF0ai4BIGwgR0GAfHFqQYB8cSAHIAdB/wFJanIiigE2AgAghQEgAyBCQQl1a0EFdSAYIEJB/wNxIgdBAXRqLgEgbCBCQYB8cWpBgHxxIAcgB0H/AUlqciKLATYCACCGASADIEVBCXVrQQV1IBggRUH/A3EiB0EBdGouASBsIEVBgHxxakGAfHEgByAHQf8BSWpyIgc2AgAghwEgAyA7QQl1a0EFdSAYIDtB/wNxIgNBAXRqLgEgbCA7QYB8cWpBgHxxIAMgA0H/AUlqciIDNgIAIJQBIEAglQFrIJMBbEENdSKFASCVAWo2AgAglAEgQCCWAWsgkgFsQQ11IkAglgFqNgIEIEAgAyA7cyAHIEVzIIsBIEJzIIoBIEdzIIkBIDpzIIgBIDxzIIwBIElzIIQBIEhzIIIBIIMBcyCAASCBAXMgfiB/cyB8IH1zIHoge3MgeCB5cyBDIExzIKoBII8BcyCRASCNAXMgjgEgPXMgRnJycnJycnJycnJycnJycnJycnIghQFyIUYgSiBW/VEgqQEgV/1RIKgBIFn9USCnASBY/VEgpgEgpQH9USCkASCjAf1RIKIBIKEB/VEgoAEgnwH9USCeASCdAf1RIJwBIJsB/VEgmgEgmQH9USCYASCXAf1RIFz9UP1Q/VD9UP1Q/VD9UP1Q/VD9UP1Q/VAhXCALQQFqIQsCQCBBDQACQCA+RQ0AIAkhAwwDCyAAKAJoIUFB0bcBIXBBACFrDAELCyAaIEFBA3RqID5BAnRqKAIAIgMgFEgNASAAKAIEIAMgFGtBAnRqKAIAIQMLIAogOUEBdGogAzsBBiAIICJKDQRBgIAEIQVBgIAEIQcCQCBVIANHDQAgVEF/IFRBf0obQQFqIgdBHyAHQR9JG0EQdCEHCyBTKAIAIUQgUyAHIANyIgc2AgACQCBSIANHDQAgUUF/IFFBf0obQQFqIgVBHyAFQR9JG0EQdCEFCyBQKAIAIT0gUCAFIANyIj82AgBBgIAEIQUCQCBPIANHDQAgTkF/IE5Bf0obQQFqIgVBHyAFQR9JG0EQdCEFCyBNKAIAIUEgTSAFIANyIkM2AgBBACEFAkAgN0EFSA0AIAMgCUcNACBEIAdzID0gP3NyIEEgQ3NyIEZyDQAgXP1TRSEFCyADIQkMAgsgbiBBID4bIW4gQSBvID4bIW8ga0F/aiFrIG1BAWohbSAFID5yIUQgAyFBDAALCyA5QQFqIjkgBEcNAAsLIAogCi8BBiIDOwEEIAogAzsBAiAKIAM7AQAgACALNgJkIAAgCDYCYCAAIAw2AlwgACANNgJYIAAgDjYCVCAKIARBAXRqIgNBCGogA0EEai8BACIFOwEAIANBBmogBTsBAAs=";
+  "rVlpbBvHFd7ZJbmkSEp0bCdO6MRvxk7iJHbkXLItiSJHBynKR6L4jp3YSewcK/kQKTmKrUiK7SR2zua+78NJahfoD7f5VeRHi/4sChT9XaAoUBQoUCBo0R9l1O/NLiWKYtM/sTz7Zt6+782+mTfvvV1a95cPC8uyREQcsKemLLtFOIeOHI8cPnT4aOlx2xKOLaxQWBwTQkRcMSX0NMVdVzilo49ZVtPTG8XpjS23TYmTS6bsk01ToZMC1JmKnlw9JSYjU4sxXjmNf5b+1hqSNlmr7ZxymEwLFdJhT4VJ6ClPOyPDWox6MkLMcEaUy2MZtXN2jkTS0paMJUScIq0iImNxcijqySZWdFDGmRyQUSb7ZILJbplksl02Ax7Soj9pAcKqxdxcLYblarvsj1OaGDSuFg3Jy7i3TH9/kycXc3dYLmHSKZcyuV1ezmSVvIIJyWVMlssrmSTkVUyWyDSTlFzOJCqvZmLJa5isViu07Ukz24SSOuRJxf1jaqWGWavI0r+2PHkt89ao62ilnv5WDHvyeuJ+Eo+62vQS6N1genH0bjS9JvRuYuA6tUbbtGhU2+CspTVaVAc3owuBUdU6qtZh8dUtenxE3apFSd6mhY7rBIUukLgw2T09bW9Pq9shM1pZJO/gnSnKNuzFerQw2ga0jU7ONn8Uxiqvl+3YJ7DbKUYR2og9xuIqx2sVVgH3Y5SimkELJBxPubwBATNBzZSk5qGLtOHiZHfq7HlPOZuSlpmhmZyynpmZcbfwhsokuwSIk6OEjo7KBESiJLcaLVfARdZaVkkm4hTFvsNBkhBSjp6BpUlsfjMPm8saDhotJq14XAsZpiYyT0OxDmGx/ph00TqgeqO2IQaBjSygnFZhS9fn84O7ssM8D+yQHbwEncBl0LrQsmg5NI3WjdaDFkbrRXPQ+tjPfUeNGP0q66lMq2gCAiQK4Qz7vsMkBFiGZ+9hYsluH1ww56QTK5JB60LLouXQ+vjBUgSVeVaZozyrzDKJQDjPKrugpK0vUJExEKxHp9kiszsR2Rena3nDRtiPVIEdup8K5OhLv71+WOWZeKqoW45TsUxhr7KI8vpvL/7OqmX6stVxb90441WWC6DO/eU3wpvHtanXiOpfXfh7zS0Xt5xK4tKfY1ZtUwOVS0Jt0i2Vi4I2VQbVpkpawP75s/XUjXXd2K0bx+aP1WbqqpPorhvn6sZ9deOOOo3FNtsiGwvwh/c/gJV5ZufLbfYqMGO+/R/+8V9WzR3CnU2ksdYuL12WV6qH1+RnghYsAsUgF2a5OypJS9gOt1A44jKdRQz4iIHKYCXurGb9lbTlT/7dd6/ZNZNvoLVUpH6v6gCGTZcdN/6xBf4BXmpMbqWrYdLMDOL6nSYE5elm4AK5u1iuyHKDkCv6cncbuSKtoc1VuW0sV2C57ZAr+HI7jFwBofsaLFBo1KsgnamdGPXOjgYqPxeVjwR4zixvF0bh2dEmX4JXYBexuNrtD9Uewl8lGY01xRPJ5pbqetXcqi4f32Yx3OLlCo09PKT6tUtoxTTOSTvnHo55Hfm0oX0BzQU0G9CugOqAdge0h6lOaU5lGfSjhuvm0yUdMt3efBpXJ1/SthEK45a6p4SItyKvwmnEsd20k598LzyGrYSxPNai8lM2VtuVC0Lt861dduVVaTZp+dXXrJB7aCftasDfTXtpn+9JqUWXLealWLL08ivkXl9+AX8ngosOMgVS0CNSxynPYeReKjK5j0xQ2Y8QbFFnWq7HE9esPs9t5j3g86u7wXMY/fdj3r0N5B/w+QvkHzQLkazaM2vXQZ9ftbdK5SGfX7Vn1q6HfH7V3iqVD9NWLmMeoUEmj9J2Jh5dTquQBHUEnputJKy6f3IfVmkIfmOPymF0e9EO0xJ5BPQo2jG0PFLevXR0Ky5H+kfkCN3Hg/vMoET7ebDfDMp0WDvc+tPwg8SwHKXrcQyiOE9jejrlyeMEiqrjMU6wnMppCJuj6ZgnM5jIxUQ2F0mcw2kFZcjW5OHpsU/BsXf42CMvv/n5WgxwWslFqVGi1lFOY72o8RDUeNORqjB10ggLdks+wXnMFiYHyRYi67SNDMhpGINWHeJ0S0gSSHu3yjAeBaHemp7/V4kbtSkWCutxTIdUTrchYd5Ct+aTSHwrwBejUMMi6yg85KtC3rc7DNb2sVM+ltNeni+9XAlwceIWWGWrHIqbGqSZTE24gbCIPavtEM76BeypjSVB1IHNYa5l1GbdMqLGtVXgOyHymY8z8wSYHnOjAfckcyeq3ETAfYK5k1VuKuBOMXdaVNlLAvaTgvmnZvnLAv5pwz/j81cap1Mugt467eK013kf3gXoShrDBu8nvZV2UCxPGvHFonLaxOCnBAfhbr14jGuCm4VVWc6Ix+hROB8Qd88hSj7iaYPoq0UIII7TI/BdIO6cQ4z4iGcMoqMWYaudSEzEz03muaHhJkqTZgBLOyh8VZdHy8EKQ0emErNCyHcPMIwHHPEfxIBDPI+jCN/314wTajcdqBmn1F6OlAMoG3TzmMrocUIbQNSFct2CQUsxjR6WE2f/IZ5mFz0cKNhDh4LebjoY9Iw6k0ihLgd1uaq6HNTljLqcsf+s8BPinP2LYO6N8FOU+QgzaVsnx1SnPkBoUEEeBlkMssU0G0/DnjpndHTWr/oNUJLwlaAzptp1DnkpByXfoqZo1zMW8WVOz7NGT/u8vYCe1dDT7Osx9hRgT6FqTwH2FIw9/dgVPf0Pa8TDernoNqOXQ9bVfxLobQoWt/FqYEK9fMRTzwk/79c8gqN2Vd0hVXWHKe0c199nR2YXDAeihmPMPz2fxZZchxIOoZa3MWNW/3kzXf/86fZUp7Oq022un+7xBbOdXDDZE/M4DooM4xv+fzVAA9WkU19qBLcalBoo+KpnmcwZyc6dkV3VcbBIe6rjwIofYfr5OY+bTpqwIv45M1PbKt+AOdNkWbWt8gv/SKgX8LZJCKVWEEodE6YydaZl6kzL1JmW+XFNg2vjnHXpJz3iy0Aa/ZmlxBck0xfxyBP8zFHzzOzL6iXmdaeeUT8R3UCZ6440j4Az123p89Div+yql4WeFkafx6qtEfWKGFKvClqKBXBG6Z6S/gbv/ZAIH9f/mZmB46jXjHu+LobpFUE8CKk3IKPdMY/rSzGGULgM8GUDnO//OuOQueKBN1z0X6ur79QQx1uys0V1pRXeq3ETnaT/eo337R/rnRoVw25O9Ijv0J9D6nxRBAswVFmEKHuJX0bgyLfzvpktVG+ajUNqemumtiEaf2PYj1i1DS4EP3pLVOJwjwyCbwOdKfW28N9vvuFXIci/w/IpyO9qJE/q3Tr591ieIL+zkfw69X6d/Acsv4645majX/gBo01gUR/WKfjIN8hdaJCJe+rjOvlPfIPchQaZtKk+rZP/zDfIXWiQKQ/U53XyX/gGZQODXvoBg0yMQXSbhz/v25NdaI8JUYix88S/9M3JLjTHRDhkgHniX/nWZBdaYwKk2jlffMDY0gNfhDEv49Q5w1wNIyeaMKQyXPbBhyfIJzhNphPyxyETAPhdvQc7S/PAIUSz/49+GegQ0C/VoaMIInw4Ddqpoh0f7VTRXwMd9QvOsIdcFEFu/feMGFE9ejrknzS3xCdZ6BU8cKhnSIfHaBmNB1ltWMcQMSJj+tgIjYPbUvBKqofL4aBYRUKb1TpObglnezzQcaKBjhPgGh3jgQ4ubZECZ3Wc8HWcCHRMNNAxAa7RcSLQwYUwkuasjglfx0SgY7KBjklwjY6JQAeXzSgOZnVM+jomAx3TooESRGXwjZrJQA2X2VxSzOqBjFE0LQJNpxppOiWYbzRNi0AVV+ZcisyqOhWoOlVVdaaRqjOC+UbVKaPqebgOSpfYWIDq1/xBxPWhNIzx9MSIxxccchcRugjoGeO1ZxlanIMW66DFRtDnDfQcQzvnoJ110M5G0LMG+ixD2+eg7XXQ9kbQcwb6HEMLc9BCHbTQCPqsgT7F0O45aHcdtLsR9DkDfZqhfXPQvjpoXyOoy8hnGNkxh+wwSGcW2TGH5AztIx1GvsYR6XUxRK+KYa4/8PivC2/2zhu484p/hwceR5Ecz1XGI/SVeaG6y7zShTJvVXuZ97qzzM5SLLMP9ZfZKU+LMnv5kyCTNFXG0XuijDN8soxg8HgZcWlzmb4WiE5lREeEuDJHykyZ8qWF/7DCJZlHHbWzMkhfcW02SF9ySTZI57kSG6QvBCGbDNJngj5l+omgj5l+JOhDph8Iep/pe4LeZfqOoLeZviXoTab7Knc1/pP7KM5lCL+Xa/6NgLr6+HcF6SScePCFSf/+l8J8MxlKCJQjV+EN0Rnloqr66khL+pPmFxEEWFoyFPAlFARf+vnrRARFkBpIhhCBQzJsrvzpfwc5/Ol/u57ihjcYE/pXwBlW4A0mNSrdOPF3S9lL27BBju8eAN7tAwcBHKwCw5q/VATAcJz4w6jM0F38faSksgD6swN+pw/fCvjW/wXn769S0xYf3sNwy4DX67D/g1iMdfSSW0ZZky2XSFMPrvkSuPsq2/pYiSNjCTtOR3CvKy2ZHOXOURrSU54cosO8/IcxRVcJNjpSJ7jm28jPs5FCBVMBNlFTq4gorGIIfRDbJxZZFG+zD4JE2+wDIIk2ex9Iss3eDdLcZm+HZMj/tQUvh/z91lTOYf+7TcQj7sX/Cw==";
 
 // --- strips --------------------------------------------------------------------------------------
 
