@@ -102,7 +102,7 @@ def magick() -> str:
 CONTENDERS: dict[str, Callable[[Array, int], Array]] = {
     "kmq, not dithered": kmq_dithered,
     "kmq diffusion": partial(kmq_dithered, mapping="dither"),
-    "kmq diffusion, oklab": partial(kmq_dithered, mapping="dither", space="oklab"),
+    "kmq diffusion, eye": partial(kmq_dithered, mapping="dither", space="eye"),
     "kmq ordered": partial(kmq_dithered, mapping="ordered"),
     "Pillow Floyd-Steinberg": pillow,
     "ImageMagick Floyd-Steinberg": image_magick,

@@ -27,24 +27,8 @@ def gradient(height=40, width=90, channels=3):
 # A plain loop
 
 
-def naive_weights(values, hidden, strength):
-    """How much dithering each pixel takes; values are (h, w, 4) float32."""
-    height, width, _ = values.shape
-    detail = np.empty((height, width), np.float32)
-    for y in range(height):
-        for x in range(width):
-            here = values[y, x] + values[y, x]
-            across = values[y, max(x - 1, 0)] + values[y, min(x + 1, width - 1)] - here
-            down = values[max(y - 1, 0), x] + values[min(y + 1, height - 1), x] - here
-            squares = across * across + down * down
-            detail[y, x] = ((squares[0] + squares[1]) + (squares[2] + squares[3])) / 12
-    padded = np.pad(detail, 1, mode="edge")
-    means = sum(padded[j : j + height, i : i + width] for j in range(3) for i in range(3)) / 9
-    return strength / (1 + means / hidden)
-
-
 def naive_diffusion(picture, palette, strength):
-    """Floyd and Steinberg's dithering, with its errors weighed, by trying every entry."""
+    """Floyd and Steinberg's dithering, by trying every entry."""
     height, width, channels = picture.shape
     values = np.zeros((height, width, 4), np.float32)
     values[:, :, :channels] = picture
@@ -52,7 +36,6 @@ def naive_diffusion(picture, palette, strength):
     entries[:, :channels] = palette
     apart = np.square(values[:, :, None] - entries).sum(axis=3)
     variance = apart.min(axis=2).mean()
-    weights = naive_weights(values, dithering._HIDDEN * variance, strength)
     limit = dithering._MOST_PASSED_ON * variance
     everything = np.concatenate([values.reshape(-1, 4), entries])
     low, high = everything.min(axis=0), everything.max(axis=0)
@@ -64,9 +47,9 @@ def naive_diffusion(picture, palette, strength):
             error = errors[y, x + 1]
             if not apart[y, x].min():
                 index = apart[y, x].argmin()
-                error = error * weights[y, x] * 0.5
+                error = error * strength * 0.5
             else:
-                wanted = np.clip(values[y, x] + weights[y, x] * error, low, high)
+                wanted = np.clip(values[y, x] + strength * error, low, high)
                 index = np.square(wanted - entries).sum(axis=1).argmin()
                 error = wanted - entries[index]
                 square = float(error @ error)

@@ -92,59 +92,13 @@ def list_candidates(
 
 
 @kernel
-def measure_detail(channels, ids, colors, first, out_detail):
-    """Write how much rows `first` … of the picture vary: squared second differences.
-
-    They are those along the row and along the column, divided by 12: noise of variance v in each
-    channel makes them channels · v on average, and an even slope makes them nothing.
-    """
-    height, width = ids.shape
-    for row in range(out_detail.shape[0]):
-        y = first + row
-        above, below = max(y - 1, 0), min(y + 1, height - 1)
-        for x in range(width):
-            left, right = max(x - 1, 0), min(x + 1, width - 1)
-            here = load_row(colors, np.int64(ids[y, x]) * ROW, channels)
-            twice = plus(here, here)
-            across = plus(
-                load_row(colors, np.int64(ids[y, left]) * ROW, channels),
-                load_row(colors, np.int64(ids[y, right]) * ROW, channels),
-            )
-            down = plus(
-                load_row(colors, np.int64(ids[above, x]) * ROW, channels),
-                load_row(colors, np.int64(ids[below, x]) * ROW, channels),
-            )
-            across, down = minus(across, twice), minus(down, twice)
-            squares = plus(times(across, across), times(down, down))
-            out_detail[row, x] = _sum(squares) * np.float32(1 / 12)
-
-
-@kernel
-def weigh(detail, offset, hidden, strength, sums, out_weights):
-    """Write how much dithering each pixel takes: strength / (1 + detail / hidden).
-
-    The detail is the mean over 3 × 3 pixels; row 0 of the weights is row `offset` of `detail`.
-    `sums` (width,) is scratch.
-    """
-    height, width = detail.shape
-    for row in range(out_weights.shape[0]):
-        here = row + offset
-        above, below = max(here - 1, 0), min(here + 1, height - 1)
-        for x in range(width):
-            sums[x] = detail[above, x] + detail[here, x] + detail[below, x]
-        for x in range(width):
-            total = sums[max(x - 1, 0)] + sums[x] + sums[min(x + 1, width - 1)]
-            out_weights[row, x] = strength / (np.float32(1) + total * (np.float32(1 / 9) / hidden))
-
-
-@kernel
 def diffuse(
     channels,
     ids,
     colors,
     groups,
     labels,
-    weights,
+    strength,
     entries,
     box,
     strides,
@@ -152,12 +106,13 @@ def diffuse(
     members,
     limit,
     first,
+    stop,
     kept,
     rows,
     out_indices,
     out_used,
 ):
-    """Write the entries that rows from `first` on show, the errors of each passed on to the next.
+    """Write the entries that rows `first` … stop - 1 show; errors go on from each to the next.
 
     Floyd and Steinberg's shares (1976), even rows from left to right and odd ones from right to
     left. The first `kept` rows are run for the errors that they leave and not written.
@@ -167,7 +122,7 @@ def diffuse(
     squared error above `limit` is passed on as if it were that. `rows` (2, (width + 2) · ROW) is
     scratch; entries that occur are marked in `out_used`.
     """
-    height, width = weights.shape
+    width = ids.shape[1]
     low, high = load_row(box, 0, channels), load_row(box, ROW, channels)
     per_unit = load_row(box, 2 * ROW, channels)
     nothing = splat(np.float32(0), low)
@@ -176,8 +131,8 @@ def diffuse(
     for i in range(rows.shape[1]):
         rows[0, i] = 0
         rows[1, i] = 0
-    for row in range(height):
-        y = first + row
+    weight, half = splat(strength, low), splat(strength * np.float32(0.5), low)
+    for y in range(first, stop):
         now, below = rows[y % 2], rows[1 - y % 2]
         step = 1 - 2 * (y % 2)
         x = 0 if step == 1 else width - 1
@@ -186,12 +141,11 @@ def diffuse(
             at = np.int64(ids[y, x])
             color = load_row(colors, at * ROW, channels)
             error = plus(ahead, load_row(now, (x + 1) * ROW, channels))
-            weight = weights[row, x]
             if groups[at] == KEPT:
                 label = labels[at]
-                error = times(error, splat(weight * np.float32(0.5), low))
+                error = times(error, half)
             else:
-                wanted = plus(color, times(error, splat(weight, low)))
+                wanted = plus(color, times(error, weight))
                 wanted = select(less(wanted, low), low, wanted)
                 wanted = select(less(high, wanted), high, wanted)
                 place = times(minus(wanted, low), per_unit)
@@ -214,7 +168,7 @@ def diffuse(
                 error = minus(wanted, load_row(entries, np.int64(label) * ROW, channels))
                 if least > limit:
                     error = times(error, splat(np.sqrt(limit / least), low))
-            if row >= kept:
+            if y >= first + kept:
                 out_indices[y, x] = label
                 out_used[label] = 1
             ahead = times(error, seven)
@@ -324,23 +278,22 @@ def mix(
 
 
 @kernel
-def threshold(ids, labels, others, shares, weights, mask, first, out_indices, out_used):
-    """Write for rows `first` … which of its colour's two entries each pixel shows.
+def threshold(ids, labels, others, shares, strength, mask, first, stop, out_indices, out_used):
+    """Write for rows `first` … stop - 1 which of its colour's two entries each pixel shows.
 
     The mask (side, side) holds 0 … 1. Of two entries the one with the higher number takes the
     pixels where the mask is low, so that a slope goes from one to the other in one texture.
     """
     side = mask.shape[0]
     half = np.float32(0.5)
-    for row in range(weights.shape[0]):
-        y = first + row
+    for y in range(first, stop):
         for x in range(ids.shape[1]):
             at = ids[y, x]
             label, other, share = labels[at], others[at], shares[at]
             level = mask[y % side, x % side]
             if other < label:
                 level = np.float32(1) - level
-            if share - half > weights[row, x] * (level - half):
+            if share - half > strength * (level - half):
                 label = other
             out_indices[y, x] = label
             out_used[label] = 1

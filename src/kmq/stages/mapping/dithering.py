@@ -2,8 +2,7 @@
 
 Two methods. "diffusion" passes each pixel's error on to its neighbours (Floyd & Steinberg 1976) in
 serpentine order. "ordered" lets each colour be shown by two entries and a mask of blue noise
-(Ulichney 1993) say which of them a pixel gets. Either does so where it is of use: detail that is
-large against the palette's error hides that error, and noise on top only adds to it.
+(Ulichney 1993) say which of them a pixel gets. docs/DITHER.md has what was tried instead.
 """
 
 from __future__ import annotations
@@ -27,9 +26,6 @@ ROW = 4
 """Numbers of a colour in the kernels, whatever the pixel format; what is left over is 0."""
 
 _CHANNELS = (0,) * ROW
-
-_HIDDEN = 1.0
-"""Detail, in mean squared errors of the palette, at which half of the dithering is left."""
 
 _MOST_PASSED_ON = 4.0
 """Squared error, in mean squared errors of the palette, beyond which no more of it is passed on."""
@@ -173,21 +169,6 @@ def _bands(height: int, rows: int) -> list[tuple[int, int]]:
     return list(pairwise(bounds))
 
 
-def _weights(ids: Array, rows: _Rows, first: int, stop: int, strength: float) -> Array:
-    """Return how much dithering pixels take in rows `first` … `stop`, (rows, width) float32."""
-    from kmq.kernels.dither import measure_detail, weigh
-
-    height, width = ids.shape
-    top, bottom = max(first - 1, 0), min(stop + 1, height)
-    detail = np.empty((bottom - top, width), np.float32)
-    measure_detail(_CHANNELS, ids, rows.colors, top, detail)
-    weights = np.empty((stop - first, width), np.float32)
-    hidden = np.float32(max(_HIDDEN * rows.variance, 1e-12))
-    sums = np.empty(width, np.float32)
-    weigh(detail, first - top, hidden, np.float32(strength), sums, weights)
-    return weights
-
-
 def _diffusion(
     ids: Array,
     mapping: Mapping,
@@ -213,7 +194,7 @@ def _diffusion(
             rows.colors,
             groups,
             mapping.labels,
-            _weights(ids, rows, begin, stop, strength),
+            np.float32(strength),
             rows.entries,
             search.box,
             search.strides,
@@ -221,6 +202,7 @@ def _diffusion(
             search.members,
             limit,
             begin,
+            stop,
             first - begin,
             np.empty((2, (ids.shape[1] + 2) * ROW), np.float32),
             out_indices,
@@ -336,8 +318,18 @@ def _ordered(
 
     def work(band: int) -> None:
         first, stop = bands[band]
-        weights = _weights(ids, rows, first, stop, strength)
-        threshold(ids, mapping.labels, others, shares, weights, mask, first, out_indices, out_used)
+        threshold(
+            ids,
+            mapping.labels,
+            others,
+            shares,
+            np.float32(strength),
+            mask,
+            first,
+            stop,
+            out_indices,
+            out_used,
+        )
 
     run_chunks(work, len(bands), n_threads)
 
