@@ -69,6 +69,7 @@ def test_public_names():
         "MetadataWarning",
         "MissingExtraError",
         "NewerFormatError",
+        "Palette",
         "PixelFormat",
         "QuantizedImage",
         "Rate",
@@ -196,6 +197,7 @@ METHODS = {
     ("kmq.model.image", "kmq.stages.pictures.pillow", False),
     ("kmq.model.image", "kmq.files", False),
     ("kmq.model.image", "kmq.display", False),
+    ("kmq.model.palette", "kmq.display", False),
     ("kmq.model.histogram", "kmq.histograms", False),
 }
 

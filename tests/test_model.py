@@ -203,12 +203,12 @@ def test_other_types_are_refused():
         IndexedImage([[0, 0, 0]], indices, PixelFormat.RGB24)
     with pytest.raises(TypeError, match="indices are list"):
         IndexedImage(palette, [[0]], PixelFormat.RGB24)
-    with pytest.raises(TypeError, match="pixel_format is str"):
-        IndexedImage(palette, indices, "RGB")
+    with pytest.raises(TypeError, match="pixel_format is int; it must be"):
+        IndexedImage(palette, indices, 5)
     with pytest.raises(TypeError, match=r"metadata is dict; it must be a kmq\.Metadata"):
         small(metadata={"dpi": (72, 72)})
-    with pytest.raises(TypeError, match="pixel_format is str"):
-        ColorHistogram(palette, np.ones(1, int), "RGB")
+    with pytest.raises(TypeError, match="pixel_format is int"):
+        ColorHistogram(palette, np.ones(1, int), 5)
 
 
 @pytest.mark.parametrize("pixel_format", PixelFormat)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from kmq.model.file_info import FileInfo, Limits
     from kmq.model.histogram import ColorHistogram
     from kmq.model.image import IndexedImage, Metadata, QuantizedImage, Report
+    from kmq.model.palette import Palette
     from kmq.model.pixel_format import PixelFormat
     from kmq.palettes import read_palette, write_palette
     from kmq.points import KMeansResult, accumulate, assign, kmeans
@@ -59,6 +60,7 @@ _HOMES = {
     "kmq.model.file_info": ("FileInfo", "Limits"),
     "kmq.model.histogram": ("ColorHistogram",),
     "kmq.model.image": ("IndexedImage", "Metadata", "QuantizedImage", "Report"),
+    "kmq.model.palette": ("Palette",),
     "kmq.model.pixel_format": ("PixelFormat",),
     "kmq.palettes": ("read_palette", "write_palette"),
     "kmq.values": ("Dither", "Fewest", "Rate", "Require", "Space", "Start"),
@@ -84,6 +86,7 @@ __all__ = [
     "MetadataWarning",
     "MissingExtraError",
     "NewerFormatError",
+    "Palette",
     "PixelFormat",
     "QuantizedImage",
     "Rate",

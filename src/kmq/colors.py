@@ -11,12 +11,13 @@ from kmq import checks
 from kmq.errors import InputError
 from kmq.model import formats
 from kmq.model.image import MAX_COLORS, IndexedImage
+from kmq.model.palette import Palette
 from kmq.model.pixel_format import PixelFormat
 from kmq.stages.palette.clustering import Array
 from kmq.stages.palette.files import Entries
 
-GivenColors = Array | list[Any] | tuple[Any, ...] | IndexedImage
-"""Samples (n, channels), names of colours, both in one list, or an image for its palette."""
+GivenColors = Array | list[Any] | tuple[Any, ...] | IndexedImage | Palette
+"""Samples (n, channels), names of colours, both in one list, a palette, or an image for its own."""
 
 
 class _Named(NamedTuple):
@@ -42,6 +43,8 @@ class Colors:
     @classmethod
     def checked(cls, colors: Any, name: str) -> Colors:
         """Take samples, names or an image; raise InputError or TypeError for what is none."""
+        if isinstance(colors, Palette):
+            return cls(name, (_Named(name, Entries(colors.colors, colors.pixel_format)),))
         if isinstance(colors, IndexedImage):
             return cls(name, (_Named(name, Entries(colors.palette, colors.pixel_format)),))
         if isinstance(colors, str):

@@ -17,6 +17,8 @@ from kmq.model.pixel_format import PixelFormat
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from kmq.model.palette import Palette
+
 Array = np.ndarray[Any, Any]
 
 CHECKERBOARD = "repeating-conic-gradient(#fff 0 25%,#d9dcde 0 50%) 0 0/16px 16px"
@@ -134,6 +136,23 @@ def notebook_html(image: IndexedImage) -> str:
         f"<div>{html.escape(caption)}</div>"
         f'<div style="display:flex;flex-wrap:wrap;gap:1px;max-width:480px">{swatches}</div>'
         f"{more}</div>"
+    )
+
+
+def palette_html(palette: Palette) -> str:
+    """Return a block of each colour as notebooks show it, with its share if that is known."""
+    colors, shares = palette.colors[:_NOTEBOOK_SWATCHES], palette.shares
+    cells = []
+    for position, color in enumerate(css_colors(colors, palette.pixel_format)):
+        share = "" if shares is None else f", {shares[position]:.2%}"
+        cells.append(
+            f'<span title="{position}: {color}{share}" style="width:20px;height:20px;'
+            f'background:linear-gradient({color},{color}),{CHECKERBOARD}"></span>'
+        )
+    return (
+        f"<div><div>{html.escape(repr(palette).strip('<>'))}</div>"
+        '<div style="display:flex;flex-wrap:wrap;gap:1px;max-width:680px">'
+        f"{''.join(cells)}</div></div>"
     )
 
 

@@ -254,6 +254,23 @@ def save(image: IndexedImage, target: Target) -> None:
     write(target, image)
 
 
+def open_image(source: Source) -> IndexedImage:
+    """Do what `IndexedImage.open` does."""
+    from PIL import Image
+
+    from kmq.stages.pictures.pillow import indexed_from_pillow
+    from kmq.stages.pictures.reading import seekable
+
+    with opened(source) as stream:
+        stream = seekable(stream)
+        start = stream.tell()
+        if chunks.is_kmq(stream):
+            return read(stream)
+        rest = io.BytesIO(stream.read()) if start else stream  # Pillow goes to the beginning
+        with Image.open(rest) as picture:
+            return indexed_from_pillow(picture)
+
+
 def read(
     source: Source,
     *,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,14 @@ from kmq.colors import Colors, GivenColors
 from kmq.errors import InputError
 from kmq.model import formats
 from kmq.model.image import IndexedImage, index_dtype
+from kmq.model.palette import Palette
 from kmq.model.pixel_format import PixelFormat, PixelFormatLabel
 from kmq.stages.container.chunks import is_kmq
 from kmq.stages.palette import files as palette_files
 from kmq.stages.palette.files import Entries
 from kmq.stages.pictures.reading import checked_format, picture_palette, seekable
 from kmq.stages.pictures.writing import save_picture
+from kmq.streams import Source, opened
 
 Array = np.ndarray[Any, Any]
 
@@ -29,11 +32,13 @@ SUFFIXES = (*files.SUFFIXES, *palette_files.KINDS, ".png")
 _BLOCK, _BLOCKS_A_ROW = 16, 16
 """Side of a colour in a swatch picture in pixels, and colours a row, for up to 256 colours."""
 
+_MOST_BEGINNING = 16  # bytes
+
 _MOST_BLOCKS = 256
 """Of more colours each is a pixel, so many a row."""
 
 
-def read_palette(path: str | os.PathLike[str]) -> Array:
+def read_palette(source: Source) -> Palette:
     """Read the palette of a file.
 
     The suffix says what it is: ``.gpl`` of GIMP, ``.act`` of Adobe, ``.pal`` of JASC, ``.hex`` or
@@ -41,32 +46,55 @@ def read_palette(path: str | os.PathLike[str]) -> Array:
     anything else is a picture. Of a picture with a palette that palette is taken as it is, of
     others the distinct colours in the order of rows and columns: a swatch.
 
+    Args:
+        source: a path, or a file object open for binary reading, which is read from where it
+            stands. If it has no name with a suffix, its content says whether it is a .kmq file, of
+            GIMP, of JASC or JSON; else it is a picture.
+
     Returns:
-        (n, channels) uint8 or uint16, 1 ≤ n ≤ 65,536, in the file's order, repeated and unused
+        1 to 65,536 colours with their pixel format, in the file's order, repeated and unused
         entries included. Fully transparent entries are all 0.
 
     Raises:
         InputError: the file is damaged, or has no colours or too many.
         FormatError: the same of a .kmq file.
+        TypeError: neither a path nor a file object.
         OSError: the file cannot be read.
 
     Cost: of a picture, time and memory to decode it, and little else.
+
+    >>> image = kmq.quantize("photo.png", palette=kmq.read_palette("theme.gpl"))
     """
-    return load_palette(path).colors
+    return Palette(*load_palette(source))
 
 
-def load_palette(path: str | os.PathLike[str]) -> Entries:
-    """Do what `read_palette` does, and tell the pixel format, too."""
-    name = os.fspath(path)
-    suffix = Path(path).suffix.lower()
-    kind = palette_files.KINDS.get(suffix)
-    with open(path, "rb") as opened:
-        file = seekable(opened)
+_BEGINNINGS = {b"GIMP Palette": ".gpl", b"JASC-PAL": ".pal", b"{": ".json", b"[": ".json"}
+"""What files begin with that have no name, and the suffix that they would have."""
+
+
+def load_palette(source: Source) -> Entries:
+    """Do what `read_palette` does."""
+    with opened(source) as stream:
+        name = source if isinstance(source, str | os.PathLike) else getattr(stream, "name", "")
+        name = os.fspath(name) if isinstance(name, str | os.PathLike) else ""
+        file = seekable(stream)
+        start = file.tell()
+        head = file.read(_MOST_BEGINNING)
+        suffix = Path(name).suffix.lower()
+        if not suffix:
+            found = (
+                _BEGINNINGS[beginning] for beginning in _BEGINNINGS if head.startswith(beginning)
+            )
+            suffix = next(found, "")
+        file.seek(start)
         if is_kmq(file) or suffix in files.SUFFIXES:
             facts = files.info(file)
             return Entries(facts.palette, facts.pixel_format)
+        kind = palette_files.KINDS.get(suffix)
+        name = name or "the file"
         if kind is None:
-            return Entries(*picture_palette(file, name))
+            picture = io.BytesIO(file.read()) if start else file  # Pillow goes to the beginning
+            return Entries(*picture_palette(picture, name))
         content = file.read(palette_files.MOST_BYTES + 1)
     try:
         if len(content) > palette_files.MOST_BYTES:

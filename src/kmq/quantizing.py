@@ -6,18 +6,19 @@ import io
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, BinaryIO, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from kmq import checks
 from kmq.colors import GivenColors
-from kmq.errors import InputError
+from kmq.errors import InputError, MissingExtraError
 from kmq.model.choices import Effort, MappingName, Progress
 from kmq.model.file_info import Limits
 from kmq.model.histogram import ColorHistogram
 from kmq.model.image import MAX_COLORS, IndexedImage, Pixels, QuantizedImage
+from kmq.model.palette import Palette
 from kmq.model.pixel_format import PixelFormat, PixelFormatLabel
 from kmq.options import Options, Target
 from kmq.pipeline import quantizing
@@ -228,7 +229,7 @@ def fit_palette(
     start: Start | Init | GivenColors | None = None,
     n_threads: int | None = None,
     progress: Progress | None = None,
-) -> Array:
+) -> Palette:
     """Find one palette for all the pictures of a histogram.
 
     It is what `quantize` finds for a picture with this histogram. `quantize` with `palette` maps
@@ -245,7 +246,8 @@ def fit_palette(
         progress: see `quantize`.
 
     Returns:
-        (at most k, channels) uint8 or uint16, sorted, every entry used by some colour or fixed.
+        At most k colours, sorted, every entry used by some colour or fixed, and the shares of the
+        pixels that are nearest to each.
 
     Raises:
         InputError: an argument that cannot be used.
@@ -265,7 +267,8 @@ def fit_palette(
     palette, mse = quantizing.fit_palette(histogram, goal, options.of(pixel_format))
     if options.target.max_colors is None:
         _refuse_missed(options.target, mse, pixel_format)
-    return palette
+    counts = quantizing.map_histogram(histogram, palette)[1]
+    return Palette(palette, pixel_format, counts / counts.sum())
 
 
 @dataclass(frozen=True, eq=False)
@@ -285,6 +288,39 @@ class ErrorCurve:
     mse: Array
     psnr: Array
     knee: int
+
+    def __repr__(self) -> str:
+        """One line: where it ends, and the knee."""
+        decibels = float(self.psnr[self.k == self.knee][0])
+        return (
+            f"<kmq.ErrorCurve up to {self.k[-1]} colours, knee at {self.knee} with "
+            f"{decibels:.2f} dB>"
+        )
+
+    def plot(self, axes: Any = None) -> Any:
+        """Draw the PSNR against the number of colours, with the knee.
+
+        Args:
+            axes: matplotlib axes to draw in; None takes the current ones.
+
+        Returns:
+            The axes.
+
+        Raises:
+            MissingExtraError: matplotlib is not installed.
+        """
+        if axes is None:
+            try:
+                from matplotlib import pyplot
+            except ImportError as error:
+                raise MissingExtraError("plot needs matplotlib: pip install 'kmq[plot]'") from error
+            axes = pyplot.gca()
+        finite = np.isfinite(self.psnr)  # no scale has room for the PSNR of an exact picture
+        axes.plot(self.k[finite], self.psnr[finite])
+        axes.axvline(self.knee, linestyle=":", label=f"knee: {self.knee} colours")
+        axes.set(xlabel="colours", ylabel="PSNR in dB", xscale="log")
+        axes.legend()
+        return axes
 
 
 @checks.hinting()

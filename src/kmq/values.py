@@ -14,6 +14,7 @@ from kmq.colors import Colors, GivenColors, has_names
 from kmq.errors import InputError
 from kmq.model.choices import DITHER_METHODS, DitherMethod
 from kmq.model.image import MAX_COLORS, IndexedImage
+from kmq.model.palette import Palette
 from kmq.stages.palette import clustering
 from kmq.stages.palette.clustering import Array, Init
 from kmq.stages.palette.spaces import SPACES, SpaceName
@@ -217,7 +218,7 @@ def checked_init(init: Any) -> str | Array | Colors:
         return clustering.INITS[0]
     if isinstance(init, str):
         return checks.init_name(init, clustering.INITS)
-    if isinstance(init, IndexedImage) or has_names(init):
+    if isinstance(init, IndexedImage | Palette) or has_names(init):
         return Colors.checked(init, "init")
     return checks.float_rows(init, "init")
 

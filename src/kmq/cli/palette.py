@@ -276,7 +276,7 @@ def _fit(
     from kmq.stages.mapping.metrics import psnr
 
     pixel_format = histogram.pixel_format
-    palette = fit_palette(histogram, **fitting)
+    palette = fit_palette(histogram, **fitting).colors
     error, counts = map_histogram(histogram, palette)
     decibels_reached = psnr(error, pixel_format)
     if arguments.output is not None:

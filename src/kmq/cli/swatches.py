@@ -47,7 +47,7 @@ def lines(
         indent: what each line begins with.
         rest: says where the other entries are if there are too many.
     """
-    from kmq.stages.palette.files import format_hex
+    from kmq.model.hexadecimal import format_hex
 
     entries = palette[:_MOST].tolist()
     cells = [format_hex(entry, pixel_format) for entry in entries]
@@ -82,7 +82,7 @@ def as_json(
     counts: np.ndarray[Any, Any] | None = None,
 ) -> dict[str, Any]:
     """Return a palette as plain numbers, strings and lists; without counts those are None."""
-    from kmq.stages.palette.files import format_hex
+    from kmq.model.hexadecimal import format_hex
 
     entries = palette.tolist()
     return {

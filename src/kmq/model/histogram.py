@@ -12,7 +12,7 @@ from kmq.errors import InputError
 from kmq.model.arrays import check_colors, over_bytes, unchangeable
 from kmq.model.choices import Progress
 from kmq.model.file_info import Limits
-from kmq.model.pixel_format import PixelFormat, PixelFormatLabel, check_pixel_format
+from kmq.model.pixel_format import PixelFormat, PixelFormatLabel, as_pixel_format
 from kmq.streams import Source, Target
 
 MAX_HISTOGRAM_COLORS = 2**26
@@ -48,7 +48,7 @@ class ColorHistogram:
 
         The order is checked by what relies on it.
         """
-        check_pixel_format(self.pixel_format)
+        object.__setattr__(self, "pixel_format", as_pixel_format(self.pixel_format))
         check_colors(self.colors, "colors", self.pixel_format)
         counts = self.counts
         if not isinstance(counts, np.ndarray) or counts.dtype != np.int64:

@@ -12,13 +12,14 @@ import numpy as np
 
 from kmq.errors import InputError
 from kmq.model.arrays import check_colors, over_bytes, set_default, unchangeable
-from kmq.model.pixel_format import PixelFormat, check_pixel_format
+from kmq.model.palette import Palette
+from kmq.model.pixel_format import PixelFormat, as_pixel_format
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
     from PIL.Image import Image
 
-    from kmq.streams import WritableFile
+    from kmq.streams import Source, WritableFile
 
 
 _COUNTED_AT_ONCE = 1 << 16  # indices, which NumPy widens to 8 bytes each to count them
@@ -108,7 +109,7 @@ class IndexedImage:
     Attributes:
         palette: (k, channels) uint8 or uint16, 1 ≤ k ≤ 65,536, in the units of `pixel_format`.
         indices: (height, width) palette positions; uint8 up to 256 colours, uint16 above.
-        pixel_format: what the picture was.
+        pixel_format: what the picture was, given as one or by its label.
         metadata: colour profile, EXIF and the like.
         report: what `quantize` did, or None for an image that was read or built by hand.
         lost: (first row, row after the last) of each band of rows that was lost to damage when
@@ -117,7 +118,7 @@ class IndexedImage:
 
     Raises:
         InputError: a shape, dtype, index or band of rows does not fit the above.
-        TypeError: palette or indices are not arrays, or pixel_format is not a PixelFormat.
+        TypeError: palette or indices are not arrays, or pixel_format is neither.
     """
 
     palette: np.ndarray[Any, Any]
@@ -134,7 +135,7 @@ class IndexedImage:
             raise TypeError(
                 f"metadata is {type(self.metadata).__name__}; it must be a kmq.Metadata"
             )
-        check_pixel_format(self.pixel_format)
+        object.__setattr__(self, "pixel_format", as_pixel_format(self.pixel_format))
         object.__setattr__(self, "palette", _checked_palette(self.palette, self.pixel_format))
         object.__setattr__(self, "indices", _checked_indices(self.indices, len(self.palette)))
         object.__setattr__(self, "lost", _checked_lost(self.lost, self.height))
@@ -235,6 +236,27 @@ class IndexedImage:
         if self.pixel_format.channels == 1:
             samples = samples[:, :, 0]
         return samples.astype(np.bool_) if self.pixel_format is PixelFormat.BILEVEL else samples
+
+    def to_palette(self) -> Palette:
+        """Return the palette with its pixel format and the shares of the pixels, in O(pixels)."""
+        return Palette(self.palette, self.pixel_format, self.counts / self.indices.size)
+
+    @classmethod
+    def open(cls, source: Source) -> IndexedImage:
+        """Read an image from a .kmq file or a picture file with a palette, exactly as it is.
+
+        Args:
+            source: a path, or a file object open for binary reading, which stays open.
+
+        Raises:
+            InputError: a picture without a palette, which `kmq.quantize` takes, or of several
+                frames.
+            FormatError: a damaged .kmq file.
+            OSError: the file cannot be read.
+        """
+        from kmq import files
+
+        return files.open_image(source)
 
     def save(self, target: str | os.PathLike[str] | WritableFile) -> None:
         """Write the image to a file of the kind its suffix says.

@@ -13,7 +13,7 @@ PixelFormatLabel = Literal["1", "L", "LA", "L16", "LA16", "RGB", "RGBA", "RGB48"
 
 
 class PixelFormat(Enum):
-    """What one pixel of a picture is.
+    """What one pixel of a picture is; ``PixelFormat("RGB")`` is `PixelFormat.RGB24`.
 
     Attributes:
         label: the name used in messages, on the command line and for ``pixel_format=``.
@@ -60,6 +60,11 @@ class PixelFormat(Enum):
         return self.channels * self.depth / 8
 
     @classmethod
+    def _missing_(cls, value: object) -> PixelFormat | None:
+        """Let ``PixelFormat("RGB")`` be the one of that label."""
+        return cls.from_label(value) if isinstance(value, str) else None
+
+    @classmethod
     def from_label(cls, label: str) -> PixelFormat:
         """Look a format up by its label; raise InputError naming the labels there are."""
         for pixel_format in cls:
@@ -93,9 +98,17 @@ def of_samples(dtype: np.dtype[Any], channels: int) -> PixelFormat:
     return of_shape(channels, _DEPTHS[dtype.newbyteorder("=")])
 
 
-def check_pixel_format(pixel_format: Any) -> None:
-    """Raise TypeError for anything but a `PixelFormat`."""
-    if not isinstance(pixel_format, PixelFormat):
-        raise TypeError(
-            f"pixel_format is {type(pixel_format).__name__}; it must be a kmq.PixelFormat"
-        )
+def as_pixel_format(pixel_format: Any) -> PixelFormat:
+    """Return a pixel format that is given as one or by its label.
+
+    Raises:
+        InputError: there is none of that label.
+        TypeError: it is neither.
+    """
+    if isinstance(pixel_format, PixelFormat):
+        return pixel_format
+    if isinstance(pixel_format, str):
+        return PixelFormat.from_label(pixel_format)
+    raise TypeError(
+        f"pixel_format is {type(pixel_format).__name__}; it must be a kmq.PixelFormat or its label"
+    )
