@@ -7,7 +7,7 @@ import { crc32, decodeStream, screenPalette, toRGBA } from "./kmq.js";
 const LONGEST_SIDE = 32767; // of a canvas, in all browsers
 
 const STYLE = `
-  :host { display: inline-block; vertical-align: bottom; }
+  :host { display: inline-block; }
   :host([hidden]) { display: none; }
   canvas { display: block; width: 100%; height: 100%; object-fit: inherit; }
   :host([pixelated]) canvas { image-rendering: pixelated; }

@@ -1536,8 +1536,13 @@ function decodeElsewhere(file, strip, decisions) {
 
 function work() {
   while (queue.length) {
+    if (queue[0].file.failed) {
+      queue.shift().reject(new Error("another strip is damaged"));
+      continue;
+    }
     let free = workers.find((one) => !one.job);
-    if (!free && workers.length < Math.min(8, navigator.hardwareConcurrency || 1)) free = newWorker();
+    const most = Math.min(8, navigator.hardwareConcurrency || 1);
+    if (canWork && !free && workers.length < most) free = newWorker();
     if (!canWork) {
       for (const { file, strip, decisions, resolve, reject } of queue.splice(0)) {
         decodeElsewhere(file, strip, decisions).then(resolve, reject);
@@ -1547,7 +1552,9 @@ function work() {
     if (!free) return;
     const job = (free.job = queue.shift());
     const { file, strip, decisions } = job;
-    if (free.id !== file.id) free.worker.postMessage({ front: file.decoder.front });
+    if (free.id !== file.id) {
+      free.worker.postMessage({ front: { ...file.decoder.front, metadata: null } });
+    }
     free.id = file.id;
     // A copy: the payload is part of a longer buffer, all of which would be sent.
     free.worker.postMessage({ strip: { ...strip, payload: strip.payload.slice() }, decisions });
@@ -1591,7 +1598,7 @@ if (globalThis.name === WORKER_NAME && typeof document === "undefined") {
       const result = decoder.decode(strip, { decisions });
       postMessage(result, [result.indices.buffer]);
     } catch (error) {
-      postMessage({ refused: [error.kind ?? "damaged", error.message] });
+      postMessage({ refused: [error.kind ?? "too large", error.message] }); // no memory
     }
   };
 }
@@ -1667,6 +1674,7 @@ export async function decodeStream(source, { limits, onFront, onRows, signal } =
     return { ...front, indices };
   } catch (error) {
     failure ??= error;
+    if (file) file.failed = true;
     throw error;
   }
 }
