@@ -56,7 +56,7 @@ class Tree:
 
 def build_tree(palette: Array) -> Tree:
     """Halve a (k, channels) palette along its longest axis, level by level."""
-    from kmq.kernels.mix import halve_palette, tree_scratch
+    from kmq.kernels.mix_tree import halve_palette, tree_scratch
 
     n_colors = len(palette)
     shades = np.zeros((n_colors, 4), np.int32)
