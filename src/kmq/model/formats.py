@@ -12,7 +12,7 @@ from kmq.model.pixel_format import PixelFormat, of_shape
 Array = np.ndarray[Any, Any]
 
 
-def _kind(pixel_format: PixelFormat) -> tuple[int, bool, int]:
+def _parts(pixel_format: PixelFormat) -> tuple[int, bool, int]:
     """Return channels but for alpha, whether there is alpha, and bits a sample."""
     has_alpha = pixel_format.has_alpha
     return pixel_format.channels - has_alpha, has_alpha, pixel_format.depth
@@ -46,10 +46,11 @@ def common_format(first: PixelFormat, second: PixelFormat) -> PixelFormat:
         raise InputError(
             f"CMYK and {other.label} have no pixel format in common: convert one of them first"
         )
-    solid, has_alpha, depth = (max(pair) for pair in zip(_kind(first), _kind(second), strict=True))
-    if (solid, has_alpha, depth) != (1, False, 1):
+    pairs = zip(_parts(first), _parts(second), strict=True)
+    n_plain, has_alpha, depth = (max(pair) for pair in pairs)
+    if (n_plain, has_alpha, depth) != (1, False, 1):
         depth = max(depth, 8)
-    return of_shape(int(solid) + int(has_alpha), int(depth))
+    return of_shape(int(n_plain) + int(has_alpha), int(depth))
 
 
 def converted(colors: Array, source: PixelFormat, target: PixelFormat) -> Array:
@@ -65,18 +66,18 @@ def converted(colors: Array, source: PixelFormat, target: PixelFormat) -> Array:
         return colors
     if PixelFormat.CMYK32 in (source, target):
         raise InputError(f"{source.label} colours are none of pixel format {target.label}")
-    solid, alpha = colors, np.full((len(colors), 1), source.max_value, colors.dtype)
+    plain, alpha = colors, np.full((len(colors), 1), source.max_value, colors.dtype)
     if source.has_alpha:
-        solid, alpha = colors[:, :-1], colors[:, -1:]
+        plain, alpha = colors[:, :-1], colors[:, -1:]
         if not target.has_alpha:
             _refuse(alpha[:, 0] != source.max_value, colors, target, "it is not opaque")
-    n_solid = target.channels - target.has_alpha
-    if solid.shape[1] == 1:
-        solid = np.repeat(solid, n_solid, axis=1)
-    elif n_solid == 1:
-        _refuse((solid != solid[:, :1]).any(axis=1), colors, target, "it is not grey")
-        solid = solid[:, :1]
-    chosen = np.hstack([solid, alpha]) if target.has_alpha else solid
+    n_plain = target.channels - target.has_alpha
+    if plain.shape[1] == 1:
+        plain = np.repeat(plain, n_plain, axis=1)
+    elif n_plain == 1:
+        _refuse((plain != plain[:, :1]).any(axis=1), colors, target, "it is not grey")
+        plain = plain[:, :1]
+    chosen = np.hstack([plain, alpha]) if target.has_alpha else plain
     if target.depth >= source.depth:
         scaled = chosen.astype(target.dtype) * target.dtype.type(
             target.max_value // source.max_value

@@ -208,16 +208,16 @@ def reach(problem: Problem, target: ErrorTarget) -> Rounded:
     while best is None or enough - too_few > max(1, enough // 50):
         k = _read_off(curve, target.mse * off_by)
         k = min(max(k, too_few + 1), enough if best is None else enough - 1)
-        found = solve(problem, k)
-        off_by = _error_at(curve, k) / max(found.mse, _TINY)
-        if found.mse <= target.mse:
-            best, enough = found, k
+        rounded = solve(problem, k)
+        off_by = _error_at(curve, k) / max(rounded.mse, _TINY)
+        if rounded.mse <= target.mse:
+            best, enough = rounded, k
             if _read_off(curve, target.mse * off_by) >= k - k // 50:
                 break
         else:
             too_few = k
             if k == enough:  # all that are allowed
-                return found
+                return rounded
             off_by *= _SAFETY
     return best
 

@@ -138,11 +138,11 @@ def _read_pal(content: bytes) -> Entries:
         raise InputError("it does not begin with the line JASC-PAL")
     if len(lines) < 3 or not re.fullmatch("[0-9]{1,5}", lines[2]):
         raise InputError("its third line does not say how many colours there are")
-    found = [(number, line) for number, line in enumerate(lines[3:], 4) if line]
-    if len(found) != int(lines[2]):
-        raise InputError(f"it says that it has {int(lines[2])} colours, and has {len(found)}")
-    _check_number(len(found))
-    rows = [_byte_row(line, number, 3) for number, line in found]
+    color_lines = [(number, line) for number, line in enumerate(lines[3:], 4) if line]
+    if len(color_lines) != int(lines[2]):
+        raise InputError(f"it says that it has {int(lines[2])} colours, and has {len(color_lines)}")
+    _check_number(len(color_lines))
+    rows = [_byte_row(line, number, 3) for number, line in color_lines]
     return _entries(np.array(rows), PixelFormat.RGB24)
 
 
@@ -201,23 +201,23 @@ def _write_hex(entries: Entries) -> bytes:
 
 def _read_json(content: bytes) -> Entries:
     try:
-        found = json.loads(content)
+        document = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise InputError(f"it is no JSON: {error}") from error
-    label = None
-    if isinstance(found, dict):
-        label = found.get("pixel_format")
-        found = found.get("palette", found.get("colors"))
-    if not isinstance(found, list):
+    label, colors = None, document
+    if isinstance(document, dict):
+        label = document.get("pixel_format")
+        colors = document.get("palette", document.get("colors"))
+    if not isinstance(colors, list):
         raise InputError('it has no list of colours, "palette" or "colors"')
-    _check_number(len(found))
-    if all(isinstance(color, str) for color in found):
-        return _of_hex(found)
-    if not all(_is_color(color) for color in found):
+    _check_number(len(colors))
+    if all(isinstance(color, str) for color in colors):
+        return _of_hex(colors)
+    if not all(_is_color(color) for color in colors):
         raise InputError("a colour is neither a list of 1 to 4 numbers from 0 to 65535 nor a text")
-    if len({len(color) for color in found}) > 1:
+    if len({len(color) for color in colors}) > 1:
         raise InputError("its colours differ in their number of samples")
-    channels, largest = len(found[0]), max(map(max, found))
+    channels, largest = len(colors[0]), max(map(max, colors))
     if label is None:
         pixel_format = of_shape(channels, 16 if largest > 255 else 8)
     elif isinstance(label, str):
@@ -229,7 +229,7 @@ def _read_json(content: bytes) -> Entries:
             f"its colours have {channels} samples of up to {largest}; pixel format "
             f"{pixel_format.label} has {pixel_format.channels} of up to {pixel_format.max_value}"
         )
-    return _entries(np.array(found), pixel_format)
+    return _entries(np.array(colors), pixel_format)
 
 
 def _is_color(color: Any) -> bool:

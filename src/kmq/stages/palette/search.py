@@ -117,7 +117,7 @@ def plain(
         given = init if isinstance(init, str) else points.lifted(init)
         starts = clustering.starts(points.rows, points.weights, k, given, seeds)
         return best_settled(points, starts, stopping, n_threads, progress)
-    found = clustering.best_of(
+    clustered = clustering.best_of(
         points.rows,
         points.weights,
         k,
@@ -128,7 +128,7 @@ def plain(
         n_threads=n_threads,
         progress=progress,
     )
-    return Fit(found.centroids, found.n_iter, found.converged)
+    return Fit(clustered.centroids, clustered.n_iter, clustered.converged)
 
 
 def best_settled(
