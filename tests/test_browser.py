@@ -339,6 +339,34 @@ def test_the_element_shows_a_picture(page, site):
 
 
 @needs_browser
+def test_the_first_rows_come_while_the_rest_is_on_its_way(page, site):
+    """The stream goes on only when they have come."""
+    image = indexed_image(PixelFormat.RGB24, 60, 90, 70)
+    kmq.files.write(site[0] / "slow.kmq", image, method="mix", strip_height=30)
+    info = kmq.files.info(site[0] / "slow.kmq")
+    found = page(
+        """
+        const bytes = new Uint8Array(await (await fetch("slow.kmq")).arrayBuffer());
+        const rows = [];
+        let feed;
+        const stream = new ReadableStream({ start(controller) { feed = controller; } });
+        feed.enqueue(bytes.slice(0, given[0]));
+        const image = await kmq.decodeStream(stream, { onRows({ row }) {
+          rows.push(row);
+          if (rows.length > 1) return;
+          feed.enqueue(bytes.slice(given[0]));
+          feed.close();
+        } });
+        return [rows, [...image.indices]];
+        """,
+        info.strips[1].offset,
+    )
+    assert found[0][0] == 0
+    assert sorted(found[0]) == [0, 30, 60]
+    assert found[1] == image.indices.ravel().tolist()
+
+
+@needs_browser
 def test_a_page_that_must_not_start_workers(page, browser, site):
     image = indexed_image(PixelFormat.RGB24, 60, 90, 70)
     kmq.files.write(site[0] / "strict.kmq", image, method="rank", strip_height=25)
