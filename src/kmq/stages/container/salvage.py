@@ -222,9 +222,15 @@ class _Walk:
         except FormatError:
             return None
         letter, end = chr(self._content[position]), start + length + CRC_SIZE
-        if letter == "S" and self._sizes and end - position not in self._sizes:
-            return None
-        return letter, end
+        return (letter, end) if self._may_be(letter, end - position) else None
+
+    def _may_be(self, letter: str, size: int) -> bool:
+        """Whether a chunk has a size that it can have; this spares comparing most of the CRCs."""
+        if letter == "S" and self._sizes:
+            return size in self._sizes
+        if letter == "T":
+            return self.table is None and self._n_strips + 6 <= size <= 5 * self._n_strips + 10
+        return letter != "E" or size == chunk_size(0)
 
     def _chunk_at(self, position: int) -> Chunk | None:
         """Return the chunk that begins there if its CRC proves it and there is time to compare."""
@@ -271,9 +277,8 @@ class _Walk:
             if letter != "S" and (letter != "T" or likely or self._sizes):
                 break
             likely.append(_Damaged(letter, self._base + position, stop - position))
-            is_table = letter == "T" and 1 <= (stop - position) // self._n_strips <= 5
             position = stop
-            if self._sizes or is_table or position == end:
+            if self._sizes or letter == "T" or position == end:
                 n_sure, sure = len(likely), min(position, end)
         del likely[n_sure:]
         rest: list[_Piece] = []
