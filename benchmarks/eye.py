@@ -1,52 +1,112 @@
-"""What the eye sees: mean ΔE2000 and SSIM of each colour space beside libimagequant, no dithering;
-and the error of pictures with alpha over black, over white and over a colour.
+"""What the eye sees: SSIMULACRA2 and butteraugli of kmq and its peers, plain and dithered, beside
+the targets; and the error of pictures with alpha over black, over white and over a colour.
 
-    python benchmarks/eye.py             all photographs of the corpus, about six minutes
-    python benchmarks/eye.py --sample 6  every sixth
-    python benchmarks/eye.py --alpha     only pictures with alpha
+    KMQ_QBENCH=… python benchmarks/eye.py              all photographs and graphics
+    KMQ_QBENCH=… python benchmarks/eye.py --sample 6   every sixth
+    python benchmarks/eye.py --alpha                   only pictures with alpha
 
-ΔE2000 is scikit-image's, from CIE L*a*b* of sRGB samples; SSIM that of kmq's metrics. The target
-is a mean ΔE2000 at k = 256 below libimagequant's on every photograph, with the space that the
-README advises for the eye.
+KMQ_QBENCH names a program with the peers and both measures: ``PROGRAM metric A.png B.png`` prints
+SSIMULACRA2 (more is better) and butteraugli (less is better), ``PROGRAM quant METHOD K DITHER IN
+OUT 1`` writes what a peer makes. Without it there is nothing to measure looks by.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+import os
+import re
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
+import kmq
 import records
 from contenders import SPACES, Contender
 from kmq.stages.mapping import metrics
-from pictures import Array, photos, with_alpha
+from pictures import Array, from_corpus, photos, with_alpha
 from records import Record, mean
 
 PALETTE_SIZES = (16, 64, 256)
-DEFAULT, ADVISED, PEER = "kmq, rgb", "kmq, oklab", "libimagequant"
+DEFAULT, PEER = "kmq, rgb", "libimagequant"
 BACKGROUNDS = {"black": (0, 0, 0), "white": (255, 255, 255), "red": (200, 40, 40)}
+PEERS = {"quantette": "quantette-kmeans", "libimagequant": "imagequant", "zenquant": "zenquant"}
+
+OURS: dict[str, Callable[[Array, int], kmq.IndexedImage]] = {
+    "kmq, eye": kmq.quantize,
+    "kmq, rgb": partial(kmq.quantize, space="rgb"),
+    "kmq, eye, dithered": partial(kmq.quantize, mapping=kmq.Dither(1)),
+    "kmq, eye, ordered": partial(kmq.quantize, mapping=kmq.Dither(1, "ordered")),
+}
+
+PLAIN_LEAD, DITHERED_LEAD = dict(zip(PALETTE_SIZES, (3, 2, 1), strict=True)), 1
+"""By how much SSIMULACRA2 is to be above the best peer's."""
+
+PLAIN_SHARE, DITHERED_SHARE = 0.95, 1.0
+"""Share of the best peer's butteraugli to stay within."""
+
+ORDERED_LOSS = 4
+"""By how much ordered dithering may be below diffusion."""
 
 
 def measure(step: int) -> Iterator[Record]:
-    """Yield a record for each contender, k, and each `step`-th photograph."""
-    for photo in photos(full=True)[::step]:
-        pixels = photo.load()
-        for k in PALETTE_SIZES:
-            for contender in _present():
-                palette, indices = contender.run(pixels, k)
-                shown = palette[indices]
-                yield {
-                    "table": "eye",
-                    "picture": photo.name,
-                    "k": k,
-                    "contender": contender.name,
-                    "delta_e": _delta_e(pixels, shown),
-                    "ssim": metrics.ssim(pixels, shown, 255),
-                    "mse": metrics.mse(pixels, shown),
-                }
+    """Yield a record for each contender, k, and each `step`-th picture."""
+    program = os.environ.get("KMQ_QBENCH")
+    if program is None:
+        print("KMQ_QBENCH is not set: SSIMULACRA2, butteraugli and the peers are left out")
+        return
+    graphics = from_corpus("graphics")
+    for picture in [*photos(full=True)[::step], *graphics[::step]]:
+        pixels = _over(picture.load(), (255, 255, 255))
+        kind = "graphic" if picture in graphics else "photo"
+        with tempfile.TemporaryDirectory() as folder:
+            original = _saved(pixels, Path(folder) / "original.png")
+            for k in PALETTE_SIZES:
+                for name, shown in _contenders(program, original, pixels, k):
+                    looks, butteraugli = _looks(program, original, shown)
+                    yield {
+                        "table": "eye",
+                        "kind": kind,
+                        "picture": picture.name,
+                        "k": k,
+                        "contender": name,
+                        "ssimulacra2": looks,
+                        "butteraugli": butteraugli,
+                    }
+
+
+def _contenders(program: str, original: Path, pixels: Array, k: int) -> Iterator[tuple[str, Path]]:
+    """Yield each contender's name and the file of what it makes."""
+    shown = original.with_name("shown.png")
+    for name, run in OURS.items():
+        yield name, _saved(run(pixels, k).to_array(), shown)
+    for dither in (0, 1):
+        for name, method in PEERS.items():
+            command = [program, "quant", method, str(k), str(dither), original, shown, "1"]
+            done = subprocess.run(command, capture_output=True, check=False)
+            if done.returncode:
+                print(f"{name} is left out: {program} has no {method}")
+                continue
+            yield name + ", dithered" * dither, shown
+
+
+def _looks(program: str, original: Path, shown: Path) -> tuple[float, float]:
+    """Return SSIMULACRA2 and butteraugli."""
+    command = [program, "metric", original, shown]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    looks, butteraugli = map(float, re.findall(r"-?\d+\.\d+", said)[:2])
+    return looks, butteraugli
+
+
+def _saved(pixels: Array, path: Path) -> Path:
+    from PIL import Image
+
+    Image.fromarray(pixels).save(path, compress_level=1)
+    return path
 
 
 def measure_alpha() -> Iterator[Record]:
@@ -91,45 +151,76 @@ def _delta_e(pixels: Array, shown: Array) -> float:
 
 
 def _over(pixels: Array, color: tuple[int, int, int]) -> Array:
+    """Return pixels as RGB, those with alpha over a colour."""
+    if pixels.ndim == 2:
+        return np.dstack([pixels] * 3)
+    if pixels.shape[2] == 3:
+        return pixels
     alpha = pixels[..., 3:] / 255
-    return np.rint(pixels[..., :3] * alpha + (1 - alpha) * color).astype(np.uint8)
+    return np.rint(pixels[..., :3] * alpha + (1 - alpha) * np.array(color)).astype(np.uint8)
 
 
 def report(found: list[Record]) -> None:
-    """Print a line for each contender and k, and whether the target is met."""
-    cells: dict[tuple[str, int], dict[str, Record]] = {}
-    for record in found:
-        cells.setdefault((record["contender"], record["k"]), {})[record["picture"]] = record
-    n_photos = len({record["picture"] for record in found})
-    print(f"mean over {n_photos} photographs")
-    print(f"{'':<16}{'k':>4}{'ΔE2000':>9}{'SSIM':>9}{'MSE':>9}   to {PEER}: mean, worst, below on")
-    for (name, k), group in cells.items():
-        line = f"{name:<16}{k:>4}" + "".join(
-            f"{mean(record[fact] for record in group.values()):>9.{digits}f}"
-            for fact, digits in (("delta_e", 3), ("ssim", 4), ("mse", 1))
+    """Print means and the worst picture of each contender, and each target beside its figure."""
+    for kind in ("photo", "graphic"):
+        cells: dict[tuple[str, int], dict[str, Record]] = {}
+        for record in found:
+            if record["kind"] == kind:
+                cells.setdefault((record["contender"], record["k"]), {})[record["picture"]] = record
+        if not cells:
+            continue
+        print(f"{kind}s: SSIMULACRA2 and butteraugli, mean; the worst picture by each")
+        for (name, k), group in cells.items():
+            low = min(group.values(), key=lambda record: record["ssimulacra2"])
+            high = max(group.values(), key=lambda record: record["butteraugli"])
+            print(
+                f"{name:<26}{k:>4}{_mean(group, 'ssimulacra2'):>8.2f}"
+                f"{_mean(group, 'butteraugli'):>7.2f}"
+                f"   {low['ssimulacra2']:.1f} {low['picture']}, "
+                f"{high['butteraugli']:.1f} {high['picture']}"
+            )
+        for k in PALETTE_SIZES:
+            _report_targets(cells, k, kind)
+
+
+def _report_targets(cells: dict[tuple[str, int], dict[str, Record]], k: int, kind: str) -> None:
+    """Print the targets of a palette size; of graphics that nobody is better."""
+    for own, ending, lead, share in (
+        ("kmq, eye", "", PLAIN_LEAD[k], PLAIN_SHARE),
+        ("kmq, eye, dithered", ", dithered", DITHERED_LEAD, DITHERED_SHARE),
+    ):
+        peers = [cells[name + ending, k] for name in PEERS if (name + ending, k) in cells]
+        if not peers:
+            continue
+        if kind == "graphic":
+            lead, share = 0, 1.0
+        least = max(_mean(peer, "ssimulacra2") for peer in peers) + lead
+        most = min(_mean(peer, "butteraugli") for peer in peers) * share
+        looks, butteraugli = (
+            _mean(cells[own, k], "ssimulacra2"),
+            _mean(cells[own, k], "butteraugli"),
         )
-        peer = cells.get((PEER, k))
-        if peer and name != PEER:
-            ratios = {of: group[of]["delta_e"] / peer[of]["delta_e"] for of in group}
-            worst = max(ratios, key=lambda of: ratios[of])
-            below = sum(ratio < 1 for ratio in ratios.values())
-            line += f"   {mean(ratios.values()):.3f}, {ratios[worst]:.3f} {worst}, {below}"
-        print(line)
-    print(f"target: {ADVISED} at k = 256 below {PEER} on all; it is on {len(below_peer(found))}")
+        print(
+            f"k = {k}, {own}: SSIMULACRA2 {looks:.2f}, at least {least:.2f}: {_met(looks >= least)}"
+        )
+        print(
+            f"k = {k}, {own}: butteraugli {butteraugli:.2f}, at most {most:.2f}: "
+            f"{_met(butteraugli <= most)}"
+        )
+    loss = _mean(cells["kmq, eye, dithered", k], "ssimulacra2") - _mean(
+        cells["kmq, eye, ordered", k], "ssimulacra2"
+    )
+    print(
+        f"k = {k}, ordered: {loss:.2f} below, at most {ORDERED_LOSS}: {_met(loss <= ORDERED_LOSS)}"
+    )
 
 
-def below_peer(found: list[Record]) -> list[str]:
-    """Return the photographs on which the advised space is below the peer at k = 256."""
-    seen = {
-        (record["contender"], record["picture"]): record["delta_e"]
-        for record in found
-        if record["k"] == 256
-    }
-    return [
-        picture
-        for name, picture in seen
-        if name == ADVISED and seen[name, picture] < seen.get((PEER, picture), 0)
-    ]
+def _mean(group: dict[str, Record], fact: str) -> float:
+    return mean(record[fact] for record in group.values())
+
+
+def _met(is_met: bool) -> str:
+    return "met" if is_met else "missed"
 
 
 def report_alpha(found: list[Record]) -> None:

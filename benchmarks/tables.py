@@ -255,28 +255,21 @@ def _coder_table(found: list[Record]) -> str:
 
 
 def _eye_table(found: list[Record]) -> str:
-    import eye
-
-    group = [record for record in found if record["table"] == "eye"]
+    group = [record for record in found if record["table"] == "eye" and record["kind"] == "photo"]
     cells = grouped(group, "contender", "k")
     n_photos = len({record["picture"] for record in group})
-    kinds = {"delta_e": ("ΔE2000", 2), "ssim": ("SSIM", 4)}
-    head = [f"mean of {n_photos} photographs"]
-    head += [f"{name}, k = {k}" for name, _ in kinds.values() for k in PALETTE_SIZES]
+    head = [f"mean of {n_photos} photographs", *(f"k = {k}" for k in PALETTE_SIZES)]
+    names = dict.fromkeys(name for name, _ in cells)
     rows = [
         [name]
         + [
-            f"{mean(record[kind] for record in cells[name, k]):.{digits}f}"
-            for kind, (_, digits) in kinds.items()
+            f"{mean(record['ssimulacra2'] for record in cells[name, k]):.1f} / "
+            f"{mean(record['butteraugli'] for record in cells[name, k]):.1f}"
             for k in PALETTE_SIZES
         ]
-        for name in _ordered(cells)
+        for name in sorted(names, key=lambda name: ("dither" in name or "order" in name, name))
     ]
-    below = eye.below_peer(group)
-    return markdown(head, rows) + (
-        f"\nAt k = 256, {eye.ADVISED} has a lower mean ΔE2000 than {eye.PEER} on {len(below)} of "
-        f"{n_photos} photographs.\n"
-    )
+    return markdown(head, rows)
 
 
 def _alpha_table(found: list[Record]) -> str:
