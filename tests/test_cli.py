@@ -248,6 +248,29 @@ def test_options_without_a_value_take_no_picture(photo, tmp_path):
         assert kmq.read(tmp_path / "photo.kmq").n_colors == 3
 
 
+def test_encode_is_quiet_names_files_and_skips_what_grows(photo, tmp_path, capsys):
+    assert main(["encode", str(photo), "-k", "4", "--ext=-small.kmq", "--quiet"]) == 0
+    assert capsys.readouterr().out == ""
+    assert names(tmp_path) == ["photo-small.kmq", "photo.png"]
+    assert main(["encode", str(photo), "--ext", ".png"]) == 2
+    assert "--ext must end in .kmq or .kmqpal" in capsys.readouterr().err
+    tiny = tmp_path / "tiny.ppm"
+    tiny.write_bytes(b"P6 1 1 255 abc")
+    assert main(["encode", str(tiny), "--skip-if-larger"]) == 0
+    assert "skipped" in capsys.readouterr().out
+    assert not tiny.with_suffix(".kmq").exists()
+    assert main(["encode", str(photo), "-k", "4", "--skip-if-larger"]) == 0
+    assert (tmp_path / "photo.kmq").exists()
+
+
+def test_strip_leaves_out_metadata(photo, tmp_path):
+    save(photo, dpi=(72, 72))
+    assert main(["encode", str(photo), "-k", "4"]) == 0
+    assert kmq.read(tmp_path / "photo.kmq").metadata.dpi is not None
+    assert main(["encode", str(photo), "-k", "4", "--strip", "--force"]) == 0
+    assert kmq.read(tmp_path / "photo.kmq").metadata == kmq.Metadata()
+
+
 @pytest.mark.parametrize("option", ["--psnr", "--max-colors"])
 def test_encode_options_that_contradict_each_other_are_misuse(photo, tmp_path, option, capsys):
     assert main(["encode", str(photo), "-k", "8", option, "30"]) == 2
@@ -325,7 +348,7 @@ def test_what_has_its_file_already_can_be_left_out(photo, tmp_path, capsys):
     assert (tmp_path / "photo.kmq").read_bytes() == before
     assert kmq.read(tmp_path / "other.kmq").n_colors == 3
     assert shown.err == ""
-    assert re.search(r"^1 file: .*, 1 skipped, which exist already, ", shown.out, re.MULTILINE)
+    assert re.search(r"^1 file: .*, 1 skipped, ", shown.out, re.MULTILINE)
     assert main(["encode", str(tmp_path), "-k", "3", "--skip-existing"]) == 0
     assert capsys.readouterr().out.startswith("0 files, 2 skipped")
     assert main(["encode", str(photo), "--skip-existing", "--force"]) == 2

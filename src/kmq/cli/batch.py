@@ -27,6 +27,10 @@ Work = Callable[[Path, Path, Progress], str]
 """Turns a source into a target, tells how far it is, and returns the line to print about it."""
 
 
+class NotWorthItError(Exception):
+    """A file is left out, and the message is the line to print about it."""
+
+
 @dataclass(frozen=True)
 class Job:
     """A file to read and one to write; or why it is not written."""
@@ -49,6 +53,9 @@ def add_options(parser: argparse.ArgumentParser, metavar: str, suffix: str) -> N
         help=f"a folder if it is one, ends in / or has no suffix, and else one file; - is standard "
         f"output (default: beside each file, with the suffix {suffix}, and standard output for "
         "what comes through a pipe). Folders and patterns keep their sub-folders in it",
+    )
+    parser.add_argument(
+        "-q", "--quiet", action="store_true", help="print nothing but what went wrong"
     )
     existing = parser.add_mutually_exclusive_group()
     existing.add_argument("--force", action="store_true", help="overwrite existing files")
@@ -155,7 +162,7 @@ def each(jobs: Sequence[Job], work: Work, arguments: argparse.Namespace) -> int:
     Args:
         jobs: what `plan` returns.
         work: what is to be done.
-        arguments: of which ``--force`` and ``--skip-existing`` are followed.
+        arguments: of which ``--force``, ``--skip-existing`` and ``--quiet`` are followed.
 
     Returns:
         The exit code: whether all of them went well.
@@ -171,15 +178,23 @@ def each(jobs: Sequence[Job], work: Work, arguments: argparse.Namespace) -> int:
             except FAILURES as error:
                 complain(complaint_about(job.source.path, error))
                 sums.failed += 1
+            except NotWorthItError as reason:
+                _print(str(reason), bar, arguments)
+                sums.skipped += 1
             else:
-                bar.clear()
-                print(spoken(line), flush=True)
+                _print(line, bar, arguments)
                 sums.add(job)
             finally:
                 bar.next()
-    if len(jobs) > 1 or sums.skipped:
+    if (len(jobs) > 1 or sums.skipped) and not arguments.quiet:
         print(sums.line(), flush=True)
     return FAILED if sums.failed else DONE
+
+
+def _print(line: str, bar: Bar, arguments: argparse.Namespace) -> None:
+    if not arguments.quiet:
+        bar.clear()
+        print(spoken(line), flush=True)
 
 
 def _do(job: Job, work: Work, progress: Progress, force: bool) -> str:
@@ -216,7 +231,7 @@ class _Sums:
             share = self.after / self.before
             texts[0] += f": {self.before:,} → {self.after:,} bytes ({share:.1%})"
         if self.skipped:
-            texts.append(f"{self.skipped:,} skipped, which exist already")
+            texts.append(f"{self.skipped:,} skipped")
         if self.failed:
             texts.append(f"{self.failed:,} failed")
         return ", ".join([*texts, f"{working_time() - self.started:.2f} s"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,10 +34,10 @@ from kmq.cli.console import (
 from kmq.errors import InputError
 from kmq.model.choices import DITHER_METHODS, EFFORTS
 from kmq.model.file_info import Limits
-from kmq.model.image import MAX_COLORS, MAX_SIDE
+from kmq.model.image import MAX_COLORS, MAX_SIDE, Metadata
 
 if TYPE_CHECKING:
-    from kmq.model.image import Report
+    from kmq.model.image import IndexedImage, Report
 
 _EXAMPLES = """\
   kmq encode photo.png                      64 colours, into photo.kmq
@@ -61,6 +62,20 @@ def add(commands: Commands) -> None:
         "pictures", metavar="PICTURE", nargs="+", help="file, folder or pattern, or -"
     )
     batch.add_options(parser, "OUT", ".kmq")
+    parser.add_argument(
+        "--ext",
+        metavar="SUFFIX",
+        default=".kmq",
+        help="how names of files end, as in --ext=-small.kmq, where -o has none (default: .kmq)",
+    )
+    parser.add_argument(
+        "--skip-if-larger",
+        action="store_true",
+        help="write no file that is not smaller than the picture's",
+    )
+    parser.add_argument(
+        "--strip", action="store_true", help="leave out metadata, the colour profile as well"
+    )
     add_encoding_options(parser)
 
 
@@ -169,23 +184,26 @@ def _add_work(group: Options) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Encode each picture and print a line about it."""
     check_encoding_options(arguments)
-    _check_suffix(arguments.output)
+    _check_suffix(arguments.output, "-o")
+    _check_suffix(f"x{arguments.ext}", "--ext", required=True)
     jobs = batch.plan(
-        arguments.pictures, paths.PICTURE_SUFFIXES, arguments.output, lambda _: ".kmq"
+        arguments.pictures, paths.PICTURE_SUFFIXES, arguments.output, lambda _: arguments.ext
     )
     chosen = steering.picture_options(arguments)
     return batch.each(jobs, partial(_encode, arguments, chosen), arguments)
 
 
-def _check_suffix(output: str | None) -> None:
+def _check_suffix(output: str | None, option: str, *, required: bool = False) -> None:
     from kmq.files import SUFFIXES
 
+    if required and not str(output).lower().endswith(SUFFIXES):
+        raise UsageError(f"{option} must end in {' or '.join(SUFFIXES)}")
     if output is None or pipes.is_pipe(output) or batch.folder_of(output) is not None:
         return
     try:
         checks.suffix(output, SUFFIXES, ".kmq files")
     except InputError as error:
-        raise UsageError(f"-o {error}") from error
+        raise UsageError(f"{option} {error}") from error
 
 
 def check_encoding_options(arguments: argparse.Namespace) -> None:
@@ -221,14 +239,23 @@ def _encode(
     target: Path,
     progress: Progress,
 ) -> str:
-    from kmq.files import quantized, write
+    from kmq.files import encode, quantized
 
     encoding = encode_options(arguments)
     given = target_options(arguments) | quantize_options(arguments, chosen) | encoding
-    image = quantized(source, given | {"progress": by_stages(progress)})
+    bare = Metadata() if arguments.strip else None
+    image: IndexedImage = quantized(source, given | {"progress": by_stages(progress)}, bare)
+    if bare is not None:
+        image = replace(image, metadata=bare)
     progress("coding", 0)
+    encoded = encode(image, **encoding)
+    if arguments.skip_if_larger and len(encoded) >= source.stat().st_size:
+        raise batch.NotWorthItError(
+            f"{source}: skipped, {len(encoded):,} bytes are not fewer than its "
+            f"{source.stat().st_size:,}"
+        )
     with replacing(target) as stream:  # its name is checked, or is that of a pipe
-        write(stream, image, **encoding)
+        stream.write(encoded)
     if image.indices.size > Limits.pixels:
         complain(f"{target} has more than {Limits.pixels} pixels: its readers need --max-pixels")
     before, after = source.stat().st_size, target.stat().st_size
