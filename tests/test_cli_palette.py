@@ -1,8 +1,6 @@
 """``kmq palette``, ``kmq encode --palette`` and what else steers a palette on the command line."""
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -64,10 +62,9 @@ def test_palette_of_a_folder_is_that_of_all_its_pictures(photos, tmp_path, name,
     ]
 
 
-def test_palette_as_a_process_without_a_file(photo, tmp_path):
-    command = [sys.executable, "-m", "kmq", "palette", str(photo), "-k", "3"]
-    ended = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=True)
-    assert ended.stdout.startswith("3 colours for 1 picture, RGB")
+def test_palette_without_a_file(photo, tmp_path, capsys):
+    assert main(["palette", str(photo), "-k", "3"]) == 0
+    assert capsys.readouterr().out.startswith("3 colours for 1 picture, RGB")
     assert names(tmp_path) == []
 
 

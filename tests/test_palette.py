@@ -79,24 +79,23 @@ def test_labels_are_those_of_the_naive_twin(pixel_format):
 @pytest.mark.parametrize("pixel_format", FORMATS)
 def test_bins_are_the_colours_of_the_coarsest_boxes_that_are_enough(pixel_format):
     found = color_map(pixel_format, 3)
-    colors = points_in(found.histogram)
-    bins = bins_of(colors, found.keys, 40)
-    assert bins.weights.sum() == found.histogram.counts.sum()
-    boxes = {}
+    colors, counts = found.histogram.colors, found.histogram.counts
+    bins = bins_of(points_in(found.histogram), found.keys, 40)
+    assert bins.weights.sum() == counts.sum()
+    boxes = np.arange(len(colors))
     for n_bits in range(pixel_format.depth * pixel_format.channels + 1):
         # Channels take turns from the last: so many bits of each are left out.
         left_out = [
             (n_bits + channel) // pixel_format.channels for channel in range(pixel_format.channels)
         ]
-        coarser = {}
-        for color, count in zip(found.histogram.colors, found.histogram.counts, strict=True):
-            coarser.setdefault(tuple(color.astype(int) >> left_out), []).append((color, count))
-        if len(coarser) < 40:
+        coarse = colors.astype(int) >> left_out
+        coarser = np.unique(coarse, axis=0, return_inverse=True)[1].reshape(-1)
+        if coarser.max() + 1 < 40:
             break
         boxes = coarser
     expected = sorted(
-        tuple(np.average([c for c, _ in box], axis=0, weights=[n for _, n in box]))
-        for box in boxes.values()
+        tuple(np.average(colors[boxes == box], axis=0, weights=counts[boxes == box]))
+        for box in range(boxes.max() + 1)
     )
     np.testing.assert_allclose(sorted(map(tuple, bins.columns.T)), expected, rtol=1e-5)
 
