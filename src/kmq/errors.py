@@ -16,9 +16,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 
 class KmqError(Exception):
     """Base of every error kmq defines."""
@@ -69,12 +66,21 @@ class ColorWarning(UserWarning):
     """A picture was read that says its colours are not sRGB, which kmq takes them for."""
 
 
-@contextmanager
-def located(chunk: str, offset: int) -> Iterator[None]:
-    """Add chunk and offset to a FormatError that leaves the block without them."""
-    try:
-        yield
-    except FormatError as error:
-        if error.chunk is not None:
-            raise
-        raise type(error)(str(error), chunk=chunk, offset=offset) from error
+class located:  # noqa: N801  # used as a function is
+    """Context that adds chunk and offset to a FormatError which leaves it without them.
+
+    A class: with a generator, errors are parts of reference cycles from Python 3.12 on, and keep
+    what their frames hold until the next collection.
+    """
+
+    def __init__(self, chunk: str, offset: int):
+        self.chunk = chunk
+        self.offset = offset
+
+    def __enter__(self) -> None:
+        """Do nothing."""
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        """Raise the error anew."""
+        if isinstance(error, FormatError) and error.chunk is None:
+            raise type(error)(str(error), chunk=self.chunk, offset=self.offset) from error
