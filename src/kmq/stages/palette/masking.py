@@ -91,10 +91,10 @@ class View:
         def work(chunk: int) -> None:
             side = 2 * ERROR_REACH
             planes = np.empty((4, _TILE_HEIGHT + side, _TILE_WIDTH + side), np.float32)
-            weights = np.empty((_TILE_HEIGHT, _TILE_WIDTH), np.float32)
+            room = np.empty(_TILE_HEIGHT * _TILE_WIDTH, np.float32)
             for top, left in tiles[bounds[chunk] : bounds[chunk + 1]]:
                 height, width = self.ids[top : top + _TILE_HEIGHT, left : left + _TILE_WIDTH].shape
-                own = weights[:height, :width]
+                weights = room[: height * width].reshape(height, width)
                 weigh_tile(
                     self.ids,
                     shown.columns,
@@ -107,9 +107,9 @@ class View:
                     np.float32(_FLOOR),
                     np.float32(share),
                     planes,
-                    own,
+                    weights,
                 )
-                add_weights(self.ids, boxes, own, self.importance, top, left, sums[chunk])
+                add_weights(self.ids, boxes, weights, self.importance, top, left, sums[chunk])
 
         run_chunks(work, _CHUNKS, n_threads)
         weight, count = sums.sum(axis=0).T
