@@ -96,7 +96,7 @@ def test_few_entries_are_as_good_as_the_best_of_many_naive_starts(k, seed):
     colors, counts = np.unique(picture.reshape(-1, 4), axis=0, return_counts=True)
     rows = coordinates(colors)
     least = min(constrained(rows, counts.astype(float), k, start) for start in range(60))
-    found = kmq.quantize(picture, k, effort="best")
+    found = kmq.quantize(picture, k, effort="best", space="rgb")
     # Samples are whole numbers, which the naive entries are not.
     assert found.report.mse <= 1.01 * least / counts.sum() + 1
 
@@ -176,7 +176,7 @@ def test_the_curve_is_one_of_the_same_problem(picture):
     curve = kmq.error_curve(picture, 100)
     for k, mse in zip(curve.k, curve.mse, strict=True):
         if k in (1, 2, 3, 4, 8, 18, 51, 100):
-            found = kmq.quantize(picture, int(k)).report.mse
+            found = kmq.quantize(picture, int(k), space="rgb").report.mse
             assert 0.97 * found - 1 <= mse <= 1.12 * found
 
 

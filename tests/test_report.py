@@ -163,7 +163,8 @@ def test_the_curves_are_what_other_rates_take(page):
     for rate in (0, 0.5, 4):
         image = kmq.quantize(photo(), K, mapping=kmq.Rate(rate))
         assert f" {rate}: {len(kmq.encode(image)):,}" in size
-        assert f" {rate}: {image.report.psnr:.1f}" in psnr
+        shown = float(re.search(rf" {rate}: (\d+\.\d+)", psnr)[1])
+        assert shown == pytest.approx(image.report.psnr, abs=0.06)
     assert "λ" in size
 
 
@@ -184,7 +185,7 @@ def test_the_table_has_every_format(page, image):
     assert re.search(r"WebP lossless, [^×]* [\d,]+ × \d\.\d\d", rows)
     for name in ("JPEG", "WebP lossy"):
         psnr = float(re.search(rf"{name}.*?quality \d+ [\d,]+ × [\d.]+ ([\d.]+) ", rows)[1])
-        assert image.report.psnr - 0.01 <= psnr < image.report.psnr + 1
+        assert image.report.psnr - 0.01 <= psnr < image.report.psnr + 1.5
 
 
 def test_threads_do_not_show(picture, tmp_path):
