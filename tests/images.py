@@ -41,6 +41,36 @@ def indexed_image(pixel_format, n_colors, height, width, *, seed=0, metadata=Non
     )
 
 
+def scenery(pixel_format, n_colors, height, width, plain):
+    """Slopes with noise, tiles, stripes and stray pixels above and below a share of plain rows.
+
+    Colours of 8 bits are at all distances; a quarter of those of 16 bits are next to each other.
+    """
+    rng = np.random.default_rng([n_colors, height, width])
+    ramp = np.arange(n_colors)
+    palette = np.stack([ramp * 255 // n_colors, ramp * 7 % 256, 255 - ramp * 3 % 256], axis=1)
+    palette = np.clip(palette + rng.integers(-6, 7, palette.shape), 0, 255)
+    if pixel_format.max_value > 255:
+        palette = palette * 257
+        palette[: n_colors // 4] = 30_000 + rng.integers(0, 300, (n_colors // 4, 3))
+    y, x = np.mgrid[:height, :width]
+    roughness = x * 7 // width
+    slope = (2 * y + x) % n_colors + rng.integers(-roughness, roughness + 1)
+    tile = rng.integers(0, n_colors, (12, 20))[y % 12, x % 20]
+    stripes = y // 3 % 2 * (x // 5 % 3)
+    indices = np.where(x < width // 2, slope, np.where(x < width * 3 // 4, tile, stripes))
+    stray = rng.random((height, width)) < 0.08
+    indices[stray] = rng.integers(0, n_colors, np.count_nonzero(stray))
+    edge = int(height * (1 - plain) / 2)
+    indices[edge : height - edge] = n_colors // 3
+    for _ in range(12):
+        top, left = rng.integers(edge, height - edge - 30), rng.integers(0, width)
+        rows, columns = rng.integers(2, 30, 2)
+        indices[top : top + rows, left : left + columns] = rng.integers(0, n_colors)
+    indices = np.clip(indices, 0, n_colors - 1).astype(np.uint16)
+    return IndexedImage(palette.astype(pixel_format.dtype), indices, pixel_format)
+
+
 def grey_image(n_colors, height, width, **options):
     return indexed_image(PixelFormat.GREY16, n_colors, height, width, **options)
 

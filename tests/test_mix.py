@@ -80,14 +80,6 @@ def test_both_decoders_give_the_indices_back(picture, n_colors, height, width, k
     assert plainly_decoded(coded, indices.shape, palette) == indices.tolist()
 
 
-@pytest.mark.parametrize(("n_colors", "shape"), [(2, (64, 260)), (200, (32, 50))])
-def test_both_decoders_stay_in_step_for_long(n_colors, shape):
-    palette = palette_of(n_colors)
-    indices = np.vstack([blotches(n_colors, *shape), ramp(n_colors, *shape)])
-    coded = mix.MixCoder(palette).encode(indices)
-    assert plainly_decoded(coded, indices.shape, palette) == indices.tolist()
-
-
 def dotted(n_colors, height, width, dots):
     """One colour, and of another one a pixel here and there."""
     indices = constant(n_colors, height, width)

@@ -7,6 +7,7 @@ script only ever adds, and stops if a file and the manifest do not fit together.
 import hashlib
 import json
 import sys
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,10 +16,10 @@ MANIFEST = GOLDEN / "manifest.json"
 sys.path.insert(0, str(GOLDEN.parent))
 
 import kmq.files  # noqa: E402
-from images import COLOR_TAGS, FULL_METADATA, indexed_image  # noqa: E402
+from images import COLOR_TAGS, FULL_METADATA, indexed_image, scenery  # noqa: E402
 from kmq.model.image import Metadata  # noqa: E402
 from kmq.model.pixel_format import PixelFormat  # noqa: E402
-from kmq.stages.coding import palette_tree  # noqa: E402
+from kmq.stages.coding import palette_tree, rank  # noqa: E402
 from kmq.stages.coding.methods import STRIP_METHODS  # noqa: E402
 
 SIZES = [  # colours, height, width, strip height
@@ -31,6 +32,15 @@ SIZES = [  # colours, height, width, strip height
     (256, 23, 19, 10),
     (300, 20, 31, 20),
 ]
+
+LARGE = [  # method, pixel format, colours, height, width, share of rows that are plain
+    ("deflate", PixelFormat.RGB24, 300, 220, 300, 0.5),
+    ("rank", PixelFormat.RGB24, 256, 220, 300, 0.2),
+    ("mix", PixelFormat.RGB48, 256, 220, 300, 0.9),
+    ("mix", PixelFormat.RGB24, 256, 512, 1030, 0.97),
+]
+"""Tables as large as they become, but for those of "mix" in the smaller one; counts up to their
+limits; each table of "rank" that there can be. The largest takes a plain decoder half a minute."""
 
 
 def recipes():
@@ -50,6 +60,19 @@ def recipes():
             yield f"tree-{pixel_format.label}-{n_colors}-11x9", ordered, "deflate", 9
     tagged = indexed_image(PixelFormat.RGB24, 16, 9, 11, metadata=COLOR_TAGS)
     yield "deflate-RGB-16-11x9-color-tags", tagged, "deflate", 9
+    for method, pixel_format, n_colors, height, width, plain in LARGE:
+        image = scenery(pixel_format, n_colors, height, width, plain)
+        name = f"{method}-{pixel_format.label}-{n_colors}-{width}x{height}"
+        yield name, image, method, height
+
+
+@contextmanager
+def free_leaves():
+    """Have "rank" split its contexts as often as it may, whatever a table costs."""
+    alphabet = rank._Alphabet
+    rank._Alphabet = lambda *fields: replace(alphabet(*fields), price=0)
+    yield
+    rank._Alphabet = alphabet
 
 
 def hash_of(array):
@@ -64,7 +87,8 @@ def main():
         sys.exit(f"files and manifest differ in {sorted(stored ^ set(manifest))}")
     for name, image, method, strip_height in recipes():
         if name not in manifest:
-            encoded = kmq.files.encode(image, method=method, strip_height=strip_height)
+            with free_leaves() if image.indices.size > 1000 else nullcontext():
+                encoded = kmq.files.encode(image, method=method, strip_height=strip_height)
             with open(GOLDEN / f"{name}.kmq", "xb") as stream:
                 stream.write(encoded)
             manifest[name] = {
