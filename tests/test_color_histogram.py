@@ -331,7 +331,7 @@ def test_files_and_sums_take_no_more_memory_than_the_histogram(pixel_format, tmp
         try:
             result = work[name]()
             beside = tracemalloc.get_traced_memory()[1] - path.stat().st_size
-            assert beside < limit + 11_000_000, name
+            assert beside < limit + 16_000_000, name  # two threads may be at their largest at once
         finally:
             tracemalloc.stop()
         assert name != "read" or result == first
