@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from operator import itemgetter
 
 import numpy as np
 
@@ -224,9 +226,14 @@ def reach(problem: Problem, target: ErrorTarget) -> Rounded:
 
 def _error_at(curve: list[tuple[int, float]], k: int) -> float:
     """Return the curve's error at `k`, straight lines between its points on logarithmic scales."""
-    ks, errors = zip(*curve, strict=True)
-    logarithms = exact.log2(np.maximum(errors, _TINY))
-    return float(exact.exp2(np.interp(exact.log2(k), exact.log2(np.array(ks)), logarithms)))
+    after = bisect_left(curve, k, key=itemgetter(0), hi=len(curve) - 1)
+    last, error = curve[after]
+    first, first_error = curve[max(after - 1, 0)]
+    if not first < k < last:
+        return error
+    x, left, right = exact.log2(np.array([k, first, last]))
+    high, low = exact.log2(np.maximum([first_error, error], _TINY))
+    return float(exact.exp2(high + (x - left) / (right - left) * (low - high)))
 
 
 def _read_off(curve: list[tuple[int, float]], error: float) -> int:

@@ -219,7 +219,7 @@ class RankCoder:
         np.fill_diagonal(keys, 0xFFFF)  # a colour ends its own list
         order = np.argsort(keys, axis=1, kind="stable")
         self._order = order.astype(np.uint8)
-        self._places = np.argsort(order, axis=1).astype(np.uint8)
+        self._places = np.argsort(order, axis=1, kind="stable").astype(np.uint8)
         first_radices, second_radices = [22, 5, 2, 2, 2, 2, 2, 2, 8], [8, 8]
         self._first = _Alphabet(np.array(first_radices), 6, 14, 255, False, 26)
         self._second = _Alphabet(

@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from kmq import exact
 from kmq.model.choices import Progress
 from kmq.threads import run_chunks
 
@@ -220,7 +221,7 @@ def _plus_plus_start(points: Array, weights: Array, k: int, seed: int) -> Array:
     n = len(points)
     # As many trials as scikit-learn takes, for the same quality of start; the more centroids there
     # are, the less one of them matters and the more a trial costs.
-    trials = 2 + int(np.log(k)) if k <= _GREEDY_COLORS else 1
+    trials = 2 + int(exact.log2(k) / exact.LOG2_OF_E) if k <= _GREEDY_COLORS else 1
     uniforms = np.random.RandomState(seed).random_sample((k, trials))
     columns = np.ascontiguousarray(points.T)
     chosen = np.empty(k, np.int64)
