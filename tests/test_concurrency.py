@@ -1,8 +1,6 @@
 """The same input and seed give the same bytes: in any thread, any process, and beside others."""
 
-import hashlib
 import importlib
-import json
 import multiprocessing
 import os
 import signal
@@ -455,29 +453,6 @@ def run_in_a_fork(check):
     return os.waitpid(child, 0)[1] == 0
 
 
-DIGESTS = """
-import json, test_concurrency
-print(json.dumps(test_concurrency.digests()))
-"""
-
-
-def digests():
-    """Say what this process makes of some pictures and points, and with how many threads."""
-    image = kmq.quantize(photo(150, 200), 40)
-    clusters = kmq.kmeans(cloud(100_000, 3), 20, seed=3, max_iter=3)
-    pieces = {
-        "palette": image.palette.tobytes(),
-        "indices": image.indices.tobytes(),
-        "centroids": clusters.centroids.tobytes(),
-        "labels": clusters.labels.tobytes(),
-        "rank": encoded(0, "rank"),
-        "mix": encoded(0, "mix"),
-        "target": kmq.encode(photo(64, 48), psnr=28),
-    }
-    hashes = {name: hashlib.sha256(piece).hexdigest() for name, piece in pieces.items()}
-    return {"threads": resolve_threads(None), **hashes}
-
-
 def run_python(program, **variables):
     environment = {**os.environ, **variables}
     return subprocess.run(
@@ -489,14 +464,6 @@ def run_python(program, **variables):
         check=False,
         timeout=PATIENCE,
     )
-
-
-def test_two_processes_give_the_same_bytes():
-    here = digests()
-    for seed, n_threads in (("1", "1"), ("2", "3")):
-        ended = run_python(DIGESTS, PYTHONHASHSEED=seed, KMQ_NUM_THREADS=n_threads)
-        assert ended.returncode == 0, ended.stderr
-        assert json.loads(ended.stdout) == {**here, "threads": int(n_threads)}
 
 
 # How many threads a call takes by itself

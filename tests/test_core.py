@@ -1,7 +1,4 @@
-import os
 import re
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -376,26 +373,3 @@ def test_what_kmeans_cannot_use_is_refused(options, error, sentence):
 def test_start_beyond_the_type_of_the_points_is_refused():
     with pytest.raises(InputError, match=r"init has a value .*; float32 goes up to 1e\+18"):
         kmq.kmeans(np.zeros((3, 1), np.float32), 1, init=[[1e19]])
-
-
-# Machines
-
-
-def test_plainest_processor_computes_the_same_bits():
-    script = """
-import hashlib, kmq, numpy as np
-points = np.random.default_rng(0).normal(size=(5000, 3)).astype(np.float32)
-fit = kmq.kmeans(points, 9, init="random", max_iter=10)
-print(hashlib.sha256(fit.centroids.tobytes() + fit.labels.tobytes()).hexdigest())
-"""
-
-    def printed(**environment):
-        return subprocess.run(
-            [sys.executable, "-c", script],
-            env=os.environ | environment,
-            capture_output=True,
-            check=True,
-        ).stdout
-
-    # Without fused multiply-adds and wide vectors, which the kernels must not depend on.
-    assert printed(NUMBA_CPU_NAME="generic", NUMBA_CPU_FEATURES="") == printed()
