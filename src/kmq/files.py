@@ -13,7 +13,7 @@ from kmq import checks
 from kmq.errors import FormatError, InputError, LimitError, SalvageWarning
 from kmq.model.choices import EFFORTS, Effort
 from kmq.model.file_info import MAX_STRIPS, FileInfo, Limits
-from kmq.model.image import MAX_COLORS, MAX_SIDE, IndexedImage, Metadata
+from kmq.model.image import MAX_SIDE, IndexedImage, Metadata
 from kmq.options import QUANTIZE, TARGETS, Options
 from kmq.pipeline import targets
 from kmq.stages.coding.methods import MethodName, even_strip_height, plan_strips, strip_method
@@ -79,7 +79,7 @@ def encode(
     """Return a picture as the bytes of a .kmq file.
 
     At most one of `size`, `bpp`, `psnr`, `max_mse` and `ssim` says what the file is to be like. kmq
-    then chooses the number of colours and λ (see `kmq.Rate`) together, at about ten times the cost.
+    then chooses the number of colours and λ (see `kmq.Rate`) together, at five times the cost.
 
     Args:
         picture: a `kmq.IndexedImage`, which is stored as it is, the order of its palette
@@ -94,8 +94,8 @@ def encode(
         require: see `kmq.quantize`.
         start: see `kmq.quantize`.
         mapping: see `kmq.quantize`.
-        size: the most bytes of the file, which it comes within 2 % of; with `k`, `palette` or
-            colours to start from by λ alone.
+        size: the most bytes of the file, which it comes within 2 % of where some λ makes such a
+            file; with `k`, `palette` or colours to start from by λ alone.
         bpp: the same as bits per pixel.
         psnr: the smallest file found that reaches this PSNR in dB.
         max_mse: the same for at most this mean squared error per pixel, summed over the channels.
@@ -441,12 +441,12 @@ class Coding:
         return file.pack_file(header, palette, image.metadata, strips, self.limits)
 
 
-def quantized(
+def encoded(
     picture: Any, given: Mapping[str, Any], metadata: Metadata | None = None
-) -> QuantizedImage:
-    """Quantize a picture that is to be encoded; `given` are arguments of `encode`.
+) -> targets.Encoded:
+    """Quantize and encode a picture; `given` are arguments of `encode`.
 
-    `metadata` count for the size of the file, if they are other than the picture's.
+    `metadata` are those of the file, if they are other than the picture's.
     """
     from kmq import quantizing
 
@@ -457,29 +457,18 @@ def quantized(
         chosen["effort"] = None  # it is the coder's alone
     more = {name: given.get(name) for name in (*TARGETS, "max_colors")}
     options = Options.checked(**chosen, more=more)
+
+    def code(image: QuantizedImage) -> list[bytes]:
+        return how.pieces(image if metadata is None else replace(image, metadata=metadata))
+
     name = next((name for name in TARGETS if more[name] is not None), None)
     if name is None:
-        return quantizing.quantized(picture, options)
-    value = _CHECKED[name](more[name])
-    pixels = quantizing.pixels_of(picture, options)
-    pixels, make = quantizing.maker(pixels, options)
-
-    def size(image: IndexedImage) -> int:
-        if metadata is not None:
-            image = replace(image, metadata=metadata)
-        return sum(map(len, how.pieces(image)))
-
-    k = options.target.k
-    target = targets.FileTarget(
-        name,
-        value,
-        MAX_COLORS if options.palette is not None else k,
-        1 if options.fixed is None else options.fixed.number,
-        options.target.most,
-        more["max_colors"] is not None,
-        "the given palette" if options.palette is not None else f"k = {k}",
-    )
-    return targets.reach(pixels, target, make, size)
+        image = quantizing.quantized(picture, options)
+        return targets.Encoded(image, code(image), options.plain.lam)
+    target = targets.FileTarget(name, _CHECKED[name](more[name]))
+    quantizer, entries = quantizing.quantizer_of(picture, options)
+    colors = options.target.k if entries is None else entries
+    return targets.reach(quantizer, target, code, colors, options.target.max_colors)
 
 
 def _checked_ssim(wanted: Any) -> float:
@@ -526,7 +515,7 @@ def _same_file(first: str | os.PathLike[str], second: str | os.PathLike[str]) ->
 def _encoded(picture: Any, given: Mapping[str, Any]) -> list[bytes]:
     """Return the pieces of a file, front to back."""
     if not isinstance(picture, IndexedImage):
-        return Coding.of(given).pieces(quantized(picture, given))
+        return encoded(picture, given).pieces
     names = [name for name in given if name not in CODING and given[name] is not None]
     if names:
         raise InputError(

@@ -52,6 +52,7 @@ from kmq.stages.container.file import Front, unpack_front
 from kmq.stages.pictures import tiff
 from kmq.stages.pictures.metadata import pillow_metadata
 from kmq.stages.pictures.pillow import indexed_from_pillow, pillow_bytes, pillow_info, pillow_mode
+from kmq.streams import write_all
 
 if TYPE_CHECKING:
     from PIL.Image import DecoderInput
@@ -145,9 +146,11 @@ def _save(picture: Image.Image, fp: IO[bytes], filename: str | bytes) -> None:
     _refuse_unknown(given)
     encode = {name: given[name] for name in _ENCODE_OPTIONS if given.get(name) is not None}
     metadata = _metadata(picture, given)
-    image = _indexed(picture, encode, metadata)
-    coding = {name: encode[name] for name in files.CODING if name in encode}
-    files.write(fp, replace(image, metadata=metadata), **coding)
+    if picture.mode in ("P", "PA") and encode.keys() <= {*files.CODING}:
+        image = indexed_from_pillow(tiff.frame(picture))  # of an animation the current frame
+        files.write(fp, replace(image, metadata=metadata), **encode)
+    else:
+        write_all(fp, files.encoded(_bare(picture), encode, metadata).pieces)
 
 
 def _save_all(picture: Image.Image, fp: IO[bytes], filename: str | bytes) -> None:
@@ -176,14 +179,12 @@ def _refuse_unknown(given: dict[str, Any]) -> None:
         )
 
 
-def _indexed(picture: Image.Image, encode: dict[str, Any], metadata: Metadata) -> IndexedImage:
-    if picture.mode in ("P", "PA") and encode.keys() <= {*files.CODING}:
-        return indexed_from_pillow(tiff.frame(picture))
-    # Without its metadata, of which an EXIF orientation would be applied.
+def _bare(picture: Image.Image) -> Image.Image:
+    """Return the current frame without its metadata, of which an orientation would be applied."""
     bare = tiff.frame(picture)
     kept = ("transparency", "icc_profile", tiff.TAGS, *color_tags.to_info(Metadata()))
     bare.info = {key: bare.info[key] for key in kept if key in bare.info}
-    return files.quantized(bare, encode, metadata)
+    return bare
 
 
 def _metadata(picture: Image.Image, given: dict[str, Any]) -> Metadata:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, cast
 
 import numpy as np
@@ -22,7 +21,6 @@ from kmq.model.palette import Palette
 from kmq.model.pixel_format import PixelFormat, PixelFormatLabel
 from kmq.options import Options, Target
 from kmq.pipeline import quantizing
-from kmq.pipeline.fitting import ErrorTarget
 from kmq.stages.container.chunks import is_kmq
 from kmq.stages.mapping.metrics import psnr as psnr_of
 from kmq.stages.palette.clustering import Array, Init
@@ -128,33 +126,22 @@ def quantize(
 
 def quantized(picture: Picture, options: Options) -> QuantizedImage:
     """Do what `quantize` does; raise InputError where a target is missed."""
-    pixels, make = maker(pixels_of(picture, options), options)
-    image = make(options.target.goal(pixels.pixel_format), options.plain.lam)
-    if options.palette is None and options.target.max_colors is None:
-        _refuse_missed(options.target, image.report.mse, image.pixel_format)
+    quantizer, entries = quantizer_of(picture, options)
+    pixel_format = quantizer.pixels.pixel_format
+    image = quantizer.quantized(options.target.goal(pixel_format) if entries is None else entries)
+    if entries is None and options.target.max_colors is None:
+        _refuse_missed(options.target, image.report.mse, pixel_format)
     return image
 
 
-def pixels_of(picture: Picture, options: Options) -> Pixels:
-    """Return the picture's pixels."""
-    return read_picture(
+def quantizer_of(picture: Picture, options: Options) -> tuple[quantizing.Quantizer, Array | None]:
+    """Read the picture; return what quantizes it, and the colours to map to if they are given."""
+    pixels = read_picture(
         picture, options.pixel_format, options.page, options.plain.n_threads, options.limits
     )
-
-
-def maker(
-    pixels: Pixels, options: Options
-) -> tuple[Pixels, Callable[[int | ErrorTarget, float], QuantizedImage]]:
-    """Return the pixels as they are to be, and what makes images of so many colours at a λ."""
     pixels, entries = options.mapped(pixels)
     fitting = options.of(pixels.pixel_format, pixels.samples)
-    counting = options.counting(pixels)
-
-    def make(colors: int | ErrorTarget, lam: float) -> QuantizedImage:
-        goal = colors if entries is None else entries
-        return quantizing.quantize_pixels(pixels, goal, replace(fitting, lam=lam), counting)
-
-    return pixels, make
+    return quantizing.Quantizer(pixels, fitting, options.counting(pixels)), entries
 
 
 def _refuse_missed(target: Target, mse: float, pixel_format: PixelFormat) -> None:

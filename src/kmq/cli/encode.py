@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import math
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,7 +36,7 @@ from kmq.model.file_info import Limits
 from kmq.model.image import MAX_COLORS, MAX_SIDE, Metadata
 
 if TYPE_CHECKING:
-    from kmq.model.image import IndexedImage, Report
+    from kmq.model.image import Report
 
 _EXAMPLES = """\
   kmq encode photo.png                      64 colours, into photo.kmq
@@ -239,23 +238,19 @@ def _encode(
     target: Path,
     progress: Progress,
 ) -> str:
-    from kmq.files import encode, quantized
+    from kmq.files import encoded
+    from kmq.streams import write_all
 
-    encoding = encode_options(arguments)
-    given = target_options(arguments) | quantize_options(arguments, chosen) | encoding
-    bare = Metadata() if arguments.strip else None
-    image: IndexedImage = quantized(source, given | {"progress": by_stages(progress)}, bare)
-    if bare is not None:
-        image = replace(image, metadata=bare)
-    progress("coding", 0)
-    encoded = encode(image, **encoding)
-    if arguments.skip_if_larger and len(encoded) >= source.stat().st_size:
+    given = target_options(arguments) | quantize_options(arguments, chosen)
+    given |= encode_options(arguments) | {"progress": by_stages(progress)}
+    image, pieces, _ = encoded(source, given, Metadata() if arguments.strip else None)
+    size = sum(map(len, pieces))
+    if arguments.skip_if_larger and size >= source.stat().st_size:
         raise batch.NotWorthItError(
-            f"{source}: skipped, {len(encoded):,} bytes are not fewer than its "
-            f"{source.stat().st_size:,}"
+            f"{source}: skipped, {size:,} bytes are not fewer than its {source.stat().st_size:,}"
         )
     with replacing(target) as stream:  # its name is checked, or is that of a pipe
-        stream.write(encoded)
+        write_all(stream, pieces)
     if image.indices.size > Limits.pixels:
         complain(f"{target} has more than {Limits.pixels} pixels: its readers need --max-pixels")
     before, after = source.stat().st_size, target.stat().st_size

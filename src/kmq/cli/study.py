@@ -149,15 +149,15 @@ def study(
         Exception: what `kmq.quantize` raises.
     """
     from kmq.display import divisor
-    from kmq.files import encode, quantized
+    from kmq.files import encoded
 
     progress("palette", 0.0)
     picture = load(source, options["page"], encoding["limits"])
     if picture.image is not None and keep_image:
         image, size = picture.image, picture.file_size
     else:
-        image = quantized(source, target | options | encoding)
-        size = len(encode(image, **encoding))
+        image, pieces, _ = encoded(source, target | options | encoding)
+        size = sum(map(len, pieces))
     picture = picture.in_format(image.pixel_format)
     psnr, ssim = peers.similarity(picture.samples, image.palette[image.indices], image.pixel_format)
     by = divisor(image.height, image.width, _SHOWN_PIXELS)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from kmq.lazily import computed_once
 from kmq.model import alpha
 from kmq.model.histogram import ColorHistogram
 from kmq.model.image import Pixels, QuantizedImage, Report, index_dtype
@@ -20,101 +21,212 @@ from kmq.stages.mapping import dithering, rate
 from kmq.stages.mapping.metrics import mse as mse_of
 from kmq.stages.mapping.metrics import psnr
 from kmq.stages.palette.clustering import Array
+from kmq.stages.palette.rounds import Fit
 from kmq.stages.palette.spaces import Space
 
 
-def quantize_pixels(
-    pixels: Pixels,
-    colors: int | ErrorTarget | Array,
-    options: KMeansOptions,
-    importance: Array | None = None,
-) -> QuantizedImage:
-    """Return the picture in so many colours, the fewest that reach a target, or those given.
+@dataclass(frozen=True)
+class Mapped:
+    """A palette and the picture's indices of it.
+
+    Attributes:
+        palette: (k, channels) samples.
+        indices: (height, width) of the type that files have.
+        is_given: whether the palette stays as it is, unused entries included.
+        fit: how the palette was found.
+    """
+
+    palette: Array
+    indices: Array
+    is_given: bool
+    fit: Fit
+
+
+class Quantizer:
+    """Quantizes one picture as often as wanted: its colours are counted once, palettes are kept.
 
     `importance` (height, width) float64 says how much each pixel counts for the palette.
     """
-    seconds: dict[str, float] = {}
-    with _timed(seconds, "histogram"):
-        color_map = counting.map_colors(pixels.samples, pixels.pixel_format, options.n_threads)
-    with _timed(seconds, "palette"):
-        weights = None
-        if importance is not None:
-            weights = counting.sum_by_color(color_map.ids, importance, len(color_map.keys))
-        problem = Problem.of(color_map.histogram, color_map.keys, weights, options)
-        if options.space == "eye" and not isinstance(colors, np.ndarray):
-            problem = problem.seen(color_map.ids, importance)
-        if isinstance(colors, ErrorTarget):
-            rounded = fitting.reach(problem, colors)
-        elif isinstance(colors, int):
-            rounded = fitting.solve(problem, colors)
-        else:
-            rounded = fitting.map_to(problem, colors)
-    keep_palette = not isinstance(colors, int | ErrorTarget)
-    with _timed(seconds, "indices"):
+
+    def __init__(self, pixels: Pixels, options: KMeansOptions, importance: Array | None = None):
+        self.pixels = pixels
+        self._options = options
+        self._seconds: dict[str, float] = {}
+        with self._timed("histogram"):
+            found = counting.map_colors(pixels.samples, pixels.pixel_format, options.n_threads)
+        with self._timed("palette"):
+            weights = None
+            if importance is not None:
+                weights = counting.sum_by_color(found.ids, importance, len(found.keys))
+            self._problem = Problem.of(found.histogram, found.keys, weights, options)
+        self._ids, self._importance = found.ids, importance
+        self._palettes: dict[int, Rounded] = {}
+
+    @property
+    def n_pixels(self) -> int:
+        """Pixels of the picture."""
+        return self._ids.size
+
+    @property
+    def n_colors(self) -> int:
+        """Distinct colours of the picture."""
+        return self._problem.colors.n_colors
+
+    @property
+    def n_fixed(self) -> int:
+        """Colours that must be in the palette."""
+        return len(self._problem.fixed)
+
+    def quantized(self, colors: int | ErrorTarget | Array) -> QuantizedImage:
+        """Return the image of so many colours, of the fewest that reach a target, or of those
+        given, mapped to as the options say."""
+        options = self._options
+        rounded = self.palette(colors)
+        is_given = not isinstance(colors, int | ErrorTarget)
         if options.dither and rounded.mse:
-            rounded, indices = _dither(problem, rounded, color_map.ids, keep_palette)
-        else:
-            indices = counting.map_labels(
-                color_map.ids, rounded.labels, len(rounded.palette), options.n_threads
-            )
-    entries, mse = rounded.palette, rounded.mse
-    if options.lam > 0 and len(entries) > 1:
-        with _timed(seconds, "rate"):
-            mapper = _rate_mapper(problem, color_map.ids, importance)
-            entries, indices = _trade(problem, mapper, rounded, indices, keep_palette=keep_palette)
-            has_alpha = pixels.pixel_format.has_alpha
-            mse = mse_of(pixels.samples, entries[indices], has_alpha=has_alpha)
-    report = Report(
-        colors_in=len(color_map.histogram.colors),
-        colors_out=len(entries),
-        mse=mse,
-        psnr=psnr(mse, pixels.pixel_format),
-        iterations=rounded.fit.n_iter,
-        converged=rounded.fit.converged,
-        seed=options.seed,
-        seconds=seconds,
-    )
-    return QuantizedImage(entries, indices, pixels.pixel_format, pixels.metadata, report)
+            return self.image(*self._dithered(rounded, is_given=is_given))
+        mapped = self.nearest(rounded, is_given=is_given)
+        if options.lam == 0 or len(mapped.palette) == 1:
+            return self.image(mapped, rounded.mse)
+        mapped = self.traded(mapped, options.lam * self.unit(rounded))
+        return self.image(mapped, self.mse(mapped))
+
+    def palette(self, colors: int | ErrorTarget | Array) -> Rounded:
+        """Return so many colours, the fewest found that reach a target, or those given."""
+        with self._timed("palette"):
+            if isinstance(colors, ErrorTarget):
+                return fitting.reach(self._searched, colors)
+            if not isinstance(colors, int):
+                return fitting.map_to(self._problem, colors)
+            if colors not in self._palettes:
+                self._palettes[colors] = fitting.solve(self._searched, colors)
+            return self._palettes[colors]
+
+    def unit(self, rounded: Rounded) -> float:
+        """Return the price of a bit at λ = 1: the squared error of nearest entries at 8 bits."""
+        problem = self._problem
+        apart = problem.points.columns.T - problem.space.forward(rounded.palette)[rounded.labels]
+        squares = np.square(apart).sum(axis=1) * problem.colors.counts
+        error = float(squares.sum()) / self.n_pixels
+        return max(error / (self.pixels.pixel_format.max_value / 255) ** 2, rate.LEAST_ERROR)
+
+    def nearest(self, rounded: Rounded, *, is_given: bool = False) -> Mapped:
+        """Give each pixel the entry of its colour."""
+        with self._timed("indices"):
+            k, n_threads = len(rounded.palette), self._options.n_threads
+            indices = counting.map_labels(self._ids, rounded.labels, k, n_threads)
+        return Mapped(rounded.palette, indices, is_given, rounded.fit)
+
+    def traded(
+        self,
+        mapped: Mapped,
+        price: float,
+        n_rounds: int = rate.ROUNDS,
+        most_excess: float = rate.MOST_EXCESS,
+    ) -> Mapped:
+        """Choose indices, and then entries, that cost less by squared error + price · bits.
+
+        No pixel's squared error exceeds its nearest entry's by more than `most_excess`, on a scale
+        of 8 bits as the price is.
+        """
+        progress = self._options.progress
+        with self._timed("rate"):
+            for turn in range(n_rounds):
+                mapped = self._round(mapped, price, most_excess)
+                if progress is not None:
+                    progress("rate", (turn + 1) / n_rounds)
+            if mapped.is_given:
+                return mapped
+            # Entries have moved since.
+            indices = mapped.indices.astype(np.int32)
+            labels = fitting.map_to(self._problem, mapped.palette).labels
+            coordinates = self._problem.space.forward(mapped.palette)
+            self._mapper.cap(indices, labels, coordinates, most_excess)
+            return _compact(replace(mapped, indices=indices))
+
+    def bits(self, mapped: Mapped) -> float:
+        """Return what the indices cost by the model of the neighbourhood that `traded` has."""
+        with self._timed("rate"):
+            coordinates = self._problem.space.forward(mapped.palette)
+            return self._mapper.lengths(mapped.indices.astype(np.int32), coordinates).total
+
+    def mse(self, mapped: Mapped) -> float:
+        """Return the mean squared error per pixel."""
+        shown, has_alpha = mapped.palette[mapped.indices], self.pixels.pixel_format.has_alpha
+        return mse_of(self.pixels.samples, shown, has_alpha=has_alpha)
+
+    def image(self, mapped: Mapped, mse: float) -> QuantizedImage:
+        """Return the image of these indices, whose error is known."""
+        pixels, palette = self.pixels, mapped.palette
+        report = Report(
+            colors_in=self.n_colors,
+            colors_out=len(palette),
+            mse=mse,
+            psnr=psnr(mse, pixels.pixel_format),
+            iterations=mapped.fit.n_iter,
+            converged=mapped.fit.converged,
+            seed=self._options.seed,
+            seconds=dict(self._seconds),
+        )
+        return QuantizedImage(palette, mapped.indices, pixels.pixel_format, pixels.metadata, report)
+
+    @computed_once
+    def _searched(self) -> Problem:
+        """The problem as palettes are searched for."""
+        if self._options.space == "eye":
+            return self._problem.seen(self._ids, self._importance)
+        return self._problem
+
+    @computed_once
+    def _mapper(self) -> rate.RateMapper:
+        colors = self._problem.colors
+        return rate.RateMapper(
+            self._ids,
+            self._problem.points.columns.T,
+            alpha.kinds(colors.colors, colors.pixel_format),
+            self._importance,
+            colors.pixel_format.max_value,
+            self._options.n_threads,
+        )
+
+    def _dithered(self, rounded: Rounded, *, is_given: bool) -> tuple[Mapped, float]:
+        """Mix entries as the options say; return the mean squared error besides."""
+        with self._timed("indices"):
+            indices, used, mse = _dither(self._problem, rounded, self._ids)
+            palette = rounded.palette
+            kept = used | fitting.are_fixed(self._problem, palette)
+            if not is_given and not kept.all():
+                palette = palette[kept]
+                indices = (np.cumsum(kept) - 1).astype(index_dtype(len(palette)))[indices]
+        return Mapped(palette, indices, is_given, rounded.fit), mse
+
+    def _round(self, mapped: Mapped, price: float, most_excess: float) -> Mapped:
+        palette, indices = mapped.palette, mapped.indices.astype(np.int32)
+        coordinates = self._problem.space.forward(palette)
+        indices = self._mapper.choose(
+            indices,
+            fitting.map_to(self._problem, palette).labels,
+            coordinates,
+            alpha.kinds(palette, self.pixels.pixel_format),
+            self._mapper.lengths(indices, coordinates),
+            price,
+            most_excess,
+        )
+        if not mapped.is_given:
+            palette, indices = _recomputed(self._problem, self._mapper, palette, indices)
+        return _compact(replace(mapped, palette=palette, indices=indices))
+
+    @contextmanager
+    def _timed(self, stage: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self._seconds[stage] = self._seconds.get(stage, 0.0) + time.perf_counter() - start
 
 
-def _dither(
-    problem: Problem, rounded: Rounded, ids: Array, keep_palette: bool
-) -> tuple[Rounded, Array]:
-    """Return the picture's indices with dithering, and palette and error as they then are."""
-    space, options, colors = problem.space, problem.options, problem.colors
-    shown = rounded.palette[rounded.labels]
-    kept = (colors.colors == shown).all(axis=1)
-    kinds = alpha.kinds(colors.colors, colors.pixel_format)
-    kept |= kinds == alpha.TRANSPARENT
-    mapping = dithering.Mapping(
-        problem.points.columns.T,
-        space.forward(rounded.palette),
-        rounded.labels,
-        colors.counts,
-        kept,
-        kinds,
-        alpha.kinds(rounded.palette, colors.pixel_format),
-    )
-    dithered = dithering.dither(
-        ids, mapping, options.dither_method, options.dither, options.n_threads
-    )
-    plain = Space("rgb", colors.pixel_format)
-    mse = dithering.squared_error(
-        ids,
-        dithered.indices,
-        plain.forward(colors.colors),
-        plain.forward(rounded.palette),
-        options.n_threads,
-    )
-    rounded = replace(rounded, mse=mse)
-    if keep_palette:
-        return rounded, dithered.indices
-    in_use = dithered.used | fitting.are_fixed(problem, rounded.palette)
-    if in_use.all():
-        return rounded, dithered.indices
-    palette_in_use = rounded.palette[in_use]
-    places = (np.cumsum(in_use) - 1).astype(index_dtype(len(palette_in_use)))
-    return replace(rounded, palette=palette_in_use), places[dithered.indices]
+def _compact(mapped: Mapped) -> Mapped:
+    """Return the same with indices of the type that files have."""
+    dtype = index_dtype(len(mapped.palette))
+    return replace(mapped, indices=mapped.indices.astype(dtype))
 
 
 def fit_palette(
@@ -151,47 +263,34 @@ def error_curve(pixels: Pixels, max_colors: int, n_threads: int) -> Iterator[tup
     yield from fitting.grow(color_map.histogram, color_map.keys, max_colors)
 
 
-def _rate_mapper(problem: Problem, ids: Array, importance: Array | None) -> rate.RateMapper:
-    colors = problem.colors
-    return rate.RateMapper(
-        ids,
+def _dither(problem: Problem, rounded: Rounded, ids: Array) -> tuple[Array, Array, float]:
+    """Return the picture's indices with dithering, which entries occur, and the error."""
+    space, options, colors = problem.space, problem.options, problem.colors
+    shown = rounded.palette[rounded.labels]
+    kept = (colors.colors == shown).all(axis=1)
+    kinds = alpha.kinds(colors.colors, colors.pixel_format)
+    kept |= kinds == alpha.TRANSPARENT
+    mapping = dithering.Mapping(
         problem.points.columns.T,
-        alpha.kinds(colors.colors, colors.pixel_format),
-        importance,
-        colors.pixel_format.max_value,
-        problem.options.n_threads,
+        space.forward(rounded.palette),
+        rounded.labels,
+        colors.counts,
+        kept,
+        kinds,
+        alpha.kinds(rounded.palette, colors.pixel_format),
     )
-
-
-def _trade(
-    problem: Problem,
-    mapper: rate.RateMapper,
-    rounded: Rounded,
-    indices: Array,
-    *,
-    keep_palette: bool,
-) -> tuple[Array, Array]:
-    """Return palette and indices that cost less by squared error + price · bits."""
-    space, options = problem.space, problem.options
-    entries = rounded.palette
-    scale = (problem.colors.pixel_format.max_value / 255) ** 2
-    apart = problem.points.columns.T - space.forward(entries)[rounded.labels]
-    squares = np.square(apart).sum(axis=1) * problem.colors.counts
-    error = float(squares.sum()) / problem.colors.n_pixels
-    price = options.lam * max(error / scale, rate.LEAST_ERROR)
-    indices = indices.astype(np.int32)
-    for turn in range(rate.ROUNDS):
-        coordinates = space.forward(entries)
-        labels = fitting.map_to(problem, entries).labels
-        kinds = alpha.kinds(entries, problem.colors.pixel_format)
-        indices = mapper.choose(indices, labels, coordinates, kinds, price)
-        if not keep_palette:
-            entries, indices = _recomputed(problem, mapper, entries, indices)
-        if options.progress is not None:
-            options.progress("rate", (turn + 1) / rate.ROUNDS)
-    if not keep_palette:
-        mapper.cap(indices, fitting.map_to(problem, entries).labels, space.forward(entries))
-    return entries, indices.astype(index_dtype(len(entries)))
+    dithered = dithering.dither(
+        ids, mapping, options.dither_method, options.dither, options.n_threads
+    )
+    plain = Space("rgb", colors.pixel_format)
+    mse = dithering.squared_error(
+        ids,
+        dithered.indices,
+        plain.forward(colors.colors),
+        plain.forward(rounded.palette),
+        options.n_threads,
+    )
+    return dithered.indices, dithered.used, mse
 
 
 def _recomputed(
@@ -227,10 +326,3 @@ def _recomputed(
     places = np.zeros(len(entries), np.int32)
     places[kept] = place[number.reshape(-1)]
     return ordered, places[indices]
-
-
-@contextmanager
-def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
-    start = time.perf_counter()
-    yield
-    seconds[stage] = time.perf_counter() - start

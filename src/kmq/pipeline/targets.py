@@ -1,47 +1,92 @@
 """Files of a given size or quality: palette size k and rate λ are searched for together.
 
-For any k the files worth having are those with λ of one to three times the mean squared error e(k)
-of the nearest entries: below, a smaller k is cheaper at the same error, above, a larger one is
-better at the same size. So λ = 2 · e(k) makes one search for k, and at the k it ends at λ is moved
-until the target is met.
+λ is the price of a bit over e(k), the mean squared error of k nearest entries. Files are smallest
+for their error where λ makes it about 1.3 · e(k): with a smaller λ fewer colours are cheaper, with
+a larger one more colours are better. So a quality, which some number of colours reaches with
+nearest entries, is tried with a quarter more of them, and λ as large as it may be. For a size k is
+searched for along about that line, and at the k that it ends at λ is moved until the size is met.
+
+An attempt is three rounds of choices. The first tells what the others will come to, so only those
+that promise to meet the target go on, and only those are coded, once.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import NamedTuple
 
+from kmq import exact
 from kmq.errors import InputError
-from kmq.model.image import Pixels, QuantizedImage
-from kmq.pipeline.fitting import ErrorTarget
-from kmq.stages.mapping import metrics
+from kmq.lazily import computed_once
+from kmq.model.image import MAX_COLORS, QuantizedImage
+from kmq.pipeline.fitting import ErrorTarget, Rounded
+from kmq.pipeline.quantizing import Mapped, Quantizer
+from kmq.stages.mapping import metrics, rate
+from kmq.stages.palette.clustering import Array
 
 MAX_SIZE = 2**63 - 1
 """Most bytes that can be asked for."""
 
-_FACTOR = 2.0
-"""λ over e(k) that a search for k begins with."""
+_FIRST_COLORS = 32
+"""Colours that a search for k begins with."""
 
-_LEAST_FACTOR, _MOST_FACTOR = 1e-3, 1e3
+_FIRST_X, _LEAST_X, _MOST_X = 0.5, -1.0, 1.0
+"""log2 of λ along which k is searched for: at first, and how far it follows the error."""
 
-_STRIDE = 4
-"""Factor between the k, and then the λ, that are tried until the target lies between two."""
+_BEST_EXCESS, _GOOD_EXCESSES = 0.3, (0.2, 0.45)
+"""Share by which the mean squared error should exceed e(k), and which shares will do."""
 
-_MOST_TRIES = 9
-"""Times that λ is moved: regula falsi takes three or four."""
+_NEAR = 0.03
+"""log2 of a size to the one that is wanted, from which on λ is moved, not k."""
 
-_MOST_MOVES = 4
-"""Times that other numbers of colours are tried for a size that so many do not make."""
+_MOST_GUESSES, _MOST_COLORS_TRIED = 8, 3
+"""Proxies of numbers of colours that are computed for one level, and whole attempts, at most."""
+
+_USUAL_PROXY_SLOPE = 0.5
+"""d level of the proxy of nearest entries / d log2 of k, before it is known."""
+
+_HOPELESS = 0.1
+"""log2 of the size that a first round foretells to the one that is wanted, where no λ helps."""
+
+_SIZE_BY_PROXY = 1.2
+"""d log2 of a size / d log2 of the proxy of nearest entries, as k changes."""
+
+_NONE, _SIZE_LIMIT, _ERROR_LIMIT = -10.0, 3.0, 5.0
+"""log2 of λ that stands for 0, and up to which λ is worth more than another k."""
+
+_MOST_PRICE = 4 * 255.0**2
+"""Price of a bit at most: the squared error of black for white, of four channels."""
+
+_STRIDE, _SAME = 3.0, 0.01
+"""Most by which log2 of λ moves at once, and least."""
+
+_MOST_PROBES = 4
+"""First rounds for an attempt at most; one or two are usual."""
+
+_MOST_MOVES = 8
+"""Times that another number of colours is tried for a size that no λ makes."""
+
+_MORE, _MANY_MORE, _FEW_MORE = 1.25, 1.4, 1.12
+"""How many times the colours that nearest entries need are tried for a quality: the first, then the
+second or, where the first needs little or much of λ, the third."""
+
+_LITTLE, _MUCH = -0.6, 1.5
+"""log2 of λ that is little, and much."""
+
+_USUAL_EXCESS = 0.2
+"""Share by which the error exceeds e(k) at λ = e(k), before that is known."""
 
 _SIZE_TOLERANCE, _ERROR_TOLERANCE = 0.02, 0.005
 """Share of a size, and of an error, by which a file may stay below what is allowed."""
 
-_MORE_COLORS = (1.5, 2.2)
-"""How many times the colours that nearest entries need are worth trying with a rate."""
+_CAP = 12.0
+"""Bits for which a pixel may be beyond its nearest entry, where λ is so large that this exceeds the
+usual cap: with few colours, files could not be small otherwise."""
 
-Make = Callable[[int | ErrorTarget, float], QuantizedImage]
-"""Makes an image of so many colours, or of the fewest that reach an error, at a λ."""
+_PALETTE_BYTES, _FRAME_BYTES = 2.5, 64
+"""Bytes of an entry, and of what surrounds the indices, about."""
 
 
 @dataclass(frozen=True)
@@ -51,238 +96,539 @@ class FileTarget:
     Attributes:
         name: "size", "bpp", "psnr", "max_mse" or "ssim".
         value: how much of it.
-        k: colours of the palette, or None to choose; with a given palette, how many that has.
-        fewest: colours at least.
-        most: colours at most.
-        is_limited: whether the caller said how many at most, and takes what these reach.
-        title: what the colours are called in a refusal, if they are given.
     """
 
     name: str
     value: float
-    k: int | None
-    fewest: int
-    most: int
-    is_limited: bool
-    title: str
+
+
+class Encoded(NamedTuple):
+    """An image, the pieces of its file, front to back, and the λ of its indices."""
+
+    image: QuantizedImage
+    pieces: list[bytes]
+    lam: float
+
+
+Code = Callable[[QuantizedImage], list[bytes]]
+"""Makes the pieces of an image's file."""
 
 
 def reach(
-    pixels: Pixels,
+    quantizer: Quantizer,
     target: FileTarget,
-    make: Make,
-    measure: Callable[[QuantizedImage], int],
-) -> QuantizedImage:
-    """Return the picture's image that meets the target.
+    code: Code,
+    colors: int | Array | None = None,
+    most: int | None = None,
+) -> Encoded:
+    """Return the best file found that meets a target.
 
-    `measure` returns the bytes of an image's file.
+    Args:
+        quantizer: of the picture.
+        target: what the file is to be like.
+        code: makes the file.
+        colors: how many, or which, for a size that λ alone is to meet.
+        most: colours at most; a quality is then reached as far as that goes.
 
     Raises:
         InputError: it cannot be met.
     """
     if target.name in ("size", "bpp"):
-        return _for_size(pixels, target, make, measure)
+        return _for_size(quantizer, target, code, colors, most)
     if target.name == "ssim":
-        return _for_ssim(pixels, target, make, measure)
-    return _for_error(pixels, target, make, measure)
+        return _for_ssim(quantizer, target.value, code, most)
+    mse = target.value
+    if target.name == "psnr":
+        mse = metrics.mse_at(mse, quantizer.pixels.pixel_format)
+    return _for_error(quantizer, mse, code, most)
 
 
-def _check_window(pixels: Pixels) -> None:
-    height, width = pixels.samples.shape[:2]
+def _for_size(
+    quantizer: Quantizer,
+    target: FileTarget,
+    code: Code,
+    colors: int | Array | None,
+    most: int | None,
+) -> Encoded:
+    """Return the file of least error found that has at most so many bytes."""
+    n_pixels, size = quantizer.n_pixels, target.value
+    if target.name == "bpp":
+        size = math.floor(min(size * n_pixels / 8, MAX_SIZE))
+    search = _Search(quantizer, code, _size_gauge(size), most)
+    if colors is None:
+        best = search.for_size()
+        where = f"{search.fewest} colour{'' if search.fewest == 1 else 's'}"
+    else:
+        is_given = not isinstance(colors, int)
+        start = _Start(quantizer, code, quantizer.palette(colors), is_given=is_given)
+        best = search.at_start(start)
+        where = "the given palette" if is_given else f"k = {colors}"
+    if best.size > size:
+        asked, least = f"{size:.0f} bytes", f"{best.size}"
+        if target.name == "bpp":
+            bits = 8 * best.size / n_pixels
+            asked, least = f"{target.value:g}", f"{bits:.3g} bits per pixel, {least} bytes"
+        raise InputError(
+            f"{target.name} is {asked}; the smallest file of this picture has {least}, with {where}"
+        )
+    return best.encoded
+
+
+def _for_error(quantizer: Quantizer, mse: float, code: Code, most: int | None) -> Encoded:
+    """Return the smallest file found with such an error, or the best if there is none."""
+    search = _Search(quantizer, code, _error_gauge(_mse, mse), most)
+    rounded = quantizer.palette(ErrorTarget(mse, MAX_COLORS if most is None else most))
+    nearest = _Start(quantizer, code, rounded).nearest
+    if rounded.mse > mse and most is None:
+        decibels = metrics.psnr(rounded.mse, quantizer.pixels.pixel_format)
+        raise InputError(
+            f"{MAX_COLORS} colours reach an error of {rounded.mse:.4g} and a PSNR of "
+            f"{decibels:.2f} dB; {mse:.4g} was asked for"
+        )
+    if rounded.mse > mse or mse == 0:
+        return nearest.encoded
+    found = [nearest, *search.for_quality(len(rounded.palette))]
+    return min(found, key=_size).encoded
+
+
+def _for_ssim(quantizer: Quantizer, ssim: float, code: Code, most: int | None) -> Encoded:
+    """Return the smallest file found that reaches an SSIM."""
+    height, width = quantizer.pixels.samples.shape[:2]
     if min(height, width) < metrics.SSIM_WINDOW:
         raise InputError(
             f"ssim is given for a picture of {width} x {height} pixels; it needs "
             f"{metrics.SSIM_WINDOW} of them a side"
         )
+    search = _Search(quantizer, code, _error_gauge(_dissimilarity, 1 - ssim), most)
+    enough = search.enough_colors()
+    found = search.for_quality(enough)
+    nearest = search.start(enough).nearest
+    if nearest.dissimilarity <= 1 - ssim:
+        found.append(nearest)
+    if found:
+        return min(found, key=_size).encoded
+    best = search.start(search.most).nearest
+    if best.dissimilarity > 1 - ssim and most is None:
+        raise InputError(
+            f"{search.most} colours reach an SSIM of {1 - best.dissimilarity:.4f} in this picture; "
+            f"{ssim:g} was asked for"
+        )
+    return best.encoded
 
 
-@dataclass
-class _Search:
-    """Images of one picture, and by what each misses or meets the target.
+class _Attempt:
+    """Indices of the picture, and what follows from them, computed when asked for.
 
     Attributes:
-        make: an image of so many colours at a λ.
-        value: what must come close to `goal` and not exceed it.
-        goal: of the value.
-        tolerance: share of the goal by which a value may stay below.
-        grows_with_rate: whether a greater λ makes the value greater: so do errors, and not sizes.
-        met: the images that do not exceed the goal.
+        mapped: palette and indices.
+        x: log2 of λ.
     """
 
-    make: Make
-    value: Callable[[QuantizedImage], float]
-    goal: float
-    tolerance: float
-    grows_with_rate: bool
-    met: list[QuantizedImage] = field(default_factory=list)
+    def __init__(self, quantizer: Quantizer, code: Code, mapped: Mapped, x: float):
+        self._quantizer, self._code = quantizer, code
+        self.mapped, self.x = mapped, x
 
-    def at(self, k: int, lam: float) -> float:
-        """Return the value at k colours and that λ."""
-        image = self.make(k, lam)
-        value = self.value(image)
-        if value <= self.goal:
-            self.met.append(image)
+    @computed_once
+    def mse(self) -> float:
+        """Mean squared error per pixel."""
+        return self._quantizer.mse(self.mapped)
+
+    @computed_once
+    def dissimilarity(self) -> float:
+        """1 - SSIM."""
+        pixels, mapped = self._quantizer.pixels, self.mapped
+        return 1 - metrics.ssim(
+            pixels.samples,
+            mapped.palette[mapped.indices],
+            pixels.pixel_format.max_value,
+            has_alpha=pixels.pixel_format.has_alpha,
+        )
+
+    @computed_once
+    def encoded(self) -> Encoded:
+        """The image and its file."""
+        image = self._quantizer.image(self.mapped, self.mse)
+        return Encoded(image, self._code(image), 0.0 if self.x == _NONE else _power(self.x))
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        return sum(map(len, self.encoded.pieces))
+
+    @computed_once
+    def estimate(self) -> float:
+        """Bytes of the file by the model of the rate, which go with the size."""
+        bits, k = self._quantizer.bits(self.mapped), len(self.mapped.palette)
+        return bits / 8 + _PALETTE_BYTES * k + _FRAME_BYTES
+
+
+def _mse(attempt: _Attempt) -> float:
+    return attempt.mse
+
+
+def _dissimilarity(attempt: _Attempt) -> float:
+    return attempt.dissimilarity
+
+
+def _size(attempt: _Attempt) -> float:
+    return attempt.size
+
+
+def _estimate(attempt: _Attempt) -> float:
+    return attempt.estimate
+
+
+class _Start:
+    """Where the attempts with one palette begin: its nearest entries."""
+
+    def __init__(
+        self, quantizer: Quantizer, code: Code, rounded: Rounded, *, is_given: bool = False
+    ):
+        self._quantizer, self._code = quantizer, code
+        self._unit = quantizer.unit(rounded)
+        self.limit = _log(_MOST_PRICE / self._unit)
+        mapped = quantizer.nearest(rounded, is_given=is_given)
+        # The last first round and the last attempt are kept: they may be asked for again.
+        self.nearest = self._first = self._whole = _Attempt(quantizer, code, mapped, _NONE)
+
+    def first(self, x: float) -> _Attempt:
+        """Return the first round of the attempt at a λ of 2 to the power of x."""
+        if x != self._first.x:
+            self._first = self._rounds(self.nearest, x, 1)
+        return self._first
+
+    def rest(self, first: _Attempt) -> _Attempt:
+        """Return the attempt after all rounds."""
+        if first.x != self._whole.x:
+            self._whole = self._rounds(first, first.x, rate.ROUNDS - 1)
+        return self._whole
+
+    def _rounds(self, attempt: _Attempt, x: float, n_rounds: int) -> _Attempt:
+        mapped = attempt.mapped
+        if len(mapped.palette) > 1:
+            price = self._unit * _power(x)
+            most_excess = max(rate.MOST_EXCESS, _CAP * price)
+            mapped = self._quantizer.traded(mapped, price, n_rounds, most_excess)
+        return _Attempt(self._quantizer, self._code, mapped, x)
+
+
+class _Gauge(NamedTuple):
+    """How attempts are measured against a target. Levels are logarithms to base 2.
+
+    Attributes:
+        value: of an attempt: what must come close to `most` and not exceed it.
+        proxy: of the first round of one, or of nearest entries: cheap, and goes with the value.
+        most: what the value may be.
+        tolerance: share of `most` by which a value may stay below.
+        slope: d level of the proxy / d x, before it is known: errors grow with λ, sizes shrink.
+        elasticity: d level of the value / d level of the proxy, before it is known.
+        most_attempts: with one palette; two are usual.
+    """
+
+    value: Callable[[_Attempt], float]
+    proxy: Callable[[_Attempt], float]
+    most: float
+    tolerance: float
+    slope: float
+    elasticity: float
+    most_attempts: int
+
+    @property
+    def grows(self) -> bool:
+        """Whether the value grows with λ."""
+        return self.slope > 0
+
+    def floor(self, start: _Start) -> float:
+        """Return what values of one palette are measured from: errors from their least."""
+        return self.value(start.nearest) if self.grows else 0.0
+
+    def is_met(self, value: float) -> bool:
+        """Whether a value is as close to `most` as it should be."""
+        return self.most * (1 - self.tolerance) <= value <= self.most
+
+
+def _size_gauge(size: float) -> _Gauge:
+    return _Gauge(_size, _estimate, size, _SIZE_TOLERANCE, -0.12, 1.2, most_attempts=8)
+
+
+def _error_gauge(error: Callable[[_Attempt], float], most: float) -> _Gauge:
+    return _Gauge(error, error, most, _ERROR_TOLERANCE, 0.9, 1.0, most_attempts=4)
+
+
+class _Known(NamedTuple):
+    """What the last whole attempt came to: levels of its first round's proxy, and of its value."""
+
+    proxy: float
+    value: float
+
+
+class _Search:
+    """Looks for λ, and for k, until files meet a target."""
+
+    def __init__(self, quantizer: Quantizer, code: Code, gauge: _Gauge, most: int | None):
+        self._quantizer, self._code, self._gauge = quantizer, code, gauge
+        self.fewest = max(1, quantizer.n_fixed)
+        limit = MAX_COLORS if most is None else most
+        self.most = max(self.fewest, min(limit, quantizer.n_colors))
+        self._met: list[_Attempt] = []  # those whose value is allowed
+        self._started: tuple[int, _Start] | None = None
+        self._proxies: dict[int, float] = {}  # level of k nearest entries
+        self._known: _Known | None = None
+        self._elasticity = gauge.elasticity
+
+    def for_size(self) -> _Attempt:
+        """Return the attempt of least error that has the size, or the smallest there is."""
+        k, x = self._colors()
+        fewest, most = self.fewest, self.most
+        for _ in range(_MOST_MOVES):
+            side = self._tune(self.start(k), x, _SIZE_LIMIT)
+            if side == 0:
+                break
+            start, goal = self.start(k), _log(self._gauge.most)
+            if side < 0:
+                fewest, level = k + 1, _log(start.nearest.size)
+            else:
+                most, level = k - 1, self._predicted(self._level(start.first(x)))
+            if fewest > most:
+                break
+            following = self._colors_at(self._proxy(k) + (goal - level) / _SIZE_BY_PROXY)
+            k = int(_clamped(following, fewest, most))
+        if side and not any(self._gauge.is_met(attempt.size) for attempt in self._met):
+            k = int(_clamped(fewest, self.fewest, self.most))  # too large at any usual λ
+            self._tune(self.start(k), _SIZE_LIMIT, self.start(k).limit)
+        return self._best() or self.start(self.fewest).nearest
+
+    def at_start(self, start: _Start) -> _Attempt:
+        """Return the same for one palette."""
+        attempt = self._finish(start, _FIRST_X)
+        if attempt.size <= self._gauge.most:
+            self._value(start.nearest)
+            if start.nearest.size <= self._gauge.most:
+                return start.nearest
+        self._tune(start, _FIRST_X, start.limit)
+        return self._best() or self._finish(start, start.limit)
+
+    def _best(self) -> _Attempt | None:
+        """Return the attempt of least error, of those that come close to the size if some do."""
+        close = [attempt for attempt in self._met if self._gauge.is_met(attempt.size)]
+        return min(close or self._met, key=_mse, default=None)
+
+    def for_quality(self, enough: int) -> list[_Attempt]:
+        """Return attempts that reach an error which nearest entries need `enough` colours for."""
+        found = []
+        x, excess, tried = 0.0, _log(_USUAL_EXCESS), set[int]()
+        more = _MORE
+        for _ in range(2):
+            k = min(round(enough * more), self.most)
+            if k not in tried:
+                tried.add(k)
+                start = self.start(k)
+                floor = max(self._gauge.floor(start), 1e-9)
+                wanted = _log(self._gauge.most / floor - 1)
+                x = _clamped(x + (wanted - excess) / self._gauge.slope, -_ERROR_LIMIT, _ERROR_LIMIT)
+                self._met.clear()
+                self._tune(start, x, _ERROR_LIMIT)
+                if self._met:
+                    best = max(self._met, key=self._gauge.value)
+                    found.append(best)
+                    x, excess = best.x, _log(self._gauge.value(best) / floor - 1)
+            more = _MANY_MORE if _LITTLE < x < _MUCH else _FEW_MORE
+        return found
+
+    def start(self, k: int) -> _Start:
+        """Return the start with k colours."""
+        if self._started is None or self._started[0] != k:
+            self._started = k, _Start(self._quantizer, self._code, self._quantizer.palette(k))
+        return self._started[1]
+
+    def enough_colors(self) -> int:
+        """Return the fewest colours, about, whose nearest entries reach the error; or the most."""
+        level = _log(self._gauge.most)
+        few, enough = self.fewest - 1, int(_clamped(_FIRST_COLORS, self.fewest, self.most))
+        while self._proxy(enough) > level:
+            if enough == self.most:
+                return enough
+            few, enough = enough, min(4 * enough, self.most)
+        while enough > max(few + 1, 1.1 * few):
+            k = math.isqrt(max(few, 1) * enough)
+            k = int(_clamped(k, few + 1, enough - 1))
+            if self._proxy(k) > level:
+                few = k
+            else:
+                enough = k
+        return enough
+
+    def _colors_at(self, level: float) -> int:
+        """Return the k whose nearest entries have a proxy of that level, about.
+
+        It is no further than a factor of two from one whose proxy is known.
+        """
+        k = int(_clamped(_FIRST_COLORS, self.fewest, self.most))
+        for _ in range(_MOST_GUESSES):
+            self._proxy(k)
+            known = min(self._proxies, key=lambda one: abs(self._proxies[one] - level))
+            off = (level - self._proxies[known]) / self._proxy_slope(known)
+            k = round(known * _power(_clamped(off, -2, 2)))
+            k = int(_clamped(k, self.fewest, self.most))
+            if k in self._proxies or max(k, known) <= 2 * min(k, known):
+                break
+        return k
+
+    def _proxy_slope(self, k: int) -> float:
+        """Return d level of the proxy of nearest entries / d log2 of k."""
+        usual = _USUAL_PROXY_SLOPE
+        others = [one for one in self._proxies if max(one, k) >= 1.5 * min(one, k)]
+        if not others:
+            return usual
+        other = min(others, key=lambda one: max(one, k) / min(one, k))
+        slope = (self._proxies[k] - self._proxies[other]) / _log(k / other)
+        return slope if 0.2 < slope / usual < 5 else usual
+
+    def _proxy(self, k: int) -> float:
+        """Return the level of the proxy of k nearest entries."""
+        if k not in self._proxies:
+            self._proxies[k] = self._level(self.start(k).nearest)
+        return self._proxies[k]
+
+    def _level(self, first: _Attempt, floor: float = 0.0) -> float:
+        return _log(self._gauge.proxy(first) - floor)
+
+    def _colors(self) -> tuple[int, float]:
+        """Return k, and x, with which a file has about the size that is wanted."""
+        goal, x = _log(self._gauge.most), _FIRST_X
+        k = self._colors_at(goal - _log(self._usual_share()))
+        tried: set[int] = set()
+        for _ in range(_MOST_COLORS_TRIED):
+            start = self.start(k)
+            attempt = self._finish(start, x)
+            tried.add(k)
+            at, level = self._proxy(k), _log(attempt.size)
+            excess = attempt.mse / max(start.nearest.mse, rate.LEAST_ERROR) - 1
+            if abs(level - goal) < _NEAR:
+                break
+            if not _GOOD_EXCESSES[0] <= excess <= _GOOD_EXCESSES[1]:
+                before = x
+                x = _clamped(x + _log(_BEST_EXCESS / max(excess, 0.01)), _LEAST_X, _MOST_X)
+                level += self._gauge.slope * self._elasticity * (x - before)
+            following = k
+            for _ in range(_MOST_PROBES):
+                k = self._colors_at(at + (goal - level) / _SIZE_BY_PROXY)
+                if k in tried or k == following:
+                    break
+                following = k
+                at, level = self._proxy(k), self._predicted(self._level(self.start(k).first(x)))
+                if abs(level - goal) < _NEAR:
+                    break
+            if k in tried:
+                break
+        return k, x
+
+    def _usual_share(self) -> float:
+        """Return how much of the proxy of nearest entries a file has: more where they cost more."""
+        share, n_pixels = 0.5, self._quantizer.n_pixels
+        for _ in range(4):
+            share = min(0.36 + 0.12 * 8 * self._gauge.most / share / n_pixels, 0.9)
+        return share
+
+    def _tune(self, start: _Start, x: float, limit: float) -> int:
+        """Move λ, from x on and up to a limit, until a value is close to what is allowed.
+
+        Return 0 if one is, 1 if all are too large, -1 if some are too small.
+        """
+        gauge, floor = self._gauge, self._gauge.floor(start)
+        if floor >= gauge.most:
+            return 1
+        aim = _log(gauge.most * (1 - gauge.tolerance / 2) - floor)
+        near = 0.6 * gauge.tolerance * gauge.most / (gauge.most - floor)
+        probes: dict[float, float] = {}  # x: level of the proxy after a first round
+        values: dict[float, float] = {}  # x: level of the value
+        n_probes = 0
+        if not gauge.grows and self._known and self._predicted(self._level(start.nearest)) < aim:
+            x = _NONE
+        while len(values) < gauge.most_attempts:
+            if x <= _NONE:
+                value = self._value(start.nearest)
+                if value <= gauge.most:
+                    return 0 if gauge.is_met(value) else -1
+                values[_NONE] = _log(value - floor)
+                x = min(probes, default=0.0) - 1
+            probes[x] = self._level(start.first(x), floor)
+            n_probes += 1
+            if self._known is not None:
+                off = self._predicted(probes[x]) - aim
+                if x == limit < start.limit and not gauge.grows and off > _HOPELESS:
+                    return 1
+                if abs(off) > near and x < limit and n_probes < _MOST_PROBES:
+                    x = self._crossing(probes, values, aim, limit)
+                    continue
+            value = gauge.value(self._finish(start, x, floor))
+            if gauge.is_met(value):
+                return 0
+            if x == limit and (value > gauge.most) != gauge.grows:
+                return 1 if value > gauge.most else -1
+            n_probes, values[x] = 0, _log(value - floor)
+            x = self._crossing(probes, values, aim, limit)
+            if min(abs(x - other) for other in values) < _SAME:  # there is a step
+                break
+        return -1 if min(values.values()) <= _log(gauge.most - floor) else 1
+
+    def _finish(self, start: _Start, x: float, floor: float = 0.0) -> _Attempt:
+        """Make a whole attempt, and learn from it how values go with proxies."""
+        first = start.first(x)
+        attempt = start.rest(first)
+        known = _Known(self._level(first, floor), _log(self._value(attempt) - floor))
+        if self._known is not None and not self._gauge.grows:
+            moved = known.proxy - self._known.proxy
+            if abs(moved) > 0.05:
+                self._elasticity = _clamped((known.value - self._known.value) / moved, 0.7, 1.6)
+        self._known = known
+        return attempt
+
+    def _value(self, attempt: _Attempt) -> float:
+        """Return the value of an attempt, and keep it if it is allowed."""
+        value = self._gauge.value(attempt)
+        if value <= self._gauge.most:
+            self._met.append(attempt)
         return value
 
-    def colors(self, fewest: int, most: int) -> int:
-        """Return the k at which the usual λ meets the goal, about."""
-        k = min(max(32, fewest), most)
-        tried = {k: self.at(k, _FACTOR)}
-        above = tried[k] > self.goal
-        rising = above == self.grows_with_rate  # more colours are needed, or fit in
-        while (tried[k] > self.goal) == above:
-            following = min(k * _STRIDE, most) if rising else max(k // _STRIDE, fewest)
-            if following == k:
-                return k
-            before, k = k, following
-            tried[k] = self.at(k, _FACTOR)
-        low, high = (math.log(max(tried[key], 1e-9)) for key in (before, k))
-        share = (math.log(max(self.goal, 1e-9)) - low) / (high - low) if high != low else 1.0
-        return round(math.exp(math.log(before) + share * math.log(k / before)))
+    def _predicted(self, level: float) -> float:
+        """Return the level of the value to which a first round of that level leads."""
+        assert self._known is not None  # noqa: S101  # there was an attempt
+        return self._known.value + self._elasticity * (level - self._known.proxy)
 
-    def tune_from(self, k: int, fewest: int, most: int) -> None:
-        """Tune at `k` colours, and at others if no λ makes a file of that size there."""
-        fewest = max([fewest, *(image.n_colors for image in self.met if image.n_colors < k)])
-        for _ in range(_MOST_MOVES):
-            n_met = len(self.met)
-            if self.tune(k):
-                return
-            if len(self.met) == n_met:  # too large at any λ
-                most = k - 1
-            else:
-                fewest = k + 1
-            if fewest > most:
-                return
-            k = min(max(math.isqrt(fewest * most), fewest), most, round(1.5 * k) + 1)
-
-    def tune(self, k: int) -> bool:
-        """Move λ at `k` colours until a value meets the goal; return whether one does."""
-        aim = math.log(max(self.goal, 1e-9) * (1 - self.tolerance / 2))
-        x = math.log(_FACTOR)
-        below: tuple[float, float] | None = None
-        above: tuple[float, float] | None = None
-        for _ in range(_MOST_TRIES):
-            value = self.at(k, math.exp(x))
-            if self.goal * (1 - self.tolerance) <= value <= self.goal:
-                return True
-            place = x, math.log(max(value, 1e-9))
-            if value <= self.goal:
-                below = place
-            else:
-                above = place
-            if below is not None and above is not None:
-                share = (aim - below[1]) / (above[1] - below[1])
-                x = below[0] + min(max(share, 0.08), 0.92) * (above[0] - below[0])
-                continue
-            up = (below is not None) == self.grows_with_rate
-            x += math.log(_STRIDE) if up else -math.log(_STRIDE)
-            if not math.log(_LEAST_FACTOR) <= x <= math.log(_MOST_FACTOR):
-                break
-        return False
+    def _crossing(
+        self, probes: dict[float, float], values: dict[float, float], aim: float, limit: float
+    ) -> float:
+        """Return the x at which values are as wanted, about: `_NONE` or `limit` if that is far."""
+        known = {x: self._predicted(level) for x, level in probes.items()} | values
+        short = [x for x in known if (known[x] <= aim) == self._gauge.grows]  # x must go up
+        beyond = [x for x in known if x not in short]
+        if short and beyond:
+            left, right = max(short), min(beyond)
+            share = 0.5
+            if left < right:
+                share = _clamped((aim - known[left]) / (known[right] - known[left]), 0.05, 0.95)
+            return left + share * (right - left)
+        ordered = sorted((x for x in known if x > _NONE), reverse=bool(short))
+        end, slope = ordered[0], self._gauge.slope
+        if len(ordered) > 1:
+            measured = (known[end] - known[ordered[1]]) / (end - ordered[1])
+            slope = measured if measured * slope > 0 else slope / 100
+        step = (aim - known[end]) / slope
+        if len(ordered) > 1 and abs(step) > 2 * _STRIDE:
+            return limit if short else _NONE
+        return _clamped(end + _clamped(step, -_STRIDE, _STRIDE), _NONE, limit)
 
 
-def _for_size(
-    pixels: Pixels, target: FileTarget, make: Make, measure: Callable[[QuantizedImage], int]
-) -> QuantizedImage:
-    """Return the image with the least error found whose file has at most so many bytes."""
-    size, asked = int(target.value), f"size is {target.value:.0f} bytes"
-    if target.name == "bpp":
-        area = pixels.samples.shape[0] * pixels.samples.shape[1]
-        size = math.floor(min(target.value * area / 8, MAX_SIZE))
-        asked = f"bpp is {target.value:g}, {size} bytes for this picture"
-    search = _Search(make, measure, size, _SIZE_TOLERANCE, grows_with_rate=False)
-    if target.k is None:
-        fewest = target.fewest
-        exact = make(min(64, target.most), 0.0)
-        most = min(target.most, max(exact.report.colors_in, fewest))
-        search.tune_from(max(search.colors(fewest, most), fewest), fewest, most)
-        if not search.met:
-            smallest = make(fewest, 0.0)
-            where = f"{fewest} colour{'' if fewest == 1 else 's'}"
-            _refuse(measure(smallest), size, asked, where)
-            return smallest
-    else:
-        search.tune(target.k)
-        plain = make(target.k, 0.0)
-        if measure(plain) <= size:
-            return plain
-        if not search.met:
-            smallest = make(target.k, 1e9)
-            _refuse(measure(smallest), size, asked, target.title)
-            return smallest
-    full = [image for image in search.met if measure(image) >= size * (1 - _SIZE_TOLERANCE)]
-    return min(full or search.met, key=_error_of)
+def _log(number: float) -> float:
+    """Return log2, the same on every machine."""
+    return float(exact.log2(max(number, 1e-9)))
 
 
-def _refuse(least: int, size: int, asked: str, where: str) -> None:
-    """Raise InputError if the least size there is exceeds what is allowed."""
-    if least > size:
-        raise InputError(f"{asked}; the smallest file of this picture has {least}, with {where}")
+def _power(x: float) -> float:
+    """Return 2 to the power of x, the same on every machine."""
+    return float(exact.exp2(x))
 
 
-def _error_of(image: QuantizedImage) -> float:
-    return image.report.mse
-
-
-def _for_error(
-    pixels: Pixels, target: FileTarget, make: Make, measure: Callable[[QuantizedImage], int]
-) -> QuantizedImage:
-    """Return the image with the smallest file found that reaches a PSNR or an error.
-
-    Nearest entries need some number of colours for it; with a rate somewhat more of them are worth
-    their bits, or just those where areas are flat.
-    """
-    goal = target.value
-    if target.name == "psnr":
-        goal = metrics.mse_at(goal, pixels.pixel_format)
-    plain = make(ErrorTarget(goal, target.most), 0.0)
-    report = plain.report
-    if report.mse > goal and not target.is_limited:
-        raise InputError(
-            f"{target.most} colours reach an error of {report.mse:.4g} and a PSNR of "
-            f"{report.psnr:.2f} dB; {goal:.4g} was asked for"
-        )
-    if report.mse > goal or goal == 0:
-        return plain
-    search = _Search(make, _error_of, goal, _ERROR_TOLERANCE, grows_with_rate=True)
-    for count in sorted(
-        {_some_more(plain.n_colors, by, target.most, report.colors_in) for by in _MORE_COLORS}
-    ):
-        search.tune(count)
-    return min([plain, *search.met], key=measure)
-
-
-def _some_more(n_colors: int, by: float, most: int, distinct: int) -> int:
-    return max(n_colors, min(round(n_colors * by), most, distinct))
-
-
-def _for_ssim(
-    pixels: Pixels, target: FileTarget, make: Make, measure: Callable[[QuantizedImage], int]
-) -> QuantizedImage:
-    """Return the image with the smallest file found that reaches an SSIM."""
-    _check_window(pixels)
-    wanted, pixel_format = target.value, pixels.pixel_format
-
-    def shortfall(image: QuantizedImage) -> float:
-        shown = image.palette[image.indices]
-        return 1 - metrics.ssim(
-            pixels.samples, shown, pixel_format.max_value, has_alpha=pixel_format.has_alpha
-        )
-
-    search = _Search(make, shortfall, 1 - wanted, _ERROR_TOLERANCE, grows_with_rate=True)
-    first = make(min(64, target.most), 0.0)
-    fewest = target.fewest
-    most = max(min(target.most, first.report.colors_in), fewest)
-    k = max(search.colors(fewest, most), fewest)
-    for count in sorted({k, _some_more(k, _MORE_COLORS[0], most, most)}):
-        search.tune(count)
-    if not search.met:
-        best = make(most, 0.0)
-        reached = 1 - shortfall(best)
-        if reached < wanted and not target.is_limited:
-            raise InputError(
-                f"{most} colours reach an SSIM of {reached:.4f} in this picture; {wanted:g} was "
-                "asked for"
-            )
-        return best
-    return min(search.met, key=measure)
+def _clamped(number: float, low: float, high: float) -> float:
+    return min(max(number, low), high)

@@ -32,7 +32,7 @@ _ALLOWED[alpha.TRANSLUCENT, alpha.TRANSPARENT] = False
 _UNIT = 16.0
 """Squared distance at which levels of distance begin, in 8-bit samples."""
 
-_MOST_EXCESS = 3 * 32.0**2
+MOST_EXCESS = 3 * 32.0**2
 """Most by which a pixel's squared error may exceed its nearest entry's: 32 of 255 a channel."""
 
 LEAST_ERROR = 0.5
@@ -75,6 +75,21 @@ class Statistics:
     sums: Array
     weights: Array
     pixels: Array
+
+
+@dataclass(frozen=True)
+class CodeLengths:
+    """What pixels cost.
+
+    Attributes:
+        first: (contexts, symbols) float32, bits of a symbol.
+        second: (activities, levels) float32, bits of a miss besides.
+        total: bits of the picture whose pixels were counted.
+    """
+
+    first: Array
+    second: Array
+    total: float
 
 
 class RateMapper:
@@ -148,8 +163,37 @@ class RateMapper:
             totals[:, 5],
         )
 
+    def lengths(self, indices: Array, coordinates: Array) -> CodeLengths:
+        """Return what (height, width) int32 indices of entries (k, channels) cost.
+
+        Contexts that were seen seldom lean on the mean of all.
+        """
+        from kmq.kernels.rate import LEVELS, count_levels
+
+        found, centroids = self.count(indices, coordinates), _four(coordinates)
+        mean = found.first.sum(axis=0) / found.first.sum()
+        first = found.first + 0.4 * mean + 0.02
+        first_bits = -exact.log2(first / first.sum(axis=1, keepdims=True))
+        k = len(centroids)
+        picks = np.unique(np.linspace(0, k - 1, min(k, _PICKED_COLORS)).astype(np.int64))
+        others = np.zeros(LEVELS, np.int64)
+        count_levels(centroids, picks, self._unit, others)
+        second = found.second + 0.5
+        second_bits = -exact.log2(second / second.sum(axis=1, keepdims=True))
+        second_bits += exact.log2(np.maximum(others / len(picks), 0.05))
+        lengths = _rounded(first_bits), _rounded(np.maximum(second_bits, 0))
+        total = (found.first * lengths[0]).sum() + (found.second * lengths[1]).sum()
+        return CodeLengths(*lengths, float(total))
+
     def choose(
-        self, indices: Array, labels: Array, coordinates: Array, kinds: Array, price: float
+        self,
+        indices: Array,
+        labels: Array,
+        coordinates: Array,
+        kinds: Array,
+        lengths: CodeLengths,
+        price: float,
+        most_excess: float = MOST_EXCESS,
     ) -> Array:
         """Return (height, width) int32 indices that cost less than those given.
 
@@ -158,14 +202,14 @@ class RateMapper:
             labels: (m,) int32 nearest entry of each colour, of those it may have.
             coordinates: (k, channels) of the entries.
             kinds: (k,) uint8, what each entry is.
+            lengths: what pixels cost, by the indices to begin with.
             price: of a bit, squared distance in 8-bit samples.
+            most_excess: squared distance in 8-bit samples that a pixel may be beyond its nearest.
         """
         from kmq.kernels import rate as kernels
 
         centroids = _four(coordinates)
-        first_bits, second_bits = self._code_lengths(self.count(indices, coordinates), centroids)
         nearby = _nearby(centroids)
-        most_excess = np.float32(_MOST_EXCESS * self._scale)
         chosen = np.empty_like(indices)
 
         def work(strip: int) -> None:
@@ -194,10 +238,10 @@ class RateMapper:
                 _ALLOWED,
                 nearby,
                 self._unit,
-                first_bits,
-                second_bits,
+                lengths.first,
+                lengths.second,
                 scales,
-                most_excess,
+                np.float32(most_excess * self._scale),
                 np.empty((rows + margins, indices.shape[1] + margins), np.int32),
                 np.empty(kernels.MOST_NEIGHBOURS + nearby.shape[1], np.int64),
                 np.empty(len(centroids), np.int32),
@@ -207,7 +251,13 @@ class RateMapper:
         run_chunks(work, len(self._strips), self._n_threads)
         return chosen
 
-    def cap(self, indices: Array, labels: Array, coordinates: Array) -> None:
+    def cap(
+        self,
+        indices: Array,
+        labels: Array,
+        coordinates: Array,
+        most_excess: float = MOST_EXCESS,
+    ) -> None:
         """Give those pixels their nearest entry that are too far beyond it."""
         from kmq.kernels import rate as kernels
 
@@ -220,30 +270,11 @@ class RateMapper:
                 self._points,
                 labels,
                 centroids,
-                np.float32(_MOST_EXCESS * self._scale),
+                np.float32(most_excess * self._scale),
                 indices,
             )
 
         run_chunks(work, len(self._strips), self._n_threads)
-
-    def _code_lengths(self, found: Statistics, centroids: Array) -> tuple[Array, Array]:
-        """Return the bits of each symbol by context, and of a miss by activity and level.
-
-        Contexts that were seen seldom lean on the mean of all.
-        """
-        from kmq.kernels.rate import LEVELS, count_levels
-
-        mean = found.first.sum(axis=0) / found.first.sum()
-        first = found.first + 0.4 * mean + 0.02
-        first_bits = -exact.log2(first / first.sum(axis=1, keepdims=True))
-        k = len(centroids)
-        picks = np.unique(np.linspace(0, k - 1, min(k, _PICKED_COLORS)).astype(np.int64))
-        others = np.zeros(LEVELS, np.int64)
-        count_levels(centroids, picks, self._unit, others)
-        second = found.second + 0.5
-        second_bits = -exact.log2(second / second.sum(axis=1, keepdims=True))
-        second_bits += exact.log2(np.maximum(others / len(picks), 0.05))
-        return _rounded(first_bits), _rounded(np.maximum(second_bits, 0))
 
 
 def _strips(height: int, n_strips: int) -> list[tuple[int, int]]:
