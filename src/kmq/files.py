@@ -104,7 +104,7 @@ def encode(
             far as that goes. Alone it is `k`.
         method: how indices are coded, "deflate", "mix" or, for up to 256 colours, "rank"; None
             leaves the choice to kmq. Where "mix" takes more work to decode than `limits` allow,
-            which no photograph does, a quicker method takes its place.
+            as large pictures of repeated tiles do, a quicker method takes its place.
         strip_height: rows that are coded, and can be decoded, by themselves; None for strips of
             about a quarter of a million pixels.
         pixel_format: see `kmq.quantize`.

@@ -30,13 +30,13 @@ class Limits:
             `MAX_IMAGE_PIXELS`, which does not count here).
         metadata_bytes: most bytes of all metadata of a .kmq file together, inflated.
         decisions: most binary decisions of method "mix" in all that is decoded, beyond the 64 that
-            each coded byte pays for. A million take 0.1 to 0.3 seconds; pictures of any size take
-            20 to 60 a byte, and those that a file of a few bytes could ask for would take minutes.
+            each coded byte pays for: photographs take 16 to 90 a byte. A million take about a tenth
+            of a second, so that a file of a few bytes costs two seconds at most, and not minutes.
     """
 
     pixels: int = 178_956_970
     metadata_bytes: int = 64 * 2**20
-    decisions: int = 2**23
+    decisions: int = 2**24
 
     def __post_init__(self) -> None:
         """Raise TypeError or InputError unless all are whole numbers, at least 0."""

@@ -23,7 +23,7 @@ PIXELS_PER_BYTE = 16_384
 """More pixels than a coded byte can stand for: a decision takes log2(65536 / 65512) bits."""
 
 PAID_DECISIONS = 64
-"""Decisions that each coded byte pays for: three times as many as those of photographs take."""
+"""Decisions that each coded byte pays for. Photographs take 16 to 50, or 90 if colours are few."""
 
 _MOST_LINES = 16  # log2
 _DEEPEST = 7  # decisions whose nodes have dense rows of their own
