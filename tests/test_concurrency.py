@@ -448,8 +448,12 @@ def run_in_a_fork(check):
     """Say whether `check` holds in a child, which is killed if it hangs."""
     child = os.fork()
     if not child:
-        signal.alarm(PATIENCE)
-        os._exit(0 if check() else 1)
+        holds = False
+        try:
+            signal.alarm(PATIENCE)
+            holds = check()
+        finally:  # whatever happens: a child that went on would run all other tests, too
+            os._exit(0 if holds else 1)
     return os.waitpid(child, 0)[1] == 0
 
 
