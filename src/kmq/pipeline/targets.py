@@ -4,7 +4,7 @@
 for their error where λ makes it about 1.3 · e(k): with a smaller λ fewer colours are cheaper, with
 a larger one more colours are better. So a quality, which some number of colours reaches with
 nearest entries, is tried with a quarter more of them, and λ as large as it may be. For a size k is
-searched for along about that line, and at the k that it ends at λ is moved until the size is met.
+searched for with a λ that pays, and at the k that it ends at λ is moved until the size is met.
 
 An attempt is three rounds of choices. The first tells what the others will come to, so only those
 that promise to meet the target go on, and only those are coded, once.
@@ -32,11 +32,11 @@ MAX_SIZE = 2**63 - 1
 _FIRST_COLORS = 32
 """Colours that a search for k begins with."""
 
-_FIRST_X, _LEAST_X, _MOST_X = 0.5, -1.0, 1.0
-"""log2 of λ along which k is searched for: at first, and how far it follows the error."""
+_FIRST_X, _LEAST_X, _MOST_X = 0.5, -4.0, 1.0
+"""log2 of λ along which k is searched for: at first, and how far it goes."""
 
-_BEST_EXCESS, _GOOD_EXCESSES = 0.3, (0.2, 0.45)
-"""Share by which the mean squared error should exceed e(k), and which shares will do."""
+_FAIR, _FAIRLY = 0.36, 0.6
+"""What λ may cost, see `_Search._fair_x`, and log2 of λ by which it may be off."""
 
 _NEAR = 0.03
 """log2 of a size to the one that is wanted, from which on λ is moved, not k."""
@@ -53,8 +53,9 @@ _HOPELESS = 0.1
 _SIZE_BY_PROXY = 1.2
 """d log2 of a size / d log2 of the proxy of nearest entries, as k changes."""
 
-_NONE, _SIZE_LIMIT, _ERROR_LIMIT = -10.0, 3.0, 5.0
-"""log2 of λ that stands for 0, and up to which λ is worth more than another k."""
+_NONE, _BEYOND, _ERROR_LIMIT = -10.0, 1.5, 5.0
+"""log2 of λ that stands for 0, by how much a size may raise it before another k is better, and up
+to which an error may."""
 
 _MOST_PRICE = 4 * 255.0**2
 """Price of a bit at most: the squared error of black for white, of four channels."""
@@ -381,7 +382,7 @@ class _Search:
         k, x = self._colors()
         fewest, most = self.fewest, self.most
         for _ in range(_MOST_MOVES):
-            side = self._tune(self.start(k), x, _SIZE_LIMIT)
+            side = self._tune(self.start(k), x, x + _BEYOND)
             if side == 0:
                 break
             start, goal = self.start(k), _log(self._gauge.most)
@@ -395,7 +396,7 @@ class _Search:
             k = int(_clamped(following, fewest, most))
         if side and not any(self._gauge.is_met(attempt.size) for attempt in self._met):
             k = int(_clamped(fewest, self.fewest, self.most))  # too large at any usual λ
-            self._tune(self.start(k), _SIZE_LIMIT, self.start(k).limit)
+            self._tune(self.start(k), x + _BEYOND, self.start(k).limit)
         return self._best() or self.start(self.fewest).nearest
 
     def at_start(self, start: _Start) -> _Attempt:
@@ -503,13 +504,12 @@ class _Search:
             attempt = self._finish(start, x)
             tried.add(k)
             at, level = self._proxy(k), _log(attempt.size)
-            excess = attempt.mse / max(start.nearest.mse, rate.LEAST_ERROR) - 1
             if abs(level - goal) < _NEAR:
                 break
-            if not _GOOD_EXCESSES[0] <= excess <= _GOOD_EXCESSES[1]:
-                before = x
-                x = _clamped(x + _log(_BEST_EXCESS / max(excess, 0.01)), _LEAST_X, _MOST_X)
-                level += self._gauge.slope * self._elasticity * (x - before)
+            fair = self._fair_x(start, attempt)
+            if abs(fair - x) > _FAIRLY:
+                level += self._gauge.slope * self._elasticity * (fair - x)
+                x = fair
             following = k
             for _ in range(_MOST_PROBES):
                 k = self._colors_at(at + (goal - level) / _SIZE_BY_PROXY)
@@ -522,6 +522,17 @@ class _Search:
             if k in tried:
                 break
         return k, x
+
+    def _fair_x(self, start: _Start, attempt: _Attempt) -> float:
+        """Return the x at which λ should save about as much for its error as fewer colours do.
+
+        It is where λ has so far made the error larger by `_FAIR` of the share by which it made the
+        file smaller, on logarithmic scales.
+        """
+        error = attempt.mse / max(start.nearest.mse, rate.LEAST_ERROR)
+        saving = self._level(start.nearest) - self._level(attempt)
+        paid = _clamped(_log(max(error, 1.0)) / max(saving, 0.005), 0.005, 100)
+        return _clamped(attempt.x + _log(_FAIR / paid), _LEAST_X, _MOST_X)
 
     def _usual_share(self) -> float:
         """Return how much of the proxy of nearest entries a file has: more where they cost more."""
