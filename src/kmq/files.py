@@ -79,7 +79,7 @@ def encode(
     """Return a picture as the bytes of a .kmq file.
 
     At most one of `size`, `bpp`, `psnr`, `max_mse` and `ssim` says what the file is to be like. kmq
-    then chooses the number of colours and λ (see `kmq.Rate`) together, at five times the cost.
+    then chooses the number of colours and λ (see `kmq.Rate`) together, at about ten times the cost.
 
     Args:
         picture: a `kmq.IndexedImage`, which is stored as it is, the order of its palette
