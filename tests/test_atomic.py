@@ -3,6 +3,7 @@
 import errno
 import os
 import stat
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -85,21 +86,27 @@ def test_full_device_is_named(size):
     assert caught.value.errno == errno.ENOSPC
 
 
-@pytest.fixture
+@contextmanager
 def small_disk():
-    """Files cannot grow beyond 1000 bytes."""
+    """Files cannot grow beyond 1000 bytes, that of the report of the tests among them."""
     resource = pytest.importorskip("resource")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.mark.parametrize("size", [2000, 1_000_000])
-def test_file_that_has_no_room_is_named_and_the_old_one_stays(tmp_path, small_disk, size):
+def test_file_that_has_no_room_is_named_and_the_old_one_stays(tmp_path, size):
     path = tmp_path / "kept.bin"
     path.write_bytes(b"old")
-    with pytest.raises(OSError, match=r"kept\.bin") as caught, replacing(path) as file:
+    with (
+        pytest.raises(OSError, match=r"kept\.bin") as caught,
+        small_disk(),
+        replacing(path) as file,
+    ):
         file.write(bytes(size))
     assert caught.value.filename == str(path)
     assert path.read_bytes() == b"old"
