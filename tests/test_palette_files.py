@@ -13,7 +13,7 @@ from PIL.GimpPaletteFile import GimpPaletteFile
 import kmq
 from kmq.errors import FormatError, InputError
 from kmq.model.pixel_format import PixelFormat
-from kmq.palettes import load_palette
+from kmq.pipeline.reading import read_palette
 from kmq.stages.palette import files
 from kmq.stages.pictures import arrays
 
@@ -71,7 +71,7 @@ def test_more_than_256_colours_come_back(tmp_path, suffix):
 def test_our_own_kinds_hold_every_pixel_format(tmp_path, suffix, pixel_format):
     colors = palette_of(pixel_format, 40)
     kmq.write_palette(tmp_path / f"theme{suffix}", colors, pixel_format=pixel_format)
-    again, found = load_palette(tmp_path / f"theme{suffix}")
+    again, found = read_palette(tmp_path / f"theme{suffix}")
     assert found is pixel_format
     assert np.array_equal(again, colors)
 
@@ -97,7 +97,7 @@ def test_kinds_hold_a_pixel_format_unchanged_or_refuse_it(tmp_path, suffix, pixe
         assert not path.exists()
         return
     kmq.write_palette(path, colors, pixel_format=pixel_format)
-    again, found = load_palette(path)
+    again, found = read_palette(path)
     one = kmq.ColorHistogram(again[:1], np.ones(1, int), found)
     for color, entry in zip(colors, again, strict=True):
         one = kmq.ColorHistogram(entry[None], np.ones(1, int), found)
@@ -248,7 +248,7 @@ def test_hex_lists(tmp_path, suffix, text, expected):
     ],
 )
 def test_json(tmp_path, found, label, expected):
-    palette, pixel_format = load_palette(written(tmp_path, ".json", json.dumps(found)))
+    palette, pixel_format = read_palette(written(tmp_path, ".json", json.dumps(found)))
     assert pixel_format.label == label
     assert palette.tolist() == expected
 

@@ -5,21 +5,20 @@ from __future__ import annotations
 import io
 import os
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeAlias
 
 from kmq import checks
-from kmq.errors import FormatError, InputError, LimitError, SalvageWarning
+from kmq.errors import InputError, SalvageWarning
 from kmq.model.choices import EFFORTS, Effort
-from kmq.model.file_info import MAX_STRIPS, FileInfo, Limits
+from kmq.model.file_info import FileInfo, Limits
 from kmq.model.image import MAX_SIDE, IndexedImage, Metadata
 from kmq.options import QUANTIZE, TARGETS, Options
-from kmq.pipeline import targets
-from kmq.stages.coding.methods import MethodName, even_strip_height, plan_strips, strip_method
-from kmq.stages.coding.palettes import decode_palette, encode_palette
-from kmq.stages.coding.strips import decode_strips, encode_strips, salvage_strips
-from kmq.stages.container import chunks, file, salvage
+from kmq.pipeline import decoding, targets
+from kmq.pipeline.encoding import Coding
+from kmq.stages.coding.methods import MethodName, strip_method
+from kmq.stages.container.chunks import SUFFIXES, is_kmq
 from kmq.stages.pictures import writing
 from kmq.streams import Source, Target, check_target, opened, write_all, written
 from kmq.threads import resolve_threads
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from kmq.model.choices import MappingName, Progress
     from kmq.model.image import QuantizedImage
     from kmq.model.pixel_format import PixelFormat, PixelFormatLabel
-    from kmq.quantizing import Picture
+    from kmq.pipeline.reading import Picture
     from kmq.stages.palette.clustering import Init
     from kmq.stages.palette.spaces import SpaceName
     from kmq.values import Dither, Fewest, Rate, Require, Space, Start
@@ -42,12 +41,8 @@ OnError: TypeAlias = Literal["raise", "salvage"]
 CODING = ("effort", "method", "strip_height", "n_threads", "limits")
 """Options of `encode` that say how an image is coded, whatever it was made from."""
 
-SUFFIXES = (".kmq", ".kmqpal")
-"""Suffixes of .kmq files: of any picture, and of one that is a palette."""
-
 _ON_ERROR = ("raise", "salvage")
 _DECODES = " (kmq.decode takes bytes)"
-_MOST_NAMED = 10  # strips that a warning names
 
 
 @checks.hinting()
@@ -153,6 +148,7 @@ def decode(
         TypeError: an argument is of the wrong type.
     """
     limits, threads = Limits.checked(limits), resolve_threads(n_threads)
+    salvaging = _salvaging(on_error)
     try:
         stream = io.BytesIO(encoded)
     except TypeError:
@@ -160,9 +156,7 @@ def decode(
             f"encoded is {type(encoded).__name__}; it must be the bytes of a .kmq file "
             "(kmq.read takes paths and file objects)"
         ) from None
-    if _salvaging(on_error):
-        return _salvaged(stream, limits, threads)
-    return _decoded(stream, limits, threads)
+    return _decoded(stream, limits, threads, salvaging=salvaging)
 
 
 @checks.hinting()
@@ -239,7 +233,7 @@ def write(
         _refuse_source(target, "picture", picture)
         _refuse_source(target, "palette", palette)
     check_target(target)
-    Coding.of(given)
+    _checked_coding(given)
     with written(target) as stream:  # first, to find out that there can be no such file
         write_all(stream, _encoded(given.pop("picture"), given))
 
@@ -264,7 +258,7 @@ def open_image(source: Source) -> IndexedImage:
     with opened(source) as stream:
         stream = seekable(stream)
         start = stream.tell()
-        if chunks.is_kmq(stream):
+        if is_kmq(stream):
             return read(stream)
         rest = io.BytesIO(stream.read()) if start else stream  # Pillow goes to the beginning
         with Image.open(rest) as picture:
@@ -297,9 +291,7 @@ def read(
     limits, threads = Limits.checked(limits), resolve_threads(n_threads)
     salvaging = _salvaging(on_error)
     with opened(source, _DECODES) as stream:
-        if salvaging:
-            return _salvaged(stream, limits, threads)
-        return _decoded(stream, limits, threads)
+        return _decoded(stream, limits, threads, salvaging=salvaging)
 
 
 def read_region(
@@ -333,23 +325,9 @@ def read_region(
         OSError: the file cannot be read.
     """
     limits, threads = Limits.checked(limits), resolve_threads(n_threads)
-    left, upper, right, lower = _checked_box(box)
+    region = _checked_box(box)
     with opened(source, _DECODES) as stream:
-        reader = chunks.ChunkReader(stream)
-        front = file.unpack_front(reader, limits, decode_palette)
-        header = front.header
-        if not (0 <= left < right <= header.width and 0 <= upper < lower <= header.height):
-            raise InputError(
-                f"box is {(left, upper, right, lower)}; it must be (left, upper, right, lower) "
-                f"around at least one pixel of the picture's {header.width} x {header.height}"
-            )
-        numbers = range(upper // header.strip_height, -(-lower // header.strip_height))
-        strips, payloads = file.take_strips(reader, front, numbers)
-    palette = front.palette
-    indices = decode_strips(strips, payloads, palette, header.width, limits.decisions, threads)
-    top = strips[0].row
-    region = indices[upper - top : lower - top, left:right]
-    return IndexedImage(palette, region, header.pixel_format, front.metadata)
+        return decoding.decoded_region(stream, region, limits, threads)
 
 
 def info(source: Source, *, limits: Limits | None = None) -> FileInfo:
@@ -369,76 +347,19 @@ def info(source: Source, *, limits: Limits | None = None) -> FileInfo:
     """
     limits = Limits.checked(limits)
     with opened(source, _DECODES) as stream:
-        contents = file.unpack_file(stream, limits, decode_palette, skip_strips=True)
-    header = contents.front.header
-    return FileInfo(
-        version=file.VERSION,
-        pixel_format=header.pixel_format,
-        height=header.height,
-        width=header.width,
-        palette=contents.front.palette,
-        metadata=contents.front.metadata,
-        strip_height=header.strip_height,
-        strips=contents.strips,
-        chunks=contents.chunks,
-        file_size=contents.file_size,
-    )
+        return decoding.info(stream, limits)
 
 
-@dataclass(frozen=True)
-class Coding:
-    """How an image is to be coded, checked.
-
-    Attributes:
-        effort: None is "balanced".
-        method: name of a strip method, or None.
-        strip_height: rows of a strip, or None.
-        n_threads: threads to use.
-        limits: how many pixels and bytes of metadata it may have.
-    """
-
-    effort: Effort | None
-    method: str | None
-    strip_height: int | None
-    n_threads: int
-    limits: Limits
-
-    @classmethod
-    def of(cls, given: Mapping[str, Any]) -> Coding:
-        """Check what `encode` was given; raise InputError or TypeError."""
-        effort, method = given.get("effort"), given.get("method")
-        strip_height, limits = given.get("strip_height"), given.get("limits")
-        threads = resolve_threads(given.get("n_threads"))
-        if effort is not None:
-            checks.one_of(effort, "effort", EFFORTS)
-        if method is not None:
-            strip_method(method)
-        if strip_height is not None:
-            strip_height = checks.whole_number(strip_height, "strip_height", 1, MAX_SIDE)
-        return cls(effort, method, strip_height, threads, Limits.checked(limits))
-
-    def pieces(self, image: IndexedImage) -> list[bytes]:
-        """Return the pieces of a file, front to back."""
-        self.limits.check_pixels(image.width, image.height)
-        image = replace(image)  # checked anew: the kernels below write where its indices point
-        n_colors = image.n_colors
-        effort = self.effort or "balanced"
-        plan = plan_strips(self.method, effort, image.indices.size, n_colors)
-        if self.strip_height is None:
-            rows = even_strip_height(image.height, image.width, plan.strip_pixels)
-        else:
-            rows = _checked_strip_height(self.strip_height, image.height)
-        header = file.Header(image.pixel_format, image.width, image.height, n_colors, rows)
-        palette = encode_palette(image.palette)
-        strips = encode_strips(
-            image.indices,
-            image.palette,
-            plan.methods,
-            rows,
-            self.limits.decisions,
-            self.n_threads,
-        )
-        return file.pack_file(header, palette, image.metadata, strips, self.limits)
+def _checked_coding(given: Mapping[str, Any]) -> Coding:
+    """Check what `encode` was given; raise InputError or TypeError."""
+    effort = checks.one_of(checks.given(given.get("effort"), "balanced"), "effort", EFFORTS)
+    method, strip_height = given.get("method"), given.get("strip_height")
+    threads = resolve_threads(given.get("n_threads"))
+    if method is not None:
+        strip_method(method)
+    if strip_height is not None:
+        strip_height = checks.whole_number(strip_height, "strip_height", 1, MAX_SIDE)
+    return Coding(effort, method, strip_height, threads, Limits.checked(given.get("limits")))
 
 
 def encoded(
@@ -448,9 +369,7 @@ def encoded(
 
     `metadata` are those of the file, if they are other than the picture's.
     """
-    from kmq import quantizing
-
-    how = Coding.of(given)
+    how = _checked_coding(given)
     _check_size(picture, how.limits)
     chosen = {name: given.get(name) for name in QUANTIZE}
     if chosen["start"] is not None or chosen["palette"] is not None:
@@ -463,10 +382,10 @@ def encoded(
 
     name = next((name for name in TARGETS if more[name] is not None), None)
     if name is None:
-        image = quantizing.quantized(picture, options)
+        image = options.quantized(picture)
         return targets.Encoded(image, code(image), options.plain.lam)
     target = targets.FileTarget(name, _CHECKED[name](more[name]))
-    quantizer, entries = quantizing.quantizer_of(picture, options)
+    quantizer, entries = options.quantizer(picture)
     colors = options.target.k if entries is None else entries
     return targets.reach(quantizer, target, code, colors, options.target.max_colors)
 
@@ -522,80 +441,21 @@ def _encoded(picture: Any, given: Mapping[str, Any]) -> list[bytes]:
             f"{', '.join(names)} given with an IndexedImage, which is stored as it is; "
             "quantize takes the picture it was made from"
         )
-    return Coding.of(given).pieces(picture)
+    return _checked_coding(given).pieces(picture)
 
 
 def _salvaging(on_error: OnError | None) -> bool:
     return on_error is not None and checks.one_of(on_error, "on_error", _ON_ERROR) == "salvage"
 
 
-def _decoded(stream: BinaryIO, limits: Limits, n_threads: int) -> IndexedImage:
-    contents = file.unpack_file(stream, limits, decode_palette)
-    header = contents.front.header
-    palette = contents.front.palette
-    indices = decode_strips(
-        contents.strips, contents.payloads, palette, header.width, limits.decisions, n_threads
-    )
-    return IndexedImage(palette, indices, header.pixel_format, contents.front.metadata)
-
-
-def _salvaged(stream: BinaryIO, limits: Limits, n_threads: int) -> IndexedImage:
-    """Decode the stream's content, or what is left of it; then warn the caller of our caller."""
-    content = chunks.ChunkReader(stream).take_rest()
-    try:
-        return _decoded(io.BytesIO(content), limits, n_threads)
-    except LimitError:
-        raise
-    except FormatError as error:
-        damage = str(error)
-    left = salvage.salvage_file(io.BytesIO(content), limits, decode_palette)
-    header, palette = left.front.header, left.front.palette
-    shape = header.height, header.width
-    indices, faults = salvage_strips(
-        left.strips, left.payloads, palette, shape, limits.decisions, n_threads
-    )
-    lost = left.faults | {
-        left.strips[place].row // header.strip_height: fault for place, fault in faults.items()
-    }
-    message = _lost_message(damage, header, lost, left.notes)
-    warnings.warn(message, SalvageWarning, stacklevel=3)
-    bands = _bands(header.strip_rows(number) for number in sorted(lost))
-    return IndexedImage(palette, indices, header.pixel_format, left.front.metadata, lost=bands)
-
-
-def _bands(strips: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
-    """Join strips, given as first row and rows, to bands of first row and row after the last."""
-    bands: list[tuple[int, int]] = []
-    for row, height in strips:
-        if bands and bands[-1][1] == row:
-            row, height = bands[-1][0], row + height - bands[-1][0]
-            bands.pop()
-        bands.append((row, row + height))
-    return tuple(bands)
-
-
-def _lost_message(
-    damage: str, header: file.Header, lost: Mapping[int, str], notes: Sequence[str]
-) -> str:
-    sentences = []
-    for number in sorted(lost)[:_MOST_NAMED]:
-        row, height = header.strip_rows(number)
-        sentences.append(f"strip {number} (rows {row} to {row + height - 1}): {lost[number]}")
-    if len(lost) > _MOST_NAMED:
-        sentences.append(f"{len(lost) - _MOST_NAMED} more strips")
-    sentences += notes
-    return f"the file is damaged: {damage}; lost: {'; '.join(sentences) or 'nothing'}"
-
-
-def _checked_strip_height(strip_height: int, height: int) -> int:
-    """Return the rows of a strip, at most those of the picture."""
-    rows = min(strip_height, height)
-    if rows * MAX_STRIPS < height:
-        raise InputError(
-            f"strip_height is {strip_height}, which cuts the picture's {height} rows into more "
-            f"than {MAX_STRIPS} strips"
-        )
-    return rows
+def _decoded(stream: BinaryIO, limits: Limits, n_threads: int, *, salvaging: bool) -> IndexedImage:
+    """Decode a file; warn the caller of our caller of what is lost."""
+    if not salvaging:
+        return decoding.decoded(stream, limits, n_threads)
+    image, message = decoding.salvaged(stream, limits, n_threads)
+    if message is not None:
+        warnings.warn(message, SalvageWarning, stacklevel=3)
+    return image
 
 
 def _checked_box(box: Any) -> tuple[int, int, int, int]:

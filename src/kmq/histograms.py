@@ -15,7 +15,7 @@ from kmq.model.choices import Progress
 from kmq.model.file_info import Limits
 from kmq.model.histogram import MAX_HISTOGRAM_COLORS, ColorHistogram
 from kmq.model.pixel_format import PixelFormat, PixelFormatLabel
-from kmq.quantizing import read_picture
+from kmq.pipeline.reading import read_picture
 from kmq.stages.histogram import counting
 from kmq.stages.histogram.file import pack, unpack
 from kmq.stages.pictures.reading import checked_format, checked_page
@@ -35,7 +35,8 @@ def of_picture(
 ) -> ColorHistogram:
     """Count the colours of a picture."""
     threads = resolve_threads(n_threads)
-    pixels = read_picture(picture, pixel_format, page, threads, limits)
+    wanted, page = checked_format(pixel_format), checked_page(page)
+    pixels = read_picture(picture, wanted, page, Limits.checked(limits), threads)
     color_map = counting.map_colors(pixels.samples, pixels.pixel_format, threads)
     return _limited(color_map.histogram)
 

@@ -19,10 +19,13 @@ from kmq.errors import InputError
 from kmq.model import formats
 from kmq.model.choices import EFFORTS
 from kmq.model.file_info import Limits
-from kmq.model.image import MAX_COLORS, Pixels
+from kmq.model.image import MAX_COLORS, Pixels, QuantizedImage
 from kmq.model.pixel_format import PixelFormat
+from kmq.pipeline import reading
 from kmq.pipeline.fitting import ErrorTarget, KMeansOptions
-from kmq.stages.mapping.metrics import mse_at
+from kmq.pipeline.quantizing import Quantizer
+from kmq.pipeline.reading import Picture
+from kmq.stages.mapping.metrics import mse_at, psnr
 from kmq.stages.palette import clustering
 from kmq.stages.palette.clustering import Array
 from kmq.stages.palette.files import Entries
@@ -136,6 +139,14 @@ class Target:
             return self.max_mse
         assert self.psnr is not None  # noqa: S101  # one of the three is given
         return mse_at(self.psnr, pixel_format)
+
+    def refuse_missed(self, mse: float, pixel_format: PixelFormat) -> None:
+        """Raise InputError if an error is larger than what was asked for."""
+        if self.k is None and mse > self.mse(pixel_format):
+            raise InputError(
+                f"{self.most} colours reach an error of {mse:.4g} and a PSNR of "
+                f"{psnr(mse, pixel_format):.2f} dB; {self.mse(pixel_format):.4g} was asked for"
+            )
 
     def goal(self, pixel_format: PixelFormat) -> int | ErrorTarget:
         """Return it as the pipeline takes it."""
@@ -253,6 +264,24 @@ class Options:
             limits=Limits.checked(limits),
             plain=plain,
         )
+
+    def quantized(self, picture: Picture) -> QuantizedImage:
+        """Quantize a picture; raise InputError where a target is missed."""
+        quantizer, entries = self.quantizer(picture)
+        pixel_format = quantizer.pixels.pixel_format
+        image = quantizer.quantized(self.target.goal(pixel_format) if entries is None else entries)
+        if entries is None and self.target.max_colors is None:
+            self.target.refuse_missed(image.report.mse, pixel_format)
+        return image
+
+    def quantizer(self, picture: Picture) -> tuple[Quantizer, Array | None]:
+        """Read a picture; return what quantizes it, and the colours to map to if they are given."""
+        pixels = reading.read_picture(
+            picture, self.pixel_format, self.page, self.limits, self.plain.n_threads
+        )
+        pixels, entries = self.mapped(pixels)
+        how = self.of(pixels.pixel_format, pixels.samples)
+        return Quantizer(pixels, how, self.counting(pixels)), entries
 
     @property
     def n_started(self) -> int | None:
@@ -387,9 +416,7 @@ def _checked_mapping(mapping: Any) -> Dither | Rate | None:
 def _checked_palette(palette: Any) -> Colors | Entries:
     if not isinstance(palette, str | os.PathLike):
         return Colors.checked(palette, "palette")
-    from kmq.palettes import load_palette
-
-    return load_palette(palette)
+    return reading.read_palette(palette)
 
 
 def _checked_weights(weights: Any) -> Array | None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from kmq import files
 from kmq.atomic import replacing
 from kmq.colors import Colors, GivenColors
 from kmq.errors import InputError
@@ -17,22 +15,23 @@ from kmq.model import formats
 from kmq.model.image import IndexedImage, index_dtype
 from kmq.model.palette import Palette
 from kmq.model.pixel_format import PixelFormat, PixelFormatLabel
-from kmq.stages.container.chunks import is_kmq
+from kmq.pipeline import reading
+from kmq.pipeline.encoding import Coding
+from kmq.stages.container import chunks
 from kmq.stages.palette import files as palette_files
 from kmq.stages.palette.files import Entries
-from kmq.stages.pictures.reading import checked_format, picture_palette, seekable
+from kmq.stages.pictures.reading import checked_format
 from kmq.stages.pictures.writing import save_picture
-from kmq.streams import Source, opened
+from kmq.streams import Source, write_all
+from kmq.threads import resolve_threads
 
 Array = np.ndarray[Any, Any]
 
-SUFFIXES = (*files.SUFFIXES, *palette_files.KINDS, ".png")
+SUFFIXES = (*chunks.SUFFIXES, *palette_files.KINDS, ".png")
 """What `write_palette` writes."""
 
 _BLOCK, _BLOCKS_A_ROW = 16, 16
 """Side of a colour in a swatch picture in pixels, and colours a row, for up to 256 colours."""
-
-_MOST_BEGINNING = 16  # bytes
 
 _MOST_BLOCKS = 256
 """Of more colours each is a pixel, so many a row."""
@@ -65,43 +64,7 @@ def read_palette(source: Source) -> Palette:
 
     >>> image = kmq.quantize("photo.png", palette=kmq.read_palette("theme.gpl"))
     """
-    return Palette(*load_palette(source))
-
-
-_BEGINNINGS = {b"GIMP Palette": ".gpl", b"JASC-PAL": ".pal", b"{": ".json", b"[": ".json"}
-"""What files begin with that have no name, and the suffix that they would have."""
-
-
-def load_palette(source: Source) -> Entries:
-    """Do what `read_palette` does."""
-    with opened(source) as stream:
-        name = source if isinstance(source, str | os.PathLike) else getattr(stream, "name", "")
-        name = os.fspath(name) if isinstance(name, str | os.PathLike) else ""
-        file = seekable(stream)
-        start = file.tell()
-        head = file.read(_MOST_BEGINNING)
-        suffix = Path(name).suffix.lower()
-        if not suffix:
-            found = (
-                _BEGINNINGS[beginning] for beginning in _BEGINNINGS if head.startswith(beginning)
-            )
-            suffix = next(found, "")
-        file.seek(start)
-        if is_kmq(file) or suffix in files.SUFFIXES:
-            facts = files.info(file)
-            return Entries(facts.palette, facts.pixel_format)
-        kind = palette_files.KINDS.get(suffix)
-        name = name or "the file"
-        if kind is None:
-            picture = io.BytesIO(file.read()) if start else file  # Pillow goes to the beginning
-            return Entries(*picture_palette(picture, name))
-        content = file.read(palette_files.MOST_BYTES + 1)
-    try:
-        if len(content) > palette_files.MOST_BYTES:
-            raise InputError(f"it is longer than the {palette_files.MOST_BYTES} bytes kmq reads")
-        return kind.read(content)
-    except InputError as error:
-        raise InputError(f"{name} cannot be read as a palette: {error}") from error
+    return Palette(*reading.read_palette(source))
 
 
 def write_palette(
@@ -131,8 +94,10 @@ def write_palette(
     """
     entries = _checked_entries(palette, pixel_format)
     name, suffix = os.fspath(path), Path(path).suffix.lower()
-    if suffix in files.SUFFIXES:
-        files.write(path, _strip_of(entries), method="deflate")
+    if suffix in chunks.SUFFIXES:
+        coding = Coding(method="deflate", n_threads=resolve_threads(None))
+        with replacing(path) as file:
+            write_all(file, coding.pieces(_strip_of(entries)))
     elif suffix == ".png":
         save_picture(_swatch_of(entries), path)
     elif (kind := palette_files.KINDS.get(suffix)) is not None:

@@ -2,38 +2,34 @@
 
 from __future__ import annotations
 
-import io
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from kmq import checks
 from kmq.colors import GivenColors
-from kmq.errors import InputError, MissingExtraError
+from kmq.errors import MissingExtraError
 from kmq.model.choices import Effort, MappingName, Progress
 from kmq.model.file_info import Limits
 from kmq.model.histogram import ColorHistogram
-from kmq.model.image import MAX_COLORS, IndexedImage, Pixels, QuantizedImage
+from kmq.model.image import MAX_COLORS, QuantizedImage
 from kmq.model.palette import Palette
 from kmq.model.pixel_format import PixelFormat, PixelFormatLabel
-from kmq.options import Options, Target
+from kmq.options import Options
 from kmq.pipeline import quantizing
-from kmq.stages.container.chunks import is_kmq
+from kmq.pipeline.reading import Picture, read_picture
 from kmq.stages.mapping.metrics import psnr as psnr_of
 from kmq.stages.palette.clustering import Array, Init
 from kmq.stages.palette.spaces import SpaceName
-from kmq.stages.pictures.reading import checked_format, checked_page, read_pixels, seekable
+from kmq.stages.pictures.reading import checked_format, checked_page
 from kmq.threads import resolve_threads
 from kmq.values import Dither, Fewest, Rate, Require, Space, Start
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
-PlainPicture: TypeAlias = "Array | Image | str | os.PathLike[str] | bytes | BinaryIO"
-Picture: TypeAlias = "PlainPicture | IndexedImage"
+    pass
 
 _CURVE_COLORS = 256
 """Where a curve ends unless the caller says so."""
@@ -121,36 +117,8 @@ def quantize(
     >>> image = kmq.quantize("photo.png", 64)
     """
     given = {**locals()}  # first: there is nothing else yet
-    return quantized(given.pop("picture"), Options.checked(**given))
-
-
-def quantized(picture: Picture, options: Options) -> QuantizedImage:
-    """Do what `quantize` does; raise InputError where a target is missed."""
-    quantizer, entries = quantizer_of(picture, options)
-    pixel_format = quantizer.pixels.pixel_format
-    image = quantizer.quantized(options.target.goal(pixel_format) if entries is None else entries)
-    if entries is None and options.target.max_colors is None:
-        _refuse_missed(options.target, image.report.mse, pixel_format)
-    return image
-
-
-def quantizer_of(picture: Picture, options: Options) -> tuple[quantizing.Quantizer, Array | None]:
-    """Read the picture; return what quantizes it, and the colours to map to if they are given."""
-    pixels = read_picture(
-        picture, options.pixel_format, options.page, options.plain.n_threads, options.limits
-    )
-    pixels, entries = options.mapped(pixels)
-    fitting = options.of(pixels.pixel_format, pixels.samples)
-    return quantizing.Quantizer(pixels, fitting, options.counting(pixels)), entries
-
-
-def _refuse_missed(target: Target, mse: float, pixel_format: PixelFormat) -> None:
-    """Raise InputError if an error is larger than what was asked for."""
-    if target.k is None and mse > target.mse(pixel_format):
-        raise InputError(
-            f"{target.most} colours reach an error of {mse:.4g} and a PSNR of "
-            f"{psnr_of(mse, pixel_format):.2f} dB; {target.mse(pixel_format):.4g} was asked for"
-        )
+    del given["picture"]
+    return Options.checked(**given).quantized(picture)
 
 
 @checks.hinting()
@@ -200,8 +168,8 @@ def choose_k(
     if not isinstance(k, Fewest):
         raise TypeError(f"k is {type(k).__name__}; choose_k needs a kmq.Fewest")
     options = Options.checked(**{name: given[name] for name in given if name != "picture"})
-    image = quantized(picture, options)
-    _refuse_missed(options.target, image.report.mse, image.pixel_format)
+    image = options.quantized(picture)
+    options.target.refuse_missed(image.report.mse, image.pixel_format)
     return image.n_colors
 
 
@@ -253,7 +221,7 @@ def fit_palette(
     goal = options.target.goal(pixel_format)
     palette, mse = quantizing.fit_palette(histogram, goal, options.of(pixel_format))
     if options.target.max_colors is None:
-        _refuse_missed(options.target, mse, pixel_format)
+        options.target.refuse_missed(mse, pixel_format)
     counts = quantizing.map_histogram(histogram, palette)[1]
     return Palette(palette, pixel_format, counts / counts.sum())
 
@@ -346,7 +314,8 @@ def error_curve(
     most = checks.whole_number(most, "max_colors", 1, MAX_COLORS)
     threads = resolve_threads(n_threads)
     progress = checks.progress(progress)
-    pixels = read_picture(picture, pixel_format, page, threads, limits)
+    wanted, page = checked_format(pixel_format), checked_page(page)
+    pixels = read_picture(picture, wanted, page, Limits.checked(limits), threads)
     curve = []
     for k, error in quantizing.error_curve(pixels, most, threads):
         curve.append((k, error))
@@ -361,62 +330,3 @@ def _knee(ks: Array, errors: Array) -> int:
     across = (ks - ks[0]) / max(1, ks[-1] - ks[0])
     down = (errors - errors[-1]) / max(errors[0] - errors[-1], 1e-300)
     return int(ks[np.argmin(across + down)])
-
-
-def read_picture(
-    picture: Picture | Pixels,
-    pixel_format: str | PixelFormat | None,
-    page: int | None,
-    n_threads: int,
-    limits: Limits | None = None,
-) -> Pixels:
-    """Return the picture's pixels; `.kmq` files are read by kmq, everything else by the stage.
-
-    `Pixels` that were read before are taken as they are.
-    """
-    if isinstance(picture, Pixels):
-        return picture
-    wanted, page = checked_format(pixel_format), checked_page(page)
-    limits = Limits.checked(limits)
-    if isinstance(picture, bytes | bytearray | memoryview):
-        picture = io.BytesIO(picture)
-    elif hasattr(picture, "read"):
-        picture = _content_of(cast(BinaryIO, picture))
-    elif isinstance(picture, str | os.PathLike):
-        picture = _unpiped(picture)
-    if isinstance(picture, str | os.PathLike | io.BytesIO) and _is_kmq(picture):
-        from kmq.files import read
-
-        picture = read(picture, limits=limits, n_threads=n_threads)
-    if not isinstance(picture, IndexedImage):
-        return read_pixels(picture, wanted, page, limits)
-    if page not in (None, 1):
-        raise InputError(f"page is {page}; the picture is the only one")
-    if wanted is not None:
-        raise InputError("pixel_format is given with a picture that states its own")
-    return Pixels(picture.palette[picture.indices], picture.pixel_format, picture.metadata)
-
-
-def _content_of(file: BinaryIO) -> io.BytesIO:
-    """Return what a file object holds from where it stands; it need not be seekable."""
-    content = file.read()
-    if not isinstance(content, bytes | bytearray | memoryview):
-        raise TypeError(
-            f"picture is a file object that reads {type(content).__name__}; open it for binary "
-            "reading"
-        )
-    return io.BytesIO(content)
-
-
-def _unpiped(path: str | os.PathLike[str]) -> str | os.PathLike[str] | io.BytesIO:
-    """Return the path, or the content if it is that of a pipe."""
-    with open(path, "rb") as file:
-        content = seekable(file)
-    return content if isinstance(content, io.BytesIO) else path
-
-
-def _is_kmq(source: str | os.PathLike[str] | io.BytesIO) -> bool:
-    if isinstance(source, io.BytesIO):
-        return is_kmq(source)
-    with open(source, "rb") as file:
-        return is_kmq(file)

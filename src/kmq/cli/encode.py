@@ -193,7 +193,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _check_suffix(output: str | None, option: str, *, required: bool = False) -> None:
-    from kmq.files import SUFFIXES
+    from kmq.stages.container.chunks import SUFFIXES
 
     if required and not str(output).lower().endswith(SUFFIXES):
         raise UsageError(f"{option} must end in {' or '.join(SUFFIXES)}")

@@ -72,7 +72,7 @@ class Picture:
 def load(path: Path, page: int | None, limits: Limits) -> Picture:
     """Read a picture or a .kmq file; raise what `kmq.read` and `kmq.quantize` raise."""
     from kmq.files import read
-    from kmq.quantizing import read_picture
+    from kmq.pipeline.reading import read_picture
     from kmq.stages.container.chunks import is_kmq
     from kmq.threads import resolve_threads
 
@@ -80,7 +80,7 @@ def load(path: Path, page: int | None, limits: Limits) -> Picture:
         begins = is_kmq(file)
     image = read(path, limits=limits) if begins or path.suffix.lower() == ".kmq" else None
     given = path if image is None else image
-    pixels = read_picture(given, None, page, resolve_threads(None), limits)
+    pixels = read_picture(given, None, page, limits, resolve_threads(None))
     size = path.stat().st_size
     return Picture(path, size, pixels.samples, pixels.pixel_format, pixels.metadata, image)
 

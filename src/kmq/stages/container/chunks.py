@@ -15,6 +15,9 @@ from kmq.errors import FormatError, InputError, NewerFormatError, located
 from kmq.model.file_info import ChunkInfo
 
 SIGNATURE = b"\x8bKMQ\r\n\x1a\n"
+SUFFIXES = (".kmq", ".kmqpal")
+"""Suffixes of .kmq files: of any picture, and of one that is a palette."""
+
 MAX_VARINT = 2**31 - 1
 LETTERS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
 CRITICAL = "HPTSE"

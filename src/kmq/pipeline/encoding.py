@@ -1,0 +1,66 @@
+"""Image → the pieces of a `.kmq` file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from kmq.errors import InputError
+from kmq.model.choices import Effort
+from kmq.model.file_info import MAX_STRIPS, Limits
+from kmq.model.image import IndexedImage
+from kmq.stages.coding.methods import even_strip_height, plan_strips
+from kmq.stages.coding.palettes import encode_palette
+from kmq.stages.coding.strips import encode_strips
+from kmq.stages.container import file
+
+
+@dataclass(frozen=True)
+class Coding:
+    """How an image is to be coded.
+
+    Attributes:
+        effort: time to take.
+        method: name of a strip method, or None.
+        strip_height: rows of a strip, or None.
+        n_threads: threads to use.
+        limits: how many pixels and bytes of metadata it may have.
+    """
+
+    effort: Effort = "balanced"
+    method: str | None = None
+    strip_height: int | None = None
+    n_threads: int = 1
+    limits: Limits = field(default_factory=Limits)
+
+    def pieces(self, image: IndexedImage) -> list[bytes]:
+        """Return the pieces of a file, front to back."""
+        self.limits.check_pixels(image.width, image.height)
+        image = replace(image)  # checked anew: the kernels below write where its indices point
+        n_colors = image.n_colors
+        plan = plan_strips(self.method, self.effort, image.indices.size, n_colors)
+        if self.strip_height is None:
+            rows = even_strip_height(image.height, image.width, plan.strip_pixels)
+        else:
+            rows = _checked_strip_height(self.strip_height, image.height)
+        header = file.Header(image.pixel_format, image.width, image.height, n_colors, rows)
+        palette = encode_palette(image.palette)
+        strips = encode_strips(
+            image.indices,
+            image.palette,
+            plan.methods,
+            rows,
+            self.limits.decisions,
+            self.n_threads,
+        )
+        return file.pack_file(header, palette, image.metadata, strips, self.limits)
+
+
+def _checked_strip_height(strip_height: int, height: int) -> int:
+    """Return the rows of a strip, at most those of the picture."""
+    rows = min(strip_height, height)
+    if rows * MAX_STRIPS < height:
+        raise InputError(
+            f"strip_height is {strip_height}, which cuts the picture's {height} rows into more "
+            f"than {MAX_STRIPS} strips"
+        )
+    return rows

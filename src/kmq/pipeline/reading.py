@@ -1,0 +1,121 @@
+"""Files and pictures of all kinds → pixels; palette files of all kinds → palette."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, cast
+
+import numpy as np
+
+from kmq.errors import InputError
+from kmq.model.file_info import Limits
+from kmq.model.image import IndexedImage, Pixels
+from kmq.model.pixel_format import PixelFormat
+from kmq.pipeline import decoding
+from kmq.stages.container.chunks import SUFFIXES, is_kmq
+from kmq.stages.palette import files as palette_files
+from kmq.stages.palette.files import Entries
+from kmq.stages.pictures.reading import picture_palette, read_pixels, seekable
+from kmq.streams import Source, opened
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Array = np.ndarray[Any, Any]
+PlainPicture: TypeAlias = "Array | Image | str | os.PathLike[str] | bytes | BinaryIO"
+Picture: TypeAlias = "PlainPicture | IndexedImage"
+
+_MOST_BEGINNING = 16  # bytes
+
+_BEGINNINGS = {b"GIMP Palette": ".gpl", b"JASC-PAL": ".pal", b"{": ".json", b"[": ".json"}
+"""What files begin with that have no name, and the suffix that they would have."""
+
+
+def read_picture(
+    picture: Picture | Pixels,
+    pixel_format: PixelFormat | None,
+    page: int | None,
+    limits: Limits,
+    n_threads: int,
+) -> Pixels:
+    """Return the picture's pixels; `.kmq` files are read by kmq, everything else by the stage.
+
+    `Pixels` that were read before are taken as they are.
+    """
+    if isinstance(picture, Pixels):
+        return picture
+    if isinstance(picture, bytes | bytearray | memoryview):
+        picture = io.BytesIO(picture)
+    elif hasattr(picture, "read"):
+        picture = _content_of(cast(BinaryIO, picture))
+    elif isinstance(picture, str | os.PathLike):
+        picture = _unpiped(picture)
+    if isinstance(picture, str | os.PathLike | io.BytesIO) and _is_kmq(picture):
+        with opened(cast(Source, picture)) as stream:
+            picture = decoding.decoded(stream, limits, n_threads)
+    if not isinstance(picture, IndexedImage):
+        return read_pixels(picture, pixel_format, page, limits)
+    if page not in (None, 1):
+        raise InputError(f"page is {page}; the picture is the only one")
+    if pixel_format is not None:
+        raise InputError("pixel_format is given with a picture that states its own")
+    return Pixels(picture.palette[picture.indices], picture.pixel_format, picture.metadata)
+
+
+def _content_of(file: BinaryIO) -> io.BytesIO:
+    """Return what a file object holds from where it stands; it need not be seekable."""
+    content = file.read()
+    if not isinstance(content, bytes | bytearray | memoryview):
+        raise TypeError(
+            f"picture is a file object that reads {type(content).__name__}; open it for binary "
+            "reading"
+        )
+    return io.BytesIO(content)
+
+
+def _unpiped(path: str | os.PathLike[str]) -> str | os.PathLike[str] | io.BytesIO:
+    """Return the path, or the content if it is that of a pipe."""
+    with open(path, "rb") as file:
+        content = seekable(file)
+    return content if isinstance(content, io.BytesIO) else path
+
+
+def _is_kmq(source: str | os.PathLike[str] | io.BytesIO) -> bool:
+    if isinstance(source, io.BytesIO):
+        return is_kmq(source)
+    with open(source, "rb") as file:
+        return is_kmq(file)
+
+
+def read_palette(source: Source) -> Entries:
+    """Return the palette of a file, as `kmq.read_palette` describes."""
+    with opened(source) as stream:
+        name = source if isinstance(source, str | os.PathLike) else getattr(stream, "name", "")
+        name = os.fspath(name) if isinstance(name, str | os.PathLike) else ""
+        file = seekable(stream)
+        start = file.tell()
+        head = file.read(_MOST_BEGINNING)
+        suffix = Path(name).suffix.lower()
+        if not suffix:
+            found = (
+                _BEGINNINGS[beginning] for beginning in _BEGINNINGS if head.startswith(beginning)
+            )
+            suffix = next(found, "")
+        file.seek(start)
+        if is_kmq(file) or suffix in SUFFIXES:
+            facts = decoding.info(file, Limits())
+            return Entries(facts.palette, facts.pixel_format)
+        kind = palette_files.KINDS.get(suffix)
+        name = name or "the file"
+        if kind is None:
+            picture = io.BytesIO(file.read()) if start else file  # Pillow goes to the beginning
+            return Entries(*picture_palette(picture, name))
+        content = file.read(palette_files.MOST_BYTES + 1)
+    try:
+        if len(content) > palette_files.MOST_BYTES:
+            raise InputError(f"it is longer than the {palette_files.MOST_BYTES} bytes kmq reads")
+        return kind.read(content)
+    except InputError as error:
+        raise InputError(f"{name} cannot be read as a palette: {error}") from error
