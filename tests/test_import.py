@@ -173,6 +173,7 @@ SHARED = (
     "color_tags",
     "compiling",
     "deflate",
+    "display",
     "errors",
     "exact",
     "forks",
@@ -205,8 +206,6 @@ BELOW = {
 METHODS = {
     ("kmq.model.image", "kmq.stages.pictures.pillow", False),
     ("kmq.model.image", "kmq.files", False),
-    ("kmq.model.image", "kmq.display", False),
-    ("kmq.model.palette", "kmq.display", False),
     ("kmq.model.histogram", "kmq.histograms", False),
 }
 

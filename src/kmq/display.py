@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kmq.model.image import IndexedImage
 from kmq.model.pixel_format import PixelFormat
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from kmq.model.image import IndexedImage
     from kmq.model.palette import Palette
 
 Array = np.ndarray[Any, Any]
