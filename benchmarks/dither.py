@@ -205,13 +205,14 @@ def speeds(colors: list[int]) -> None:
         for k in colors:
             mapping = _mapping(color_map, kmq.quantize(picture.load(), k).palette)
             for method in kmq.model.choices.DITHER_METHODS:
+                how = dithering.Dither(method, 1.0)
                 line = ""
                 for n_threads in (1, 2):
                     clock = time.thread_time if n_threads == 1 else time.perf_counter
                     seconds = []
                     for _ in range(ROUNDS):
                         started = clock()
-                        dithering.dither(color_map.ids, mapping, method, 1.0, n_threads)
+                        dithering.dithered(color_map.ids, mapping, how, n_threads)
                         seconds.append(clock() - started)
                     speed = color_map.ids.size / min(seconds) / 1e6
                     line += f"{speed:>9.1f} with {n_threads} thread{'s' * (n_threads > 1)}"

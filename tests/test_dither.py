@@ -97,7 +97,9 @@ def test_search_finds_the_nearest_entry(k, channels):
         np.zeros(k, np.uint8),
     )
     ids = np.arange(1500, dtype=np.uint32).reshape(30, 50)
-    indices = dithering.dither(ids, mapping, "diffusion", 0.0, 1).indices.reshape(-1)
+    indices = dithering.dithered(
+        ids, mapping, dithering.Dither("diffusion", 0.0), 1
+    ).indices.reshape(-1)
     squares = np.square(colors[:, None].astype(float) - entries[None]).sum(axis=2)
     chosen = squares[np.arange(1500), indices]
     assert np.all(chosen <= squares.min(axis=1) * (1 + 1e-5))
@@ -113,7 +115,9 @@ def test_candidates_stay_few_where_all_entries_are_as_far_away():
     ids = np.arange(500, dtype=np.uint32).reshape(20, 25)
     tracemalloc.start()
     try:
-        found = dithering.dither(ids, mapping, "diffusion", 0.0, 1).indices.reshape(-1)
+        found = dithering.dithered(
+            ids, mapping, dithering.Dither("diffusion", 0.0), 1
+        ).indices.reshape(-1)
         assert tracemalloc.get_traced_memory()[1] < 2**26  # not 2^18 cells x 6000 entries
     finally:
         tracemalloc.stop()

@@ -11,7 +11,7 @@ import naive
 from grouped import grouped
 from kmq.errors import InputError
 from kmq.pipeline import fitting
-from kmq.stages.palette.spaces import SPACES
+from kmq.stages.palette.spaces import SPACES, Space
 
 
 def photo(step=8):
@@ -255,8 +255,9 @@ def test_fixed_colours_are_found_without_comparing_each_with_each():
     entries = rows.astype(np.uint8)[:65536]
     fixed = np.concatenate([entries[::7], entries[:1] + 1])
     histogram = kmq.ColorHistogram.from_picture(entries[:4, None])
-    options = fitting.KMeansOptions("fast", 0, None, 1, None, None, 1, None, fixed=fixed)
-    problem = fitting.Problem.of(histogram, np.zeros(4, np.uint32), None, options)
+    space = Space("rgb", histogram.pixel_format)
+    how = fitting.Fitting(space, fitting.Required(fixed))
+    problem = fitting.Problem.of(histogram, np.zeros(4, np.uint32), None, how)
     tracemalloc.start()
     try:
         found = fitting.are_fixed(problem, entries)

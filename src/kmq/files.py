@@ -383,7 +383,7 @@ def encoded(
     name = next((name for name in TARGETS if more[name] is not None), None)
     if name is None:
         image = options.quantized(picture)
-        return targets.Encoded(image, code(image), options.plain.lam)
+        return targets.Encoded(image, code(image), options.lam)
     target = targets.FileTarget(name, _CHECKED[name](more[name]))
     quantizer, entries = options.quantizer(picture)
     colors = options.target.k if entries is None else entries

@@ -17,17 +17,20 @@ from kmq import checks
 from kmq.colors import Colors
 from kmq.errors import InputError
 from kmq.model import formats
-from kmq.model.choices import EFFORTS
+from kmq.model.choices import EFFORTS, Progress
 from kmq.model.file_info import Limits
 from kmq.model.image import MAX_COLORS, Pixels, QuantizedImage
 from kmq.model.pixel_format import PixelFormat
 from kmq.pipeline import reading
-from kmq.pipeline.fitting import ErrorTarget, KMeansOptions
+from kmq.pipeline.fitting import ErrorTarget, Fitting, Required
 from kmq.pipeline.quantizing import Quantizer
 from kmq.pipeline.reading import Picture
+from kmq.stages.mapping import dithering
 from kmq.stages.mapping.metrics import mse_at, psnr
-from kmq.stages.palette import clustering
+from kmq.stages.palette import clustering, spaces
+from kmq.stages.palette import effort as efforts
 from kmq.stages.palette.clustering import Array
+from kmq.stages.palette.effort import Effort, PlainStart, Stopping
 from kmq.stages.palette.files import Entries
 from kmq.stages.palette.spaces import SpaceName
 from kmq.stages.pictures.reading import checked_format, checked_page
@@ -50,6 +53,9 @@ FILE = ("method", "strip_height", *TARGETS, "max_colors")
 """Options that `kmq.encode` and `kmq.write` have besides."""
 
 _DEFAULT_COLORS = 64
+
+_PLAIN_ROUNDS, _PLAIN_TOLERANCE = 300, 1e-4
+"""When plain k-means from a start ends: as in scikit-learn."""
 
 
 class Contradiction(NamedTuple):
@@ -163,8 +169,9 @@ class Options:
         target: how many colours.
         palette: colours to map to instead.
         init: start of plain k-means, if one is given: a method, or (k, channels) colours.
-        fixed: colours that must be in the palette.
-        posterize: bits of a channel.
+        require: what the palette must hold.
+        effort: how long to search.
+        start: how often and how long plain k-means runs from a start.
         space: where distances are measured, if that is given.
         by_error: whether what is asked for is a small squared error, not looks.
         channel_weights: factors of the channels.
@@ -172,14 +179,18 @@ class Options:
         pixel_format: what the picture must be.
         page: which of a file's pictures.
         limits: how large a file is read.
-        plain: the rest, which no picture changes.
+        lam: λ of the mapping, or 0.
+        dither: how pixels are dithered, if they are.
+        n_threads: threads to use.
+        progress: is told how far the work is.
     """
 
     target: Target
     palette: Colors | Entries | None
     init: str | Array | Colors | None
-    fixed: Colors | None
-    posterize: int | None
+    require: Require
+    effort: str
+    start: Start
     space: SpaceName | None
     by_error: bool
     channel_weights: tuple[float, ...] | None
@@ -187,7 +198,10 @@ class Options:
     pixel_format: PixelFormat | None
     page: int | None
     limits: Limits
-    plain: KMeansOptions
+    lam: float
+    dither: dithering.Dither | None
+    n_threads: int
+    progress: Progress | None
 
     @classmethod
     def checked(
@@ -229,24 +243,8 @@ class Options:
         if isinstance(mapped, Rate):
             names["rate"] = "mapping=Rate"
         refuse_contradictions(names)
-        started = started or Start()
-        dither = mapped if isinstance(mapped, Dither) else Dither(0)
-        assert dither.strength is not None  # noqa: S101  # it is filled in
-        assert dither.method is not None  # noqa: S101
-        plain = KMeansOptions(
-            effort=checks.one_of(checks.given(effort, "balanced"), "effort", EFFORTS),
-            seed=checks.given(started.seed, 0),
-            init=None,
-            n_init=checks.given(started.n_init, 1),
-            max_iter=started.max_iter,
-            tol=started.tol,
-            n_threads=resolve_threads(n_threads),
-            progress=checks.progress(progress),
-            snap=bool(required.snap),
-            lam=mapped.lam if isinstance(mapped, Rate) else 0.0,
-            dither=dither.strength,
-            dither_method=dither.method,
-        )
+        effort = checks.one_of(checks.given(effort, "balanced"), "effort", EFFORTS)
+        n_threads, progress = resolve_threads(n_threads), checks.progress(progress)
         has_target = isinstance(k, Fewest) or any(more.get(name) is not None for name in QUALITIES)
         by_error = has_target or init is not None or measured.channel_weights is not None
         return cls(
@@ -255,21 +253,26 @@ class Options:
             target=_checked_target(k, init, more),
             palette=None if palette is None else _checked_palette(palette),
             init=init,
-            fixed=None if required.fixed is None else Colors.checked(required.fixed, "fixed"),
-            posterize=required.posterize,
+            require=required,
+            effort=effort,
+            start=started or Start(),
             channel_weights=measured.channel_weights,  # type: ignore[arg-type]  # a tuple by now
             weights=_checked_weights(weights),
             pixel_format=checked_format(pixel_format),
             page=checked_page(page),
             limits=Limits.checked(limits),
-            plain=plain,
+            lam=mapped.lam if isinstance(mapped, Rate) else 0.0,
+            dither=_dithering(mapped) if isinstance(mapped, Dither) else None,
+            n_threads=n_threads,
+            progress=progress,
         )
 
     def quantized(self, picture: Picture) -> QuantizedImage:
         """Quantize a picture; raise InputError where a target is missed."""
         quantizer, entries = self.quantizer(picture)
         pixel_format = quantizer.pixels.pixel_format
-        image = quantizer.quantized(self.target.goal(pixel_format) if entries is None else entries)
+        colors = self.target.goal(pixel_format) if entries is None else entries
+        image = quantizer.quantized(colors, lam=self.lam, dither=self.dither)
         if entries is None and self.target.max_colors is None:
             self.target.refuse_missed(image.report.mse, pixel_format)
         return image
@@ -277,40 +280,45 @@ class Options:
     def quantizer(self, picture: Picture) -> tuple[Quantizer, Array | None]:
         """Read a picture; return what quantizes it, and the colours to map to if they are given."""
         pixels = reading.read_picture(
-            picture, self.pixel_format, self.page, self.limits, self.plain.n_threads
+            picture, self.pixel_format, self.page, self.limits, self.n_threads
         )
         pixels, entries = self.mapped(pixels)
-        how = self.of(pixels.pixel_format, pixels.samples)
+        how = self.fitting(pixels.pixel_format, pixels.samples)
         return Quantizer(pixels, how, self.counting(pixels)), entries
 
-    @property
-    def n_started(self) -> int | None:
-        """How many colours the start gives, if it gives colours."""
-        return _number_of(self.init)
-
-    def of(self, pixel_format: PixelFormat, picture: Array | None = None) -> KMeansOptions:
+    def fitting(self, pixel_format: PixelFormat, picture: Array | None = None) -> Fitting:
         """Return how a palette is fitted in that pixel format; `picture` has its samples."""
+        search = self._search(pixel_format, picture)
+        required = self._required(pixel_format, picture)
+        name, weights = self._space_of(pixel_format), self._weights_of(pixel_format)
+        space = spaces.Space(name, pixel_format, weights)
+        return Fitting(space, required, search, self.n_threads, self.progress)
+
+    def _search(self, pixel_format: PixelFormat, picture: Array | None) -> Effort | PlainStart:
         init = self.init
+        if init is None:
+            return efforts.EFFORTS[self.effort]
         if isinstance(init, Colors):
             init = init.samples(pixel_format, picture)
-        if init is not None:
-            init = checks.init_method(
-                init, clustering.INITS, self.target.k or 0, pixel_format.channels
-            )
-        fixed = None if self.fixed is None else self.fixed.samples(pixel_format, picture)
-        n_fixed = 0 if fixed is None else len(np.unique(fixed, axis=0))
+        init = checks.init_method(init, clustering.INITS, self.target.k or 0, pixel_format.channels)
+        seed, n_init = checks.given(self.start.seed, 0), checks.given(self.start.n_init, 1)
+        stopping = Stopping(
+            checks.given(self.start.max_iter, _PLAIN_ROUNDS),
+            checks.given(self.start.tol, _PLAIN_TOLERANCE),
+        )
+        return PlainStart(init, range(seed, seed + n_init), stopping)
+
+    def _required(self, pixel_format: PixelFormat, picture: Array | None) -> Required:
+        step, snap = _step(self.require.posterize, pixel_format), bool(self.require.snap)
+        if self.require.fixed is None:
+            return Required(None, step, snap)
+        fixed = Colors.checked(self.require.fixed, "fixed").samples(pixel_format, picture)
+        n_fixed = len(np.unique(fixed, axis=0))
         if n_fixed > self.target.most:
             raise InputError(
                 f"fixed has {n_fixed} colours; the palette is to have at most {self.target.most}"
             )
-        return replace(
-            self.plain,
-            space=self._space_of(pixel_format),
-            init=init,
-            channel_weights=self._weights_of(pixel_format),
-            fixed=fixed,
-            step=_step(self.posterize, pixel_format),
-        )
+        return Required(fixed, step, snap)
 
     def mapped(self, pixels: Pixels) -> tuple[Pixels, Array | None]:
         """Return the colours to map to, if any are given, and the pixels in their pixel format.
@@ -411,6 +419,12 @@ def _checked_mapping(mapping: Any) -> Dither | Rate | None:
             "kmq.Dither or a kmq.Rate"
         )
     return _MAPPINGS[checks.one_of(mapping, "mapping", tuple(_MAPPINGS))]
+
+
+def _dithering(dither: Dither) -> dithering.Dither:
+    assert dither.strength is not None  # noqa: S101  # it is filled in
+    assert dither.method is not None  # noqa: S101
+    return dithering.Dither(dither.method, dither.strength)
 
 
 def _checked_palette(palette: Any) -> Colors | Entries:

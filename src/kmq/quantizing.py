@@ -219,7 +219,7 @@ def fit_palette(
     options = Options.checked(**given)
     pixel_format = histogram.pixel_format
     goal = options.target.goal(pixel_format)
-    palette, mse = quantizing.fit_palette(histogram, goal, options.of(pixel_format))
+    palette, mse = quantizing.fit_palette(histogram, goal, options.fitting(pixel_format))
     if options.target.max_colors is None:
         options.target.refuse_missed(mse, pixel_format)
     counts = quantizing.map_histogram(histogram, palette)[1]

@@ -9,7 +9,7 @@ from operator import itemgetter
 
 import numpy as np
 
-from kmq import checks, exact
+from kmq import exact
 from kmq.model import alpha
 from kmq.model.choices import Progress
 from kmq.model.histogram import ColorHistogram
@@ -18,7 +18,7 @@ from kmq.stages.coding import palette_tree
 from kmq.stages.histogram.counting import keys_of
 from kmq.stages.palette import clustering, search
 from kmq.stages.palette.clustering import Array
-from kmq.stages.palette.effort import EFFORTS, Effort, Stopping
+from kmq.stages.palette.effort import EFFORTS, Effort, PlainStart, Stopping
 from kmq.stages.palette.masking import Shown, View
 from kmq.stages.palette.points import Points, PointSet, boxes_of, points_of
 from kmq.stages.palette.rounds import Fit, settle
@@ -45,35 +45,36 @@ _SNAP_SHARE = 16
 _TINY = 1e-9
 """An error that stands for none on a logarithmic scale."""
 
-_PLAIN_ROUNDS, _PLAIN_TOLERANCE = 300, 1e-4
-"""When plain k-means from a given start ends unless the caller says so: as in scikit-learn."""
-
 
 @dataclass(frozen=True)
-class KMeansOptions:
-    """How a palette is fitted; `kmq.quantize` describes each.
+class Required:
+    """What a palette must hold: the `fixed` colours (f, channels), else multiples of `step`.
 
-    `fixed` are (f, channels) samples that must be entries; the others are multiples of `step`, and
-    with `snap` those nearest to black and white may become so. With a λ above 0 indices and palette
-    are chosen by squared error + price · bits; the price is λ times the error of nearest entries.
+    With `snap` those nearest to black and white may become so.
     """
 
-    effort: str
-    seed: int
-    init: str | Array | None
-    n_init: int
-    max_iter: int | None
-    tol: float | None
-    n_threads: int
-    progress: Progress | None
-    space: str = "rgb"
-    channel_weights: tuple[float, ...] | None = None
     fixed: Array | None = None
     step: int = 1
     snap: bool = False
-    lam: float = 0.0
-    dither: float = 0.0
-    dither_method: str = "diffusion"
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """How a palette is fitted.
+
+    Attributes:
+        space: what colours are compared in.
+        required: what the palette must hold.
+        search: how long it is searched for, or the start of plain k-means.
+        n_threads: threads to use.
+        progress: is told of the search.
+    """
+
+    space: Space
+    required: Required = Required()
+    search: Effort | PlainStart = EFFORTS["fast"]
+    n_threads: int = 1
+    progress: Progress | None = None
 
 
 @dataclass(frozen=True)
@@ -91,37 +92,39 @@ class Problem:
     Attributes:
         colors: the distinct colours and how often each is seen.
         keys: their Morton keys.
-        space: what they are compared in.
-        points: all of them in that space.
+        points: all of them in the space they are compared in.
         fitted: those that count for the palette, which may be all.
         fitted_keys: the keys of these.
         fixed: (f, channels) samples that must be entries.
-        options: how to fit.
+        how: the way to fit.
         view: how colours are seen in their picture, if that counts for the palette.
     """
 
     colors: ColorHistogram
     keys: Array
-    space: Space
     points: Points
     fitted: Points
     fitted_keys: Array
     fixed: Array
-    options: KMeansOptions
+    how: Fitting
     view: View | None = None
 
     @classmethod
     def of(
-        cls, colors: ColorHistogram, keys: Array, weights: Array | None, options: KMeansOptions
+        cls, colors: ColorHistogram, keys: Array, weights: Array | None, how: Fitting
     ) -> Problem:
         """State the problem; `weights` (m,) say how much colours count, None as often as seen."""
-        space = Space(options.space, colors.pixel_format, options.channel_weights)
-        points = _points(space, colors, weights, options.n_threads)
+        points = _points(how.space, colors, weights, how.n_threads)
         fitted, fitted_keys = _counting(points, keys)
         fixed = np.empty((0, colors.pixel_format.channels), colors.pixel_format.dtype)
-        if options.fixed is not None:
-            fixed = options.fixed
-        return cls(colors, keys, space, points, fitted, fitted_keys, _distinct(fixed), options)
+        if how.required.fixed is not None:
+            fixed = how.required.fixed
+        return cls(colors, keys, points, fitted, fitted_keys, _distinct(fixed), how)
+
+    @property
+    def space(self) -> Space:
+        """What colours are compared in."""
+        return self.how.space
 
     def seen(self, ids: Array, importance: Array | None) -> Problem:
         """Return the problem with colours that count as they are seen in the picture `ids`."""
@@ -134,7 +137,7 @@ class Problem:
         """Return the problem with colours that count more where their errors are seen, with a first
         palette of these `centroids` (k, d)."""
         assert self.view is not None  # noqa: S101  # who calls this has seen to it
-        n_threads = self.options.n_threads
+        n_threads = self.how.n_threads
         labels, distances = search.assign(self.points, centroids, n_threads)
         mean_square = float((distances * self.points.weights).sum()) / self.points.total_weight
         boxes = boxes_of(self.keys, _VIEW_BOXES)
@@ -252,7 +255,7 @@ def _read_off(curve: list[tuple[int, float]], error: float) -> int:
 def solve(problem: Problem, k: int) -> Rounded:
     """Return a palette of at most `k` colours."""
     rounded = _solve_exactly(problem, k)
-    return _snap(problem, rounded) if problem.options.snap else rounded
+    return _snap(problem, rounded) if problem.how.required.snap else rounded
 
 
 def _solve_exactly(problem: Problem, k: int) -> Rounded:
@@ -271,60 +274,55 @@ def _has_transparent(colors: ColorHistogram) -> bool:
 
 def _fit(problem: Problem, k: int) -> Fit:
     """Return up to `k` centroids in the problem's space, the fixed ones first."""
-    options, points = problem.options, problem.fitted
+    points, way = problem.fitted, problem.how.search
     fixed = problem.space.forward(problem.fixed)
     free = k - len(fixed)
     n_points = points.columns.shape[1]
     if n_points <= free or free == 0:
         rows = points.columns.T[: max(free, 0)].astype(np.float64)
         return Fit(np.concatenate([fixed, rows]), 0, True)
-    if options.init is None:
-        return _search(problem, fixed, free)
-    return _plain(problem, options.init, fixed, free)
+    if isinstance(way, PlainStart):
+        return _plain(problem, way, fixed, free)
+    return _search(problem, way, fixed, free)
 
 
-def _plain(problem: Problem, init: str | Array, fixed: Array, free: int) -> Fit:
+def _plain(problem: Problem, start: PlainStart, fixed: Array, free: int) -> Fit:
     """Run plain k-means from the given start for `free` centroids beside the transparent one, which
     is the only one that may be fixed; its points take no part."""
-    options, points, keys = problem.options, problem.fitted, problem.fitted_keys
-    if not isinstance(init, str):
-        init = problem.space.forward(init)
+    how, points, keys = problem.how, problem.fitted, problem.fitted_keys
+    init = start.init if isinstance(start.init, str) else problem.space.forward(start.init)
     if len(fixed):
         seen = points.columns[-1] > 0
         columns = np.ascontiguousarray(points.columns[:, seen])
         points, keys = points_of(columns, points.weights[seen]), keys[seen]
         if not isinstance(init, str):  # the one nearest to it is what it replaces
             init = np.delete(init, np.argmin(np.square(init).sum(axis=1)), axis=0)
-    seeds = range(options.seed, options.seed + options.n_init)
-    stopping = Stopping(
-        options.max_iter or _PLAIN_ROUNDS,
-        _PLAIN_TOLERANCE if options.tol is None else options.tol,
-    )
     point_set = _point_set(problem.space, points, keys, fixed)
-    fit = search.plain(point_set, free, init, seeds, stopping, options.n_threads, options.progress)
+    fit = search.plain(
+        point_set, free, init, start.seeds, start.stopping, how.n_threads, how.progress
+    )
     fit = replace(fit, centroids=np.concatenate([fixed, fit.centroids]))
     if fit.opaque is None:
         return fit
     return replace(fit, opaque=np.concatenate([np.zeros(len(fixed), np.bool_), fit.opaque]))
 
 
-def _search(problem: Problem, fixed: Array, free: int) -> Fit:
+def _search(problem: Problem, effort: Effort, fixed: Array, free: int) -> Fit:
     """Search for `free` centroids beside the fixed ones on bins, then settle on all colours.
 
     With a view, search on from what was found, with colours counting as errors show with that.
     """
-    options = problem.options
-    effort = EFFORTS[options.effort]
+    how = problem.how
     first = effort if problem.view is None else replace(effort, start_rounds=10, breath=0)
     centroids = _on_bins(problem, fixed, free, first, None)
     if problem.view is not None:
         problem = problem.looked_at(centroids)
         centroids = _on_bins(problem, fixed, free, effort, centroids)
-    if options.progress is not None:
-        options.progress("search", 1.0)
-    stopping = Stopping.of(options.max_iter, options.tol, effort, len(centroids))
+    if how.progress is not None:
+        how.progress("search", 1.0)
+    stopping = Stopping.of(effort, len(centroids))
     points = _point_set(problem.space, problem.fitted, problem.fitted_keys, fixed)
-    return settle(points, centroids, len(fixed), stopping, options.n_threads, options.progress)
+    return settle(points, centroids, len(fixed), stopping, how.n_threads, how.progress)
 
 
 def _on_bins(
@@ -332,24 +330,24 @@ def _on_bins(
 ) -> Array:
     """Return centroids (k, d), the fixed ones first, searched for from those `begun` with, if any,
     or else from starts of all kinds."""
-    options, n_fixed, k = problem.options, len(fixed), len(fixed) + free
+    n_fixed, k = len(fixed), len(fixed) + free
     enough, n_starts = effort.enough_bins(k), max(effort.starts, _STARTED_COLORS // k)
     bins = _point_set(problem.space, problem.fitted, problem.fitted_keys, fixed).bins(enough)
     if begun is None:
         rows, weights = bins.rows, bins.weights
-        made = _starts(rows, weights, free, n_starts, options.seed)
+        made = _starts(rows, weights, free, n_starts)
         starts = [bins.start(fixed, start) for start in made]
     else:
         starts = [begun]
-    return search.search(bins, starts, n_fixed, effort, options.n_threads)
+    return search.search(bins, starts, n_fixed, effort, problem.how.n_threads)
 
 
-def _starts(rows: Array, weights: Array, k: int, n_starts: int, seed: int) -> list[Array]:
+def _starts(rows: Array, weights: Array, k: int, n_starts: int) -> list[Array]:
     """Return so many starts (k, d): the first by variance, the others random."""
     methods = ["var-part"] + ["k-means++"] * (n_starts - 1)
     return [
-        clustering.start_centroids(rows, weights, k, method, (seed + attempt) & checks.MAX_SEED)
-        for attempt, method in enumerate(methods)
+        clustering.start_centroids(rows, weights, k, method, seed)
+        for seed, method in enumerate(methods)
     ]
 
 
@@ -371,7 +369,7 @@ def _point_set(space: Space, points: Points, keys: Array, fixed: Array) -> Point
 def _round(problem: Problem, fit: Fit) -> Rounded:
     """Make samples of the centroids, keep the entries in use and the fixed ones, and sort them."""
     free = fit.centroids[len(problem.fixed) :]
-    samples = problem.space.nearest_samples(free, problem.options.step)
+    samples = problem.space.nearest_samples(free, problem.how.required.step)
     pixel_format = problem.colors.pixel_format
     if pixel_format.has_alpha:
         if fit.opaque is None:
@@ -394,7 +392,7 @@ def _round(problem: Problem, fit: Fit) -> Rounded:
 
 def are_fixed(problem: Problem, entries: Array) -> Array:
     """Return (k,) bool: which entries are among the fixed colours."""
-    n_threads = problem.options.n_threads
+    n_threads = problem.how.n_threads
     return np.isin(keys_of(entries, n_threads), keys_of(problem.fixed, n_threads))
 
 
@@ -460,9 +458,7 @@ def _mostly_opaque(problem: Problem, entries: Array) -> Array:
     if not are_opaque.any() or not len(entries):
         return np.zeros(len(entries), np.bool_)
     beside = np.concatenate([problem.fixed, entries])
-    labels, _ = search.assign(
-        problem.points, problem.space.forward(beside), problem.options.n_threads
-    )
+    labels, _ = search.assign(problem.points, problem.space.forward(beside), problem.how.n_threads)
     counts, n_fixed = problem.colors.counts, len(problem.fixed)
     all_of = np.bincount(labels, counts, len(beside))[n_fixed:]
     opaque_of = np.bincount(labels[are_opaque], counts[are_opaque], len(beside))[n_fixed:]
@@ -478,10 +474,10 @@ def map_to(problem: Problem, entries: Array) -> Rounded:
 
 def label(problem: Problem, entries: Array, fit: Fit) -> Rounded:
     """Assign each colour to its nearest entry, but opaque ones to opaque entries."""
-    space, options = problem.space, problem.options
+    space, n_threads = problem.space, problem.how.n_threads
     colors, pixel_format = problem.colors, problem.colors.pixel_format
     coordinates = space.forward(entries)
-    labels, distances = search.assign(problem.points, coordinates, options.n_threads)
+    labels, distances = search.assign(problem.points, coordinates, n_threads)
     if pixel_format.has_alpha:
         allowed = alpha.allowed_entries(alpha.OPAQUE, alpha.kinds(entries, pixel_format))
         are_opaque = alpha.kinds(colors.colors, pixel_format) == alpha.OPAQUE
@@ -489,7 +485,7 @@ def label(problem: Problem, entries: Array, fit: Fit) -> Rounded:
         if len(astray):
             rows = np.ascontiguousarray(problem.points.columns.T[astray])
             nearest, apart = np.empty(len(rows), np.int32), np.empty(len(rows), np.float32)
-            clustering.nearest(rows, coordinates[allowed], options.n_threads, nearest, apart)
+            clustering.nearest(rows, coordinates[allowed], n_threads, nearest, apart)
             labels[astray], distances[astray] = allowed[nearest], apart
     if space.name == "rgb" and space.channel_weights is None:
         mse = float((distances.astype(np.float64) * colors.counts).sum()) / colors.n_pixels

@@ -14,13 +14,15 @@ from kmq.model import alpha
 from kmq.model.histogram import ColorHistogram
 from kmq.model.image import Pixels, QuantizedImage, Report, index_dtype
 from kmq.pipeline import fitting
-from kmq.pipeline.fitting import ErrorTarget, KMeansOptions, Problem, Rounded
+from kmq.pipeline.fitting import ErrorTarget, Fitting, Problem, Rounded
 from kmq.stages.coding import palette_tree
 from kmq.stages.histogram import counting
 from kmq.stages.mapping import dithering, rate
+from kmq.stages.mapping.dithering import Dither
 from kmq.stages.mapping.metrics import mse as mse_of
 from kmq.stages.mapping.metrics import psnr
 from kmq.stages.palette.clustering import Array
+from kmq.stages.palette.effort import PlainStart
 from kmq.stages.palette.rounds import Fit
 from kmq.stages.palette.spaces import Space
 
@@ -48,18 +50,18 @@ class Quantizer:
     `importance` (height, width) float64 says how much each pixel counts for the palette.
     """
 
-    def __init__(self, pixels: Pixels, options: KMeansOptions, importance: Array | None = None):
+    def __init__(self, pixels: Pixels, how: Fitting, importance: Array | None = None):
         self.pixels = pixels
-        self._options = options
+        self._how = how
         self._seconds: dict[str, float] = {}
         with self._timed("histogram"):
-            found = counting.map_colors(pixels.samples, pixels.pixel_format, options.n_threads)
+            color_map = counting.map_colors(pixels.samples, pixels.pixel_format, how.n_threads)
         with self._timed("palette"):
             weights = None
             if importance is not None:
-                weights = counting.sum_by_color(found.ids, importance, len(found.keys))
-            self._problem = Problem.of(found.histogram, found.keys, weights, options)
-        self._ids, self._importance = found.ids, importance
+                weights = counting.sum_by_color(color_map.ids, importance, len(color_map.keys))
+            self._problem = Problem.of(color_map.histogram, color_map.keys, weights, how)
+        self._ids, self._importance = color_map.ids, importance
         self._palettes: dict[int, Rounded] = {}
 
     @property
@@ -77,18 +79,19 @@ class Quantizer:
         """Colours that must be in the palette."""
         return len(self._problem.fixed)
 
-    def quantized(self, colors: int | ErrorTarget | Array) -> QuantizedImage:
+    def quantized(
+        self, colors: int | ErrorTarget | Array, *, lam: float = 0.0, dither: Dither | None = None
+    ) -> QuantizedImage:
         """Return the image of so many colours, of the fewest that reach a target, or of those
-        given, mapped to as the options say."""
-        options = self._options
+        given: pixels get the nearest, or are dithered, or bits cost λ times the nearest's error."""
         rounded = self.palette(colors)
         is_given = not isinstance(colors, int | ErrorTarget)
-        if options.dither and rounded.mse:
-            return self.image(*self._dithered(rounded, is_given=is_given))
+        if dither is not None and rounded.mse:
+            return self.image(*self._dithered(rounded, dither, is_given=is_given))
         mapped = self.nearest(rounded, is_given=is_given)
-        if options.lam == 0 or len(mapped.palette) == 1:
+        if lam == 0 or len(mapped.palette) == 1:
             return self.image(mapped, rounded.mse)
-        mapped = self.traded(mapped, options.lam * self.unit(rounded))
+        mapped = self.traded(mapped, lam * self.unit(rounded))
         return self.image(mapped, self.mse(mapped))
 
     def palette(self, colors: int | ErrorTarget | Array) -> Rounded:
@@ -113,7 +116,7 @@ class Quantizer:
     def nearest(self, rounded: Rounded, *, is_given: bool = False) -> Mapped:
         """Give each pixel the entry of its colour."""
         with self._timed("indices"):
-            k, n_threads = len(rounded.palette), self._options.n_threads
+            k, n_threads = len(rounded.palette), self._how.n_threads
             indices = counting.map_labels(self._ids, rounded.labels, k, n_threads)
         return Mapped(rounded.palette, indices, is_given, rounded.fit)
 
@@ -129,7 +132,7 @@ class Quantizer:
         No pixel's squared error exceeds its nearest entry's by more than `most_excess`, on a scale
         of 8 bits as the price is.
         """
-        progress = self._options.progress
+        progress = self._how.progress
         with self._timed("rate"):
             for turn in range(n_rounds):
                 mapped = self._round(mapped, price, most_excess)
@@ -157,7 +160,7 @@ class Quantizer:
 
     def image(self, mapped: Mapped, mse: float) -> QuantizedImage:
         """Return the image of these indices, whose error is known."""
-        pixels, palette = self.pixels, mapped.palette
+        pixels, palette, way = self.pixels, mapped.palette, self._how.search
         report = Report(
             colors_in=self.n_colors,
             colors_out=len(palette),
@@ -165,7 +168,7 @@ class Quantizer:
             psnr=psnr(mse, pixels.pixel_format),
             iterations=mapped.fit.n_iter,
             converged=mapped.fit.converged,
-            seed=self._options.seed,
+            seed=way.seeds.start if isinstance(way, PlainStart) else 0,
             seconds=dict(self._seconds),
         )
         return QuantizedImage(palette, mapped.indices, pixels.pixel_format, pixels.metadata, report)
@@ -173,7 +176,7 @@ class Quantizer:
     @computed_once
     def _searched(self) -> Problem:
         """The problem as palettes are searched for."""
-        if self._options.space == "eye":
+        if self._how.space.name == "eye":
             return self._problem.seen(self._ids, self._importance)
         return self._problem
 
@@ -186,13 +189,15 @@ class Quantizer:
             alpha.kinds(colors.colors, colors.pixel_format),
             self._importance,
             colors.pixel_format.max_value,
-            self._options.n_threads,
+            self._how.n_threads,
         )
 
-    def _dithered(self, rounded: Rounded, *, is_given: bool) -> tuple[Mapped, float]:
-        """Mix entries as the options say; return the mean squared error besides."""
+    def _dithered(
+        self, rounded: Rounded, dither: Dither, *, is_given: bool
+    ) -> tuple[Mapped, float]:
+        """Mix entries; return the mean squared error besides."""
         with self._timed("indices"):
-            indices, used, mse = _dither(self._problem, rounded, self._ids)
+            indices, used, mse = _dither(self._problem, rounded, self._ids, dither)
             palette = rounded.palette
             kept = used | fitting.are_fixed(self._problem, palette)
             if not is_given and not kept.all():
@@ -230,15 +235,15 @@ def _compact(mapped: Mapped) -> Mapped:
 
 
 def fit_palette(
-    colors: ColorHistogram, goal: int | ErrorTarget, options: KMeansOptions
+    colors: ColorHistogram, goal: int | ErrorTarget, how: Fitting
 ) -> tuple[Array, float]:
     """Return a palette (n, channels) for a histogram, and its mean squared error per pixel.
 
     Raises:
         InputError: the histogram has no order.
     """
-    keys = counting.ordered_keys(colors, options.n_threads)
-    problem = Problem.of(colors, keys, None, options)
+    keys = counting.ordered_keys(colors, how.n_threads)
+    problem = Problem.of(colors, keys, None, how)
     search = fitting.solve(problem, goal) if isinstance(goal, int) else fitting.reach(problem, goal)
     return search.palette, search.mse
 
@@ -249,9 +254,9 @@ def map_histogram(colors: ColorHistogram, entries: Array) -> tuple[float, Array]
     Returns:
         The mean squared error per pixel, and (k,) int64 pixels of each entry.
     """
-    options = KMeansOptions("fast", 0, None, 1, None, None, 1, None)
     keys = counting.keys_of(colors.colors, 1)
-    rounded = fitting.map_to(Problem.of(colors, keys, None, options), entries)
+    how = Fitting(Space("rgb", colors.pixel_format))
+    rounded = fitting.map_to(Problem.of(colors, keys, None, how), entries)
     counts = np.zeros(len(entries), np.int64)
     np.add.at(counts, rounded.labels, colors.counts)
     return rounded.mse, counts
@@ -263,9 +268,11 @@ def error_curve(pixels: Pixels, max_colors: int, n_threads: int) -> Iterator[tup
     yield from fitting.grow(color_map.histogram, color_map.keys, max_colors)
 
 
-def _dither(problem: Problem, rounded: Rounded, ids: Array) -> tuple[Array, Array, float]:
+def _dither(
+    problem: Problem, rounded: Rounded, ids: Array, dither: Dither
+) -> tuple[Array, Array, float]:
     """Return the picture's indices with dithering, which entries occur, and the error."""
-    space, options, colors = problem.space, problem.options, problem.colors
+    space, n_threads, colors = problem.space, problem.how.n_threads, problem.colors
     shown = rounded.palette[rounded.labels]
     kept = (colors.colors == shown).all(axis=1)
     kinds = alpha.kinds(colors.colors, colors.pixel_format)
@@ -279,16 +286,14 @@ def _dither(problem: Problem, rounded: Rounded, ids: Array) -> tuple[Array, Arra
         kinds,
         alpha.kinds(rounded.palette, colors.pixel_format),
     )
-    dithered = dithering.dither(
-        ids, mapping, options.dither_method, options.dither, options.n_threads
-    )
+    dithered = dithering.dithered(ids, mapping, dither, n_threads)
     plain = Space("rgb", colors.pixel_format)
     mse = dithering.squared_error(
         ids,
         dithered.indices,
         plain.forward(colors.colors),
         plain.forward(rounded.palette),
-        options.n_threads,
+        n_threads,
     )
     return dithered.indices, dithered.used, mse
 
@@ -306,14 +311,14 @@ def _recomputed(
     fixed = fitting.are_fixed(problem, entries)
     kinds = alpha.kinds(entries, pixel_format)
     stays = fixed | (kinds == alpha.TRANSPARENT)
-    extremes = list(fitting.black_and_white(pixel_format)) if problem.options.snap else []
+    extremes = list(fitting.black_and_white(pixel_format)) if problem.how.required.snap else []
     for color in extremes:
         stays |= (entries == color).all(axis=1)
     used = found.pixels > 0
     moved = used & ~stays
     renewed = entries.copy()
     means = found.sums[moved] / found.weights[moved, None]
-    renewed[moved] = space.nearest_samples(means, problem.options.step)
+    renewed[moved] = space.nearest_samples(means, problem.how.required.step)
     if pixel_format.has_alpha:
         renewed[kinds == alpha.OPAQUE, -1] = pixel_format.max_value
     kept = used | fixed

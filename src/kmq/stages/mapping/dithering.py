@@ -92,13 +92,21 @@ class Dithered:
     used: Array
 
 
-def dither(ids: Array, mapping: Mapping, method: str, strength: float, n_threads: int) -> Dithered:
+@dataclass(frozen=True)
+class Dither:
+    """How to dither: the method, one of `DITHER_METHODS`, and the strength, up to 1."""
+
+    method: str
+    strength: float
+
+
+def dithered(ids: Array, mapping: Mapping, how: Dither, n_threads: int) -> Dithered:
     """Dither the picture whose pixels show the colours `ids` (height, width) uint32."""
     rows = _Rows.of(mapping)
-    work = _diffusion if method == "diffusion" else _ordered
+    work = _diffusion if how.method == "diffusion" else _ordered
     indices = np.empty(ids.shape, index_dtype(len(mapping.entries)))
     used = np.zeros(len(mapping.entries), np.uint8)
-    work(ids, mapping, rows, strength, n_threads, indices, used)
+    work(ids, mapping, rows, how.strength, n_threads, indices, used)
     return Dithered(indices, used.astype(np.bool_))
 
 

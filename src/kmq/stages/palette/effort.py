@@ -1,15 +1,15 @@
-"""How long a search for a palette goes on."""
+"""How a palette is searched for, and how long that goes on."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
-_MAX_ROUNDS = 1000
-"""Rounds on all colours at most when only a tolerance is given."""
+import numpy as np
 
 _TOLERANCE = 1e-4
-"""Tolerance where none is given: the one scikit-learn has."""
+"""Tolerance of a search: the one scikit-learn has."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Effort:
         start_rounds: rounds on the bins from the start, at most.
         rounds: rounds on the bins after each change, at most.
         patience: share of the inertia that a round on the bins must gain for another to follow.
-        final_rounds: rounds on all colours for 256 centroids, unless the caller says so.
+        final_rounds: rounds on all colours for 256 centroids.
     """
 
     bins: int
@@ -65,8 +65,15 @@ class Stopping:
     tol: float
 
     @classmethod
-    def of(cls, max_iter: int | None, tol: float | None, effort: Effort, k: int) -> Stopping:
-        """Take what the caller says; None leaves it to `effort`."""
-        if max_iter is None:
-            max_iter = effort.enough_rounds(k) if tol is None else _MAX_ROUNDS
-        return cls(max_iter, _TOLERANCE if tol is None else tol)
+    def of(cls, effort: Effort, k: int) -> Stopping:
+        """Return when a search for k colours ends."""
+        return cls(effort.enough_rounds(k), _TOLERANCE)
+
+
+@dataclass(frozen=True)
+class PlainStart:
+    """Plain k-means in place of a search: from centroids, or a method and a seed for each try."""
+
+    init: str | np.ndarray[Any, Any]
+    seeds: range
+    stopping: Stopping
