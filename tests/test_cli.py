@@ -590,7 +590,7 @@ def test_compiling_shows_on_the_bar_and_is_not_counted(photo, tmp_path, monkeypa
         return "done"
 
     jobs = batch.plan([str(photo)], frozenset(), str(tmp_path / "x.kmq"), lambda _: "")
-    arguments = argparse.Namespace(force=False, skip_existing=False, quiet=False)
+    arguments = argparse.Namespace(force=False, skip_existing=False, quiet=False, jobs=1)
     with warmup.announcing():
         assert batch.each(jobs, work, arguments) == 0
     captured = capsys.readouterr()
@@ -671,7 +671,7 @@ def test_decode_says_which_metadata_a_file_cannot_hold(packed, tmp_path, capsys)
     kmq.write(tmp_path / "odd.kmq", image)
     assert main(["decode", str(tmp_path), "-o", str(tmp_path / "out")]) == 0
     odd = tmp_path / "out" / "odd.png"
-    sentence = f"kmq: {odd} is written without EXIF (it does not begin like a TIFF file)\n"
+    sentence = f"kmq: warning: {odd} is written without EXIF (it does not begin like a TIFF file)\n"
     assert capsys.readouterr().err == sentence
     assert names(tmp_path / "out") == ["odd.png", "packed.png"]
 
@@ -712,7 +712,7 @@ def test_decode_salvages(tmp_path, capsys):
     captured = capsys.readouterr()
     assert len(captured.out.splitlines()) == 3
     for name in ("one", "two"):
-        assert re.search(rf"{name}\.kmq: the file is damaged: .*rows 16 to 19", captured.err)
+        assert re.search(rf"{name}\.kmq is damaged: .*rows 16 to 19", captured.err)
         with Image.open(tmp_path / "out" / f"{name}.png") as decoded:
             shown = np.asarray(decoded.convert("RGB"))
         assert np.array_equal(shown[:16], image.to_array()[:16])

@@ -69,6 +69,19 @@ def test_palette_without_a_file(photo, tmp_path, capsys):
     assert names(tmp_path) == []
 
 
+def test_a_palette_is_sorted_by_share_where_that_is_asked_for(photo, capsys):
+    assert main(["palette", str(photo), "-k", "5", "--json"]) == 0
+    by_color = json.loads(capsys.readouterr().out)
+    assert main(["palette", str(photo), "-k", "5", "--json", "--sort", "share"]) == 0
+    by_share = json.loads(capsys.readouterr().out)
+    pairs = sorted(zip(by_color["counts"], by_color["hex"], strict=True), key=lambda pair: -pair[0])
+    assert list(zip(by_share["counts"], by_share["hex"], strict=True)) == pairs
+    assert by_share["hex"] != by_color["hex"]
+    assert main(["palette", str(photo), "-k", "5", "--quiet"]) == 0
+    assert capsys.readouterr().out == ""
+    assert main(["palette", str(photo), "--quiet", "--json"]) == 2
+
+
 def test_palette_hands_on_what_it_shall_be_like(photo, tmp_path):
     options = ["--space", "oklab", "--channel-weights", "1,2,1", "--posterize", "6", "--snap"]
     fixed = ["--fixed", "white", "--fixed", "ff8800"]

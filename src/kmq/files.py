@@ -291,7 +291,8 @@ def read(
     limits, threads = Limits.checked(limits), resolve_threads(n_threads)
     salvaging = _salvaging(on_error)
     with opened(source, _DECODES) as stream:
-        return _decoded(stream, limits, threads, salvaging=salvaging)
+        name = os.fsdecode(source) if isinstance(source, str | os.PathLike) else "the file"
+        return _decoded(stream, limits, threads, salvaging=salvaging, name=name)
 
 
 def read_region(
@@ -448,13 +449,15 @@ def _salvaging(on_error: OnError | None) -> bool:
     return on_error is not None and checks.one_of(on_error, "on_error", _ON_ERROR) == "salvage"
 
 
-def _decoded(stream: BinaryIO, limits: Limits, n_threads: int, *, salvaging: bool) -> IndexedImage:
+def _decoded(
+    stream: BinaryIO, limits: Limits, n_threads: int, *, salvaging: bool, name: str = "the file"
+) -> IndexedImage:
     """Decode a file; warn the caller of our caller of what is lost."""
     if not salvaging:
         return decoding.decoded(stream, limits, n_threads)
-    image, message = decoding.salvaged(stream, limits, n_threads)
-    if message is not None:
-        warnings.warn(message, SalvageWarning, stacklevel=3)
+    image, damage = decoding.salvaged(stream, limits, n_threads)
+    if damage is not None:
+        warnings.warn(f"{name} is damaged: {damage}", SalvageWarning, stacklevel=3)
     return image
 
 

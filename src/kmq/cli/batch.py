@@ -1,12 +1,18 @@
-"""Many files, one after the other: where each result goes, and what became of all of them."""
+"""Many files: where each result goes, and what became of all of them."""
 
 from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
+from threading import Event
+from typing import TypeVar
 
 from kmq.cli import paths, pipes
 from kmq.cli.console import (
@@ -18,10 +24,20 @@ from kmq.cli.console import (
     UsageError,
     complain,
     complaint_about,
+    keeping_messages,
+    say,
     spoken,
+    whole_number,
     working_time,
 )
 from kmq.errors import InputError
+from kmq.threads import MAX_THREADS, resolve_threads
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+_WAITING = 4
+"""Results of each job that may wait until those before them are there."""
 
 Work = Callable[[Path, Path, Progress], str]
 """Turns a source into a target, tells how far it is, and returns the line to print about it."""
@@ -57,10 +73,23 @@ def add_options(parser: argparse.ArgumentParser, metavar: str, suffix: str) -> N
     parser.add_argument(
         "-q", "--quiet", action="store_true", help="print nothing but what went wrong"
     )
+    add_jobs_option(parser)
     existing = parser.add_mutually_exclusive_group()
     existing.add_argument("--force", action="store_true", help="overwrite existing files")
     existing.add_argument(
         "--skip-existing", action="store_true", help="leave out what has its file already"
+    )
+
+
+def add_jobs_option(parser: argparse.ArgumentParser) -> None:
+    """Add ``--jobs``."""
+    parser.add_argument(
+        "--jobs",
+        type=whole_number(1, MAX_THREADS),
+        metavar="N",
+        default=1,
+        help="files to work on at once, which share --threads and each take memory (default: 1); "
+        "lines and messages keep the order of the files",
     )
 
 
@@ -156,45 +185,110 @@ def _with_problems(jobs: Sequence[Job]) -> list[Job]:
     return checked
 
 
+def in_order(
+    work: Callable[[_Item], _Result], items: Sequence[_Item], n_jobs: int, stop: Event
+) -> Generator[_Result, None, None]:
+    """Yield what `work` returns for each item, in their order, with `n_jobs` under way at once.
+
+    Whatever ends it early, as Ctrl-C does, sets `stop` and waits for what is under way; `work`
+    sees to it that this is not long.
+    """
+    if n_jobs == 1:
+        yield from map(work, items)
+        return
+    waiting: deque[Future[_Result]] = deque()
+    with ThreadPoolExecutor(n_jobs, thread_name_prefix="kmq-job") as pool:
+        try:
+            for item in items:
+                waiting.append(pool.submit(work, item))
+                if len(waiting) == _WAITING * n_jobs:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            stop.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def at_once(arguments: argparse.Namespace, n_files: int) -> int:
+    """Return how many of the files are worked on at once, and share ``--threads`` among them."""
+    n_jobs: int = max(1, min(arguments.jobs, n_files))
+    if n_jobs > 1:
+        arguments.threads = max(1, resolve_threads(arguments.threads) // n_jobs)
+    return n_jobs
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What became of a job.
+
+    Attributes:
+        job: which.
+        status: `DONE`, `FAILED`, or None if it was left out.
+        line: to print on stdout, if it is not empty.
+        messages: to print on stderr before that.
+    """
+
+    job: Job
+    status: int | None
+    line: str
+    messages: list[str]
+
+
 def each(jobs: Sequence[Job], work: Work, arguments: argparse.Namespace) -> int:
     """Do `work` on each job, print what it returns, report failures and go on; then print the sums.
+
+    What is printed about a job stands together, in the order of the jobs.
 
     Args:
         jobs: what `plan` returns.
         work: what is to be done.
-        arguments: of which ``--force``, ``--skip-existing`` and ``--quiet`` are followed.
+        arguments: of which ``--force``, ``--skip-existing``, ``--jobs`` and ``--quiet`` are
+            followed.
 
     Returns:
         The exit code: whether all of them went well.
     """
-    sums = _Sums()
+    sums, stop = _Sums(), Event()
+    n_jobs = at_once(arguments, len(jobs))
     with Bar(len(jobs)) as bar:
-        for job in jobs:
-            try:
-                if not job.problem and arguments.skip_existing and os.path.lexists(job.target):
-                    sums.skipped += 1
-                    continue
-                line = _do(job, work, bar.advance, arguments.force)
-            except FAILURES as error:
-                complain(complaint_about(job.source.path, error))
-                sums.failed += 1
-            except NotWorthItError as reason:
-                _print(str(reason), bar, arguments)
-                sums.skipped += 1
-            else:
-                _print(line, bar, arguments)
-                sums.add(job)
-            finally:
-                bar.next()
+        attempt = partial(_attempt, work, arguments, bar, stop)
+        with closing(in_order(attempt, list(enumerate(jobs)), n_jobs, stop)) as outcomes:
+            for outcome in outcomes:
+                for message in outcome.messages:
+                    say(message)
+                if outcome.line and not arguments.quiet:
+                    bar.clear()
+                    print(spoken(outcome.line), flush=True)
+                sums.add(outcome)
     if (len(jobs) > 1 or sums.skipped) and not arguments.quiet:
         print(sums.line(), flush=True)
     return FAILED if sums.failed else DONE
 
 
-def _print(line: str, bar: Bar, arguments: argparse.Namespace) -> None:
-    if not arguments.quiet:
-        bar.clear()
-        print(spoken(line), flush=True)
+def _attempt(
+    work: Work, arguments: argparse.Namespace, bar: Bar, stop: Event, numbered: tuple[int, Job]
+) -> _Outcome:
+    """Do a job, whatever comes of it."""
+    number, job = numbered
+
+    def progress(stage: str, share: float) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        bar.advance(stage, share, number)
+
+    line, status = "", None
+    with keeping_messages() as messages:
+        try:
+            if job.problem or not (arguments.skip_existing and os.path.lexists(job.target)):
+                line, status = _do(job, work, progress, arguments.force), DONE
+        except FAILURES as error:
+            complain(complaint_about(job.source.path, error))
+            status = FAILED
+        except NotWorthItError as reason:
+            line = str(reason)
+    bar.next(number)
+    return _Outcome(job, status, line, messages)
 
 
 def _do(job: Job, work: Work, progress: Progress, force: bool) -> str:
@@ -218,11 +312,14 @@ class _Sums:
     after: int = 0
     started: float = field(default_factory=working_time)
 
-    def add(self, job: Job) -> None:
-        """Count a job that is done."""
-        self.done += 1
-        self.before += job.source.path.stat().st_size
-        self.after += job.target.stat().st_size
+    def add(self, outcome: _Outcome) -> None:
+        """Count what became of a job."""
+        self.skipped += outcome.status is None
+        self.failed += outcome.status == FAILED
+        if outcome.status == DONE:
+            self.done += 1
+            self.before += outcome.job.source.path.stat().st_size
+            self.after += outcome.job.target.stat().st_size
 
     def line(self) -> str:
         """Return a sentence."""

@@ -48,6 +48,7 @@ def run(argv: Sequence[str]) -> int:
     except SystemExit as stop:  # argparse has said all there is to say
         return stop.code if isinstance(stop.code, int) else MISUSED
     with warnings.catch_warnings():
+        warnings.simplefilter("always", UserWarning)  # of each file, and not of the first alone
         warnings.showwarning = lambda message, *_: complain(f"warning: {message}")
         return _run(arguments)
 

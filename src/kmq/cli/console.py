@@ -7,9 +7,11 @@ import math
 import re
 import shutil
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -55,12 +57,35 @@ class UsageError(Exception):
 
 _bars: list[Bar] = []
 
+_kept: ContextVar[list[str] | None] = ContextVar("_kept", default=None)
+"""Messages of the job that this thread does, which wait for their turn."""
 
-def complain(message: str) -> None:
-    """Say something on stderr."""
+
+def say(message: str) -> None:
+    """Print a message on stderr at once."""
     for bar in _bars:
         bar.clear()
     print(f"kmq: {spoken(message)}", file=sys.stderr)
+
+
+def complain(message: str) -> None:
+    """Print a message on stderr, or keep it within `keeping_messages`."""
+    kept = _kept.get()
+    if kept is None:
+        say(message)
+    else:
+        kept.append(message)
+
+
+@contextmanager
+def keeping_messages() -> Iterator[list[str]]:
+    """Keep what this thread complains of meanwhile in a list, for whoever prints it in order."""
+    kept: list[str] = []
+    before = _kept.set(kept)
+    try:
+        yield kept
+    finally:
+        _kept.reset(before)
 
 
 def spoken(text: str) -> str:
@@ -246,7 +271,8 @@ class Bar:
     def __init__(self, total: int):
         self._total = total
         self._done = 0
-        self._share = 0.0
+        self._shares: dict[int, float] = {}
+        self._lock = threading.Lock()  # jobs advance it on several threads
         self._due = time.monotonic() + _BAR_AFTER if sys.stderr.isatty() else math.inf
         self._shown: Any = None
         self._listening = compiling.listening(self._compile, self._go_on)
@@ -264,11 +290,14 @@ class Bar:
         if self._shown is not None:
             self._shown.close()
 
-    def advance(self, stage: str, share: float) -> None:
-        """Say how much of the current job is done, from 0 to 1, and what is being done."""
-        self._share = min(max(self._share, share), 1.0)
-        if time.monotonic() < self._due:
-            return
+    def advance(self, stage: str, share: float, job: int = 0) -> None:
+        """Say how much of a job is done, from 0 to 1, and what is being done."""
+        with self._lock:
+            self._shares[job] = min(max(self._shares.get(job, 0.0), share), 1.0)
+            if time.monotonic() >= self._due:
+                self._show(stage)
+
+    def _show(self, stage: str) -> None:
         if self._shown is None:
             from tqdm import tqdm
 
@@ -282,22 +311,26 @@ class Bar:
                 nrows=room.lines,
             )
         self._shown.set_description_str(stage, refresh=False)
-        self._shown.n = min(self._done + self._share, self._total)
+        self._shown.n = min(self._done + sum(self._shares.values()), self._total)
         self._shown.refresh()
 
-    def next(self) -> None:
-        """Go on to the next job."""
-        self._done += 1
-        self._share = 0.0
+    def next(self, job: int = 0) -> None:
+        """Count a job as done."""
+        with self._lock:
+            self._done += 1
+            self._shares.pop(job, None)
 
     def clear(self) -> None:
         """Make way for a line of text."""
-        if self._shown is not None:
-            self._shown.clear()
+        with self._lock:
+            if self._shown is not None:
+                self._shown.clear()
 
     def _compile(self, kernel: str) -> None:
-        self._due = min(self._due, time.monotonic()) if sys.stderr.isatty() else math.inf
-        self.advance(f"compiling {kernel.rpartition('.')[2]}", self._share)
+        with self._lock:
+            if sys.stderr.isatty():
+                self._due = min(self._due, time.monotonic())
+                self._show(f"compiling {kernel.rpartition('.')[2]}")
 
     def _go_on(self, seconds: float) -> None:
         if self._shown is not None:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +17,6 @@ from kmq.cli.console import (
     add_pixels_option,
     add_threads_option,
     colors,
-    complain,
     limits,
 )
 
@@ -105,10 +101,8 @@ def _decode(arguments: argparse.Namespace, source: Path, target: Path, progress:
     from kmq.stages.pictures.writing import save_picture
 
     progress("decoding", 0)
-    with _complaints(f"{source}: "):
-        image = _read(arguments, source)
-    with _complaints():
-        save_picture(image, target)
+    image = _read(arguments, source)
+    save_picture(image, target)
     return (
         f"{target}: {image.width} × {image.height} pixels, {image.pixel_format.label}, "
         f"{colors(image.n_colors)}"
@@ -124,14 +118,3 @@ def _read(arguments: argparse.Namespace, source: Path) -> IndexedImage:
         )
     on_error: OnError = "salvage" if arguments.salvage else "raise"
     return read(source, on_error=on_error, limits=limits(arguments), n_threads=arguments.threads)
-
-
-@contextmanager
-def _complaints(prefix: str = "") -> Iterator[None]:
-    """Turn the warnings of a block into complaints."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("ignore")
-        warnings.simplefilter("always", UserWarning)
-        yield
-    for warning in caught:
-        complain(f"{prefix}{warning.message}")

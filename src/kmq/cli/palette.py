@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import closing
+from functools import partial
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
-from kmq.cli import paths, pipes, steering, swatches
+from kmq.cli import batch, paths, pipes, steering, swatches
 from kmq.cli.console import (
     DONE,
     FAILED,
@@ -44,6 +47,7 @@ if TYPE_CHECKING:
 _EXAMPLES = f"""\
   kmq palette photos/ -k 32 -o theme.gpl     one palette for a folder of pictures
   kmq palette logo.png -k 8                  its colours, in hexadecimal
+  kmq palette logo.png -k 5 --sort share     those that most pixels show first
   kmq encode photos/ --palette theme.gpl     use it
   kmq palette mon/ --histogram mon.kmqhist   count the colours of many pictures, and keep that
   kmq palette *.kmqhist -o theme.png         a palette for all that was counted
@@ -60,6 +64,8 @@ keys of --json, which is a palette file, too:
 """
 
 _HISTOGRAM_SUFFIX = ".kmqhist"
+
+_ORDERS = ("color", "share")
 
 _FORMATS = ("kmqpal", "gpl", "act", "pal", "hex", "txt", "json", "png")
 
@@ -124,9 +130,21 @@ def add(commands: Commands) -> None:
         action="store_true",
         help="leave out pixels that are not opaque, so that any kind of file holds the palette",
     )
+    parser.add_argument(
+        "--sort",
+        choices=_ORDERS,
+        default=_ORDERS[0],
+        help="order of the palette: colors that are alike stand together (the default), or by "
+        "share of the pixels, largest first",
+    )
+    batch.add_jobs_option(parser)
     add_threads_option(parser)
     add_pixels_option(parser)
-    parser.add_argument("--json", action="store_true", help="the palette and figures for programs")
+    output = parser.add_mutually_exclusive_group()
+    output.add_argument(
+        "-q", "--quiet", action="store_true", help="print nothing but what went wrong"
+    )
+    output.add_argument("--json", action="store_true", help="the palette and figures for programs")
     parser.add_argument("--force", action="store_true", help="overwrite existing files")
 
 
@@ -214,27 +232,36 @@ def _counted(
 ) -> Iterator[ColorHistogram]:
     """Yield the histogram of each source, or note why there is none."""
     from kmq.model.formats import common_format
-    from kmq.model.histogram import ColorHistogram
 
     common = None
-    for number, source in enumerate(sources):
-        bar.advance(f"counting {number + 1:,} of {len(sources):,}", 0)
-        try:
-            if _is_histogram(source) or _holds_histogram(source):
-                histogram = ColorHistogram.read(source)
+    n_jobs = batch.at_once(arguments, len(sources))
+    work = partial(_count, arguments)
+    with closing(batch.in_order(work, sources, n_jobs, Event())) as results:
+        for number, (source, histogram) in enumerate(zip(sources, results, strict=True), 1):
+            try:
+                if isinstance(histogram, Exception):
+                    raise histogram
+                common = common_format(common or histogram.pixel_format, histogram.pixel_format)
+            except FAILURES as error:
+                failures.append(complaint_about(source, error))
             else:
-                histogram = ColorHistogram.from_picture(
-                    source,
-                    page=arguments.page,
-                    n_threads=arguments.threads,
-                    limits=limits(arguments),
-                )
-            common = common_format(common or histogram.pixel_format, histogram.pixel_format)
-        except FAILURES as error:
-            failures.append(complaint_about(source, error))
-        else:
-            yield histogram
-        bar.next()
+                yield histogram
+            bar.next()
+            bar.advance(f"counted {number:,} of {len(sources):,}", 0)
+
+
+def _count(arguments: argparse.Namespace, source: Path) -> ColorHistogram | Exception:
+    """Return the histogram of a source, or what is wrong with it."""
+    from kmq.model.histogram import ColorHistogram
+
+    try:
+        if _is_histogram(source) or _holds_histogram(source):
+            return ColorHistogram.read(source)
+        return ColorHistogram.from_picture(
+            source, page=arguments.page, n_threads=arguments.threads, limits=limits(arguments)
+        )
+    except FAILURES as error:
+        return error
 
 
 def _chained(first: ColorHistogram, rest: Iterator[ColorHistogram]) -> Iterator[ColorHistogram]:
@@ -278,6 +305,9 @@ def _fit(
     pixel_format = histogram.pixel_format
     palette = fit_palette(histogram, **fitting).colors
     error, counts = map_histogram(histogram, palette)
+    if arguments.sort == "share":
+        order = (-counts).argsort(kind="stable")
+        palette, counts = palette[order], counts[order]
     decibels_reached = psnr(error, pixel_format)
     if arguments.output is not None:
         _write(arguments.output, palette, pixel_format)
@@ -292,6 +322,7 @@ def _fit(
             "psnr": None if math.isinf(decibels_reached) else decibels_reached,
         }
         print(json.dumps(found, indent=2))
+    if arguments.json or arguments.quiet:
         return
     pictures = "1 picture" if n_pictures == 1 else f"{n_pictures:,} pictures"
     name = "" if arguments.output is None else f"{arguments.output}: "

@@ -10,7 +10,7 @@ from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING
 
-from kmq.cli.console import DONE, Commands, add_command, complain
+from kmq.cli.console import DONE, Commands, add_command, say
 from kmq.compiling import listening
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def announcing() -> Iterator[None]:
             from kmq.kernels._cache import cache_folder
 
             announced = True
-            complain(
+            say(
                 "compiling kernels, which takes some seconds"
                 + (" this first time" if cache_folder() else _EACH_TIME)
             )

@@ -117,4 +117,4 @@ def _lost_message(
     if len(lost) > _MOST_NAMED:
         sentences.append(f"{len(lost) - _MOST_NAMED} more strips")
     sentences += notes
-    return f"the file is damaged: {damage}; lost: {'; '.join(sentences) or 'nothing'}"
+    return f"{damage}; lost: {'; '.join(sentences) or 'nothing'}"
