@@ -170,6 +170,16 @@ def times(typingctx, a, b):
 
 
 @intrinsic
+def divide(typingctx, a, b):
+    """a / b of floats."""
+
+    def codegen(context, builder, signature, args):
+        return builder.fdiv(*args)
+
+    return a(a, b), codegen
+
+
+@intrinsic
 def multiply_add(typingctx, a, b, c):
     """a · b + c of floats, rounded once, the same on every machine."""
 

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import product
 from typing import Any, Literal, get_args
 
@@ -26,7 +25,7 @@ import numpy as np
 
 from kmq import exact
 from kmq.lazily import computed_once
-from kmq.model import alpha
+from kmq.model import alpha, srgb
 from kmq.model.histogram import ColorHistogram
 from kmq.model.pixel_format import PixelFormat
 from kmq.threads import run_chunks
@@ -80,18 +79,11 @@ class _Roots:
         return float(exact.power(self.bias, 1 / 3)) if self.bias else 2 * self.knee / 3
 
 
-_XYB_BIAS = 0.0037930732552754493
 _XYB_WHITE = 0.8453085  # ∛(1 + bias) - ∛bias
 
 _ROOTS = {
     "eye": _Roots(
-        cones=np.array(
-            [
-                [0.3, 0.622, 0.078],
-                [0.23, 0.692, 0.078],
-                [0.24342268924547819, 0.20476744424496821, 0.5518098665095536],
-            ]
-        ),
+        cones=srgb.XYB_CONES,
         axes=np.array(
             [
                 [0.5, 0.5, 0],
@@ -100,7 +92,7 @@ _ROOTS = {
             ]
         )
         / _XYB_WHITE,
-        bias=_XYB_BIAS,
+        bias=srgb.XYB_BIAS,
     ),
     "oklab": _Roots(
         cones=np.array(
@@ -209,7 +201,7 @@ class Space:
         fill_columns(
             rows,
             (0, 1, 2) if n_solid == 3 else (0, 0, 0),
-            _light_table(top),
+            srgb.table(top),
             roots.cones,
             roots.bias,
             roots.knee,
@@ -301,11 +293,11 @@ class Space:
             return solid
         unit = solid / top
         if self.name == "linear":
-            return _encode(unit) * top
+            return srgb.encode(unit) * top
         if unit.shape[1] == 3:
-            return _encode(_ROOTS[self.name].inverse(unit)) * top
+            return srgb.encode(_ROOTS[self.name].inverse(unit)) * top
         on_the_grey_axis = np.hstack([unit, np.zeros((len(unit), 2))])
-        return _encode(_ROOTS[self.name].inverse(on_the_grey_axis)[:, :1]) * top
+        return srgb.encode(_ROOTS[self.name].inverse(on_the_grey_axis)[:, :1]) * top
 
 
 def mse_of(colors: ColorHistogram, entries: Array, labels: Array) -> float:
@@ -323,26 +315,6 @@ def mse_of(colors: ColorHistogram, entries: Array, labels: Array) -> float:
 def _light_of(samples: Array, top: int) -> Array:
     """Return light in 0 … 1 of sRGB samples in 0 … top, by a table where they are whole numbers."""
     if samples.dtype.kind == "u":
-        light: Array = _light_table(top)[samples]
+        light: Array = srgb.table(top)[samples]
         return light
-    return _decode(samples / top)
-
-
-@lru_cache(maxsize=3)  # one for each depth
-def _light_table(top: int) -> Array:
-    return _decode(np.arange(top + 1) / top)
-
-
-def _decode(encoded: Array) -> Array:
-    """Return light in 0 … 1 of sRGB samples in 0 … 1."""
-    return np.where(
-        encoded <= 0.04045, encoded / 12.92, exact.power((encoded + 0.055) / 1.055, 2.4)
-    )
-
-
-def _encode(light: Array) -> Array:
-    """Return sRGB samples in 0 … 1 of light, what is out of gamut cut off."""
-    inside = np.clip(light, 0, 1)
-    return np.where(
-        inside <= 0.0031308, inside * 12.92, 1.055 * exact.power(inside, 1 / 2.4) - 0.055
-    )
+    return srgb.decode(samples / top)
