@@ -10,7 +10,8 @@ import kmq
 import naive
 from grouped import grouped
 from kmq.errors import InputError
-from kmq.pipeline import fitting
+from kmq.pipeline import rounding
+from kmq.pipeline.problem import Fitting, Problem, Required
 from kmq.stages.palette.spaces import SPACES, Space
 
 
@@ -209,7 +210,7 @@ def test_snap_with_a_rate_freezes_black_and_white_alone(name):
 @pytest.mark.parametrize("name", ["GREY8", "GREY16", "RGB24", "RGB48", "RGBA32", "CMYK32"])
 def test_snap_with_a_rate_keeps_ink_and_paper(name):
     pixel_format = kmq.PixelFormat[name]
-    exact = fitting.black_and_white(pixel_format)
+    exact = rounding.black_and_white(pixel_format)
     random = np.random.default_rng(0)
     samples = exact[(np.arange(40) % 8 < 2).astype(int)][:, None].repeat(40, axis=1).astype(int)
     grain = random.integers(0, pixel_format.max_value // 20, samples.shape)
@@ -256,11 +257,11 @@ def test_fixed_colours_are_found_without_comparing_each_with_each():
     fixed = np.concatenate([entries[::7], entries[:1] + 1])
     histogram = kmq.ColorHistogram.from_picture(entries[:4, None])
     space = Space("rgb", histogram.pixel_format)
-    how = fitting.Fitting(space, fitting.Required(fixed))
-    problem = fitting.Problem.of(histogram, np.zeros(4, np.uint32), None, how)
+    how = Fitting(space, Required(fixed))
+    problem = Problem.of(histogram, np.zeros(4, np.uint32), None, how)
     tracemalloc.start()
     try:
-        found = fitting.are_fixed(problem, entries)
+        found = rounding.are_fixed(problem, entries)
         assert tracemalloc.get_traced_memory()[1] < 2**24
     finally:
         tracemalloc.stop()

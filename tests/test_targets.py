@@ -11,9 +11,9 @@ from PIL import Image
 
 import kmq.pillow
 from grouped import grouped
-from kmq import InputError, PixelFormat, decode, encode, files, quantize, quantizing
+from kmq import InputError, PixelFormat, decode, encode, quantize
 from kmq.cli import main
-from kmq.pipeline import fitting, targets
+from kmq.pipeline import encoding, fitting, reading, targets
 from kmq.stages.histogram import counting
 from kmq.stages.mapping import metrics
 
@@ -258,10 +258,10 @@ def test_a_size_too_small_leaves_no_file(photo, options, asked, capsys):
 def watched(monkeypatch):
     """What is done how often: readings, histograms, palettes by k, and indices that are coded."""
     seen = {"read": 0, "counted": 0, "palettes": [], "coded": []}
-    read, count, solve = quantizing.read_picture, counting.map_colors, fitting.solve
-    code = files.encode_strips
+    read, count, solve = reading.read_picture, counting.map_colors, fitting.solve
+    code = encoding.encode_strips
 
-    def reading(*arguments):
+    def reading_picture(*arguments):
         seen["read"] += 1
         return read(*arguments)
 
@@ -277,10 +277,10 @@ def watched(monkeypatch):
         seen["coded"].append(indices.tobytes() + palette.tobytes())
         return code(indices, palette, *arguments)
 
-    monkeypatch.setattr(quantizing, "read_picture", reading)
+    monkeypatch.setattr(reading, "read_picture", reading_picture)
     monkeypatch.setattr(counting, "map_colors", counting_colors)
     monkeypatch.setattr(fitting, "solve", solving)
-    monkeypatch.setattr(files, "encode_strips", coding)
+    monkeypatch.setattr(encoding, "encode_strips", coding)
     return seen
 
 

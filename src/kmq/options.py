@@ -22,7 +22,8 @@ from kmq.model.file_info import Limits
 from kmq.model.image import MAX_COLORS, Pixels, QuantizedImage
 from kmq.model.pixel_format import PixelFormat
 from kmq.pipeline import reading
-from kmq.pipeline.fitting import ErrorTarget, Fitting, Required
+from kmq.pipeline.fewest import ErrorTarget
+from kmq.pipeline.problem import Fitting, Required
 from kmq.pipeline.quantizing import Quantizer
 from kmq.pipeline.reading import Picture
 from kmq.stages.mapping import dithering

@@ -13,8 +13,10 @@ from kmq.lazily import computed_once
 from kmq.model import alpha
 from kmq.model.histogram import ColorHistogram
 from kmq.model.image import Pixels, QuantizedImage, Report, index_dtype
-from kmq.pipeline import fitting
-from kmq.pipeline.fitting import ErrorTarget, Fitting, Problem, Rounded
+from kmq.pipeline import fewest, fitting, rounding
+from kmq.pipeline.fewest import ErrorTarget
+from kmq.pipeline.problem import Fitting, Problem
+from kmq.pipeline.rounding import Rounded
 from kmq.stages.coding import palette_tree
 from kmq.stages.histogram import counting
 from kmq.stages.mapping import dithering, rate
@@ -98,9 +100,9 @@ class Quantizer:
         """Return so many colours, the fewest found that reach a target, or those given."""
         with self._timed("palette"):
             if isinstance(colors, ErrorTarget):
-                return fitting.reach(self._searched, colors)
+                return fewest.reach(self._searched, colors)
             if not isinstance(colors, int):
-                return fitting.map_to(self._problem, colors)
+                return rounding.map_to(self._problem, colors)
             if colors not in self._palettes:
                 self._palettes[colors] = fitting.solve(self._searched, colors)
             return self._palettes[colors]
@@ -142,7 +144,7 @@ class Quantizer:
                 return mapped
             # Entries have moved since.
             indices = mapped.indices.astype(np.int32)
-            labels = fitting.map_to(self._problem, mapped.palette).labels
+            labels = rounding.map_to(self._problem, mapped.palette).labels
             coordinates = self._problem.space.forward(mapped.palette)
             self._mapper.cap(indices, labels, coordinates, most_excess)
             return _compact(replace(mapped, indices=indices))
@@ -199,7 +201,7 @@ class Quantizer:
         with self._timed("indices"):
             indices, used, mse = _dither(self._problem, rounded, self._ids, dither)
             palette = rounded.palette
-            kept = used | fitting.are_fixed(self._problem, palette)
+            kept = used | rounding.are_fixed(self._problem, palette)
             if not is_given and not kept.all():
                 palette = palette[kept]
                 indices = (np.cumsum(kept) - 1).astype(index_dtype(len(palette)))[indices]
@@ -210,7 +212,7 @@ class Quantizer:
         coordinates = self._problem.space.forward(palette)
         indices = self._mapper.choose(
             indices,
-            fitting.map_to(self._problem, palette).labels,
+            rounding.map_to(self._problem, palette).labels,
             coordinates,
             alpha.kinds(palette, self.pixels.pixel_format),
             self._mapper.lengths(indices, coordinates),
@@ -244,7 +246,7 @@ def fit_palette(
     """
     keys = counting.ordered_keys(colors, how.n_threads)
     problem = Problem.of(colors, keys, None, how)
-    search = fitting.solve(problem, goal) if isinstance(goal, int) else fitting.reach(problem, goal)
+    search = fitting.solve(problem, goal) if isinstance(goal, int) else fewest.reach(problem, goal)
     return search.palette, search.mse
 
 
@@ -256,7 +258,7 @@ def map_histogram(colors: ColorHistogram, entries: Array) -> tuple[float, Array]
     """
     keys = counting.keys_of(colors.colors, 1)
     how = Fitting(Space("rgb", colors.pixel_format))
-    rounded = fitting.map_to(Problem.of(colors, keys, None, how), entries)
+    rounded = rounding.map_to(Problem.of(colors, keys, None, how), entries)
     counts = np.zeros(len(entries), np.int64)
     np.add.at(counts, rounded.labels, colors.counts)
     return rounded.mse, counts
@@ -265,7 +267,7 @@ def map_histogram(colors: ColorHistogram, entries: Array) -> tuple[float, Array]
 def error_curve(pixels: Pixels, max_colors: int, n_threads: int) -> Iterator[tuple[int, float]]:
     """Yield (k, mean squared error per pixel) for growing k, in one incremental pass."""
     color_map = counting.map_colors(pixels.samples, pixels.pixel_format, n_threads)
-    yield from fitting.grow(color_map.histogram, color_map.keys, max_colors)
+    yield from fewest.grow(color_map.histogram, color_map.keys, max_colors)
 
 
 def _dither(
@@ -308,10 +310,10 @@ def _recomputed(
     """
     space, pixel_format = problem.space, problem.colors.pixel_format
     found = mapper.count(indices, space.forward(entries))
-    fixed = fitting.are_fixed(problem, entries)
+    fixed = rounding.are_fixed(problem, entries)
     kinds = alpha.kinds(entries, pixel_format)
     stays = fixed | (kinds == alpha.TRANSPARENT)
-    extremes = list(fitting.black_and_white(pixel_format)) if problem.how.required.snap else []
+    extremes = list(rounding.black_and_white(pixel_format)) if problem.how.required.snap else []
     for color in extremes:
         stays |= (entries == color).all(axis=1)
     used = found.pixels > 0
@@ -324,7 +326,7 @@ def _recomputed(
     kept = used | fixed
     for color in extremes:
         if not (renewed[kept] == color).all(axis=1).any():
-            renewed = fitting.snapped_to(color, renewed, ~moved, pixel_format)
+            renewed = rounding.snapped_to(color, renewed, ~moved, pixel_format)
     distinct, number = np.unique(renewed[kept], axis=0, return_inverse=True)
     ordered = palette_tree.ascending(distinct)
     place = np.unique(ordered, axis=0, return_index=True)[1]

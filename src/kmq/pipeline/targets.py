@@ -21,8 +21,9 @@ from kmq import exact
 from kmq.errors import InputError
 from kmq.lazily import computed_once
 from kmq.model.image import MAX_COLORS, QuantizedImage
-from kmq.pipeline.fitting import ErrorTarget, Rounded
+from kmq.pipeline.fewest import ErrorTarget
 from kmq.pipeline.quantizing import Mapped, Quantizer
+from kmq.pipeline.rounding import Rounded
 from kmq.stages.mapping import metrics, rate
 from kmq.stages.palette.clustering import Array
 

@@ -1,0 +1,138 @@
+"""What a palette is to be found for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from kmq.model.choices import Progress
+from kmq.model.histogram import ColorHistogram
+from kmq.stages.palette import search
+from kmq.stages.palette.clustering import Array
+from kmq.stages.palette.effort import EFFORTS, Effort, PlainStart
+from kmq.stages.palette.masking import Shown, View
+from kmq.stages.palette.points import Points, boxes_of, points_of
+from kmq.stages.palette.spaces import Space
+
+_VIEW_BOXES = 4096
+"""Boxes of colours at least that the view weighs each for itself, if there are as many colours."""
+
+
+@dataclass(frozen=True)
+class Required:
+    """What a palette must hold: the `fixed` colours (f, channels), else multiples of `step`.
+
+    With `snap` those nearest to black and white may become so.
+    """
+
+    fixed: Array | None = None
+    step: int = 1
+    snap: bool = False
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """How a palette is fitted.
+
+    Attributes:
+        space: what colours are compared in.
+        required: what the palette must hold.
+        search: how long it is searched for, or the start of plain k-means.
+        n_threads: threads to use.
+        progress: is told of the search.
+    """
+
+    space: Space
+    required: Required = Required()
+    search: Effort | PlainStart = EFFORTS["fast"]
+    n_threads: int = 1
+    progress: Progress | None = None
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What a palette is to be found for.
+
+    Attributes:
+        colors: the distinct colours and how often each is seen.
+        keys: their Morton keys.
+        points: all of them in the space they are compared in.
+        fitted: those that count for the palette, which may be all.
+        fitted_keys: the keys of these.
+        fixed: (f, channels) samples that must be entries.
+        how: the way to fit.
+        view: how colours are seen in their picture, if that counts for the palette.
+    """
+
+    colors: ColorHistogram
+    keys: Array
+    points: Points
+    fitted: Points
+    fitted_keys: Array
+    fixed: Array
+    how: Fitting
+    view: View | None = None
+
+    @classmethod
+    def of(
+        cls, colors: ColorHistogram, keys: Array, weights: Array | None, how: Fitting
+    ) -> Problem:
+        """State the problem; `weights` (m,) say how much colours count, None as often as seen."""
+        points = points_of_colors(how.space, colors, weights, how.n_threads)
+        fitted, fitted_keys = _counting(points, keys)
+        fixed = np.empty((0, colors.pixel_format.channels), colors.pixel_format.dtype)
+        if how.required.fixed is not None:
+            fixed = how.required.fixed
+        return cls(colors, keys, points, fitted, fitted_keys, distinct(fixed), how)
+
+    @property
+    def space(self) -> Space:
+        """What colours are compared in."""
+        return self.how.space
+
+    def seen(self, ids: Array, importance: Array | None) -> Problem:
+        """Return the problem with colours that count as they are seen in the picture `ids`."""
+        last = len(self.points.columns) - 1
+        axes = np.array([0, last] if self.space.pixel_format.has_alpha else [0])
+        given = np.empty((0, 0)) if importance is None else importance
+        return replace(self, view=View(ids, given, axes, self.space.contrast))
+
+    def looked_at(self, centroids: Array) -> Problem:
+        """Return the problem with colours that count more where their errors are seen, with a first
+        palette of these `centroids` (k, d)."""
+        assert self.view is not None  # noqa: S101  # who calls this has seen to it
+        n_threads = self.how.n_threads
+        labels, distances = search.assign(self.points, centroids, n_threads)
+        mean_square = float((distances * self.points.weights).sum()) / self.points.total_weight
+        boxes = boxes_of(self.keys, _VIEW_BOXES)
+        shown = Shown(self.points.columns, labels, centroids.astype(np.float32), mean_square)
+        factors = self.view.factors(shown, boxes, n_threads)
+        points = replace(self.points, weights=self.points.weights * factors)
+        fitted, fitted_keys = _counting(points, self.keys)
+        return replace(self, fitted=fitted, fitted_keys=fitted_keys)
+
+
+def points_of_colors(
+    space: Space, colors: ColorHistogram, weights: Array | None, n_threads: int
+) -> Points:
+    """Return colours in a space; `weights` (m,) say how much they count, None as often as seen."""
+    if weights is None:
+        weights = colors.counts
+    columns = space.columns(colors.colors, n_threads)
+    return points_of(columns, weights.astype(np.float64))
+
+
+def _counting(points: Points, keys: Array) -> tuple[Points, Array]:
+    """Return the points whose weight is above 0, and their keys."""
+    some = points.weights > 0
+    if some.all():
+        return points, keys
+    columns = np.ascontiguousarray(points.columns[:, some])
+    return points_of(columns, points.weights[some]), keys[some]
+
+
+def distinct(rows: Array) -> Array:
+    """Return the rows without repetitions, each where it first stands."""
+    first = np.unique(rows, axis=0, return_index=True)[1]
+    return rows[np.sort(first)]
