@@ -71,13 +71,13 @@ def from_info(info: Mapping[Any, Any]) -> dict[str, Any]:
         "srgb": INTENTS[intent] if isinstance(intent, int) and intent in range(4) else None,
         "cicp": info.get("cicp"),
     }
-    found = {}
+    tags = {}
     for name, value in given.items():
         if value is not None:
             with contextlib.suppress(InputError, TypeError):
                 check(name, value)
-                found[name] = value
-    return found
+                tags[name] = value
+    return tags
 
 
 def to_info(metadata: Metadata) -> dict[str, Any]:
@@ -111,22 +111,22 @@ def png_chunks(metadata: Metadata) -> bytes:
 
 def departure(metadata: Metadata, *, is_grey: bool) -> str | None:
     """Return in what the colours are other than sRGB, or None; a profile speaks for itself."""
-    found = []
+    departures = []
     if metadata.cicp is not None:
         primaries, transfer = metadata.cicp[:2]
         if transfer not in _SRGB_TRANSFERS:
             name = _TRANSFERS.get(transfer, "another curve")
-            found.append(f"transfer characteristics {transfer} ({name})")
+            departures.append(f"transfer characteristics {transfer} ({name})")
         if primaries not in _SRGB_PRIMARIES and not is_grey:
-            found.append(
+            departures.append(
                 f"primaries {primaries} ({_PRIMARIES.get(primaries, 'not those of sRGB')})"
             )
     elif metadata.icc_profile is None and metadata.srgb is None:
         gamma, places = metadata.gamma, metadata.chromaticities
         if gamma is not None and abs(gamma / _SRGB_GAMMA - 1) > _GAMMA_TOLERANCE:
-            found.append(f"a gamma of {gamma:g}")
+            departures.append(f"a gamma of {gamma:g}")
         if places is not None and not is_grey:
             pairs = zip(places, _SRGB_CHROMATICITIES, strict=True)
             if max(abs(place - usual) for place, usual in pairs) > _PLACE_TOLERANCE:
-                found.append("primaries that are not those of sRGB")
-    return " and ".join(found) or None
+                departures.append("primaries that are not those of sRGB")
+    return " and ".join(departures) or None

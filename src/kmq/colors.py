@@ -63,13 +63,13 @@ class Colors:
 
     def entries(self) -> Entries | None:
         """Return them in the least pixel format that holds all, if each has one of its own."""
-        own = [piece.entries for piece in self.pieces if isinstance(piece, _Named)]
-        if len(own) < len(self.pieces):
+        named = [piece.entries for piece in self.pieces if isinstance(piece, _Named)]
+        if len(named) < len(self.pieces):
             return None
-        common = own[0].pixel_format
-        for entries in own:
+        common = named[0].pixel_format
+        for entries in named:
             common = formats.common_format(common, entries.pixel_format)
-        rows = [formats.converted(*entries, common) for entries in own]
+        rows = [formats.converted(*entries, common) for entries in named]
         return Entries(np.concatenate(rows), common)
 
     def alone(self) -> Entries:
@@ -83,8 +83,9 @@ class Colors:
             if isinstance(piece, _Named):
                 pieces.append(piece)
             else:
-                own = PixelFormat.RGB24 if piece is None else formats.of_array(piece)
-                pieces.append(_Named(self.name, Entries(self._samples_of(piece, own, None), own)))
+                pixel_format = PixelFormat.RGB24 if piece is None else formats.of_array(piece)
+                samples = self._samples_of(piece, pixel_format, None)
+                pieces.append(_Named(self.name, Entries(samples, pixel_format)))
         entries = Colors(self.name, tuple(pieces)).entries()
         assert entries is not None  # noqa: S101  # each has a format now
         return entries

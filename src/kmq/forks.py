@@ -15,7 +15,7 @@ from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
-_held: list[Any] = []
+_taken_locks: list[Any] = []
 
 
 def _before() -> None:
@@ -23,7 +23,7 @@ def _before() -> None:
     compiler = sys.modules.get("numba.core.compiler_lock")
     if compiler is not None:
         compiler.global_compiler_lock.acquire()
-        _held.append(compiler.global_compiler_lock)
+        _taken_locks.append(compiler.global_compiler_lock)
 
 
 def _await_imports() -> None:
@@ -40,8 +40,8 @@ def _await_imports() -> None:
 
 
 def _after() -> None:
-    while _held:
-        _held.pop().release()
+    while _taken_locks:
+        _taken_locks.pop().release()
 
 
 if hasattr(os, "register_at_fork"):

@@ -112,10 +112,10 @@ def refuse_contradictions(given: Mapping[str, str]) -> None:
     `given` has the words of `CONTRADICTIONS` that are given, each with the caller's name for it.
     """
     for these, those, because in CONTRADICTIONS:
-        one = _spelled(these, given)
-        others = _spelled(those, given)
-        if one and others:
-            names = [*one, *others]
+        named = _spelled(these, given)
+        contrary = _spelled(those, given)
+        if named and contrary:
+            names = [*named, *contrary]
             both = " both" if len(names) == 2 else ""
             raise InputError(f"{' and '.join(names)} are{both} given; {because}")
 

@@ -154,8 +154,8 @@ def _save(picture: Image.Image, fp: IO[bytes], filename: str | bytes) -> None:
 
 
 def _save_all(picture: Image.Image, fp: IO[bytes], filename: str | bytes) -> None:
-    others = list(picture.encoderinfo.pop("append_images", None) or ())
-    n_frames = sum(getattr(each, "n_frames", 1) for each in (picture, *others))
+    appended = list(picture.encoderinfo.pop("append_images", None) or ())
+    n_frames = sum(getattr(each, "n_frames", 1) for each in (picture, *appended))
     if n_frames > 1:
         raise InputError(
             f"save_all and append_images ask for {n_frames} frames; a .kmq file holds one picture"

@@ -116,15 +116,15 @@ def run_chunks(work: Callable[[int], object], n_chunks: int, n_threads: int) -> 
             except BaseException as error:
                 failures.append((isinstance(error, Exception), chunk, error))
 
-    helpers = _submit(drain, min(n_threads, n_chunks) - 1)
+    futures = _submit(drain, min(n_threads, n_chunks) - 1)
     try:
         drain()
     finally:
-        # A helper that never got a thread has nothing left to do; one that runs must end first,
+        # Work that never got a thread has nothing left to do; one that runs must end first,
         # since it writes to buffers of the caller.
-        for helper in helpers:
-            if not helper.cancel():
-                helper.exception()
+        for future in futures:
+            if not future.cancel():
+                future.exception()
     try:
         if failures:
             raise min(failures, key=itemgetter(0, 1))[2]
@@ -132,20 +132,20 @@ def run_chunks(work: Callable[[int], object], n_chunks: int, n_threads: int) -> 
         failures.clear()
 
 
-def _submit(work: Callable[[], None], n_helpers: int) -> list[Future[None]]:
+def _submit(work: Callable[[], None], n_threads: int) -> list[Future[None]]:
     """Hand `work` to threads of the pool, which is made on first use and only ever grows.
 
     Fewer threads than asked, or none, get it where the interpreter starts no more: while it exits.
     """
     global _pool, _pool_size
     with _pool_lock:  # held while submitting, so that no other call retires the pool in between
-        if _pool is None or _pool_size < n_helpers:
+        if _pool is None or _pool_size < n_threads:
             if _pool is not None:
                 _pool.shutdown(wait=False)
-            _pool_size = max(available_cores() - 1, n_helpers)
+            _pool_size = max(available_cores() - 1, n_threads)
             _pool = ThreadPoolExecutor(_pool_size, thread_name_prefix="kmq")
-        helpers: list[Future[None]] = []
+        futures: list[Future[None]] = []
         with contextlib.suppress(RuntimeError):
-            for _ in range(n_helpers):
-                helpers.append(_pool.submit(work))  # noqa: PERF401  # keeps those that were taken
-        return helpers
+            for _ in range(n_threads):
+                futures.append(_pool.submit(work))  # noqa: PERF401  # keeps those that were taken
+        return futures

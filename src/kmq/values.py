@@ -49,8 +49,8 @@ class Fewest:
         """Check that there is one quality."""
         given = [name for name in ("psnr", "max_mse") if getattr(self, name) is not None]
         if len(given) != 1:
-            found = "both" if given else "neither"
-            raise InputError(f"Fewest has {found} of psnr and max_mse; it needs one of them")
+            number = "both" if given else "neither"
+            raise InputError(f"Fewest has {number} of psnr and max_mse; it needs one of them")
         checks.number(getattr(self, given[0]), given[0], 0)
         checks.optional(self.max_colors, "max_colors", MAX_COLORS)
 

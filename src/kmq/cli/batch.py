@@ -154,10 +154,10 @@ def folder_of(output: str) -> Path | None:
 
 def _by_target(jobs: Iterable[Job]) -> dict[Path, list[Job]]:
     """Return the jobs of each target."""
-    found: dict[Path, list[Job]] = {}
+    jobs_by_target: dict[Path, list[Job]] = {}
     for job in jobs:
-        found.setdefault(paths.identity(job.target), []).append(job)
-    return found
+        jobs_by_target.setdefault(paths.identity(job.target), []).append(job)
+    return jobs_by_target
 
 
 def _told_apart(jobs: Sequence[Job]) -> list[Job]:

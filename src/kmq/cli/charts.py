@@ -157,11 +157,11 @@ def _box(text: str, x: float, y: float) -> Box:
     return x - half, y - _LINE_HEIGHT + 3, x + half, y + 3
 
 
-def _meets(box: Box, others: Sequence[Box]) -> bool:
+def _meets(box: Box, boxes: Sequence[Box]) -> bool:
     left, top, right, bottom = box
     return any(
         left < other[2] and other[0] < right and top < other[3] and other[1] < bottom
-        for other in others
+        for other in boxes
     )
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from kmq.model.file_info import FileInfo, Limits
     from kmq.model.image import Metadata
 
-    _Found = tuple[Path, FileInfo, np.ndarray[Any, Any] | None]
+    _Result = tuple[Path, FileInfo, np.ndarray[Any, Any] | None]
 
 _EXAMPLES = f"""\
   kmq info photo.kmq
@@ -81,20 +81,20 @@ def run(arguments: argparse.Namespace) -> int:
     sources = paths.expand(arguments.files, frozenset([".kmq"]))
     several = paths.names_several(arguments.files)
     failed: list[Path] = []
-    found = _read_each(sources, arguments.counts, limits(arguments), failed)
+    results = _read_each(sources, arguments.counts, limits(arguments), failed)
     if arguments.json:
-        _show_json(found, several)
+        _show_json(results, several)
     elif several:
-        _show_each(found)
+        _show_each(results)
     else:
-        for source, facts, counts in found:
+        for source, facts, counts in results:
             print("\n".join(_lines(source, facts, counts)))
     return FAILED if failed else DONE
 
 
 def _read_each(
     sources: Sequence[Path], with_counts: bool, limits: Limits, failed: list[Path]
-) -> Iterator[_Found]:
+) -> Iterator[_Result]:
     """Yield what is found in each file, or say what is wrong with it."""
     from kmq.files import info, read
 
@@ -109,7 +109,7 @@ def _read_each(
             yield source, facts, counts
 
 
-def _show_json(found: Iterator[_Found], several: bool) -> None:
+def _show_json(results: Iterator[_Result], several: bool) -> None:
     """Print an object, or a list with an object for each file in a line of its own."""
     import json
 
@@ -117,7 +117,7 @@ def _show_json(found: Iterator[_Found], several: bool) -> None:
         json.dumps(
             {"file": spoken(str(source))} | as_json(facts, counts), indent=None if several else 2
         )
-        for source, facts, counts in found
+        for source, facts, counts in results
     ]
     if several:
         print("[", ",\n".join(texts), "]", sep="\n")
@@ -125,10 +125,10 @@ def _show_json(found: Iterator[_Found], several: bool) -> None:
         print(texts[0])
 
 
-def _show_each(found: Iterator[_Found]) -> None:
+def _show_each(results: Iterator[_Result]) -> None:
     """Print a line for each file, and their sum."""
     n_files = n_bytes = n_pixels = 0
-    for source, facts, counts in found:
+    for source, facts, counts in results:
         size = _size_text(facts.file_size, facts.bits_per_pixel)
         print(f"{_headline(source, facts)}, {size}")
         if counts is not None:

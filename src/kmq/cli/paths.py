@@ -53,13 +53,13 @@ def find(names: Sequence[str], suffixes: frozenset[str]) -> list[Source]:
         OSError: a folder cannot be listed.
         UsageError, InputError, OSError: see `pipes.source`.
     """
-    found: dict[Path, Source] = {}
+    distinct: dict[Path, Source] = {}
     for name in names:
         if not name:
             raise UsageError("a name is empty; the folder one is in is .")
         for source in _find_one(name, suffixes, alone=len(names) == 1):
-            found.setdefault(identity(source.path), source)
-    return list(found.values())
+            distinct.setdefault(identity(source.path), source)
+    return list(distinct.values())
 
 
 def _find_one(name: str, suffixes: frozenset[str], *, alone: bool) -> list[Source]:

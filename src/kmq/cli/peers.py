@@ -158,8 +158,8 @@ def _best_lossy(
 ) -> File:
     """Return the smallest file of some ways to write it that reaches a PSNR."""
     _check_lossy(name, pixel_format, wanted)
-    found = [_least(way, samples, pixel_format, wanted) for way in ways]
-    files = [file for file in found if file is not None]
+    attempts = [_least(way, samples, pixel_format, wanted) for way in ways]
+    files = [file for file in attempts if file is not None]
     if not files:
         raise _UnableError("does not get as close at its best quality")
     quality, content = min(files, key=lambda file: len(file[1]))

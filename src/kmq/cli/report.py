@@ -54,7 +54,7 @@ def _report(
     from kmq.cli.report_page import render
     from kmq.cli.study import study
 
-    found = study(
+    figures = study(
         source,
         encode.target_options(arguments),
         encode.quantize_options(arguments, chosen),
@@ -62,10 +62,10 @@ def _report(
         progress,
         keep_image=not steering.asks_for_another(arguments),
     )
-    page = render(found, arguments.command_line)
+    page = render(figures, arguments.command_line)
     with replacing(target) as stream:
         stream.write(page)
     return (
-        f"{target}: {len(page):,} bytes; {colors(found.image.n_colors)}, "
-        f"{found.size:,} bytes as .kmq, {decibels(found.psnr)}"
+        f"{target}: {len(page):,} bytes; {colors(figures.image.n_colors)}, "
+        f"{figures.size:,} bytes as .kmq, {decibels(figures.psnr)}"
     )

@@ -133,9 +133,9 @@ def _behind_glass(color: Plane, x: Plane, y: Plane, pixel: float) -> tuple[Plane
     opacity = np.ones_like(x)
     share = _step(0, 1 - np.sqrt(across * across + down * down), pixel / BALL[2])
     inside = share > 0
-    glass, solid = _glass(across[inside], down[inside], pixel)
+    glass, density = _glass(across[inside], down[inside], pixel)
     color[inside] = _mix(color[inside], glass, share[inside])
-    opacity[inside] -= share[inside] * (1 - solid)
+    opacity[inside] -= share[inside] * (1 - density)
     return color, opacity
 
 

@@ -160,8 +160,8 @@ def diffuse(
                 least, label = np.float32(np.inf), np.int32(0)
                 for i in range(begin, end):
                     member = np.int32(members[i])
-                    apart = minus(wanted, load_row(entries, np.int64(member) * ROW, channels))
-                    distance = _sum(times(apart, apart))
+                    difference = minus(wanted, load_row(entries, np.int64(member) * ROW, channels))
+                    distance = _sum(times(difference, difference))
                     nearer = distance < least
                     least = distance if nearer else least
                     label = member if nearer else label
@@ -204,9 +204,9 @@ def list_neighbours(channels, entries, order, low, high, distances, out_neighbou
         nothing = minus(center, center)
         for place in range(wanted):
             distances[place] = np.inf
-        own = i // BLOCK
+        own_block = i // BLOCK
         for turn in range(n_blocks):
-            block = own if turn == 0 else turn - (turn <= own)
+            block = own_block if turn == 0 else turn - (turn <= own_block)
             below = minus(load_row(low, block * ROW, channels), center)
             above = minus(center, load_row(high, block * ROW, channels))
             near = select(less(below, above), above, below)
@@ -215,8 +215,8 @@ def list_neighbours(channels, entries, order, low, high, distances, out_neighbou
                 continue
             for j in range(block * BLOCK, min((block + 1) * BLOCK, k)):
                 other = np.int64(order[j])
-                apart = minus(load_row(entries, other * ROW, channels), center)
-                distance = _sum(times(apart, apart))
+                difference = minus(load_row(entries, other * ROW, channels), center)
+                distance = _sum(times(difference, difference))
                 if other == here or distance >= distances[wanted - 1]:
                     continue
                 place = wanted - 1
@@ -270,15 +270,18 @@ def mix(
             share = min(share, np.float32(0.5))
             if not share > 0:
                 continue
-            apart = minus(away, times(along, splat(share, along)))
-            cost = _sum(times(apart, apart)) + price * share * (np.float32(1) - share) * length
+            difference = minus(away, times(along, splat(share, along)))
+            cost = (
+                _sum(times(difference, difference))
+                + price * share * (np.float32(1) - share) * length
+            )
             if cost < least:
                 least = cost
                 out_others[i], out_shares[i] = other, share
 
 
 @kernel
-def threshold(ids, labels, others, shares, strength, mask, first, stop, out_indices, out_used):
+def threshold(ids, labels, partners, shares, strength, mask, first, stop, out_indices, out_used):
     """Write for rows `first` … stop - 1 which of its colour's two entries each pixel shows.
 
     The mask (side, side) holds 0 … 1. Of two entries the one with the higher number takes the
@@ -289,7 +292,7 @@ def threshold(ids, labels, others, shares, strength, mask, first, stop, out_indi
     for y in range(first, stop):
         for x in range(ids.shape[1]):
             at = ids[y, x]
-            label, other, share = labels[at], others[at], shares[at]
+            label, other, share = labels[at], partners[at], shares[at]
             level = mask[y % side, x % side]
             if other < label:
                 level = np.float32(1) - level
@@ -306,6 +309,6 @@ def sum_errors(channels, ids, indices, colors, entries):
     for y in range(ids.shape[0]):
         for x in range(ids.shape[1]):
             color = load_row(colors, np.int64(ids[y, x]) * ROW, channels)
-            apart = minus(color, load_row(entries, np.int64(indices[y, x]) * ROW, channels))
-            total += np.float64(_sum(times(apart, apart)))
+            difference = minus(color, load_row(entries, np.int64(indices[y, x]) * ROW, channels))
+            total += np.float64(_sum(times(difference, difference)))
     return total

@@ -55,9 +55,9 @@ def _add_variances(plane, sums, squares, out_variances):
         for place in range(9):
             line = plane[y + place // 3, place % 3 : place % 3 + width]
             for x in range(width):
-                apart = line[x] - middle[x]
-                total[x] += apart
-                square[x] += apart * apart
+                difference = line[x] - middle[x]
+                total[x] += difference
+                square[x] += difference * difference
         for x in range(width):
             mean = total[x] * ninth
             out_variances[y, x] += max(square[x] * ninth - mean * mean, np.float32(0))

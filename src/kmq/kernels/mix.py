@@ -238,9 +238,9 @@ def _adapt(typingctx, slots, bit, rates, lines, dense, starts, local, places):
     def codegen(context, builder, signature, args):
         decided = context.cast(builder, args[1], bit, types.int32)
         target = builder.add(_i32(31), builder.mul(decided, _i32((1 << 22) - 32)))
-        held = _load(context, builder, slots, args[0])
-        counts = builder.and_(held, per_kind(15, 511))
-        chances = builder.shl(builder.lshr(held, per_kind(4, 9)), per_kind(10, 0))
+        state = _load(context, builder, slots, args[0])
+        counts = builder.and_(state, per_kind(15, 511))
+        chances = builder.shl(builder.lshr(state, per_kind(4, 9)), per_kind(10, 0))
         rates_base = _base(context, builder, rates, args[2])
         entries = builder.add(counts, per_kind(0, 16))
         rate = _vector([0] * LANES)

@@ -38,8 +38,8 @@ NOTHING = -1
 @inlined
 def _level_of(square, unit):
     """Return 0 below `unit`, 1 below 2 · `unit` and so on: the difference of their exponents."""
-    apart = (np.float32(square).view(np.int32) - np.float32(unit).view(np.int32)) >> 23
-    return min(max(np.int64(apart) + 1, 0), LEVELS - 1)
+    octaves = (np.float32(square).view(np.int32) - np.float32(unit).view(np.int32)) >> 23
+    return min(max(np.int64(octaves) + 1, 0), LEVELS - 1)
 
 
 @inlined
@@ -121,10 +121,10 @@ def count_levels(centroids, picks, unit, out_counts):
 
 
 @kernel
-def find_nearby(centroids, order, axis, apart, out_nearby):
+def find_nearby(centroids, order, axis, squares, out_nearby):
     """Fill (k, n) int32: the entries nearest to each; itself where there are too few.
 
-    `order` sorts the entries along `axis`, so that a search outwards may stop. `apart` (n,) is
+    `order` sorts the entries along `axis`, so that a search outwards may stop. `squares` (n,) is
     scratch.
     """
     k = len(order)
@@ -132,23 +132,23 @@ def find_nearby(centroids, order, axis, apart, out_nearby):
     for place in range(k):
         i = order[place]
         for slot in range(n):
-            apart[slot] = np.inf
+            squares[slot] = np.inf
             out_nearby[i, slot] = i
         for step in (-1, 1):
             other = place + step
             while 0 <= other < k:
                 j = order[other]
                 gap = centroids[j, axis] - centroids[i, axis]
-                if gap * gap > apart[n - 1]:
+                if gap * gap > squares[n - 1]:
                     break
                 square = _apart(centroids, i, centroids, j)
-                if square < apart[n - 1]:
+                if square < squares[n - 1]:
                     slot = n - 1
-                    while slot > 0 and apart[slot - 1] > square:
-                        apart[slot] = apart[slot - 1]
+                    while slot > 0 and squares[slot - 1] > square:
+                        squares[slot] = squares[slot - 1]
                         out_nearby[i, slot] = out_nearby[i, slot - 1]
                         slot -= 1
-                    apart[slot] = square
+                    squares[slot] = square
                     out_nearby[i, slot] = j
                 other += step
 

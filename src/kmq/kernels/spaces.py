@@ -100,7 +100,7 @@ def sum_squares(colors, entries, labels, counts):
     for i in range(labels.size):
         squares = 0
         for c in range(colors.shape[1]):
-            apart = np.int64(colors[i, c]) - np.int64(entries[labels[i], c])
-            squares += apart * apart
+            difference = np.int64(colors[i, c]) - np.int64(entries[labels[i], c])
+            squares += difference * difference
         total += np.float64(squares) * counts[i]
     return total

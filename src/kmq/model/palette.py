@@ -49,10 +49,10 @@ class Palette:
     def __post_init__(self) -> None:
         """Check all, and put the arrays over bytes."""
         given: Any = self.colors
-        colors, own = given, None
+        colors, stated = given, None
         is_list = isinstance(given, list | tuple) and len(given) > 0
         if is_list and all(isinstance(color, str) for color in given):
-            colors, own = of_hex(given)
+            colors, stated = of_hex(given)
         colors = np.asarray(colors)
         if colors.size and colors.dtype.kind not in "iub":
             raise TypeError(f"colors have dtype {colors.dtype}; colours are whole numbers")
@@ -60,9 +60,9 @@ class Palette:
             raise InputError(
                 f"colors have shape {colors.shape}; they must be (k, channels), of 1 to 4 channels"
             )
-        own = own or formats.of_array(colors)
+        stated = stated or formats.of_array(colors)
         wanted: PixelFormat | None = self.pixel_format
-        pixel_format = own if wanted is None else as_pixel_format(wanted)
+        pixel_format = stated if wanted is None else as_pixel_format(wanted)
         if colors.min() < 0 or colors.max() > pixel_format.max_value:
             raise InputError(
                 f"colors go from {colors.min()} to {colors.max()}; pixel format "
@@ -116,8 +116,8 @@ class Palette:
 
     def tolist(self) -> list[list[int]]:
         """Return the colours as lists of whole numbers."""
-        found: list[list[int]] = self.colors.tolist()
-        return found
+        rows: list[list[int]] = self.colors.tolist()
+        return rows
 
     def __len__(self) -> int:
         """Colours."""

@@ -110,8 +110,8 @@ class Quantizer:
     def unit(self, rounded: Rounded) -> float:
         """Return the price of a bit at λ = 1: the squared error of nearest entries at 8 bits."""
         problem = self._problem
-        apart = problem.points.columns.T - problem.space.forward(rounded.palette)[rounded.labels]
-        squares = np.square(apart).sum(axis=1) * problem.colors.counts
+        shown = problem.space.forward(rounded.palette)[rounded.labels]
+        squares = np.square(problem.points.columns.T - shown).sum(axis=1) * problem.colors.counts
         error = float(squares.sum()) / self.n_pixels
         return max(error / (self.pixels.pixel_format.max_value / 255) ** 2, rate.LEAST_ERROR)
 
@@ -309,17 +309,17 @@ def _recomputed(
     comes near enough becomes so; opaque entries stay opaque.
     """
     space, pixel_format = problem.space, problem.colors.pixel_format
-    found = mapper.count(indices, space.forward(entries))
+    counts = mapper.count(indices, space.forward(entries))
     fixed = rounding.are_fixed(problem, entries)
     kinds = alpha.kinds(entries, pixel_format)
     stays = fixed | (kinds == alpha.TRANSPARENT)
     extremes = list(rounding.black_and_white(pixel_format)) if problem.how.required.snap else []
     for color in extremes:
         stays |= (entries == color).all(axis=1)
-    used = found.pixels > 0
+    used = counts.pixels > 0
     moved = used & ~stays
     renewed = entries.copy()
-    means = found.sums[moved] / found.weights[moved, None]
+    means = counts.sums[moved] / counts.weights[moved, None]
     renewed[moved] = space.nearest_samples(means, problem.how.required.step)
     if pixel_format.has_alpha:
         renewed[kinds == alpha.OPAQUE, -1] = pixel_format.max_value

@@ -99,10 +99,10 @@ def read_palette(source: Source) -> Entries:
         head = file.read(_MOST_BEGINNING)
         suffix = Path(name).suffix.lower()
         if not suffix:
-            found = (
+            suffixes = (
                 _BEGINNINGS[beginning] for beginning in _BEGINNINGS if head.startswith(beginning)
             )
-            suffix = next(found, "")
+            suffix = next(suffixes, "")
         file.seek(start)
         if is_kmq(file) or suffix in SUFFIXES:
             facts = decoding.info(file, Limits())

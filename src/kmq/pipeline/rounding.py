@@ -102,12 +102,12 @@ def snapped_to(extreme: Array, entries: Array, fixed: Array, pixel_format: Pixel
     Only the nearest: that two dark colours differ may be all that is seen of a shadow.
     """
     top = pixel_format.max_value
-    apart = np.abs(entries.astype(np.int64) - extreme)
+    difference = np.abs(entries.astype(np.int64) - extreme)
     if pixel_format.has_alpha:
-        apart[apart[:, -1] > 0] = top
-    near = (apart.max(axis=1) <= top // _SNAP_SHARE) & ~fixed
+        difference[difference[:, -1] > 0] = top
+    near = (difference.max(axis=1) <= top // _SNAP_SHARE) & ~fixed
     if near.any():
-        squares = np.where(near, np.square(apart).sum(axis=1), np.iinfo(np.int64).max)
+        squares = np.where(near, np.square(difference).sum(axis=1), np.iinfo(np.int64).max)
         entries = entries.copy()
         entries[np.argmin(squares)] = extreme
     return entries

@@ -96,7 +96,7 @@ def _walk(
     green = 1 if channels in (2, 4) else 0
     halvings = [[[2, 4] for _ in range(3)] for _ in range(2)]
     guesses = [[[2, 2] for _ in range(3)] for _ in range(channels)]
-    found: list[int] = []
+    values: list[int] = []
     all_hints = (1 << channels) - 1 & ~(1 << green)
     nodes = [(0, n_colors, 0, 0, all_hints)]
     while nodes:
@@ -104,10 +104,10 @@ def _walk(
         left = channels * sample_bits - depth
         if size == 1 and not hints:
             truth = keys[first] & (1 << left) - 1 if keys else 0
-            found.append(prefix << left | coder.bits(left, truth))
+            values.append(prefix << left | coder.bits(left, truth))
             continue
         if left == 0:
-            found += [prefix] * size
+            values += [prefix] * size
             continue
         zeros = 0
         if keys:
@@ -127,7 +127,7 @@ def _walk(
             if start < end:
                 kept = hints & ~hint if bit != guess and depth > 0 else hints
                 nodes.append((first + start, end - start, depth + 1, 2 * prefix + bit, kept))
-    return found
+    return values
 
 
 class _Reader:
@@ -149,18 +149,18 @@ class _Reader:
     def number(self, n: int, truth: int) -> int:
         """Decode a number below n."""
         share = self._range // n
-        found = min(self._code // share, n - 1)
-        self._code -= found * share
-        self._range = share if found < n - 1 else self._range - found * share
+        number = min(self._code // share, n - 1)
+        self._code -= number * share
+        self._range = share if number < n - 1 else self._range - number * share
         self._fill()
-        return found
+        return number
 
     def bits(self, n: int, truth: int) -> int:
         """Decode n bits."""
-        found = 0
+        number = 0
         for _ in range(n):
-            found = 2 * found + self._take(self._range >> 1)
-        return found
+            number = 2 * number + self._take(self._range >> 1)
+        return number
 
     def finish(self) -> None:
         """Raise FormatError if bytes are left over."""

@@ -255,8 +255,8 @@ class _Walk:
         if head is not None and self._chunk_at(head[1]) is not None:
             return head[1], True
         if self._other_file < position:
-            found = self._content.find(SIGNATURE, position)
-            self._other_file = len(self._content) if found < 0 else found
+            place = self._content.find(SIGNATURE, position)
+            self._other_file = len(self._content) if place < 0 else place
         for match in _LETTER_OF_LATER.finditer(self._content, position + 1, self._other_file):
             if self._left < 0:
                 break
@@ -359,9 +359,9 @@ def _placed_by_size(pieces: Sequence[_Piece], sizes: Sequence[int], end: int) ->
         for piece in pieces
         if not isinstance(piece, _Gap) and piece.letter == "S" and _size(piece) > 0
     ]
-    found = [_size(strip) for strip in strips]
-    lowest = _lowest_numbers(found, sizes)
-    mirrored = _lowest_numbers(found[::-1], sizes[::-1])
+    read_sizes = [_size(strip) for strip in strips]
+    lowest = _lowest_numbers(read_sizes, sizes)
+    mirrored = _lowest_numbers(read_sizes[::-1], sizes[::-1])
     if lowest is None or mirrored is None:  # one of them does not belong here
         return _placed_by_rare_size(strips, sizes)
     highest = [len(sizes) - 1 - number for number in reversed(mirrored)]
@@ -395,13 +395,13 @@ def _placed_before_break(
     return dict(enumerate(run))
 
 
-def _lowest_numbers(found: Sequence[int], sizes: Sequence[int]) -> list[int] | None:
+def _lowest_numbers(read_sizes: Sequence[int], sizes: Sequence[int]) -> list[int] | None:
     """Return the lowest numbers that strips of these sizes can have, or None if they have none."""
     numbers_of: dict[int, list[int]] = defaultdict(list)
     for number, size in enumerate(sizes):
         numbers_of[size].append(number)
     lowest: list[int] = []
-    for size in found:
+    for size in read_sizes:
         numbers = numbers_of[size]
         place = bisect_right(numbers, lowest[-1]) if lowest else 0
         if place == len(numbers):

@@ -101,23 +101,23 @@ class _Union:
         size: how many there are.
     """
 
-    def __init__(self, keys: np.ndarray[Any, Any], others: np.ndarray[Any, Any]):
-        places = np.searchsorted(keys, others)
-        new = np.ones(len(others), np.bool_)
+    def __init__(self, keys: np.ndarray[Any, Any], new_keys: np.ndarray[Any, Any]):
+        places = np.searchsorted(keys, new_keys)
+        new = np.ones(len(new_keys), np.bool_)
         within = np.flatnonzero(places < len(keys))
-        new[within] = keys[places[within]] != others[within]
+        new[within] = keys[places[within]] != new_keys[within]
         more = np.cumsum(new)
         self.size = len(keys) + int(more[-1] if len(more) else 0)
-        self._keys, self._others = keys, others
-        self._theirs = places + more - new
-        self._ours = np.ones(self.size, np.bool_)
-        self._ours[self._theirs[new]] = False
+        self._keys, self._new_keys = keys, new_keys
+        self._new_places = places + more - new
+        self._old_places = np.ones(self.size, np.bool_)
+        self._old_places[self._new_places[new]] = False
 
     def keys(self) -> np.ndarray[Any, Any]:
         """Return the keys, ascending."""
         union = np.empty(self.size, self._keys.dtype)
-        union[self._ours] = self._keys
-        union[self._theirs] = self._others
+        union[self._old_places] = self._keys
+        union[self._new_places] = self._new_keys
         return union
 
     def sums(
@@ -125,8 +125,8 @@ class _Union:
     ) -> np.ndarray[Any, Any]:
         """Return the count of each key, given those of both."""
         sums = np.zeros(self.size, np.int64)
-        sums[self._ours] = counts
-        sums[self._theirs] += other_counts
+        sums[self._old_places] = counts
+        sums[self._new_places] += other_counts
         return sums
 
 

@@ -120,8 +120,8 @@ class _Rows:
 
     @classmethod
     def of(cls, mapping: Mapping) -> _Rows:
-        apart = mapping.colors - mapping.entries[mapping.labels]
-        squares = (apart * apart).sum(axis=1)
+        difference = mapping.colors - mapping.entries[mapping.labels]
+        squares = (difference * difference).sum(axis=1)
         variance = float((squares * mapping.counts).sum() / mapping.counts.sum())
         return cls(_filled(mapping.colors), _filled(mapping.entries), variance)
 
@@ -285,10 +285,10 @@ def _candidates(
         finer = []
         for coarse in lists:
             given = (_CHANNELS, entries, cells.astype(np.float32), splits, shape, *coarse)
-            found = _listed(given, int(np.prod(finer_shape)))
-            if found is None:
+            candidates = _listed(given, int(np.prod(finer_shape)))
+            if candidates is None:
                 return shape, lists
-            finer.append(found)
+            finer.append(candidates)
         shape, lists = finer_shape, finer
     return shape, lists
 
@@ -320,7 +320,7 @@ def _ordered(
 ) -> None:
     from kmq.kernels.dither import threshold
 
-    others, shares = _mixtures(mapping, rows)
+    partners, shares = _mixtures(mapping, rows)
     mask = blue_noise()
     bands = _bands(ids.shape[0], _BAND_ROWS)
 
@@ -329,7 +329,7 @@ def _ordered(
         threshold(
             ids,
             mapping.labels,
-            others,
+            partners,
             shares,
             np.float32(strength),
             mask,
@@ -358,9 +358,9 @@ def _mixtures(mapping: Mapping, rows: _Rows) -> tuple[Array, Array]:
     from kmq.kernels.dither import mix
 
     k = len(mapping.entries)
-    others, shares = mapping.labels.copy(), np.zeros(len(mapping.labels), np.float32)
+    partners, shares = mapping.labels.copy(), np.zeros(len(mapping.labels), np.float32)
     if k == 1:
-        return others, shares
+        return partners, shares
     neighbours = _neighbours(rows.entries, _walk(mapping.entries), min(_NEIGHBOURS, k - 1))
     groups, members = _groups(mapping)
     allowed = np.array([np.isin(np.arange(k), group) for group in members])
@@ -374,10 +374,10 @@ def _mixtures(mapping: Mapping, rows: _Rows) -> tuple[Array, Array]:
         neighbours,
         np.float32(_NOISE),
         np.float32(_NEAR * rows.variance),
-        others,
+        partners,
         shares,
     )
-    return others, shares
+    return partners, shares
 
 
 def _walk(entries: Array) -> Array:

@@ -53,10 +53,10 @@ def squared_errors(
 ) -> np.ndarray[Any, Any]:
     """Return what `mse` is the mean of: (height, width) float64; of pictures with channels."""
     if has_alpha:
-        apart, seen = as_seen(original) - as_seen(other), 2
+        difference, n_views = as_seen(original) - as_seen(other), 2
     else:
-        apart, seen = original.astype(np.float64) - other, 1
-    errors: np.ndarray[Any, Any] = np.square(apart).sum(axis=-1) / seen
+        difference, n_views = original.astype(np.float64) - other, 1
+    errors: np.ndarray[Any, Any] = np.square(difference).sum(axis=-1) / n_views
     return errors
 
 

@@ -170,19 +170,19 @@ class RateMapper:
         """
         from kmq.kernels.rate import LEVELS, count_levels
 
-        found, centroids = self.count(indices, coordinates), _four(coordinates)
-        mean = found.first.sum(axis=0) / found.first.sum()
-        first = found.first + 0.4 * mean + 0.02
+        counts, centroids = self.count(indices, coordinates), _four(coordinates)
+        mean = counts.first.sum(axis=0) / counts.first.sum()
+        first = counts.first + 0.4 * mean + 0.02
         first_bits = -exact.log2(first / first.sum(axis=1, keepdims=True))
         k = len(centroids)
         picks = np.unique(np.linspace(0, k - 1, min(k, _PICKED_COLORS)).astype(np.int64))
-        others = np.zeros(LEVELS, np.int64)
-        count_levels(centroids, picks, self._unit, others)
-        second = found.second + 0.5
+        levels = np.zeros(LEVELS, np.int64)
+        count_levels(centroids, picks, self._unit, levels)
+        second = counts.second + 0.5
         second_bits = -exact.log2(second / second.sum(axis=1, keepdims=True))
-        second_bits += exact.log2(np.maximum(others / len(picks), 0.05))
+        second_bits += exact.log2(np.maximum(levels / len(picks), 0.05))
         lengths = _rounded(first_bits), _rounded(np.maximum(second_bits, 0))
-        total = (found.first * lengths[0]).sum() + (found.second * lengths[1]).sum()
+        total = (counts.first * lengths[0]).sum() + (counts.second * lengths[1]).sum()
         return CodeLengths(*lengths, float(total))
 
     def choose(

@@ -169,10 +169,10 @@ class Space:
         if self.pixel_format.has_alpha:
             alpha = colors[:, -1:] / np.float64(self.pixel_format.max_value)
             half = self._white / 2
-            solid = self._solid(colors[:, :-1]) - half
-            coordinates = np.hstack([alpha * solid, alpha * self._half_contrast])
+            color_axes = self._color_axes(colors[:, :-1]) - half
+            coordinates = np.hstack([alpha * color_axes, alpha * self._half_contrast])
         else:
-            coordinates = self._solid(colors)
+            coordinates = self._color_axes(colors)
         scaled: Array = coordinates * self._scales
         return scaled
 
@@ -196,16 +196,16 @@ class Space:
 
         top, has_alpha = self.pixel_format.max_value, self.pixel_format.has_alpha
         rows, columns = colors[first : first + _CHUNK], out_columns[:, first : first + _CHUNK]
-        n_solid = self.pixel_format.channels - has_alpha
-        scales = self._scales[:n_solid, None]
+        n_axes = self.pixel_format.channels - has_alpha
+        scales = self._scales[:n_axes, None]
         fill_columns(
             rows,
-            (0, 1, 2) if n_solid == 3 else (0, 0, 0),
+            (0, 1, 2) if n_axes == 3 else (0, 0, 0),
             srgb.table(top),
             roots.cones,
             roots.bias,
             roots.knee,
-            roots.axes[:n_solid] * (scales * top),
+            roots.axes[:n_axes] * (scales * top),
             np.empty((3, LANES)),
             columns,
         )
@@ -224,8 +224,8 @@ class Space:
         if self.pixel_format.has_alpha:
             half = self._white / 2
             alpha = np.clip(unscaled[:, -1:] / self._half_contrast, 0, 1)
-            solid = unscaled[:, :-1] / np.maximum(alpha, 1e-9) + half
-            samples = np.hstack([self._samples(solid), alpha * self.pixel_format.max_value])
+            color_axes = unscaled[:, :-1] / np.maximum(alpha, 1e-9) + half
+            samples = np.hstack([self._samples(color_axes), alpha * self.pixel_format.max_value])
             samples[alpha[:, 0] * self.pixel_format.max_value < 0.5] = 0
         else:
             samples = self._samples(unscaled)
@@ -247,8 +247,8 @@ class Space:
         offsets = np.array(list(product((0, -1, 1), repeat=self.pixel_format.channels)))
         candidates = self._typed(np.clip((rounded + offsets[:, None]) * step, 0, top))
         tried = self.forward(candidates.reshape(-1, self.pixel_format.channels))
-        apart = tried.reshape(candidates.shape) - coordinates
-        least = np.square(apart).sum(axis=2).argmin(axis=0)
+        difference = tried.reshape(candidates.shape) - coordinates
+        least = np.square(difference).sum(axis=2).argmin(axis=0)
         best: Array = candidates[least, np.arange(len(rounded))]
         return best
 
@@ -266,8 +266,8 @@ class Space:
 
     @computed_once
     def _white(self) -> Array:
-        n_solid = self.pixel_format.channels - self.pixel_format.has_alpha
-        white: Array = self._solid(np.full((1, n_solid), float(self.pixel_format.max_value)))[0]
+        n_axes = self.pixel_format.channels - self.pixel_format.has_alpha
+        white: Array = self._color_axes(np.full((1, n_axes), float(self.pixel_format.max_value)))[0]
         return white
 
     @property
@@ -275,7 +275,7 @@ class Space:
         """Half the distance of white from black."""
         return math.sqrt((self._white * self._white).sum()) / 2
 
-    def _solid(self, samples: Array) -> Array:
+    def _color_axes(self, samples: Array) -> Array:
         """Return coordinates of samples without alpha, grey or RGB."""
         top = self.pixel_format.max_value
         if self.name == "rgb":
@@ -286,12 +286,12 @@ class Space:
         as_rgb = light if light.shape[1] == 3 else light.repeat(3, axis=1)
         return _ROOTS[self.name].forward(as_rgb, light.shape[1]) * top
 
-    def _samples(self, solid: Array) -> Array:
-        """Return what `_solid` made coordinates of."""
+    def _samples(self, color_axes: Array) -> Array:
+        """Return what `_color_axes` made coordinates of."""
         top = self.pixel_format.max_value
         if self.name == "rgb":
-            return solid
-        unit = solid / top
+            return color_axes
+        unit = color_axes / top
         if self.name == "linear":
             return srgb.encode(unit) * top
         if unit.shape[1] == 3:
@@ -304,8 +304,8 @@ def mse_of(colors: ColorHistogram, entries: Array, labels: Array) -> float:
     """Return the mean squared error per pixel in the picture's own samples, whatever the space."""
     if colors.pixel_format.has_alpha:
         plain = Space("rgb", colors.pixel_format)
-        apart = plain.forward(colors.colors) - plain.forward(entries)[labels]
-        return float((np.square(apart).sum(axis=1) * colors.counts).sum()) / colors.n_pixels
+        difference = plain.forward(colors.colors) - plain.forward(entries)[labels]
+        return float((np.square(difference).sum(axis=1) * colors.counts).sum()) / colors.n_pixels
     from kmq.kernels.spaces import sum_squares
 
     total: float = sum_squares(colors.colors, entries, labels, colors.counts)

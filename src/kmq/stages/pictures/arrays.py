@@ -100,15 +100,15 @@ def _transposed(samples: Array) -> Array:
 def distinct_colors(rows: Array) -> Array:
     """Return the distinct ones of (n, channels) colours as they come; of too many only some."""
     keys = np.empty(0, np.uint64)
-    found = rows[:0]
+    distinct = rows[:0]
     for start in range(0, len(rows), _BLOCK):
         block = rows[start : start + _BLOCK]
         packed = np.zeros((len(block), 8), np.uint8)
         packed[:, : block.shape[1] * block.itemsize] = np.ascontiguousarray(block).view(np.uint8)
         unique, first = np.unique(packed.view(np.uint64)[:, 0], return_index=True)
         new = ~np.isin(unique, keys, assume_unique=True)
-        found = np.concatenate([found, block[np.sort(first[new])]])
-        if len(found) > MAX_COLORS:
+        distinct = np.concatenate([distinct, block[np.sort(first[new])]])
+        if len(distinct) > MAX_COLORS:
             break
         keys = np.concatenate([keys, unique[new]])
-    return found
+    return distinct

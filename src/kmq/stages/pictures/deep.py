@@ -190,8 +190,8 @@ def _jpeg2000_depths(content: bytes) -> tuple[list[int], bool]:
                 break
     (n_components,) = struct.unpack_from(">H", content, codestream + 40)
     sizes = content[codestream + 42 :][: 3 * n_components : 3]
-    found = [1 + (size & 127) for size in sizes]
-    return (depths if depths and max(depths) > 8 else found), any(size > 127 for size in sizes)
+    bits = [1 + (size & 127) for size in sizes]
+    return (depths if depths and max(depths) > 8 else bits), any(size > 127 for size in sizes)
 
 
 def _avif(file: IO[bytes], picture: ImageFile) -> Array | None:

@@ -88,9 +88,9 @@ def descriptive_tags(exif: bytes) -> tuple[list[Tag], bool]:
         InputError: it does not begin like a TIFF file.
     """
     block = _Block(exif)
-    found = block.directory(block.first, _DIRECTORIES, _DESCRIPTIVE)
-    tags = [tag for tag in found if tag.number != _ORIENTATION]
-    for tag in found:
+    directory = block.directory(block.first, _DIRECTORIES, _DESCRIPTIVE)
+    tags = [tag for tag in directory if tag.number != _ORIENTATION]
+    for tag in directory:
         if tag.number == _ORIENTATION and isinstance(tag.content, bytes):
             turn = int.from_bytes(tag.content, "little")
             tags += [Tag(_ORIENTATION, SHORT, bytes([turn, 0]))] if 2 <= turn <= 8 else []
@@ -141,24 +141,24 @@ def with_tags(tiff: bytes, tags: Iterable[Tag]) -> bytes:
     (first,) = struct.unpack_from(order + "I", tiff, 4)
     (count,) = struct.unpack_from(order + "H", tiff, first)
     places = range(first + 2, first + 2 + _ENTRY * count, _ENTRY)
-    own = {
+    entries = {
         struct.unpack_from(order + "H", tiff, place)[0]: tiff[place : place + _ENTRY]
         for place in places
     }
     end = len(tiff) + len(tiff) % 2  # directories begin at even offsets
     head = tiff[:4] + struct.pack(order + "I", end)
-    return b"".join([head, tiff[8:].ljust(end - 8, b"\0"), _packed(tags, end, order, own)])
+    return b"".join([head, tiff[8:].ljust(end - 8, b"\0"), _packed(tags, end, order, entries)])
 
 
 def _packed(
-    tags: Iterable[Tag], offset: int, order: str, others: Mapping[int, bytes] | None = None
+    tags: Iterable[Tag], offset: int, order: str, more: Mapping[int, bytes] | None = None
 ) -> bytes:
     """Return a directory that is to stand at `offset`, with the contents of its tags behind it.
 
-    `others` are entries of more tags, by number, whose contents are in the file already.
+    `more` are entries of more tags, by number, whose contents are in the file already.
     """
     chosen = {tag.number: tag for tag in tags}
-    entries = {number: entry for number, entry in (others or {}).items() if number not in chosen}
+    entries = {number: entry for number, entry in (more or {}).items() if number not in chosen}
     place = offset + 2 + _ENTRY * (len(entries) + len(chosen)) + 4
     contents = []
     for number, kind, content in chosen.values():

@@ -144,8 +144,8 @@ def upright_metadata(metadata: Metadata, orientation: int) -> Metadata:
     if xmp is not None:
         xmp = re.sub(rb"(tiff:Orientation(?:=[\"']|>))[2-8]", rb"\g<1>1", xmp)
     if xmp is not None and swaps:
-        others = dict(_XMP_SIDES) | {down: across for across, down in _XMP_SIDES}
-        xmp = re.sub(rb"\b(?:%s)\b" % b"|".join(others), lambda name: others[name[0]], xmp)
+        sides = dict(_XMP_SIDES) | {down: across for across, down in _XMP_SIDES}
+        xmp = re.sub(rb"\b(?:%s)\b" % b"|".join(sides), lambda name: sides[name[0]], xmp)
     return replace(
         metadata,
         exif=block and exif.turned(block, swaps=swaps),

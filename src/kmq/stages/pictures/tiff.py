@@ -97,15 +97,15 @@ def _directory(file: IO[bytes], page: int) -> ImageFileDirectory_v2 | None:
 
     file.seek(0)
     head = file.read(8)
-    found = ImageFileDirectory_v2(head + file.read(8 if head[2] == 43 else 0))
+    directory = ImageFileDirectory_v2(head + file.read(8 if head[2] == 43 else 0))
     visited = {0}
     for _ in range(page):
-        if found.next in visited:  # 0 after the last
+        if directory.next in visited:  # 0 after the last
             return None
-        visited.add(found.next)
-        file.seek(found.next)
-        found.load(file)
-    return found
+        visited.add(directory.next)
+        file.seek(directory.next)
+        directory.load(file)
+    return directory
 
 
 def _misleads_pillow(tags: Mapping[int, Any]) -> bool:
