@@ -3,6 +3,7 @@ import re
 import numpy as np
 import pytest
 
+import kmq
 from kmq import checks
 from kmq.errors import InputError
 
@@ -18,6 +19,31 @@ def test_whole_numbers_in_range_pass(value):
 def test_whole_numbers_out_of_range_are_refused(value):
     with pytest.raises(InputError, match=f"k is {value}; it must be 1 to 10"):
         checks.whole_number(value, "k", 1, 10)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_numbers_that_python_does_not_write_out_are_out_of_range_too(sign):
+    with pytest.raises(InputError, match=r"k is -?0x\w{17,18}…; it must be 1 to 10"):
+        checks.whole_number(sign * 10**5000, "k", 1, 10)
+
+
+def test_spans_of_time_are_no_numbers():
+    with pytest.raises(TypeError, match="tol is timedelta64; it must be a number"):
+        checks.tolerance(np.timedelta64(1))
+
+
+def test_what_a_mask_hides_is_never_taken_for_values():
+    hidden = np.ma.masked_greater(np.arange(12).reshape(4, 3), 10)
+    with pytest.raises(InputError, match="X has 1 masked values; kmq knows no masks"):
+        checks.float_rows(hidden, "X")
+    picture = np.ma.masked_greater(np.arange(12, dtype=np.uint8).reshape(2, 2, 3), 9)
+    for door in (kmq.quantize, kmq.encode, kmq.error_curve, kmq.ColorHistogram.from_picture):
+        with pytest.raises(InputError, match="picture has 2 masked values"):
+            door(picture)
+    with pytest.raises(InputError, match="weights has 1 masked values"):
+        kmq.quantize(picture.data, 2, weights=np.ma.array(np.ones((2, 2)), mask=[[1, 0], [0, 0]]))
+    nothing_hidden = np.ma.array(picture.data)
+    assert kmq.quantize(nothing_hidden, 4).n_colors == 4
 
 
 @pytest.mark.parametrize("value", [2.0, "2", None, [2], True, np.True_, np.float64(2)])

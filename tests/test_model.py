@@ -2,7 +2,9 @@
 
 import copy
 import io
+import math
 import pickle
+from collections.abc import Hashable
 from dataclasses import fields, replace
 
 import numpy as np
@@ -360,3 +362,49 @@ def test_format_errors_tell_where(kind):
 def test_limits_are_whole_numbers(limit, value, error):
     with pytest.raises(error, match=f"{limit} is "):
         Limits(**{limit: value})
+
+
+# --- equality ------------------------------------------------------------------------------------
+
+
+PICTURE = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
+
+
+def made_twice():
+    encoded = encode(indexed_image(PixelFormat.RGB24, 4, 4, 4, metadata=FULL_METADATA))
+    rows, colors = np.arange(12, dtype=np.float32).reshape(4, 3), np.array([[1, 2, 3]])
+    start = kmq.Start(rows, seed=1)
+    return [
+        (kmq.info(io.BytesIO(encoded)), kmq.info(io.BytesIO(encoded))),
+        (kmq.kmeans(rows, 2), kmq.kmeans(rows, 2)),
+        (kmq.error_curve(PICTURE, 3), kmq.error_curve(PICTURE, 3)),
+        (kmq.Require(fixed=["white", (1, 2, 3)]), kmq.Require(fixed=["white", (1, 2, 3)])),
+        (kmq.Require(fixed=colors), kmq.Require(fixed=colors.copy())),
+        (start, kmq.Start(rows.copy(), seed=1)),
+    ]
+
+
+def test_values_that_hold_arrays_are_equal_by_what_they_hold():
+    pairs = made_twice()
+    for one, other in pairs:
+        assert one == other
+        assert (one != other) is False
+        assert one != object()
+    values = [one for one, _ in pairs]
+    for place, one in enumerate(values):
+        assert values.index(one) == place
+    assert kmq.Start(seed=1) != kmq.Start(seed=2)
+    assert replace(values[0], width=5) != values[0]
+    assert replace(values[0], palette=values[0].palette[:3]) != values[0]
+
+
+def test_what_holds_arrays_has_no_hash_and_what_holds_plain_values_has_one():
+    values = [one for one, _ in made_twice()]
+    for value in [*values, small(), small().to_palette(), ColorHistogram.from_picture(PICTURE)]:
+        assert not isinstance(value, Hashable)
+        with pytest.raises(TypeError, match=f"unhashable type: '{type(value).__name__}'"):
+            hash(value)
+    assert len({kmq.Rate(1), kmq.Rate(1.0), kmq.Limits(), kmq.Space("rgb")}) == 3
+    assert len({FULL_METADATA, replace(FULL_METADATA), Metadata(), Metadata()}) == 2
+    one, other = (Report(3, 3, 0.0, math.inf, 1, True, 0, {"search": 0.1}) for _ in range(2))
+    assert (one == other, len({one, other})) == (True, 1)

@@ -290,6 +290,27 @@ def test_short_forms_mean_the_same():
     assert kmq.quantize(PICTURE, 4, space=kmq.Space("lab")) == kmq.quantize(PICTURE, 4, space="lab")
 
 
+def test_values_hold_plain_numbers_whatever_they_were_given_as():
+    values = [
+        (kmq.Rate(np.float16(1)), kmq.Rate(1.0)),
+        (kmq.Rate(np.longdouble(0.5)), kmq.Rate(0.5)),
+        (kmq.Fewest(psnr=np.int8(30), max_colors=np.uint8(9)), kmq.Fewest(psnr=30, max_colors=9)),
+        (
+            kmq.Start("random", n_init=np.uint8(200), max_iter=np.int8(9), seed=np.uint8(200)),
+            kmq.Start("random", n_init=200, max_iter=9, seed=200),
+        ),
+        (kmq.Require(snap=np.True_, posterize=np.int8(5)), kmq.Require(snap=True, posterize=5)),
+        (kmq.Dither(np.float16(0.5)), kmq.Dither(0.5)),
+        (kmq.Limits(pixels=np.array(4)), kmq.Limits(pixels=4)),
+    ]
+    for given, plain in values:
+        assert repr(given) == repr(plain)
+    for given, plain in values[:3]:
+        options = {"k": plain} if isinstance(plain, kmq.Fewest) else {"k": 4, "mapping": plain}
+        same = {"k": given} if isinstance(plain, kmq.Fewest) else {"k": 4, "mapping": given}
+        assert kmq.encode(PICTURE, **same) == kmq.encode(PICTURE, **options)
+
+
 # --- pictures that are files ---------------------------------------------------------------------
 
 

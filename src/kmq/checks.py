@@ -62,6 +62,9 @@ _ELSEWHERE = {
 }
 """What other programs call what kmq takes."""
 
+_MOST_BITS_TOLD = 128
+"""Bits of a number that messages spell out."""
+
 _LARGEST = {"f": 1e18, "d": 1e150}
 """Largest coordinate by float type: squared distances of up to a hundred channels stay finite."""
 
@@ -124,7 +127,9 @@ def whole_number(value: Any, name: str, low: int, high: int) -> int:
             f"{name} is {type(value).__name__}; it must be a whole number, {low} to {high}"
         ) from None
     if not low <= number <= high:
-        raise InputError(f"{name} is {number}; it must be {low} to {high}")
+        # Python writes out numbers of up to 4,300 digits alone.
+        told = number if number.bit_length() <= _MOST_BITS_TOLD else f"{number:#x}"[:20] + "…"
+        raise InputError(f"{name} is {told}; it must be {low} to {high}")
     return number
 
 
@@ -190,7 +195,7 @@ def positive(value: Any, name: str) -> float:
 
 def number(value: Any, name: str, low: float) -> float:
     """Return `value` as a finite float of at least `low`, or raise TypeError or InputError."""
-    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+    if not _is_number(value):
         raise TypeError(f"{name} is {type(value).__name__}; it must be a number, at least {low:g}")
     try:
         converted = float(value)
@@ -203,11 +208,17 @@ def number(value: Any, name: str, low: float) -> float:
 
 def fraction(value: Any, name: str) -> float:
     """Return `value` as a float in 0 … 1, or raise TypeError or InputError."""
-    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+    if not _is_number(value):
         raise TypeError(f"{name} is {type(value).__name__}; it must be a number, 0 to 1")
     if not 0 <= value <= 1:
         raise InputError(f"{name} is {value}; it must be 0 to 1")
     return float(value)
+
+
+def _is_number(value: Any) -> bool:
+    if isinstance(value, bool | np.timedelta64):  # which count as whole numbers elsewhere
+        return False
+    return isinstance(value, int | float | np.integer | np.floating)
 
 
 def init_name(init: str, methods: tuple[str, ...]) -> str:
@@ -236,9 +247,21 @@ def init_method(
 def as_array(values: Any, name: str) -> Array:
     """Return `values` as an array, or raise InputError where they form none."""
     try:
-        return np.asarray(values)
+        array = np.asarray(values)
     except ValueError as error:
         raise InputError(f"{name} is no array: its rows are not of one length") from error
+    refuse_mask(values, name)
+    return array
+
+
+def refuse_mask(values: Any, name: str) -> None:
+    """Raise InputError for a masked array that masks something, which kmq would take for values."""
+    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+        n_masked = np.count_nonzero(np.ma.getmaskarray(values))
+        raise InputError(
+            f"{name} has {n_masked} masked values; kmq knows no masks: fill them with filled(…), "
+            "and give them a weight of 0 where they are not to count"
+        )
 
 
 def float_rows(values: Any, name: str, dtype: Any = None) -> Array:

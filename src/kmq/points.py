@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from kmq import checks
 from kmq.errors import InputError
+from kmq.model.arrays import EqualByFields
 from kmq.model.choices import Progress
 from kmq.model.image import MAX_COLORS
 from kmq.stages.palette import clustering
@@ -19,7 +20,7 @@ from kmq.threads import resolve_threads
 
 
 @dataclass(frozen=True, eq=False)
-class KMeansResult:
+class KMeansResult(EqualByFields):
     """What `kmeans` found.
 
     Attributes:

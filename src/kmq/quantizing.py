@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from kmq import checks
 from kmq.colors import GivenColors
 from kmq.errors import MissingExtraError
+from kmq.model.arrays import EqualByFields
 from kmq.model.choices import Effort, MappingName, Progress
 from kmq.model.file_info import Limits
 from kmq.model.histogram import ColorHistogram
@@ -227,7 +228,7 @@ def fit_palette(
 
 
 @dataclass(frozen=True, eq=False)
-class ErrorCurve:
+class ErrorCurve(EqualByFields):
     """Error against the number of colours.
 
     Attributes:

@@ -12,6 +12,7 @@ from typing import Any
 from kmq import checks
 from kmq.colors import Colors, GivenColors, has_names
 from kmq.errors import InputError
+from kmq.model.arrays import EqualByFields
 from kmq.model.choices import DITHER_METHODS, DitherMethod
 from kmq.model.image import MAX_COLORS, IndexedImage
 from kmq.model.palette import Palette
@@ -51,8 +52,9 @@ class Fewest:
         if len(given) != 1:
             number = "both" if given else "neither"
             raise InputError(f"Fewest has {number} of psnr and max_mse; it needs one of them")
-        checks.number(getattr(self, given[0]), given[0], 0)
-        checks.optional(self.max_colors, "max_colors", MAX_COLORS)
+        quality = checks.number(getattr(self, given[0]), given[0], 0)
+        most = checks.optional(self.max_colors, "max_colors", MAX_COLORS)
+        _keep(self, **{given[0]: quality}, max_colors=most)
 
 
 @dataclass(frozen=True)
@@ -80,11 +82,11 @@ class Space:
             checks.one_of(self.name, "space", SPACES)
         if self.channel_weights is not None:
             weights = _checked_channel_weights(self.channel_weights)
-            object.__setattr__(self, "channel_weights", tuple(weights.tolist()))
+            _keep(self, channel_weights=tuple(weights.tolist()))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Require:
+class Require(EqualByFields):
     """What a palette must hold.
 
     >>> scan = kmq.quantize("scan.png", 8, require=kmq.Require(fixed=["#ff8800"], snap=True))
@@ -113,12 +115,12 @@ class Require:
         """Check what can be checked without a picture."""
         if self.fixed is not None:
             Colors.checked(self.fixed, "fixed")
-        checks.flag(checks.given(self.snap, False), "snap")
-        checks.optional(self.posterize, "posterize", _MOST_BITS)
+        snap = None if self.snap is None else checks.flag(self.snap, "snap")
+        _keep(self, snap=snap, posterize=checks.optional(self.posterize, "posterize", _MOST_BITS))
 
 
 @dataclass(frozen=True, eq=False)
-class Start:
+class Start(EqualByFields):
     """Plain k-means from a start: assign colours, move centres, until they rest.
 
     >>> image = kmq.quantize("photo.png", 16, start=kmq.Start("k-means++", n_init=10))
@@ -147,12 +149,16 @@ class Start:
     def __post_init__(self) -> None:
         """Check what can be checked without a picture."""
         checked_init(self.init)
-        n_init = checks.whole_number(checks.given(self.n_init, 1), "n_init", 1, _MOST_STARTS)
-        checks.optional(self.max_iter, "max_iter", _MOST_ROUNDS)
-        if self.tol is not None:
-            checks.tolerance(self.tol)
+        n_init = checks.optional(self.n_init, "n_init", _MOST_STARTS)
         seed = checks.given(self.seed, 0)
-        checks.whole_number(seed, "seed", 0, checks.MAX_SEED + 1 - n_init)
+        checks.whole_number(seed, "seed", 0, checks.MAX_SEED + 1 - checks.given(n_init, 1))
+        _keep(
+            self,
+            n_init=n_init,
+            max_iter=checks.optional(self.max_iter, "max_iter", _MOST_ROUNDS),
+            tol=None if self.tol is None else checks.tolerance(self.tol),
+            seed=None if self.seed is None else int(seed),
+        )
 
 
 @dataclass(frozen=True)
@@ -182,8 +188,7 @@ class Dither:
         """Check both, and fill in what is not given."""
         strength = checks.fraction(checks.given(self.strength, 1.0), "strength")
         method = checks.given(self.method, DITHER_METHODS[0])
-        object.__setattr__(self, "strength", strength)
-        object.__setattr__(self, "method", checks.one_of(method, "method", DITHER_METHODS))
+        _keep(self, strength=strength, method=checks.one_of(method, "method", DITHER_METHODS))
 
 
 @dataclass(frozen=True)
@@ -209,7 +214,13 @@ class Rate:
 
     def __post_init__(self) -> None:
         """Check it."""
-        checks.number(self.lam, "lam", 0)
+        _keep(self, lam=checks.number(self.lam, "lam", 0))
+
+
+def _keep(value: Any, **checked: Any) -> None:
+    """Set attributes of a frozen value to what the checks return: plain Python numbers."""
+    for name, number in checked.items():
+        object.__setattr__(value, name, number)
 
 
 def checked_init(init: Any) -> str | Array | Colors:

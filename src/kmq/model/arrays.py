@@ -14,6 +14,30 @@ from kmq.model.pixel_format import PixelFormat
 T = TypeVar("T")
 
 
+class EqualByFields:
+    """Base of dataclasses, made with ``eq=False``, whose fields may be arrays or hold some.
+
+    Instances are equal if their fields are, arrays as a whole. They have no hash.
+    """
+
+    def __eq__(self, other: object) -> bool:
+        """Whether it is of the same class and all fields are equal."""
+        if type(other) is not type(self):
+            return NotImplemented
+        names = [item.name for item in fields(self)]  # type: ignore[arg-type]  # a dataclass
+        return all(_is_same(getattr(self, name), getattr(other, name)) for name in names)
+
+    __hash__ = None  # type: ignore[assignment]  # arrays have none
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    if isinstance(one, np.ndarray) or isinstance(other, np.ndarray):
+        return np.array_equal(one, other)
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
+        return len(one) == len(other) and all(map(_is_same, one, other))
+    return bool(one == other)
+
+
 def unchangeable(*arrays: str) -> Callable[[type[T]], type[T]]:
     """Decorate a frozen dataclass whose `__post_init__` puts these arrays over bytes.
 

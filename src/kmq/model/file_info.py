@@ -9,7 +9,7 @@ import numpy as np
 
 from kmq import checks
 from kmq.errors import InputError, KmqError
-from kmq.model.arrays import set_default
+from kmq.model.arrays import EqualByFields, set_default
 from kmq.model.image import Metadata
 from kmq.model.pixel_format import PixelFormat
 
@@ -42,7 +42,9 @@ class Limits:
         """Raise TypeError or InputError unless all are whole numbers, at least 0."""
         set_default(self, **{limit.name: limit.default for limit in fields(self)})
         for limit in fields(self):
-            checks.whole_number(getattr(self, limit.name), limit.name, 0, _MOST_OF_A_LIMIT)
+            most = getattr(self, limit.name)
+            number = checks.whole_number(most, limit.name, 0, _MOST_OF_A_LIMIT)
+            object.__setattr__(self, limit.name, number)
 
     @classmethod
     def checked(cls, limits: Any) -> Limits:
@@ -92,7 +94,7 @@ class StripInfo:
 
 
 @dataclass(frozen=True, eq=False)
-class FileInfo:
+class FileInfo(EqualByFields):
     """What a ``.kmq`` file says about itself without decoding its pixels.
 
     Attributes:

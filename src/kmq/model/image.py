@@ -58,7 +58,7 @@ class Metadata:
     exif: bytes | None = None
     xmp: bytes | None = None
     dpi: tuple[float, float] | None = None
-    text: Mapping[str, str] = field(default_factory=dict)
+    text: Mapping[str, str] = field(default_factory=dict, hash=False)
     gamma: float | None = None
     chromaticities: tuple[float, ...] | None = None
     srgb: str | None = None
@@ -95,7 +95,7 @@ class Report:
     iterations: int
     converged: bool
     seed: int
-    seconds: Mapping[str, float]
+    seconds: Mapping[str, float] = field(hash=False)
 
 
 @unchangeable("palette", "indices")

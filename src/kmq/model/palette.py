@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kmq import checks
 from kmq.errors import InputError
 from kmq.model import formats
 from kmq.model.arrays import check_colors, over_bytes, unchangeable
@@ -53,7 +54,7 @@ class Palette:
         is_list = isinstance(given, list | tuple) and len(given) > 0
         if is_list and all(isinstance(color, str) for color in given):
             colors, stated = of_hex(given)
-        colors = np.asarray(colors)
+        colors = checks.as_array(colors, "colors")
         if colors.size and colors.dtype.kind not in "iub":
             raise TypeError(f"colors have dtype {colors.dtype}; colours are whole numbers")
         if colors.ndim != 2 or not 1 <= colors.shape[1] <= 4 or not len(colors):
@@ -73,13 +74,15 @@ class Palette:
         object.__setattr__(self, "colors", over_bytes(colors, colors.dtype))
         object.__setattr__(self, "pixel_format", pixel_format)
         if self.shares is not None:
-            shares = np.asarray(self.shares, np.float64)
+            shares = checks.as_array(self.shares, "shares")
+            if shares.dtype.kind not in "biuf":
+                raise TypeError(f"shares have dtype {shares.dtype}; they must be numbers")
             if shares.shape != (len(colors),) or not (shares.min() >= 0 and shares.max() <= 1):
                 raise InputError(
                     f"shares have shape {shares.shape}; there must be one of 0 to 1 for each of "
                     f"the {len(colors)} colours"
                 )
-            object.__setattr__(self, "shares", over_bytes(shares, shares.dtype))
+            object.__setattr__(self, "shares", over_bytes(shares, np.dtype(np.float64)))
 
     @property
     def hex(self) -> tuple[str, ...]:

@@ -89,6 +89,7 @@ def read_pixels(
     if isinstance(picture, np.ndarray):
         if page not in (None, 1):
             raise InputError(f"page is {page}; an array is one picture")
+        checks.refuse_mask(picture, "picture")
         pixels = from_array(np.asarray(picture), wanted)
     elif isinstance(picture, (str, os.PathLike, io.BytesIO)):
         pixels = _from_file(picture, page, limits or Limits())
