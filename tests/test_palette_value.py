@@ -117,7 +117,7 @@ def test_palettes_are_read_from_file_objects(tmp_path, suffix):
         stream = io.BytesIO(b"head" + path.read_bytes())
         stream.seek(4)
         assert kmq.read_palette(stream) == palette
-    with pytest.raises(TypeError, match="source is int; it must be a path or a file object"):
+    with pytest.raises(TypeError, match="source is int; it must be a path"):
         kmq.read_palette(3)
 
 
@@ -159,3 +159,31 @@ def test_a_curve_draws_itself():
     curve = kmq.error_curve(PICTURE, 9)
     axes = curve.plot(figure.add_subplot())
     assert axes.lines[0].get_xdata().tolist() == curve.k.tolist()
+
+
+def test_an_image_takes_a_palette_and_says_its_colours_in_hexadecimal():
+    indices = np.zeros((2, 3), np.uint8)
+    palette = Palette(["#00000000", "#ff880080"])
+    image = kmq.IndexedImage(palette, indices)
+    assert image == kmq.IndexedImage(palette.colors, indices, "RGBA")
+    assert image == kmq.IndexedImage(palette.colors, indices)
+    assert image.hex == palette.hex
+    pickled = pickle.loads(pickle.dumps(image))  # noqa: S301
+    for copied in (copy.copy(image), copy.deepcopy(image), pickled):
+        assert copied == image
+        assert copied.hex == palette.hex
+    ink = Palette([(1, 2, 3, 4)], "CMYK")
+    assert kmq.IndexedImage(ink, indices).pixel_format is kmq.PixelFormat.CMYK32
+    with pytest.raises(kmq.InputError, match="pixel format RGB needs"):
+        kmq.IndexedImage(ink, indices, "RGB")
+
+
+def test_results_read_well_in_a_line(tmp_path):
+    points = np.array([[0.0], [1], [9]])
+    assert repr(kmq.kmeans(points, 2)) == (
+        "<kmq.KMeansResult 2 clusters of 3 points, inertia 0.5, 2 rounds>"
+    )
+    kmq.IndexedImage(Palette(["#fff"]), np.zeros((2, 3), np.uint8)).save(tmp_path / "x.kmq")
+    assert repr(kmq.info(tmp_path / "x.kmq")).startswith(
+        "<kmq.FileInfo 3x2 RGB, 1 colour, 1 strip, "
+    )

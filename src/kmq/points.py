@@ -37,6 +37,14 @@ class KMeansResult(EqualByFields):
     n_iter: int
     converged: bool
 
+    def __repr__(self) -> str:
+        """One line: clusters, points, inertia and rounds."""
+        rounds = f"{self.n_iter} round{'' if self.n_iter == 1 else 's'}"
+        return (
+            f"<kmq.KMeansResult {len(self.centroids)} clusters of {len(self.labels)} points, "
+            f"inertia {self.inertia:.6g}, {rounds}{'' if self.converged else ', not converged'}>"
+        )
+
 
 @checks.hinting()
 def kmeans(

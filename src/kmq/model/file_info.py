@@ -121,6 +121,14 @@ class FileInfo(EqualByFields):
     chunks: tuple[ChunkInfo, ...]
     file_size: int
 
+    def __repr__(self) -> str:
+        """One line: size, format, colours, strips and bytes."""
+        return (
+            f"<kmq.FileInfo {self.width}x{self.height} {self.pixel_format.label}, "
+            f"{self.n_colors} colour{'s' * (self.n_colors > 1)}, "
+            f"{len(self.strips)} strip{'s' * (len(self.strips) > 1)}, {self.file_size:,} bytes>"
+        )
+
     @property
     def n_colors(self) -> int:
         """Entries of the palette."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -42,6 +42,15 @@ class ColorHistogram:
     colors: np.ndarray[Any, Any]
     counts: np.ndarray[Any, Any]
     pixel_format: PixelFormat
+
+    if TYPE_CHECKING:  # what is taken, of which the attributes are made
+
+        def __init__(
+            self,
+            colors: np.ndarray[Any, Any],
+            counts: np.ndarray[Any, Any],
+            pixel_format: PixelFormat | PixelFormatLabel,
+        ) -> None: ...
 
     def __post_init__(self) -> None:
         """Check types, shapes and ranges, and put the arrays over bytes.
@@ -142,8 +151,8 @@ class ColorHistogram:
         """Read a histogram that `write` has written.
 
         Args:
-            source: a path, or a file object open for binary reading. It is read from where it
-                stands to its end, and stays open.
+            source: a path, the bytes of the file, or a file object open for binary reading. A file
+                object is read from where it stands to its end, and stays open.
 
         Raises:
             FormatError: the file is damaged, needs a newer kmq (NewerFormatError), or has more

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ import numpy as np
 from kmq.errors import InputError
 from kmq.model.arrays import check_colors, over_bytes, set_default, unchangeable
 from kmq.model.palette import Palette
-from kmq.model.pixel_format import PixelFormat, as_pixel_format
+from kmq.model.pixel_format import PixelFormat, PixelFormatLabel, as_pixel_format
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
@@ -107,9 +107,11 @@ class IndexedImage:
     good: `numpy.array` makes a copy to write to.
 
     Attributes:
-        palette: (k, channels) uint8 or uint16, 1 ≤ k ≤ 65,536, in the units of `pixel_format`.
+        palette: (k, channels) uint8 or uint16, 1 ≤ k ≤ 65,536, in the units of `pixel_format`; a
+            `Palette` becomes that.
         indices: (height, width) palette positions; uint8 up to 256 colours, uint16 above.
-        pixel_format: what the picture was, given as one or by its label.
+        pixel_format: what the picture was; its label, such as "RGB", becomes that, and None what a
+            `Palette` has or else channels and type say, as for `Palette`.
         metadata: colour profile, EXIF and the like.
         report: what `quantize` did, or None for an image that was read or built by hand.
         lost: (first row, row after the last) of each band of rows that was lost to damage when
@@ -119,17 +121,36 @@ class IndexedImage:
     Raises:
         InputError: a shape, dtype, index or band of rows does not fit the above.
         TypeError: palette or indices are not arrays, or pixel_format is neither.
+
+    >>> image = kmq.IndexedImage(palette, indices, "RGB")
     """
 
     palette: np.ndarray[Any, Any]
     indices: np.ndarray[Any, Any]
-    pixel_format: PixelFormat
+    pixel_format: PixelFormat = None  # type: ignore[assignment]  # None becomes one
     metadata: Metadata = Metadata()
     report: Report | None = None
     lost: tuple[tuple[int, int], ...] = ()
 
+    if TYPE_CHECKING:  # what is taken, of which the attributes are made
+
+        def __init__(
+            self,
+            palette: np.ndarray[Any, Any] | Palette,
+            indices: np.ndarray[Any, Any],
+            pixel_format: PixelFormat | PixelFormatLabel | None = None,
+            metadata: Metadata | None = None,
+            report: Report | None = None,
+            lost: Iterable[tuple[int, int]] | None = None,
+        ) -> None: ...
+
     def __post_init__(self) -> None:
         """Check palette and indices against each other and put them over bytes."""
+        if isinstance(self.palette, Palette):
+            set_default(self, pixel_format=self.palette.pixel_format)
+            object.__setattr__(self, "palette", self.palette.colors)
+        elif self.pixel_format is None:
+            set_default(self, pixel_format=Palette(self.palette).pixel_format)
         set_default(self, metadata=Metadata(), lost=())
         if not isinstance(self.metadata, Metadata):
             raise TypeError(
@@ -165,6 +186,11 @@ class IndexedImage:
     def n_colors(self) -> int:
         """Entries of the palette."""
         return len(self.palette)
+
+    @property
+    def hex(self) -> tuple[str, ...]:
+        """The palette in hexadecimal; see `Palette.hex`."""
+        return Palette(self.palette, self.pixel_format).hex
 
     @property
     def counts(self) -> np.ndarray[Any, Any]:
@@ -246,7 +272,8 @@ class IndexedImage:
         """Read an image from a .kmq file or a picture file with a palette, exactly as it is.
 
         Args:
-            source: a path, or a file object open for binary reading, which stays open.
+            source: a path, the bytes of a file, or a file object open for binary reading, which
+                stays open.
 
         Raises:
             InputError: a picture without a palette, which `kmq.quantize` takes, or of several

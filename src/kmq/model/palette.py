@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +13,10 @@ from kmq.errors import InputError
 from kmq.model import formats
 from kmq.model.arrays import check_colors, over_bytes, unchangeable
 from kmq.model.hexadecimal import format_hex, of_hex
-from kmq.model.pixel_format import PixelFormat, as_pixel_format
+from kmq.model.pixel_format import PixelFormat, PixelFormatLabel, as_pixel_format
 
 if TYPE_CHECKING:
-    from numpy.typing import DTypeLike
+    from numpy.typing import ArrayLike, DTypeLike
 
 
 @unchangeable("colors", "shares")
@@ -46,6 +46,15 @@ class Palette:
     colors: np.ndarray[Any, Any]
     pixel_format: PixelFormat = None  # type: ignore[assignment]  # None becomes one
     shares: np.ndarray[Any, Any] | None = None
+
+    if TYPE_CHECKING:  # what is taken, of which the attributes are made
+
+        def __init__(
+            self,
+            colors: ArrayLike | Sequence[str],
+            pixel_format: PixelFormat | PixelFormatLabel | None = None,
+            shares: ArrayLike | None = None,
+        ) -> None: ...
 
     def __post_init__(self) -> None:
         """Check all, and put the arrays over bytes."""

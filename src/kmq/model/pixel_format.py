@@ -33,11 +33,17 @@ class PixelFormat(Enum):
     RGBA64 = ("RGBA64", 8, 4, 16)
     CMYK32 = ("CMYK", 9, 4, 8)
 
-    def __init__(self, label: str, code: int, channels: int, depth: int):
-        self.label = label
-        self.code = code
-        self.channels = channels
-        self.depth = depth
+    label: str
+    code: int
+    channels: int
+    depth: int
+
+    def __new__(cls, label: PixelFormatLabel, *facts: int) -> PixelFormat:
+        """Make the label the value, by which a member is found."""
+        member = object.__new__(cls)
+        member._value_ = member.label = label
+        member.code, member.channels, member.depth = facts
+        return member
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -61,7 +67,7 @@ class PixelFormat(Enum):
 
     @classmethod
     def _missing_(cls, value: object) -> PixelFormat | None:
-        """Let ``PixelFormat("RGB")`` be the one of that label."""
+        """Name the labels there are."""
         return cls.from_label(value) if isinstance(value, str) else None
 
     @classmethod
