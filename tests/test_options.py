@@ -3,7 +3,9 @@
 import dataclasses
 import inspect
 import io
+import runpy
 import typing
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -345,11 +347,43 @@ def test_bytes_and_file_objects_are_pictures(content, tmp_path):
     assert len(kmq.encode(io.BytesIO(content), size=900)) <= 900
 
 
+def readers(folder):
+    """Each reader with a file for it, and what gives what it read an equality."""
+    image = kmq.quantize(PICTURE, 5)
+    histogram = kmq.ColorHistogram.from_picture(PICTURE)
+    image.save(folder / "x.kmq")
+    kmq.write_palette(folder / "x.gpl", image)
+    histogram.write(folder / "x.kmqhist")
+    return [
+        (kmq.read, folder / "x.kmq"),
+        (kmq.info, folder / "x.kmq"),
+        (lambda source: kmq.read_region(source, (1, 2, 3, 4)), folder / "x.kmq"),
+        (kmq.IndexedImage.open, folder / "x.kmq"),
+        (kmq.read_palette, folder / "x.gpl"),
+        (kmq.ColorHistogram.read, folder / "x.kmqhist"),
+        (lambda source: kmq.quantize(source, 3), folder / "x.kmq"),
+    ]
+
+
+def test_every_reader_takes_paths_file_objects_and_bytes(tmp_path):
+    for read, path in readers(tmp_path):
+        expected, content = repr(read(path)), path.read_bytes()
+        for make in (bytes, bytearray, memoryview, io.BytesIO):
+            assert repr(read(make(content))) == expected
+        assert repr(read(str(path))) == expected
+        with path.open("rb") as file:
+            assert repr(read(file)) == expected
+        with path.open(encoding="latin-1") as file, pytest.raises(TypeError, match="binary mode"):
+            read(file)
+        with pytest.raises(TypeError, match="is int; "):
+            read(3)
+
+
 def test_what_is_no_picture_file_is_told(tmp_path):
     for content in (b"", b"not a picture", bytearray(3)):
         with pytest.raises(kmq.InputError, match="picture is not a picture in a format"):
             kmq.quantize(content)
-    with pytest.raises(TypeError, match="a file object that reads str; open it for binary"):
+    with pytest.raises(TypeError, match="a file object open for text; open it in binary mode"):
         kmq.quantize(io.StringIO("text"))
     for several in (b"bytes", io.BytesIO(b"bytes")):
         with pytest.raises(TypeError, match="from_pictures takes several pictures"):
@@ -510,6 +544,11 @@ def test_contradictions_are_told_by_the_caller_s_own_names():
 
 def test_labels_of_pixel_formats_are_those_of_the_type():
     assert set(typing.get_args(PixelFormatLabel)) == {item.label for item in PixelFormat}
+
+
+def test_a_program_that_type_checkers_accept_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    runpy.run_path(str(Path(__file__).with_name("user_program.py")))
 
 
 def test_type_checkers_know_what_comes_back_and_what_is_taken():

@@ -42,7 +42,6 @@ CODING = ("effort", "method", "strip_height", "n_threads", "limits")
 """Options of `encode` that say how an image is coded, whatever it was made from."""
 
 _ON_ERROR = ("raise", "salvage")
-_DECODES = " (kmq.decode takes bytes)"
 
 
 @checks.hinting()
@@ -275,9 +274,9 @@ def read(
     """Read the image of a .kmq file.
 
     Args:
-        source: a path, or a file object open for binary reading. It is read from where it stands
-            through the end mark of the .kmq file (to its own end, to salvage), need not be
-            seekable, and stays open.
+        source: a path, the bytes of the file, or a file object open for binary reading. A file
+            object is read from where it stands through the end mark of the .kmq file (to its own
+            end, to salvage), need not be seekable, and stays open.
         on_error: see `decode`.
         limits: what to accept; None for `kmq.Limits()`.
         n_threads: threads to use; None for ``KMQ_NUM_THREADS`` or all cores.
@@ -290,7 +289,7 @@ def read(
     """
     limits, threads = Limits.checked(limits), resolve_threads(n_threads)
     salvaging = _salvaging(on_error)
-    with opened(source, _DECODES) as stream:
+    with opened(source) as stream:
         name = os.fsdecode(source) if isinstance(source, str | os.PathLike) else "the file"
         return _decoded(stream, limits, threads, salvaging=salvaging, name=name)
 
@@ -327,7 +326,7 @@ def read_region(
     """
     limits, threads = Limits.checked(limits), resolve_threads(n_threads)
     region = _checked_box(box)
-    with opened(source, _DECODES) as stream:
+    with opened(source) as stream:
         return decoding.decoded_region(stream, region, limits, threads)
 
 
@@ -347,7 +346,7 @@ def info(source: Source, *, limits: Limits | None = None) -> FileInfo:
         OSError: the file cannot be read.
     """
     limits = Limits.checked(limits)
-    with opened(source, _DECODES) as stream:
+    with opened(source) as stream:
         return decoding.info(stream, limits)
 
 

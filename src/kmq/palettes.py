@@ -46,9 +46,9 @@ def read_palette(source: Source) -> Palette:
     others the distinct colours in the order of rows and columns: a swatch.
 
     Args:
-        source: a path, or a file object open for binary reading, which is read from where it
-            stands. If it has no name with a suffix, its content says whether it is a .kmq file, of
-            GIMP, of JASC or JSON; else it is a picture.
+        source: a path, the bytes of a file, or a file object open for binary reading, which is
+            read from where it stands. Without a name that has a suffix, the content says whether
+            it is a .kmq file, of GIMP, of JASC or JSON; else it is a picture.
 
     Returns:
         1 to 65,536 colours with their pixel format, in the file's order, repeated and unused
@@ -57,7 +57,7 @@ def read_palette(source: Source) -> Palette:
     Raises:
         InputError: the file is damaged, or has no colours or too many.
         FormatError: the same of a .kmq file.
-        TypeError: neither a path nor a file object.
+        TypeError: neither a path, a file object nor bytes.
         OSError: the file cannot be read.
 
     Cost: of a picture, time and memory to decode it, and little else.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ class WritableFile(Protocol):
         """Take bytes; return how many were taken, or None for all of them."""
 
 
-Source: TypeAlias = "str | os.PathLike[str] | BinaryIO"
+Source: TypeAlias = "str | os.PathLike[str] | BinaryIO | bytes | bytearray | memoryview"
 Target: TypeAlias = "str | os.PathLike[str] | WritableFile"
 
 
@@ -27,22 +28,31 @@ def is_path(file: Any) -> bool:
 
 
 @contextmanager
-def opened(source: Source, remark: str = "") -> Iterator[BinaryIO]:
-    """Open a path and close it again, or hand on a file object.
+def opened(source: Source) -> Iterator[BinaryIO]:
+    """Open a path and close it again, or hand on a file object; bytes are the content of a file.
 
     Raises:
-        TypeError: it is neither; `remark` says who takes it.
+        TypeError: it is none of these, or a file object open for text.
         OSError: the file cannot be opened.
     """
     if isinstance(source, str | os.PathLike):
         with open(source, "rb") as stream:
             yield stream
+    elif isinstance(source, bytes | bytearray | memoryview):
+        yield io.BytesIO(source)
     elif hasattr(source, "read"):
+        refuse_text(source, "source")
         yield source
     else:
         raise TypeError(
-            f"source is {type(source).__name__}; it must be a path or a file object{remark}"
+            f"source is {type(source).__name__}; it must be a path, a file object, or bytes"
         )
+
+
+def refuse_text(file: Any, name: str) -> None:
+    """Raise TypeError for a file object that is open for text."""
+    if isinstance(file, io.TextIOBase):
+        raise TypeError(f"{name} is a file object open for text; open it in binary mode")
 
 
 @contextmanager
@@ -64,7 +74,11 @@ def written(target: Target) -> Iterator[WritableFile]:
 def check_target(target: Any) -> None:
     """Raise TypeError for what is neither a path nor can be written to."""
     if not is_path(target) and not hasattr(target, "write"):
-        raise TypeError(f"target is {type(target).__name__}; it must be a path or a file object")
+        raise TypeError(
+            f"target is {type(target).__name__}; it must be a path or a file object, and it comes "
+            "before the picture"
+        )
+    refuse_text(target, "target")
 
 
 def write_all(stream: WritableFile, pieces: Sequence[bytes]) -> None:

@@ -18,7 +18,7 @@ from kmq.stages.container.chunks import SUFFIXES, is_kmq
 from kmq.stages.palette import files as palette_files
 from kmq.stages.palette.files import Entries
 from kmq.stages.pictures.reading import picture_palette, read_pixels, seekable
-from kmq.streams import Source, opened
+from kmq.streams import Source, opened, refuse_text
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -66,6 +66,7 @@ def read_picture(
 
 def _content_of(file: BinaryIO) -> io.BytesIO:
     """Return what a file object holds from where it stands; it need not be seekable."""
+    refuse_text(file, "picture")
     content = file.read()
     if not isinstance(content, bytes | bytearray | memoryview):
         raise TypeError(
