@@ -69,7 +69,7 @@ def test_large_picture_is_counted_alike_by_any_number_of_threads(pixel_format, n
 
 
 def test_every_grey_of_16_bits_is_told_apart():
-    samples = np.arange(65_536, dtype=np.uint16)[::-1].reshape(256, 256, 1)
+    samples = np.arange(65_536, dtype=np.uint16)[::-1].reshape(256, 256, 1).copy()
     color_map = map_colors(samples, PixelFormat.GREY16, 2)
     assert color_map.histogram.colors[:, 0].tolist() == list(range(65_536))
     assert set(color_map.histogram.counts.tolist()) == {1}

@@ -235,7 +235,7 @@ def test_walk_sees_the_imports():
     edges = {(found.source, found.target, found.at_top) for found in ALL_IMPORTS}
     assert ("kmq.quantizing", "kmq.pipeline.quantizing", True) in edges
     assert ("kmq.stages.palette.clustering", "kmq.kernels.nearest", False) in edges
-    assert ("kmq.kernels._jit", "numba.core", True) in edges
+    assert ("kmq.kernels._compiler", "numba.core", True) in edges
     assert ("kmq.pillow", "PIL", True) in edges
     assert ("kmq.model.image", "PIL.Image", True) not in edges
 
@@ -285,7 +285,7 @@ def test_only_one_kernel_module_spells_jit_options():
         for module, path in MODULES.items()
         if re.search(r"njit\(|\"nogil\"", path.read_text(encoding="utf-8"))
     }
-    assert spelled == {"kmq.kernels._jit"}
+    assert spelled == {"kmq.kernels._compiler"}
 
 
 def test_kernels_are_imported_by_the_functions_that_run_them():

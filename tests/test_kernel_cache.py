@@ -17,7 +17,7 @@ SOURCE = """
 from kmq.kernels._jit import kernel
 
 
-@kernel
+@kernel("T", T=("i8", "f8"))
 def plus_one(number):
     return number + 1
 """

@@ -5,9 +5,13 @@ import pkgutil
 import textwrap
 from collections import Counter
 
+import numpy as np
+import pytest
 from numba.core.dispatcher import Dispatcher
 
 import kmq.kernels
+from kmq.kernels._compiler import signatures
+from kmq.kernels.search import bound_blocks
 
 
 def all_kernels():
@@ -68,3 +72,27 @@ def test_kernels_allocate_nothing_and_never_raise():
                 assert node.func.attr in SAFE, where
             if isinstance(node, ast.Assign) and any(map(is_slice, node.targets)):
                 assert isinstance(node.value, ast.Constant | ast.Attribute), where
+
+
+def test_a_call_with_types_that_are_not_declared_is_refused():
+    columns, corners = np.zeros((2, 5), np.float64), np.zeros((1, 2), np.float32)
+    with pytest.raises(TypeError, match=r"search\.bound_blocks is not declared"):
+        bound_blocks(columns, 5, corners, corners)
+
+
+def test_writable_and_read_only_arrays_and_all_kinds_of_integers_are_one_signature():
+    columns, corners = np.zeros((2, 5), np.float32), np.zeros((1, 2), np.float32)
+    bound_blocks(columns, 5, corners, corners)
+    columns.flags.writeable = False
+    for size in (np.uint8(5), np.int64(5), True):
+        bound_blocks(columns, size, corners, corners)
+    assert bound_blocks.signatures == bound_blocks.declared
+
+
+def test_declarations_combine_their_choices():
+    spelled = signatures("T[:], pair, n", {"T": ("f4", "f8"), "pair": "(T, u1[:, :])", "n": "i8"})
+    one, two = (list(map(str, arguments)) for arguments in spelled)
+    assert one[0].startswith("array(float32, 1d, C")
+    assert one[1].startswith("Tuple(float32, array(uint8, 2d, C")
+    assert one[2] == two[2] == "int64"
+    assert two[0].startswith("array(float64, 1d, C")

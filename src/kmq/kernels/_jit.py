@@ -1,72 +1,67 @@
-"""The one place that spells jit options."""
+"""How kernels are declared; where a library has them compiled, nothing of Numba is imported.
+
+A kernel names the types that it is called with, all of them. From that they are compiled: when
+first called, by ``kmq warmup``, or ahead of time by `kmq.build`. A call with other types is an
+error, so that none can compile what nobody has foreseen.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-from llvmlite.ir import Constant, IntType
-from numba.core import config, event, types
-from numba.core.compiler_lock import global_compiler_lock
-from numba.core.registry import CPUDispatcher
-from numba.extending import intrinsic
+from kmq.kernels import _native
+from kmq.kernels._numba import Constant, IntType, intrinsic, types
 
-from kmq import compiling
-from kmq.kernels._cache import KernelCache
+Function = Callable[..., Any]
+Choices = str | tuple[str, ...]
+
+UP_TO_4 = tuple(f"(i8,) * {d}" for d in range(1, 5))
+"""Choices of `channels`, a tuple whose length is known to the compiler, for 1 to 4 channels."""
 
 
-def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile `function` on first use: no GIL, no fastmath, cached on disk where that is possible.
+def kernel(arguments: str, **choices: Choices) -> Callable[[Function], Function]:
+    """Declare a kernel: no GIL, no fastmath, no runtime of Numba's.
+
+    `arguments` are types in Numba's notation, in the order of the parameters. Arrays are in C
+    order, so ``f4[:, :]`` says enough; a tuple is in parentheses. A name among the `choices` stands
+    for any of several types, or shortens one; with more names, all combinations are meant:
+
+        @kernel("T[:], T[:, :], pair, i8", T=("f4", "f8"), pair="(i8[:], i8[:])")
+
+    Numbers are converted as a call in C does. Arrays may be writable or not.
 
     IEEE arithmetic as written, so that each machine computes the same bits; where speed needs a
     fused multiply-add, kernels spell it `fma`.
     """
-    compiled: Any = _Kernel(py_func=function, targetoptions=dict(_OPTIONS))
-    compiled._cache = KernelCache(function)
-    return compiled
+    if not isinstance(arguments, str):
+        raise TypeError(f"kernel {arguments.__name__} must name its types: @kernel('f8[:], i8')")
+
+    def declare(function: Function) -> Function:
+        if _native.library is not None:
+            return _native.library.bind(name_of(function))
+        from kmq.kernels._compiler import Kernel
+
+        return Kernel(function, arguments, choices)
+
+    return declare
 
 
-def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile a small function that only kernels of the same file call; never cached alone."""
-    return _Kernel(py_func=function, targetoptions=dict(_OPTIONS))
+def inlined(function: Function) -> Function:
+    """Compile a small function that only kernels of the same file call."""
+    if _native.library is not None:
+        return function
+    from kmq.kernels._compiler import Inlined
+
+    return Inlined(function)
 
 
-_OPTIONS = {"nopython": True, "nogil": True, "error_model": "numpy", "boundscheck": None}
+def name_of(function: Function) -> str:
+    """Return a kernel's name in a library: ``nearest.assign``."""
+    return f"{function.__module__.removeprefix('kmq.kernels.')}.{function.__name__}"
 
 
-class _Kernel(CPUDispatcher):
-    """What `numba.njit` makes of a function, but compiled where ``NUMBA_DISABLE_JIT`` is set, too.
-
-    Projects set that variable to measure the coverage of their own functions. In plain Python the
-    vectors and fused operations of kernels have no meaning.
-    """
-
-    def compile(self, sig):
-        """Compile for a signature; Numba compiles pieces of its own with `njit` meanwhile."""
-        with global_compiler_lock, compiling.making_ready():
-            is_disabled, config.DISABLE_JIT = config.DISABLE_JIT, 0
-            try:
-                return super().compile(sig)
-            finally:
-                config.DISABLE_JIT = is_disabled
-
-
-class _Teller(event.Listener):
-    """Tells of kernels of ours what Numba tells of all functions."""
-
-    def on_start(self, event):
-        function = event.data["dispatcher"].py_func
-        if isinstance(event.data["dispatcher"], _Kernel):
-            compiling.tell(f"{function.__module__}.{function.__name__}")
-
-    def on_end(self, event):
-        pass
-
-
-event.register("numba:compile", _Teller())
-
-
-def named(function: Callable[..., Any], name: str) -> Callable[..., Any]:
+def named(function: Function, name: str) -> Function:
     """Give a function that a factory makes a name of its own, before it is compiled.
 
     Numba tells cached machine code apart by name, argument types and a number that starts anew in

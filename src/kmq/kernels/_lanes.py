@@ -7,12 +7,8 @@ machine. Each lane computes by itself, so results do not depend on how many ther
 
 from __future__ import annotations
 
-import contextlib
-
-import llvmlite.binding as llvm
-from llvmlite import ir
-from numba.core import cgutils, types
-from numba.extending import intrinsic, models, register_model
+from kmq.kernels import _native
+from kmq.kernels._numba import cgutils, intrinsic, ir, models, register_model, types
 
 
 def _fits_lane_bytes():
@@ -22,10 +18,11 @@ def _fits_lane_bytes():
     bytes took 283, 185 and 154 ns a point at 64 channels and 256 centroids: fewer leave arithmetic
     units waiting for results.
     """
-    with contextlib.suppress(RuntimeError):  # LLVM does not know the features of every processor
-        if llvm.get_host_cpu_features().get("avx512f"):
-            return 256
-    return 64
+    if _native.library is not None:
+        return _native.library.lane_bytes
+    from kmq.kernels._compiler import target_has
+
+    return 256 if target_has("avx512f") else 64
 
 
 LANE_BYTES = _fits_lane_bytes()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from kmq.kernels._jit import kernel
 
 
-@kernel
+@kernel("f8[:, :, :], f8[:], f8[:, :], f8[:, :, :]")
 def blur(planes, weights, rows, out_blurred):
     """Fill (p, h - n + 1, w - n + 1) with the means of (p, h, w) float64 over n × n windows.
 

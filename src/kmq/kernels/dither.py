@@ -19,6 +19,9 @@ from kmq.kernels._lanes import lane, less, load_row, minus, plus, select, splat,
 ROW = 4
 """Numbers of a row."""
 
+_ROW = f"(i8,) * {ROW}"
+"""Type of `channels`, and of what counts cells."""
+
 KEPT = 255
 """In place of their group: colours that always show their label."""
 
@@ -34,7 +37,7 @@ def _sum(lanes):
     return (lane(lanes, 0) + lane(lanes, 1)) + (lane(lanes, 2) + lane(lanes, 3))
 
 
-@kernel
+@kernel("row, f4[:], f4[:], row, row, i8[:], u2[:], i8, f4[:], i8[:], u2[:]", row=_ROW)
 def list_candidates(
     channels, entries, cells, splits, parents, starts, members, most, place, out_starts,
     out_members,
@@ -91,7 +94,12 @@ def list_candidates(
     return count
 
 
-@kernel
+@kernel(
+    "row, u4[:, :], f4[:], u1[:], i4[:], f4, f4[:], f4[:], (i8,) * 3, i8[:, :], u2[:], f4, i8, i8,"
+    "i8, f4[:, :], label[:, :], u1[:]",
+    row=_ROW,
+    label=("u1", "u2"),
+)
 def diffuse(
     channels,
     ids,
@@ -179,7 +187,7 @@ def diffuse(
         store(aside, below, (x + 1 - step) * ROW)
 
 
-@kernel
+@kernel("row, f4[:], i8[:], f4[:], f4[:], f4[:], i4[:, :]", row=_ROW)
 def list_neighbours(channels, entries, order, low, high, distances, out_neighbours):
     """Write the entries nearest to each, nearest first: (k, n), n below k.
 
@@ -228,7 +236,7 @@ def list_neighbours(channels, entries, order, low, high, distances, out_neighbou
                 out_neighbours[here, place] = other
 
 
-@kernel
+@kernel("row, f4[:], u1[:], i4[:], b1[:, :], f4[:], i4[:, :], f4, f4, i4[:], f4[:]", row=_ROW)
 def mix(
     channels,
     colors,
@@ -280,7 +288,9 @@ def mix(
                 out_others[i], out_shares[i] = other, share
 
 
-@kernel
+@kernel(
+    "u4[:, :], i4[:], i4[:], f4[:], f4, f4[:, :], i8, i8, label[:, :], u1[:]", label=("u1", "u2")
+)
 def threshold(ids, labels, partners, shares, strength, mask, first, stop, out_indices, out_used):
     """Write for rows `first` … stop - 1 which of its colour's two entries each pixel shows.
 
@@ -302,7 +312,7 @@ def threshold(ids, labels, partners, shares, strength, mask, first, stop, out_in
             out_used[label] = 1
 
 
-@kernel
+@kernel("row, u4[:, :], label[:, :], f4[:], f4[:]", row=_ROW, label=("u1", "u2"))
 def sum_errors(channels, ids, indices, colors, entries):
     """Return the sum over the pixels of the squared distance from their colour to their entry."""
     total = 0.0

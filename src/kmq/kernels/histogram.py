@@ -30,20 +30,21 @@ def _make_spread(n_bytes):
                 key |= tables[b, rows[i, b]]
             out_keys[i] = key
 
-    return kernel(named(spread, f"spread_{n_bytes}"))
+    key = "u4" if n_bytes <= 3 else "u8"
+    return kernel(f"u1[:, :], {key}[:, :], {key}[:]")(named(spread, f"spread_{n_bytes}"))
 
 
 spread = {n_bytes: _make_spread(n_bytes) for n_bytes in (1, 2, 3, 4, 6, 8)}
 
 
-@kernel
+@kernel("u4[:], u8[:]")
 def mark(keys, out_bitmap):
     """Set the bit of each key (uint32) in `out_bitmap` (uint64 words)."""
     for i in range(keys.size):
         out_bitmap[keys[i] >> np.uint32(6)] |= np.uint64(1) << np.uint64(keys[i] & np.uint32(63))
 
 
-@kernel
+@kernel("u8[:], u4[:]")
 def rank_bitmap(bitmap, out_ranks):
     """Write how many bits are set before each word; return how many there are in all."""
     total = 0
@@ -53,7 +54,7 @@ def rank_bitmap(bitmap, out_ranks):
     return total
 
 
-@kernel
+@kernel("u8[:], u4[:]")
 def list_bitmap(bitmap, out_keys):
     """Write the keys whose bits are set, in ascending order."""
     count = 0
@@ -68,7 +69,7 @@ def list_bitmap(bitmap, out_keys):
             count += 1
 
 
-@kernel
+@kernel("u8[:], u4[:], u4[:], u4[:]")
 def rank_and_count(bitmap, ranks, keys, out_counts):
     """Replace each key by its rank among the set bits, and count the ranks."""
     for i in range(keys.size):
@@ -88,7 +89,7 @@ def _slot(key, shift, mask, table_keys, table_ids):
     return slot
 
 
-@kernel
+@kernel("u8[:], i8, i8, u8, u8[:], u4[:], u8[:], u4[:]")
 def number_keys(keys, start, n_known, shift, table_keys, table_ids, out_unique, out_ids):
     """Number the distinct `keys` (uint64) from `start` on in order of first sight, from `n_known`.
 
@@ -110,7 +111,7 @@ def number_keys(keys, start, n_known, shift, table_keys, table_ids, out_unique, 
     return keys.size, n_known
 
 
-@kernel
+@kernel("u8[:], i8, u8, u8[:], u4[:]")
 def fill_table(unique, n_known, shift, out_table_keys, out_table_ids):
     """Enter the first `n_known` distinct keys into empty tables."""
     mask = np.uint64(out_table_ids.size - 1)
@@ -120,7 +121,7 @@ def fill_table(unique, n_known, shift, out_table_keys, out_table_ids):
         out_table_ids[slot] = i + 1
 
 
-@kernel
+@kernel("u4[:], u4[:], u4[:]")
 def renumber_and_count(new_ids, ids, out_counts):
     """Replace each id by new_ids[id], and count the new ids."""
     for i in range(ids.size):
@@ -128,7 +129,7 @@ def renumber_and_count(new_ids, ids, out_counts):
         out_counts[ids[i]] += np.uint32(1)
 
 
-@kernel
+@kernel("key[:], i8[:]", key=("u4", "u8"))
 def count_differences(keys, out_counts):
     """Count the keys by the highest bit (0 to 63) in which they differ from the one before."""
     for i in range(1, keys.size):
@@ -136,7 +137,7 @@ def count_differences(keys, out_counts):
         out_counts[np.uint64(63) - leading_zeros(difference)] += 1
 
 
-@kernel
+@kernel("key[:], key, f4[:, :], f8[:], f4[:, :], f8[:]", key=("u4", "u8"))
 def fill_boxes(keys, shift, columns, weights, out_columns, out_weights):
     """Write the weight and the weighted mean (float32) of the points in each box.
 
@@ -160,7 +161,7 @@ def fill_boxes(keys, shift, columns, weights, out_columns, out_weights):
         start = stop
 
 
-@kernel
+@kernel("u4[:], label[:], label[:]", label=("u1", "u2"))
 def look_up(ids, labels, out_indices):
     """Write labels[id] for each pixel: from the colour a pixel shows to its palette entry."""
     for i in range(ids.size):

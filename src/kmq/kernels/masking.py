@@ -79,7 +79,7 @@ def _add_squares(plane, sums, size, out_squares):
             out_squares[y, x] += mean * mean
 
 
-@kernel
+@kernel("u4[:, :], f4[:, :], i8[:], i4[:], f4[:, :], i8, i8, f4, f4, f4, f4[:, :, :], f4[:, :]")
 def weigh_tile(
     ids, columns, axes, labels, centroids, top, left, hidden, floor, share, planes, out_weights
 ):
@@ -107,7 +107,7 @@ def weigh_tile(
             out_weights[y, x] = np.sqrt(floor + share * errors[y, x]) * masked
 
 
-@kernel
+@kernel("u4[:, :], i4[:], f4[:, :], f8[:, :], i8, i8, f8[:, :]")
 def add_weights(ids, boxes, weights, importance, top, left, out_sums):
     """Add (weight · importance, importance) of each pixel of a tile to its colour's box.
 

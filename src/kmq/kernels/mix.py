@@ -12,11 +12,9 @@ arguments: `code_strip` derives all addresses from masks, clamps and tables of i
 from __future__ import annotations
 
 import numpy as np
-from llvmlite import ir
-from numba.core import cgutils, types
-from numba.extending import intrinsic
 
 from kmq.kernels._jit import inlined, kernel
+from kmq.kernels._numba import cgutils, intrinsic, ir, types
 
 LANES = 16
 HASHED = 7
@@ -365,7 +363,12 @@ def _begin(line_bits, group, n_rows, squash, lines, dense, runs, weights, blend,
         trail[i] = 0
 
 
-@kernel
+@kernel(
+    "b1, i8, u1[:], i8, i4[:], i4[:], i4[:, :], i4[:, :], i4[:], i4[:, :], i8, i8, i8, i8, u2[:],"
+    "i2[:], i2[:], u2[:], i4[:], i4[:], i4[:, :], i4[:, :], i4[:], scratch, u2[:, :], u1[:, :],"
+    "u2[:, :]",
+    scratch="(u4[:], u4[:], u4[:], u4[:], i4[:], i4[:], i4[:, :], i4[:]) + (i8[:],) * 6",
+)
 def code_strip(
     decoding,
     most_decisions,

@@ -135,7 +135,7 @@ def _draw_plane(shades, keys, first, middle, end, vectors, out_plane):
     out_plane[4] = -(total >> 5)
 
 
-@kernel
+@kernel("i4[:, :], (i8[:, :],) * 4, i4[:], i4[:, :], i8[:], i4[:, :]")
 def halve_palette(shades, scratch, out_leaves, out_children, out_depths, out_planes):
     """Halve the colours (k, 4) along their longest axis, level by level: see `Tree` in `stages`.
 

@@ -46,6 +46,9 @@ GROUP = 4
 MOST_UNROLLED = 8
 """Most channels whose loops unroll; beyond, it gains nothing and takes long to compile."""
 
+_UNROLLED = tuple(f"(i8,) * {d}" for d in range(MOST_UNROLLED + 1))
+"""Types that `channels` may have."""
+
 _BLOCK = 512
 """Points of a block at most: transposing many at once, tiles are in memory when they are read."""
 
@@ -137,7 +140,11 @@ def _add_rows(channels, d, rows, labels, weights, out_sums):
         out_sums[at + d] += weights[i] if weights.size else 1.0
 
 
-@kernel
+@kernel(
+    "channels, i8, T[:], f8[:], T[:], T[:], T[:], i4[:], i4[:], T[:], f8[:]",
+    channels=_UNROLLED,
+    T=("f4", "f8"),
+)
 def assign(
     channels, d, points, weights, groups, tiles, distances, labels, out_labels, out_distances,
     out_sums,
@@ -178,7 +185,7 @@ def assign(
     return inertia
 
 
-@kernel
+@kernel("channels, i8, T[:], i4[:], f8[:], f8[:]", channels=_UNROLLED, T=("f4", "f8"))
 def accumulate(channels, d, points, labels, weights, out_sums):
     """Add weight · (x, 1) to the row of `out_sums`, flat (k, d + 1), that a point's label names."""
     _add_rows(channels, len(channels) if len(channels) else d, points, labels, weights, out_sums)

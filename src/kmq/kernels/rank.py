@@ -243,7 +243,10 @@ def _token(rank):
     return 10 + 2 * bits + ((rank >> bits) & 1), bits
 
 
-@kernel
+@kernel(
+    "u1[:, :], u1[:, :], u2[:, :], u1[:, :], u1[:, :], i8, u1[:, :], u4[:], u4[:], u2[:, :],"
+    "u4[:, :], u1[:], u4[:, :], u1[:], u4[:], u2[:]"
+)
 def model_strip(
     indices,
     levels,
@@ -348,7 +351,7 @@ def _put(words, end, state, start, share, bits):
     return (quotient << bits) + state - quotient * share + start, end
 
 
-@kernel
+@kernel("u4[:], u2[:], u1[:], i4[:, :], u1[:], i4[:, :], u2[:], u4[:]")
 def encode_symbols(
     first, second, first_leaves, first_bounds, second_leaves, second_bounds, out_words, out_states
 ):
@@ -388,7 +391,10 @@ def encode_symbols(
     return end
 
 
-@kernel
+@kernel(
+    "i8, i8, u2[:], u1[:], i4[:, :], u1[:], i4[:, :], u1[:, :], u1[:, :], u2[:, :], u1[:, :],"
+    "u1[:, :], i8, u1[:, :], u4[:], u4[:], u2[:, :], u1[:, :]"
+)
 def decode_strip(
     state_a,
     state_b,

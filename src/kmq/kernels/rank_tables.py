@@ -61,7 +61,7 @@ def _code_of(count, largest, weights):
     return code
 
 
-@kernel
+@kernel("i8[:, :], i8[:, :], i8[:], i8[:], b1, i8, i8[:], u1[:]")
 def write_tables(nodes, tables, radices, weights, smooth, at, sums, out_stream):
     """Write tree and tables of one alphabet from bit `at` on; return the next bit's number.
 
@@ -101,7 +101,7 @@ def write_tables(nodes, tables, radices, weights, smooth, at, sums, out_stream):
     return at
 
 
-@kernel
+@kernel("u1[:], i8, i8[:], i8[:], b1, i8, i8[:, :, :], i8[:], i8[:], u1[:], i4[:, :], u1[:, :]")
 def read_tables(
     stream, at, radices, weights, smooth, scale_bits, spans, digits, sums, out_leaves, out_bounds,
     out_symbols,

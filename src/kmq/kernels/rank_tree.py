@@ -84,7 +84,10 @@ def tree_scratch(
     )
 
 
-@kernel
+@kernel(
+    "u4[:, :], u1[:], i8[:], i8[:], i8, scratch, i8[:, :], i8[:, :]",
+    scratch="(i8[:, :, :], i8[:, :], i8[:], i8[:], u1[:, :], i8[:, :], i8[:, :], i8[:, :])",
+)
 def grow_tree(counts, seen, radices, logarithms, price, scratch, out_nodes, out_tables):
     """Split contexts (n, symbols) by the digits of their numbers as long as that saves bits.
 

@@ -111,7 +111,7 @@ def _bits(first_bits, second_bits, equal, level, symbol, miss_level):
     return bits
 
 
-@kernel
+@kernel("f4[:, :], i8[:], f4, i8[:]")
 def count_levels(centroids, picks, unit, out_counts):
     """Count (LEVELS,) the other entries at each level from the entries that are picked."""
     for pick in picks:
@@ -120,7 +120,7 @@ def count_levels(centroids, picks, unit, out_counts):
                 out_counts[_level_of(_apart(centroids, pick, centroids, j), unit)] += 1
 
 
-@kernel
+@kernel("f4[:, :], i8[:], i8, f4[:], i4[:, :]")
 def find_nearby(centroids, order, axis, squares, out_nearby):
     """Fill (k, n) int32: the entries nearest to each; itself where there are too few.
 
@@ -153,7 +153,7 @@ def find_nearby(centroids, order, axis, squares, out_nearby):
                 other += step
 
 
-@kernel
+@kernel("i8, u4[:, :], f4[:, :], f8[:, :], f8, f8, f8, f4[:, :]")
 def weigh_strip(first_row, ids, points, importance, flat, least, factor, out_scales):
     """Fill (rows, width) float32 with what a squared distance costs in bits at each pixel.
 
@@ -176,7 +176,10 @@ def weigh_strip(first_row, ids, points, importance, flat, least, factor, out_sca
             out_scales[row, x] = factor * weight / share
 
 
-@kernel
+@kernel(
+    "i8, i4[:, :], u4[:, :], f4[:, :], i4[:], u1[:], f4[:, :], u1[:], b1[:, :], i4[:, :], f4,"
+    "f4[:, :], f4[:, :], f4[:, :], f4, i4[:, :], i8[:], i4[:], i4[:, :]"
+)
 def choose_strip(
     first_row,
     before,
@@ -331,7 +334,7 @@ def choose_strip(
             out_indices[row, column] = window[row + MARGIN, column + MARGIN]
 
 
-@kernel
+@kernel("i8, i8, u4[:, :], f4[:, :], i4[:], f4[:, :], f4, i4[:, :]")
 def cap_strip(first_row, rows, ids, points, labels, centroids, most_excess, out_indices):
     """Give pixels of some rows their nearest entry if theirs is too far beyond it."""
     for y in range(first_row, first_row + rows):
@@ -346,7 +349,9 @@ def cap_strip(first_row, rows, ids, points, labels, centroids, most_excess, out_
                     out_indices[y, x] = nearest
 
 
-@kernel
+@kernel(
+    "i8, i8, i4[:, :], u4[:, :], f4[:, :], f8[:, :], f4[:, :], f4, i8[:, :], i8[:, :], f8[:, :]"
+)
 def count_strip(
     first_row,
     rows,

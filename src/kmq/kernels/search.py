@@ -17,10 +17,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from kmq.kernels._jit import fma, inlined, kernel
+from kmq.kernels._jit import UP_TO_4, fma, inlined, kernel
 
 LANES = 16
 """Centroids bounded side by side."""
+
+BUFFERS = "(f4[:, :], f4[:], f4[:], f4[:, :], i4[:], f4[:], i4[:])"
+"""Types of the buffers that `_label` names."""
 
 
 def buffer_rows(k: int) -> int:
@@ -28,7 +31,7 @@ def buffer_rows(k: int) -> int:
     return (k // LANES + 2) * LANES
 
 
-@kernel
+@kernel("f4[:, :], i8, f4[:, :], f4[:, :]")
 def bound_blocks(columns, block_size, out_low, out_high):
     """Write the corners (blocks, d) of the box of each block of `block_size` points."""
     for c in range(columns.shape[0]):
@@ -42,7 +45,7 @@ def bound_blocks(columns, block_size, out_low, out_high):
             out_high[block, c] = high
 
 
-@kernel
+@kernel("f4[:, :], f8[:], f8[:, :], f8[:], f8[:]")
 def moments(columns, weights, lanes, out_sums, out_squares):
     """Write Σ weight · x and Σ weight · x² of each channel; `lanes` (2, LANES) float64 is scratch.
 
@@ -194,7 +197,11 @@ def _label(channels, columns, block, low, high, k, n_nearest, buffers, seconds):
     return start, size
 
 
-@kernel
+@kernel(
+    "channels, f4[:, :], i8, i8, f4[:, :], f4[:, :], f8[:, :], i8, buffers, i4[:], f4[:]",
+    channels=UP_TO_4,
+    buffers=BUFFERS,
+)
 def assign_blocks(
     channels, columns, first, last, low, high, centroids, k, buffers, out_labels, out_distances
 ):
@@ -213,7 +220,11 @@ def assign_blocks(
                 block_distances[i] = distances[i]
 
 
-@kernel
+@kernel(
+    "channels, f4[:, :], f8[:], i8, i8, f4[:, :], f4[:, :], f8[:, :], i8, buffers, f8[:, :]",
+    channels=UP_TO_4,
+    buffers=BUFFERS,
+)
 def sum_blocks(channels, columns, weights, first, last, low, high, centroids, k, buffers, out_sums):
     """Add weight · (x, 1) of each point of the blocks to the row of its nearest centroid.
 
@@ -254,7 +265,7 @@ def sum_blocks(channels, columns, weights, first, last, low, high, centroids, k,
             total += weight
 
 
-@kernel
+@kernel("channels, f8[:, :], i8, i8, f8, f8[:, :], f8[:, :]", channels=UP_TO_4)
 def move(channels, sums, k, n_fixed, momentum, centroids, velocity):
     """Move each centroid towards the mean of its points, on top of what is left of its last move.
 
@@ -286,7 +297,12 @@ def _means(channels, sums, k, n_fixed, out_centroids):
                 out_centroids[j, c] = sums[j, c] / weight
 
 
-@kernel
+@kernel(
+    "channels, f4[:, :], f8[:], f4[:, :], f4[:, :], i8, i8, i8, f8, f8, f8, buffers, f8[:, :],"
+    "f8[:, :], f8[:, :]",
+    channels=UP_TO_4,
+    buffers=BUFFERS,
+)
 def lloyd(
     channels, columns, weights, low, high, k, n_fixed, max_rounds, patience, total, momentum,
     buffers, sums, centroids, velocity,
@@ -321,7 +337,12 @@ def lloyd(
     _means(channels, sums, k, n_fixed, centroids)
 
 
-@kernel
+@kernel(
+    "channels, f4[:, :], f8[:], f4[:, :], f4[:, :], f8[:, :], i8, buffers, f4[:], i4[:], f8[:],"
+    "f8[:, :], f8[:, :]",
+    channels=UP_TO_4,
+    buffers=BUFFERS,
+)
 def measure(
     channels, columns, weights, low, high, centroids, k, buffers, seconds, out_labels,
     out_losses, out_squares, out_sums,
@@ -364,7 +385,11 @@ def _largest(numbers, n):
     return largest
 
 
-@kernel
+@kernel(
+    "channels, f4[:, :], f8[:], i4[:], i8, i8, i8, f8[:, :], f8[:, :], i8[:], f8[:, :], f8[:],"
+    "f8[:, :]",
+    channels=UP_TO_4,
+)
 def split(
     channels, columns, weights, labels, k, n_fixed, n_new, squares, sums, axes, halves, gains, out
 ):
@@ -444,7 +469,13 @@ def _drop(channels, k, n_fixed, n_gone, losses, gone, kept, out):
             count += 1
 
 
-@kernel
+@kernel(
+    "channels, f4[:, :], f8[:], f4[:, :], f4[:, :], i8, i8, i8, i8, i8, f8, f8, f8, buffers, f4[:],"
+    "i4[:], f8[:], f8[:, :], f8[:, :], i8[:], f8[:, :], f8[:], b1[:], b1[:], f8[:, :], f8[:, :],"
+    "f8[:, :]",
+    channels=UP_TO_4,
+    buffers=BUFFERS,
+)
 def breathe(
     channels, columns, weights, low, high, k, n_fixed, breath, start_rounds, rounds, patience,
     total, momentum, buffers, seconds, labels, losses, squares, sums, axes, halves, gains, gone,

@@ -38,7 +38,7 @@ def _root(cone, knee):
     return root if cone > 0.0 else 0.0
 
 
-@kernel
+@kernel("f8[:, :], f8[:, :], f8, f8, f8[:, :], f8[:, :]")
 def fill_coordinates(light, to_cones, bias, knee, to_axes, out_coordinates):
     """Fill (n, m) with to_axes · roots, where roots = root(to_cones · light + bias) - root(bias).
 
@@ -59,7 +59,10 @@ def fill_coordinates(light, to_cones, bias, knee, to_axes, out_coordinates):
             )
 
 
-@kernel
+@kernel(
+    "sample[:, :], (i8,) * 3, f8[:], f8[:, :], f8, f8, f8[:, :], f8[:, :], f4[:, :]",
+    sample=("u1", "u2"),
+)
 def fill_columns(samples, channels, table, to_cones, bias, knee, to_axes, lanes, out_columns):
     """Do as `fill_coordinates` for whole samples (n, c): columns (m, n) float32.
 
@@ -93,7 +96,7 @@ def fill_columns(samples, channels, table, to_cones, bias, knee, to_axes, lanes,
                 )
 
 
-@kernel
+@kernel("sample[:, :], sample[:, :], i4[:], i8[:]", sample=("u1", "u2"))
 def sum_squares(colors, entries, labels, counts):
     """Return Σ count · squared distance of whole samples (m, c) from the entry of their label."""
     total = 0.0

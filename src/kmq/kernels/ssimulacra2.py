@@ -72,7 +72,7 @@ def _cube_root(number):
     return root
 
 
-@kernel
+@kernel("sample[:, :, :], (i8,) * 3, f4[:], f4[:, :, :]", sample=("u1", "u2"))
 def fill_light(samples, channels, table, out_light):
     """Fill planes (3, h, w) with the light of whole samples (h, w, c), by the table of a sample.
 
@@ -86,7 +86,7 @@ def fill_light(samples, channels, table, out_light):
                 line[x] = table[samples[y, x, c]]
 
 
-@kernel
+@kernel("f4[:, :, :], i8, f4[:, :, :]")
 def halve(light, top, out_light):
     """Fill rows of planes, from `top` on, with means of 2 × 2 pixels of `light` (3, rows, width).
 
@@ -106,7 +106,7 @@ def halve(light, top, out_light):
                 line[width // 2] = (last + last) * quarter
 
 
-@kernel
+@kernel("f4[:, :, :], f4[:, :], f4, i8, f4[:, :], f4[:, :, :]")
 def fill_opponents(light, cones, bias, top, roots, out_planes):
     """Fill planes (3, height, room), from row `top` on, with XYB of light (3, rows, width), moved
     and scaled to 0 … 1, B less Y.
@@ -194,7 +194,7 @@ def _blur_row(line, factors, width, out_row):
         n += 1
 
 
-@kernel
+@kernel("f4[:, :, :], f4[:, :, :], i8, i8, i8, f4[:, :], f4[:], f4[:, :, :, :]")
 def blur_rows(first, second, top, end, width, factors, line, out_blurred):
     """Blur rows `top` … `end` - 1 of both pictures, their squares and their product along the rows.
 
@@ -266,7 +266,7 @@ def _add(number, out_sums, map_, x):
     store(fourth, out_sums[map_ + 1], x)
 
 
-@kernel
+@kernel("f4[:], f4[:], f4[:, :], i8, i8, i8, i8, f4[:, :], f4[:, :, :, :], f4[:, :], f4[:, :]")
 def add_differences(
     first, second, blurred, begin, end, skipped, rows, factors, before, means, out_sums
 ):

@@ -49,7 +49,7 @@ def _count_up_to(ascending, bound):
     return low
 
 
-@kernel
+@kernel("T[:, :], f8[:], f8[:, :], f8[:], f8[:], T[:], T[:], T[:], i8[:]", T=("f4", "f8"))
 def kmeans_plus_plus(
     columns, weights, uniforms, lanes, cumulative, nearest, candidate, best, out_chosen
 ):
@@ -110,7 +110,7 @@ def _moments(points, weights, order, start, stop, out_means):
     return axis, error
 
 
-@kernel
+@kernel("T[:, :], f8[:], i8[:], i8[:, :], i8[:], f8[:], f8[:, :]", T=("f4", "f8"))
 def split_by_variance(points, weights, order, bounds, axes, errors, out_means):
     """Split the points into k runs of `order` (Var-Part, Su & Dy 2007); return how many there are.
 

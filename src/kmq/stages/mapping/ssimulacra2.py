@@ -143,7 +143,7 @@ class _Pyramid:
     """A picture at all scales: samples at the first, light (3, height, width) at the others."""
 
     def __init__(self, samples: Array, n_threads: int):
-        self._samples = samples
+        self._samples = np.ascontiguousarray(samples)
         top = int(np.iinfo(samples.dtype).max)
         self._table = srgb.table(top).astype(np.float32)
         self._channels = (0, 1, 2) if samples.shape[2] == 3 else (0, 0, 0)

@@ -1,0 +1,57 @@
+"""The library that has the kernels compiled, if one fits this processor and these sources.
+
+It is a module of Python's, made by `kmq.build`. ``KMQ_KERNELS=jit`` does without; with
+``KMQ_KERNELS=native`` it is an error if there is none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from kmq.errors import InputError
+
+LEVELS = ("x86_64_v4", "x86_64_v3", "aarch64")
+"""Kinds of processors that libraries are built for, the fastest first."""
+
+
+def digest_of_sources() -> str:
+    """Return what tells these kernels, and how a library calls them, from any others."""
+    digest = hashlib.blake2b(digest_size=16)
+    folder = Path(__file__).parent
+    for path in sorted([*folder.glob("*.py"), folder / "binding.c"]):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def _found() -> tuple[Any, str]:
+    """Return the library, or None, and in words which kernels are used and why."""
+    wanted = os.environ.get("KMQ_KERNELS", "")
+    if wanted not in ("", "native", "jit"):
+        raise InputError(f"KMQ_KERNELS is {wanted[:20]!r}; it must be native or jit")
+    if wanted == "jit":
+        return None, "KMQ_KERNELS is jit"
+    why = "no library of them was built for this installation"
+    for level in LEVELS:
+        try:
+            library = import_module(f"kmq.kernels._{level}")
+        except ModuleNotFoundError:
+            continue
+        except ImportError as error:  # another processor, or another system
+            why = str(error)
+            continue
+        try:
+            if library.sources == digest_of_sources():
+                return library, f"compiled ahead of time for {library.level} by {library.compiler}"
+            why = f"the library for {library.level} was built from other sources"
+        except OSError as error:
+            why = f"the sources of kernels cannot be read ({error})"
+    if wanted == "native":
+        raise InputError(f"KMQ_KERNELS is native, but {why}")
+    return None, why
+
+
+library, reason = _found()
