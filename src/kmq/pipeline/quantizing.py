@@ -19,10 +19,8 @@ from kmq.pipeline.problem import Fitting, Problem
 from kmq.pipeline.rounding import Rounded
 from kmq.stages.coding import palette_tree
 from kmq.stages.histogram import counting
-from kmq.stages.mapping import dithering, rate
+from kmq.stages.mapping import dithering, metrics, rate
 from kmq.stages.mapping.dithering import Dither
-from kmq.stages.mapping.metrics import mse as mse_of
-from kmq.stages.mapping.metrics import psnr
 from kmq.stages.palette.clustering import Array
 from kmq.stages.palette.effort import PlainStart
 from kmq.stages.palette.rounds import Fit
@@ -158,7 +156,7 @@ class Quantizer:
     def mse(self, mapped: Mapped) -> float:
         """Return the mean squared error per pixel."""
         shown, has_alpha = mapped.palette[mapped.indices], self.pixels.pixel_format.has_alpha
-        return mse_of(self.pixels.samples, shown, has_alpha=has_alpha)
+        return metrics.mse(self.pixels.samples, shown, has_alpha=has_alpha)
 
     def image(self, mapped: Mapped, mse: float) -> QuantizedImage:
         """Return the image of these indices, whose error is known."""
@@ -167,7 +165,7 @@ class Quantizer:
             colors_in=self.n_colors,
             colors_out=len(palette),
             mse=mse,
-            psnr=psnr(mse, pixels.pixel_format),
+            psnr=metrics.psnr(mse, pixels.pixel_format),
             iterations=mapped.fit.n_iter,
             converged=mapped.fit.converged,
             seed=way.seeds.start if isinstance(way, PlainStart) else 0,
@@ -290,7 +288,7 @@ def _dither(
     )
     dithered = dithering.dithered(ids, mapping, dither, n_threads)
     plain = Space("rgb", colors.pixel_format)
-    mse = dithering.squared_error(
+    mse = metrics.mse_of_indices(
         ids,
         dithered.indices,
         plain.forward(colors.colors),

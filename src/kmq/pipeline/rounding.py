@@ -7,15 +7,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from kmq.model import alpha
+from kmq.model.histogram import ColorHistogram
 from kmq.model.pixel_format import PixelFormat
 from kmq.pipeline.problem import Problem
 from kmq.stages.coding import palette_tree
 from kmq.stages.histogram.counting import keys_of
-from kmq.stages.mapping import nearest
+from kmq.stages.mapping import metrics, nearest
 from kmq.stages.palette import clustering, search
 from kmq.stages.palette.clustering import Array
 from kmq.stages.palette.rounds import Fit
-from kmq.stages.palette.spaces import mse_of
+from kmq.stages.palette.spaces import Space
 
 _SNAP_SHARE = 16
 """Share of the range, as 1 in so many, by which black and white may be off for `snap`."""
@@ -73,7 +74,7 @@ def snapped(problem: Problem, rounded: Rounded) -> Rounded:
     merged = palette_tree.ascending(distinct)
     place = np.unique(merged, axis=0, return_index=True)[1]
     labels = place[number.reshape(-1)].astype(np.int32)[rounded.labels]
-    return Rounded(merged, labels, mse_of(problem.colors, merged, labels), rounded.fit)
+    return Rounded(merged, labels, _mse(problem.colors, merged, labels), rounded.fit)
 
 
 def _snapped(entries: Array, fixed: Array, pixel_format: PixelFormat) -> Array:
@@ -154,5 +155,14 @@ def label(problem: Problem, entries: Array, fit: Fit) -> Rounded:
     if space.name == "rgb" and space.channel_weights is None:
         mse = float((distances.astype(np.float64) * colors.counts).sum()) / colors.n_pixels
     else:
-        mse = mse_of(colors, entries, labels)
+        mse = _mse(colors, entries, labels)
     return Rounded(entries, labels, mse, fit)
+
+
+def _mse(colors: ColorHistogram, entries: Array, labels: Array) -> float:
+    """Return the mean squared error per pixel in the picture's own samples, whatever the space."""
+    samples = colors.colors
+    if colors.pixel_format.has_alpha:
+        plain = Space("rgb", colors.pixel_format)
+        samples, entries = plain.forward(samples), plain.forward(entries)
+    return metrics.mse_of_labels(samples, entries, labels, colors.counts)

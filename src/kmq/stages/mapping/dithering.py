@@ -25,12 +25,12 @@ Array = np.ndarray[Any, Any]
 ROW = 4
 """Numbers of a colour in the kernels, whatever the pixel format; what is left over is 0."""
 
-_CHANNELS = (0,) * ROW
+CHANNELS = (0,) * ROW
 
 _MOST_PASSED_ON = 4.0
 """Squared error, in mean squared errors of the palette, beyond which no more of it is passed on."""
 
-_BAND_ROWS = 128
+BAND_ROWS = 128
 """Rows of a band at least. Bands are dithered at the same time, each for itself."""
 
 _RUN_UP = 16
@@ -123,31 +123,11 @@ class _Rows:
         difference = mapping.colors - mapping.entries[mapping.labels]
         squares = (difference * difference).sum(axis=1)
         variance = float((squares * mapping.counts).sum() / mapping.counts.sum())
-        return cls(_filled(mapping.colors), _filled(mapping.entries), variance)
+        return cls(filled(mapping.colors), filled(mapping.entries), variance)
 
 
-def squared_error(
-    ids: Array, indices: Array, colors: Array, entries: Array, n_threads: int
-) -> float:
-    """Return the mean over the pixels of the squared distance from their colour to their entry.
-
-    `colors` (m, channels) and `entries` (k, channels) may be in other coordinates than dithering.
-    """
-    from kmq.kernels.dither import sum_errors
-
-    rows, entry_rows = _filled(colors), _filled(entries)
-    bands = _bands(ids.shape[0], _BAND_ROWS)
-    sums = np.zeros(len(bands))
-
-    def work(band: int) -> None:
-        part = slice(*bands[band])
-        sums[band] = sum_errors(_CHANNELS, ids[part], indices[part], rows, entry_rows)
-
-    run_chunks(work, len(bands), n_threads)
-    return float(sums.sum()) / ids.size
-
-
-def _filled(coordinates: Array) -> Array:
+def filled(coordinates: Array) -> Array:
+    """Return rows (n, channels) as kernels take them: ROW float32 each, flat."""
     rows = np.zeros((len(coordinates), ROW), np.float32)
     rows[:, : coordinates.shape[1]] = coordinates
     return rows.reshape(-1)
@@ -170,7 +150,7 @@ def _groups(mapping: Mapping) -> tuple[Array, list[Array]]:
     return groups, members
 
 
-def _bands(height: int, rows: int) -> list[tuple[int, int]]:
+def bands_of(height: int, rows: int) -> list[tuple[int, int]]:
     """Return (first row, row after the last) of bands of even height, which the input decides."""
     n_bands = max(1, height // rows)
     bounds = [height * band // n_bands for band in range(n_bands + 1)]
@@ -191,13 +171,13 @@ def _diffusion(
     groups, members = _groups(mapping)
     search = _Search.of(mapping, rows, members)
     limit = np.float32(_MOST_PASSED_ON * rows.variance)
-    bands = _bands(ids.shape[0], _BAND_ROWS)
+    bands = bands_of(ids.shape[0], BAND_ROWS)
 
     def work(band: int) -> None:
         first, stop = bands[band]
         begin = max(0, first - _RUN_UP)
         diffuse(
-            _CHANNELS,
+            CHANNELS,
             ids,
             rows.colors,
             groups,
@@ -284,7 +264,7 @@ def _candidates(
         cells = np.concatenate([low, extent / np.array(finer_shape), extent * 4e-6])
         finer = []
         for coarse in lists:
-            given = (_CHANNELS, entries, cells.astype(np.float32), splits, shape, *coarse)
+            given = (CHANNELS, entries, cells.astype(np.float32), splits, shape, *coarse)
             candidates = _listed(given, int(np.prod(finer_shape)))
             if candidates is None:
                 return shape, lists
@@ -322,7 +302,7 @@ def _ordered(
 
     partners, shares = _mixtures(mapping, rows)
     mask = blue_noise()
-    bands = _bands(ids.shape[0], _BAND_ROWS)
+    bands = bands_of(ids.shape[0], BAND_ROWS)
 
     def work(band: int) -> None:
         first, stop = bands[band]
@@ -349,7 +329,7 @@ def _neighbours(entries: Array, order: Array, n: int) -> Array:
     k = len(order)
     low, high = np.empty((2, -(-k // BLOCK) * ROW), np.float32)
     neighbours = np.empty((k, n), np.int32)
-    list_neighbours(_CHANNELS, entries, order, low, high, np.empty(n, np.float32), neighbours)
+    list_neighbours(CHANNELS, entries, order, low, high, np.empty(n, np.float32), neighbours)
     return neighbours
 
 
@@ -365,7 +345,7 @@ def _mixtures(mapping: Mapping, rows: _Rows) -> tuple[Array, Array]:
     groups, members = _groups(mapping)
     allowed = np.array([np.isin(np.arange(k), group) for group in members])
     mix(
-        _CHANNELS,
+        CHANNELS,
         rows.colors,
         groups,
         mapping.labels,

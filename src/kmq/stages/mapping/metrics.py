@@ -15,6 +15,8 @@ import numpy as np
 
 from kmq import exact
 from kmq.model.pixel_format import PixelFormat
+from kmq.stages.mapping.dithering import BAND_ROWS, CHANNELS, bands_of, filled
+from kmq.threads import run_chunks
 
 SSIM_SIGMA = 1.5
 SSIM_WINDOW = 11
@@ -46,6 +48,49 @@ def mse(
             difference -= other_block
             exact += int(np.vdot(difference, difference))
     return (total + exact) / (height * width)
+
+
+def mse_of_labels(
+    colors: np.ndarray[Any, Any],
+    entries: np.ndarray[Any, Any],
+    labels: np.ndarray[Any, Any],
+    counts: np.ndarray[Any, Any],
+) -> float:
+    """Return `mse` of a histogram: colours (m, channels), each with the entry of its label.
+
+    Both are samples, or both are coordinates whose squared distance is the squared error.
+    """
+    if colors.dtype.kind == "f":
+        squares = np.square(colors - entries[labels]).sum(axis=1)
+        return float((squares * counts).sum()) / int(counts.sum())
+    from kmq.kernels.spaces import sum_squares
+
+    return float(sum_squares(colors, entries, labels, counts)) / int(counts.sum())
+
+
+def mse_of_indices(
+    ids: np.ndarray[Any, Any],
+    indices: np.ndarray[Any, Any],
+    colors: np.ndarray[Any, Any],
+    entries: np.ndarray[Any, Any],
+    n_threads: int,
+) -> float:
+    """Return `mse` of a picture whose pixels show the colours `ids`, with entries of its indices.
+
+    `colors` and `entries` are coordinates, as for `mse_of_labels`.
+    """
+    from kmq.kernels.dither import sum_errors
+
+    rows, entry_rows = filled(colors), filled(entries)
+    bands = bands_of(ids.shape[0], BAND_ROWS)
+    sums = np.zeros(len(bands))
+
+    def work(band: int) -> None:
+        part = slice(*bands[band])
+        sums[band] = sum_errors(CHANNELS, ids[part], indices[part], rows, entry_rows)
+
+    run_chunks(work, len(bands), n_threads)
+    return float(sums.sum()) / ids.size
 
 
 def squared_errors(

@@ -26,7 +26,6 @@ import numpy as np
 from kmq import exact
 from kmq.lazily import computed_once
 from kmq.model import alpha, srgb
-from kmq.model.histogram import ColorHistogram
 from kmq.model.pixel_format import PixelFormat
 from kmq.threads import run_chunks
 
@@ -298,18 +297,6 @@ class Space:
             return srgb.encode(_ROOTS[self.name].inverse(unit)) * top
         on_the_grey_axis = np.hstack([unit, np.zeros((len(unit), 2))])
         return srgb.encode(_ROOTS[self.name].inverse(on_the_grey_axis)[:, :1]) * top
-
-
-def mse_of(colors: ColorHistogram, entries: Array, labels: Array) -> float:
-    """Return the mean squared error per pixel in the picture's own samples, whatever the space."""
-    if colors.pixel_format.has_alpha:
-        plain = Space("rgb", colors.pixel_format)
-        difference = plain.forward(colors.colors) - plain.forward(entries)[labels]
-        return float((np.square(difference).sum(axis=1) * colors.counts).sum()) / colors.n_pixels
-    from kmq.kernels.spaces import sum_squares
-
-    total: float = sum_squares(colors.colors, entries, labels, colors.counts)
-    return total / colors.n_pixels
 
 
 def _light_of(samples: Array, top: int) -> Array:

@@ -22,7 +22,7 @@ from kmq.errors import ColorWarning, InputError, KmqError
 from kmq.model import alpha
 from kmq.model.file_info import Limits
 from kmq.model.image import MAX_COLORS, Pixels
-from kmq.model.pixel_format import PixelFormat, of_samples
+from kmq.model.pixel_format import PixelFormat, as_pixel_format, of_samples
 from kmq.stages.pictures import deep, tiff
 from kmq.stages.pictures.arrays import distinct_colors, from_array, pixels_of
 from kmq.stages.pictures.metadata import (
@@ -117,13 +117,7 @@ def read_pixels(
 
 def checked_format(pixel_format: Any) -> PixelFormat | None:
     """Return the format of a label, or None for None; raise TypeError or InputError."""
-    if pixel_format is None or isinstance(pixel_format, PixelFormat):
-        return pixel_format
-    if isinstance(pixel_format, str):
-        return PixelFormat.from_label(pixel_format)
-    raise TypeError(
-        f"pixel_format is {type(pixel_format).__name__}; it must be a label or a kmq.PixelFormat"
-    )
+    return None if pixel_format is None else as_pixel_format(pixel_format)
 
 
 def checked_page(page: Any) -> int | None:
