@@ -35,15 +35,17 @@ if TYPE_CHECKING:
     from kmq.model.palette import Palette
     from kmq.model.pixel_format import PixelFormat
     from kmq.palettes import read_palette, write_palette
-    from kmq.points import KMeansResult, accumulate, assign, kmeans
+    from kmq.points import accumulate, assign, kmeans
     from kmq.quantizing import ErrorCurve, choose_k, error_curve, fit_palette, quantize
+    from kmq.stages.palette.clustering import KMeansResult
     from kmq.values import Dither, Fewest, Rate, Require, Space, Start
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "kmq.quantizing": ("ErrorCurve", "choose_k", "error_curve", "fit_palette", "quantize"),
-    "kmq.points": ("KMeansResult", "accumulate", "assign", "kmeans"),
+    "kmq.points": ("accumulate", "assign", "kmeans"),
+    "kmq.stages.palette.clustering": ("KMeansResult",),
     "kmq.errors": (
         "ColorWarning",
         "FormatError",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,39 +11,11 @@ from numpy.typing import ArrayLike
 
 from kmq import checks
 from kmq.errors import InputError
-from kmq.model.arrays import EqualByFields
 from kmq.model.choices import Progress
 from kmq.model.image import MAX_COLORS
 from kmq.stages.palette import clustering
-from kmq.stages.palette.clustering import Algorithm, Array, Init
+from kmq.stages.palette.clustering import Algorithm, Array, Init, KMeansResult
 from kmq.threads import resolve_threads
-
-
-@dataclass(frozen=True, eq=False)
-class KMeansResult(EqualByFields):
-    """What `kmeans` found.
-
-    Attributes:
-        centroids: (k, d) float32 or float64, as the points were computed in.
-        labels: (n,) int32: the nearest of `centroids` for each point, ties to the lowest index.
-        inertia: Σ weight · squared distance of each point to its centroid.
-        n_iter: rounds of Lloyd's algorithm.
-        converged: whether the last round moved the centroids by no more than the tolerance.
-    """
-
-    centroids: Array
-    labels: Array
-    inertia: float
-    n_iter: int
-    converged: bool
-
-    def __repr__(self) -> str:
-        """One line: clusters, points, inertia and rounds."""
-        rounds = f"{self.n_iter} round{'' if self.n_iter == 1 else 's'}"
-        return (
-            f"<kmq.KMeansResult {len(self.centroids)} clusters of {len(self.labels)} points, "
-            f"inertia {self.inertia:.6g}, {rounds}{'' if self.converged else ', not converged'}>"
-        )
 
 
 @checks.hinting()
@@ -109,8 +81,7 @@ def kmeans(
             checks.given(algorithm, "lloyd"), "algorithm", clustering.ALGORITHMS
         ),
     )
-    centroids = fit.centroids.astype(rows.dtype)
-    return KMeansResult(centroids, fit.labels, fit.inertia, fit.n_iter, fit.converged)
+    return replace(fit, centroids=fit.centroids.astype(rows.dtype))
 
 
 def assign(

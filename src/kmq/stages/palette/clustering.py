@@ -15,6 +15,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from kmq import exact
+from kmq.model.arrays import EqualByFields
 from kmq.model.choices import Progress
 from kmq.threads import run_chunks
 
@@ -54,12 +55,12 @@ _SUM_BUDGET = 1 << 22
 """Numbers in the sums of all chunks together at most (32 MiB), so that a large k has few chunks."""
 
 
-@dataclass(frozen=True)
-class Clustering:
+@dataclass(frozen=True, eq=False)
+class KMeansResult(EqualByFields):
     """Where k-means ended.
 
     Attributes:
-        centroids: (k, d) float64.
+        centroids: (k, d) float64; float32 from `kmq.kmeans`, if the points were computed in that.
         labels: (n,) int32, the nearest of `centroids` for each point, ties to the lowest index.
         inertia: Σ weight · squared distance to the nearest centroid.
         n_iter: rounds of Lloyd's algorithm.
@@ -71,6 +72,14 @@ class Clustering:
     inertia: float
     n_iter: int
     converged: bool
+
+    def __repr__(self) -> str:
+        """One line: clusters, points, inertia and rounds."""
+        rounds = f"{self.n_iter} round{'' if self.n_iter == 1 else 's'}"
+        return (
+            f"<kmq.KMeansResult {len(self.centroids)} clusters of {len(self.labels)} points, "
+            f"inertia {self.inertia:.6g}, {rounds}{'' if self.converged else ', not converged'}>"
+        )
 
 
 def nearest(
@@ -90,7 +99,7 @@ def kmeans(
     n_threads: int,
     progress: Progress | None = None,
     algorithm: str = "lloyd",
-) -> Clustering:
+) -> KMeansResult:
     """Run Lloyd's algorithm, one of ALGORITHMS, from the centroids `start` (k, d).
 
     `tol` is the sum of the squared moves of all centroids up to which a round counts as converged.
@@ -114,7 +123,7 @@ def kmeans(
             progress("k-means", n_iter / max_iter)
     labels = np.empty(len(points), np.int32)
     _, inertia = assign_and_sum(points, counted, centroids, labels, n_threads)
-    return Clustering(centroids, labels, inertia, n_iter, converged)
+    return KMeansResult(centroids, labels, inertia, n_iter, converged)
 
 
 def best_of(
@@ -129,14 +138,14 @@ def best_of(
     n_threads: int,
     progress: Progress | None = None,
     algorithm: str = "lloyd",
-) -> Clustering:
+) -> KMeansResult:
     """Run k-means from one start for each seed, or from `init` if it needs none; keep the best.
 
     `tol` is relative here: to the mean variance of the channels.
     """
     limit = tol * mean_variance(points, weights) if tol else 0.0
     n_starts = len(_distinct_seeds(init, seeds))
-    best: Clustering | None = None
+    best: KMeansResult | None = None
     for attempt, start in enumerate(starts(points, weights, k, init, seeds)):
         fit = kmeans(
             points,
