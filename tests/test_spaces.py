@@ -8,6 +8,7 @@ from skimage.color import rgb2lab
 
 import naive
 from kmq.model.pixel_format import PixelFormat
+from kmq.stages.palette import spaces
 from kmq.stages.palette.spaces import SPACES, Space
 
 
@@ -121,6 +122,13 @@ def test_columns_are_the_coordinates_as_float32(name, pixel_format):
     if pixel_format.has_alpha:
         opaque = colors[:, -1] == pixel_format.max_value
         assert (columns[-1, opaque] == np.float32(space.opaque)).all()
+
+
+def test_columns_are_the_same_in_several_chunks():
+    space = Space("eye", PixelFormat.RGBA32)
+    colors = np.random.default_rng(0).integers(0, 256, (spaces._CHUNK + 9, 4), np.uint8)
+    columns = space.columns(colors, 2)
+    assert (columns[:, -40:] == space.columns(colors[-40:], 1)).all()
 
 
 def test_the_axes_of_the_eye_are_those_of_xyb_weighed():

@@ -60,11 +60,13 @@ def fill_coordinates(light, to_cones, bias, knee, to_axes, out_coordinates):
 
 
 @kernel(
-    "sample[:, :], (i8,) * 3, f8[:], f8[:, :], f8, f8, f8[:, :], f8[:, :], f4[:, :]",
+    "sample[:, :], (i8,) * 3, f8[:], f8[:, :], f8, f8, f8[:, :], f8[:, :], i8, f4[:, :]",
     sample=("u1", "u2"),
 )
-def fill_columns(samples, channels, table, to_cones, bias, knee, to_axes, lanes, out_columns):
-    """Do as `fill_coordinates` for whole samples (n, c): columns (m, n) float32.
+def fill_columns(
+    samples, channels, table, to_cones, bias, knee, to_axes, lanes, first, out_columns
+):  # fmt: skip
+    """Do as `fill_coordinates` for whole samples (n, c): n columns (m, …) float32, from `first` on.
 
     `channels` are those of red, green and blue; `table` has the light of each sample; `lanes`
     (3, LANES) float64 is scratch.
@@ -87,7 +89,7 @@ def fill_columns(samples, channels, table, to_cones, bias, knee, to_axes, lanes,
             for i in range(size):
                 lanes[cone, i] = _root(lanes[cone, i], knee) - at_black
         for axis in range(to_axes.shape[0]):
-            column = out_columns[axis, start : start + size]
+            column = out_columns[axis, first + start : first + start + size]
             for i in range(size):
                 column[i] = (
                     to_axes[axis, 0] * lanes[0, i]

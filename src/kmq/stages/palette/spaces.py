@@ -206,7 +206,8 @@ class Space:
             roots.knee,
             roots.axes[:n_axes] * (scales * top),
             np.empty((3, LANES)),
-            columns,
+            first,
+            out_columns,
         )
         if has_alpha:
             alpha = rows[:, -1] / np.float64(top)
