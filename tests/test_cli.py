@@ -98,6 +98,44 @@ def test_no_command_at_all_is_helped(capsys, monkeypatch):
         assert capsys.readouterr() == shown
 
 
+def test_help_is_a_command_too(capsys):
+    for command in ([], ["encode"]):
+        assert main([*command, "--help"]) == 0
+        shown = capsys.readouterr()
+        assert main(["help", *command]) == 0
+        assert capsys.readouterr() == shown
+
+
+def test_what_is_meant_by_a_file_or_a_number_in_the_wrong_place_is_told(photo, capsys):
+    packed = photo.with_suffix(".kmq")
+    for arguments, hint in (
+        ([photo, "-k", 3], f"{photo} is a file; did you mean kmq encode {photo} -k 3?"),
+        (["encode", 64, photo], "64 is not a file; the number of colours is -k 64"),
+        (["encode", photo, packed], f"{packed} does not exist; -o {packed} makes it the file to"),
+        (["decode", photo, "x.tif"], "x.tif does not exist; -o x.tif makes it the file to write"),
+        (
+            ["encode", photo, "--dither=0.5"],
+            "argument --dither: takes no value, but is given '0",
+        ),
+        (["decode", photo, "--ext", ".xyz"], "--ext is .xyz; it must end in .png"),
+        (["decode", photo, "--ext=-1.png", "--format", "tif"], "--ext and --format are both given"),
+    ):
+        assert main(list(map(str, arguments))) == 2
+        assert hint in capsys.readouterr().err
+    assert names(photo.parent) == ["photo.png"]
+
+
+def test_decode_names_files_and_strips_metadata(photo, tmp_path):
+    save(photo, dpi=(72, 72))
+    assert main(["encode", str(photo), "-k", "4"]) == 0
+    assert main(["decode", str(tmp_path / "photo.kmq"), "--ext=-again.png", "--strip"]) == 0
+    with Image.open(tmp_path / "photo-again.png") as again:
+        assert "dpi" not in again.info
+    assert main(["decode", str(tmp_path / "photo.kmq"), "-f"]) == 0
+    with Image.open(photo) as again:
+        assert "dpi" in again.info
+
+
 def test_version(capsys):
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"kmq {kmq.__version__}\n"
@@ -142,6 +180,8 @@ def test_a_wrong_command_line_exits_with_2(arguments, capsys):
          "did you mean --colors?"),
         (["info", "x.kmq", "-z"], "kmq info: error: there is no option -z (see kmq info --help)"),
         (["compare", "a", "b", "c"], "kmq compare: error: c is one file too many"),
+        (["encode", "x.png", "--speed", "3"], "no option --speed; did you mean --effort?"),
+        (["version"], "kmq: error: there is no command version; did you mean --version?"),
         (["encod", "x.png"], "kmq: error: there is no command encod; did you mean encode?"),
         (["--psnr", "30", "encode"], "kmq: error: there is no option --psnr (see kmq --help)"),
     ],
@@ -158,7 +198,10 @@ def test_the_nearest_name_is_told_by_the_command_it_belongs_to(arguments, messag
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_tells_the_exit_codes(command, capsys):
     assert main([command, "--help"]) == 0
-    assert "exit code: 0 all went well, 1 some of the work failed, 2" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert re.findall(r"^  (\d+) ", told.partition("exit codes:\n")[2], re.MULTILINE) == [
+        *("0", "1", "2", "98", "130", "141")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -178,14 +221,17 @@ def test_sizes_have_units(text, number):
 )
 def test_what_is_no_size_is_refused_in_a_sentence(text, capsys):
     assert main(["encode", "x.png", f"--size={text}"]) == 2
-    assert f"{text!r} is no size: 1 byte or more, as 40000, 40k" in capsys.readouterr().err
+    assert (
+        f"must be a size such as 40000, 40k, 40KB, 1.5M or 39KiB, not {text!r}"
+        in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize("option", ["--threads", "--box"])
 def test_numbers_of_any_length_are_refused_in_a_sentence(option, capsys):
     command = "decode" if option == "--box" else "encode"
     assert main([command, "x", option, "9" * 5000]) == 2
-    assert re.search("99' is no (whole number|box)", capsys.readouterr().err)
+    assert re.search("must be (a|four) whole numbers?.*, not '9*9'", capsys.readouterr().err)
 
 
 # --- encode --------------------------------------------------------------------------------------
@@ -252,11 +298,12 @@ def test_encode_is_quiet_names_files_and_skips_what_grows(photo, tmp_path, capsy
     assert capsys.readouterr().out == ""
     assert names(tmp_path) == ["photo-small.kmq", "photo.png"]
     assert main(["encode", str(photo), "--ext", ".png"]) == 2
-    assert "--ext must end in .kmq or .kmqpal" in capsys.readouterr().err
+    assert "--ext is .png; it must end in .kmq or .kmqpal" in capsys.readouterr().err
     tiny = tmp_path / "tiny.ppm"
     tiny.write_bytes(b"P6 1 1 255 abc")
-    assert main(["encode", str(tiny), "--skip-if-larger"]) == 0
+    assert main(["encode", str(tiny), "--skip-if-larger"]) == 98
     assert "skipped" in capsys.readouterr().out
+    assert main(["encode", str(tiny), "missing.png", "--skip-if-larger"]) == 1
     assert not tiny.with_suffix(".kmq").exists()
     assert main(["encode", str(photo), "-k", "4", "--skip-if-larger"]) == 0
     assert (tmp_path / "photo.kmq").exists()
@@ -414,7 +461,7 @@ def test_encode_writes_no_kmq_file_by_the_name_of_another(photo, tmp_path, suffi
 
 def test_what_is_in_the_way_of_a_file_is_named(photo, capsys):
     assert main(["encode", str(photo), "-o", str(photo / "x.kmq")]) == 1
-    assert f"{photo} is no folder" in capsys.readouterr().err
+    assert f"{photo} is not a folder" in capsys.readouterr().err
 
 
 def test_help_names_every_method(capsys):
@@ -470,7 +517,7 @@ def test_only_those_that_cannot_be_told_apart_fail(photo, tmp_path, capsys):
     assert main(["encode", *pictures, "-k", "2", "-o", str(tmp_path / "out")]) == 1
     message = capsys.readouterr().err
     assert message.count(f"kmq: {photo}: ") == message.count(f"kmq: {twin}: ") == 1
-    assert f"would be that of {twin}, too" in message
+    assert f"is also the output for {twin}" in message
     assert names(tmp_path / "out") == ["other.kmq"]
 
 
@@ -528,7 +575,7 @@ def test_a_link_to_itself_is_no_place_to_write_to(photo, packed, tmp_path, comma
         for force in ([], ["--force"]):
             assert main([command, source, "-o", output, *force]) == 1
             assert re.search(
-                "exists already|Too many levels of symbolic links|is no folder",
+                "exists already|Too many levels of symbolic links|is not a folder",
                 capsys.readouterr().err,
             )
     assert loop.is_symlink()
@@ -697,7 +744,7 @@ def test_decode_takes_a_box(packed, tmp_path, capsys):
     assert "4 x 3" in capsys.readouterr().err
     for box in ("1,2,3", "1,2,3,x", "-1,0,1,1", ""):
         assert main(["decode", str(packed), f"--box={box}"]) == 2
-        assert f"{box!r} is no box" in capsys.readouterr().err
+        assert f"must be four whole numbers, L,U,R,B, not {box!r}" in capsys.readouterr().err
 
 
 def test_decode_salvages(tmp_path, capsys):
@@ -986,7 +1033,7 @@ def test_compare_writes_both_side_by_side(photo, packed, tmp_path, capsys):
     assert samples.shape[1] > 60
     assert main(["compare", str(photo), str(photo), "--out", str(out)]) == 1
     assert main(["compare", str(photo), str(photo), "--out", str(photo), "--force"]) == 1
-    assert "itself" in capsys.readouterr().err
+    assert "never overwritten" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -1127,10 +1174,10 @@ def test_compare_takes_a_page_of_the_original(photo, tmp_path, capsys):
 
 
 def test_compare_checks_the_suffix_first(photo, tmp_path, capsys):
-    assert main(["compare", str(photo), str(photo), "-o", str(tmp_path / "side.xyz")]) == 1
+    assert main(["compare", str(photo), str(photo), "-o", str(tmp_path / "side.xyz")]) == 2
     shown = capsys.readouterr()
     assert shown.out == ""
-    assert "side.xyz has no suffix" in shown.err
+    assert "side.xyz does not have the suffix of a picture" in shown.err
 
 
 # --- curve ---------------------------------------------------------------------------------------
@@ -1202,7 +1249,7 @@ def test_curve_without_matplotlib_names_the_extra(photo, tmp_path, monkeypatch, 
     monkeypatch.setitem(sys.modules, "matplotlib.backends.backend_agg", None)
     assert main(["curve", str(photo), "--out", str(tmp_path / "curve.png")]) == 1
     captured = capsys.readouterr()
-    assert captured.err == "kmq: --out needs matplotlib: pip install 'kmq[plot]'\n"
+    assert captured.err == "kmq: -o needs matplotlib: pip install 'kmq[plot]'\n"
     assert captured.out == ""
     assert main(["curve", str(photo)]) == 0
 
@@ -1221,8 +1268,8 @@ def test_curve_needs_force_to_overwrite(photo, tmp_path, capsys):
 
 
 def test_curve_refuses_a_suffix_that_is_no_plot(photo, tmp_path, capsys):
-    assert main(["curve", str(photo), "--out", str(tmp_path / "curve.kmq")]) == 1
-    assert "it must be .png, .svg, .pdf" in capsys.readouterr().err
+    assert main(["curve", str(photo), "--out", str(tmp_path / "curve.kmq")]) == 2
+    assert "must end in .png, .svg, .pdf" in capsys.readouterr().err
     assert names(tmp_path) == ["photo.png"]
 
 

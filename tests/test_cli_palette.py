@@ -209,12 +209,12 @@ def test_existing_files_stay_unless_forced(photo, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["-o", "theme.aco"], "no kind of palette file: .kmq, .kmqpal"),
-        (["-k", "0"], "no whole number"),
+        (["-o", "theme.aco"], "must end in the suffix of a palette: .kmq, .kmqpal"),
+        (["-k", "0"], "must be a whole number from 1 to 65536, not"),
         (["--fixed", "reddish"], "'reddish' is no colour"),
-        (["--channel-weights", "1,0,1"], "no number above 0"),
-        (["--posterize", "17"], "no whole number, 1 to 16"),
-        (["--page", "0"], "no whole number"),
+        (["--channel-weights", "1,0,1"], "must be a number above 0, not"),
+        (["--posterize", "17"], "must be a whole number from 1 to 16, not '17'"),
+        (["--page", "0"], "must be a whole number from 1 to 65536, not"),
         (["--space", "xyz"], "invalid choice"),
     ],
 )

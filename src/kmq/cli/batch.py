@@ -19,9 +19,12 @@ from kmq.cli.console import (
     DONE,
     FAILED,
     FAILURES,
+    NOT_SMALLER,
     Bar,
     Progress,
     UsageError,
+    add_force_option,
+    add_output_option,
     complain,
     complaint_about,
     keeping_messages,
@@ -43,8 +46,8 @@ Work = Callable[[Path, Path, Progress], str]
 """Turns a source into a target, tells how far it is, and returns the line to print about it."""
 
 
-class NotWorthItError(Exception):
-    """A file is left out, and the message is the line to print about it."""
+class NotSmallerError(Exception):
+    """A file is left out by ``--skip-if-larger``; the message is the line to print about it."""
 
 
 @dataclass(frozen=True)
@@ -61,23 +64,31 @@ def add_options(parser: argparse.ArgumentParser, metavar: str, suffix: str) -> N
 
     `suffix` is told to be that of the files.
     """
-    parser.add_argument(
-        "-o",
-        "--out",
-        dest="output",
-        metavar=metavar,
-        help=f"a folder if it is one, ends in / or has no suffix, and else one file; - is standard "
-        f"output (default: beside each file, with the suffix {suffix}, and standard output for "
-        "what comes through a pipe). Folders and patterns keep their sub-folders in it",
+    add_output_option(
+        parser,
+        metavar,
+        "where to write: a folder if it exists as one, ends in / or has no suffix, else one file; "
+        f"- is standard output (default: next to each input, with the suffix {suffix}; standard "
+        "output for piped input). Sub-folders of folders and patterns are kept",
     )
     parser.add_argument(
         "-q", "--quiet", action="store_true", help="print nothing but what went wrong"
     )
     add_jobs_option(parser)
     existing = parser.add_mutually_exclusive_group()
-    existing.add_argument("--force", action="store_true", help="overwrite existing files")
+    add_force_option(existing)
     existing.add_argument(
-        "--skip-existing", action="store_true", help="leave out what has its file already"
+        "--skip-existing", action="store_true", help="skip inputs whose output exists already"
+    )
+
+
+def add_ext_option(parser: argparse.ArgumentParser, example: str, default: str) -> None:
+    """Add ``--ext``."""
+    parser.add_argument(
+        "--ext",
+        metavar="SUFFIX",
+        help=f"end of the name of each output, where -o names no file: --ext={example} "
+        f"(default: {default})",
     )
 
 
@@ -118,6 +129,7 @@ def plan(
         UsageError, InputError, OSError: see `paths.find`.
     """
     folder = None if output is None else folder_of(output)
+    _refuse_output_among(names, suffixes)
     several = paths.names_several(names)
     if output is not None and folder is None and several:
         hint = "" if pipes.is_pipe(output) else f", {output}/"
@@ -141,10 +153,18 @@ def plan(
     return [job]
 
 
+def _refuse_output_among(names: Sequence[str], suffixes: frozenset[str]) -> None:
+    """Raise UsageError if the last of several names seems to be that of the file to write."""
+    last = names[-1]
+    suffix = Path(last).suffix.lower()
+    if len(names) > 1 and suffix and suffix not in suffixes and paths.is_missing(last):
+        raise UsageError(f"{last} does not exist; -o {last} makes it the file to write")
+
+
 def folder_of(output: str) -> Path | None:
     """Return the folder that the value of ``-o`` names, or None if it is a file or pipe."""
     if not output:
-        raise UsageError("-o is empty; the folder one is in is .")
+        raise UsageError("-o is empty; the current folder is .")
     if pipes.is_pipe(output):
         return None
     path = Path(output)
@@ -176,9 +196,9 @@ def _with_problems(jobs: Sequence[Job]) -> list[Job]:
         identity = paths.identity(job.target)
         others = [other.source.path for other in by_target[identity] if other is not job]
         if identity in read:
-            problem = f"{job.target} would overwrite a file that is to be read; name another -o"
+            problem = f"{job.target} is also an input, which is never overwritten; use -o"
         elif others:
-            problem = f"{job.target} would be that of {others[0]}, too; name different folders"
+            problem = f"{job.target} is also the output for {others[0]}; name different folders"
         else:
             problem = ""
         checked.append(replace(job, problem=problem))
@@ -224,7 +244,7 @@ class _Outcome:
 
     Attributes:
         job: which.
-        status: `DONE`, `FAILED`, or None if it was left out.
+        status: `DONE`, `FAILED`, `NOT_SMALLER`, or None if its file was there already.
         line: to print on stdout, if it is not empty.
         messages: to print on stderr before that.
     """
@@ -247,7 +267,7 @@ def each(jobs: Sequence[Job], work: Work, arguments: argparse.Namespace) -> int:
             followed.
 
     Returns:
-        The exit code: whether all of them went well.
+        The exit code.
     """
     sums, stop = _Sums(), Event()
     n_jobs = at_once(arguments, len(jobs))
@@ -263,7 +283,9 @@ def each(jobs: Sequence[Job], work: Work, arguments: argparse.Namespace) -> int:
                 sums.add(outcome)
     if (len(jobs) > 1 or sums.skipped) and not arguments.quiet:
         print(sums.line(), flush=True)
-    return FAILED if sums.failed else DONE
+    if sums.failed:
+        return FAILED
+    return NOT_SMALLER if sums.not_smaller else DONE
 
 
 def _attempt(
@@ -285,8 +307,8 @@ def _attempt(
         except FAILURES as error:
             complain(complaint_about(job.source.path, error))
             status = FAILED
-        except NotWorthItError as reason:
-            line = str(reason)
+        except NotSmallerError as reason:
+            line, status = str(reason), NOT_SMALLER
     bar.next(number)
     return _Outcome(job, status, line, messages)
 
@@ -307,6 +329,7 @@ class _Sums:
 
     done: int = 0
     skipped: int = 0
+    not_smaller: int = 0
     failed: int = 0
     before: int = 0
     after: int = 0
@@ -314,7 +337,8 @@ class _Sums:
 
     def add(self, outcome: _Outcome) -> None:
         """Count what became of a job."""
-        self.skipped += outcome.status is None
+        self.not_smaller += outcome.status == NOT_SMALLER
+        self.skipped += outcome.status in (None, NOT_SMALLER)
         self.failed += outcome.status == FAILED
         if outcome.status == DONE:
             self.done += 1

@@ -8,6 +8,7 @@ import shlex
 import sys
 import warnings
 from collections.abc import Sequence
+from typing import NoReturn
 
 from kmq import __version__
 from kmq.cli import compare, curve, decode, demo, encode, info, palette, pipes, report, warmup
@@ -37,7 +38,9 @@ Where a file is read or written, - is standard input or output; pipes and <(...)
 Results go to standard output, messages to standard error; where standard output takes a file, all
 else goes to standard error.
 
-`kmq COMMAND --help` says more. {EXIT_CODES}"""
+`kmq COMMAND --help` says more.
+
+{EXIT_CODES}"""
 
 
 def run(argv: Sequence[str]) -> int:
@@ -81,7 +84,20 @@ def _parsed(argv: Sequence[str]) -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for module in (encode, decode, palette, info, compare, curve, report, demo, warmup):
         module.add(commands)
-    if argv[0] not in (*commands.choices, "-h", "--help", "--version"):
-        kind = "option" if argv[0].startswith("-") else "command"
-        parser.error(f"there is no {kind} {argv[0]}{hint(argv[0], commands.choices)}")
+    first = argv[0]
+    if first == "help":
+        return parser.parse_args([*argv[1:2], "--help"])
+    options = ("-h", "--help", "--version")
+    if first not in (*commands.choices, *options):
+        _refuse(parser, argv, [*commands.choices, *options])
     return parser.parse_args(argv)
+
+
+def _refuse(parser: Parser, argv: Sequence[str], known: Sequence[str]) -> NoReturn:
+    """Say what is meant, most likely, by a first word that is neither command nor option."""
+    first = argv[0]
+    if os.path.lexists(first):
+        does = "decode" if first.endswith(".kmq") else "encode"
+        parser.error(f"{first} is a file; did you mean kmq {does} {shlex.join(argv)}?")
+    kind = "option" if first.startswith("-") else "command"
+    parser.error(f"there is no {kind} {first}{hint(first, known)}")

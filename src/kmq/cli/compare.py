@@ -15,8 +15,11 @@ from kmq.cli.console import (
     DONE,
     FAILURES,
     Commands,
+    UsageError,
     about,
     add_command,
+    add_force_option,
+    add_output_option,
     add_pixels_option,
     complain,
     decibels,
@@ -28,7 +31,7 @@ from kmq.errors import InputError
 
 _EXAMPLES = """\
   kmq compare photo.png photo.kmq
-  kmq compare photo.png photo.kmq --out side.png
+  kmq compare photo.png photo.kmq -o side.png
   kmq compare photo.png photo.jpg            any two pictures of one size
   kmq compare photo.png photo.kmq --json | jq .psnr
 
@@ -59,17 +62,15 @@ def add(commands: Commands) -> None:
     parser.add_argument("original", metavar="ORIGINAL", help="a picture or a .kmq file, or -")
     parser.add_argument("other", metavar="OTHER", help="a picture or a .kmq file, or -")
     steering.add_page_option(parser, "ORIGINAL, if it is animated or has pages")
-    parser.add_argument(
-        "-o", "--out", metavar="SIDE.png", help="write both, side by side; - is a PNG"
-    )
+    add_output_option(parser, "SIDE.png", "write both, side by side; - is a PNG")
     add_pixels_option(parser)
     parser.add_argument("--json", action="store_true", help="the figures for programs")
-    parser.add_argument("--force", action="store_true", help="overwrite an existing file")
+    add_force_option(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the figures, and write the picture that was asked for."""
-    out = None if arguments.out is None else pipes.target(arguments.out, ".png")
+    out = None if arguments.output is None else pipes.target(arguments.output, ".png")
     if out is not None:
         _check_suffix(out)
         for name in (arguments.original, arguments.other):
@@ -98,7 +99,7 @@ def _check_suffix(out: Path) -> None:
 
     Image.init()
     if Image.EXTENSION.get(out.suffix.lower()) not in Image.SAVE:
-        raise InputError(f"{out} has no suffix of a picture file that Pillow writes")
+        raise UsageError(f"-o {out} does not have the suffix of a picture that Pillow writes")
 
 
 def _check_sizes(original: Picture, other: Picture) -> None:

@@ -22,11 +22,17 @@ from kmq.model.image import MAX_COLORS
 from kmq.threads import MAX_THREADS
 
 DONE, FAILED, MISUSED = 0, 1, 2
+NOT_SMALLER = 98  # as pngquant has it
 CUT_OFF = 141  # as shells report an end by SIGPIPE: 128 + its number
 
 EXIT_CODES = """\
-exit code: 0 all went well, 1 some of the work failed, 2 the command line cannot be meant and
-nothing was done, 130 interrupted, 141 nobody reads the output any more
+exit codes:
+  0    success
+  1    some files failed; the others are done
+  2    usage error; nothing was done
+  98   nothing failed, but --skip-if-larger left out a file
+  130  interrupted
+  141  nobody reads the output any more
 """
 
 FAILURES = (KmqError, OSError, TypeError, MemoryError)
@@ -154,13 +160,25 @@ def limits(arguments: argparse.Namespace) -> Limits:
     return Limits(pixels=arguments.max_pixels)
 
 
+def add_output_option(parser: Options, metavar: str, told: str, default: str | None = None) -> None:
+    """Add ``-o``."""
+    parser.add_argument("-o", "--output", metavar=metavar, default=default, help=told)
+
+
+def add_force_option(parser: Options) -> None:
+    """Add ``--force``."""
+    parser.add_argument("-f", "--force", action="store_true", help="overwrite existing files")
+
+
 def whole_number(lowest: int, highest: int) -> Callable[[str], int]:
     """Return an argparse type for whole numbers in that range."""
 
     def parse(text: str) -> int:
         number = int(text) if re.fullmatch("[0-9]{1,20}", text) else -1
         if not lowest <= number <= highest:
-            raise argparse.ArgumentTypeError(f"{text!r} is no whole number, {lowest} to {highest}")
+            raise argparse.ArgumentTypeError(
+                f"must be a whole number from {lowest} to {highest}, not {text!r}"
+            )
         return number
 
     return parse
@@ -173,7 +191,7 @@ def positive_number(text: str) -> float:
     except ValueError:
         number = math.nan
     if not 0 < number < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
+        raise argparse.ArgumentTypeError(f"must be a number above 0, not {text!r}")
     return number
 
 
@@ -184,7 +202,7 @@ def byte_count(text: str) -> int:
     number = int(whole + part) * _UNITS.get(unit, 0) // int("1" + "0" * len(part))
     if not 1 <= number < 2**63:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is no size: 1 byte or more, as 40000, 40k, 40KB, 1.5M or 39KiB"
+            f"must be a size such as 40000, 40k, 40KB, 1.5M or 39KiB, not {text!r}"
         )
     return number
 
@@ -199,7 +217,7 @@ def number_within(low: float, high: float) -> Callable[[str], float]:
             number = math.nan
         if not low <= number <= high or math.isinf(number):
             end = f"from {low:g} to {high:g}" if high < math.inf else f"of {low:g} or more"
-            raise argparse.ArgumentTypeError(f"{text!r} is no number {end}")
+            raise argparse.ArgumentTypeError(f"must be a number {end}, not {text!r}")
         return number
 
     return parse

@@ -13,8 +13,11 @@ from kmq.cli import paths, pipes, steering
 from kmq.cli.console import (
     DONE,
     Commands,
+    UsageError,
     about,
     add_command,
+    add_force_option,
+    add_output_option,
     add_pixels_option,
     add_threads_option,
     colors,
@@ -23,7 +26,7 @@ from kmq.cli.console import (
     limits,
     whole_number,
 )
-from kmq.errors import InputError, MissingExtraError
+from kmq.errors import MissingExtraError
 from kmq.model.image import MAX_COLORS
 
 if TYPE_CHECKING:
@@ -34,7 +37,7 @@ if TYPE_CHECKING:
 
 _EXAMPLES = """\
   kmq curve photo.png
-  kmq curve photo.png --max-colors 1024 --out curve.png
+  kmq curve photo.png --max-colors 1024 -o curve.png
   kmq curve photo.png --json | jq .knee
 
 The knee is where the curve is farthest below the straight line between its two ends, so it depends
@@ -72,11 +75,10 @@ def add(commands: Commands) -> None:
         "farther out",
     )
     steering.add_page_option(parser)
-    parser.add_argument(
-        "-o",
-        "--out",
-        metavar="CURVE.png",
-        help="draw it, too: .png, .svg or .pdf, or -; needs matplotlib (pip install 'kmq[plot]')",
+    add_output_option(
+        parser,
+        "CURVE.png",
+        "also draw it: .png, .svg or .pdf, or -; needs matplotlib (pip install 'kmq[plot]')",
     )
     pipes.add_format_option(
         parser, [suffix.removeprefix(".") for suffix in _SUFFIXES], _SUFFIXES[0].removeprefix(".")
@@ -84,7 +86,7 @@ def add(commands: Commands) -> None:
     add_threads_option(parser)
     add_pixels_option(parser)
     parser.add_argument("--json", action="store_true", help="the figures for programs")
-    parser.add_argument("--force", action="store_true", help="overwrite an existing file")
+    add_force_option(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -93,8 +95,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     out = (
         None
-        if arguments.out is None
-        else pipes.target(arguments.out, _SUFFIXES[0], arguments.format)
+        if arguments.output is None
+        else pipes.target(arguments.output, _SUFFIXES[0], arguments.format)
     )
     if out is not None:
         _check_drawable(out)
@@ -150,9 +152,9 @@ def _check_drawable(out: Path) -> None:
     try:
         import matplotlib.backends.backend_agg  # noqa: F401  # whether it can be imported
     except ImportError as error:
-        raise MissingExtraError("--out needs matplotlib: pip install 'kmq[plot]'") from error
+        raise MissingExtraError("-o needs matplotlib: pip install 'kmq[plot]'") from error
     if out.suffix.lower() not in _SUFFIXES:
-        raise InputError(f"{out} has no suffix of a plot; it must be {', '.join(_SUFFIXES)}")
+        raise UsageError(f"-o {out} must end in {', '.join(_SUFFIXES)}")
 
 
 def _draw(curve: ErrorCurve, title: str) -> Figure:

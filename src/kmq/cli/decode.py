@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,12 +14,14 @@ from kmq.cli.console import (
     FAILURES,
     Commands,
     Progress,
+    UsageError,
     add_command,
     add_pixels_option,
     add_threads_option,
     colors,
     limits,
 )
+from kmq.model.image import Metadata
 
 if TYPE_CHECKING:
     from kmq.files import OnError
@@ -47,6 +50,10 @@ def add(commands: Commands) -> None:
     )
     batch.add_options(parser, "OUT", ".png, or .tif for CMYK")
     pipes.add_format_option(parser, _FORMATS, "png, or tif for CMYK")
+    batch.add_ext_option(parser, "-again.png", ".png, or .tif for CMYK")
+    parser.add_argument(
+        "--strip", action="store_true", help="write no metadata, not even the colour profile"
+    )
     add_threads_option(parser)
     add_pixels_option(parser)
     parts = parser.add_mutually_exclusive_group()
@@ -65,10 +72,23 @@ def add(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Decode each file and print a line about it."""
+    if arguments.ext is not None:
+        _check_ext(arguments)
     jobs = batch.plan(
-        arguments.files, frozenset([".kmq"]), arguments.output, _suffix_of, arguments.format
+        arguments.files,
+        frozenset([".kmq"]),
+        arguments.output,
+        lambda source: arguments.ext or _suffix_of(source),
+        arguments.format,
     )
     return batch.each(jobs, partial(_decode, arguments), arguments)
+
+
+def _check_ext(arguments: argparse.Namespace) -> None:
+    if arguments.format is not None:
+        raise UsageError("--ext and --format are both given; the suffix says what is written")
+    if not arguments.ext.lower().endswith(tuple(f".{kind}" for kind in _FORMATS)):
+        raise UsageError(f"--ext is {arguments.ext}; it must end in .{', .'.join(_FORMATS)}")
 
 
 def _suffix_of(source: Path) -> str:
@@ -93,7 +113,7 @@ def _box(text: str) -> tuple[int, ...]:
     """Four whole numbers, as an argparse type."""
     sides = text.split(",")
     if len(sides) != 4 or not all(re.fullmatch("[0-9]{1,20}", side) for side in sides):
-        raise argparse.ArgumentTypeError(f"{text!r} is no box: four whole numbers, L,U,R,B")
+        raise argparse.ArgumentTypeError(f"must be four whole numbers, L,U,R,B, not {text!r}")
     return tuple(map(int, sides))
 
 
@@ -102,6 +122,8 @@ def _decode(arguments: argparse.Namespace, source: Path, target: Path, progress:
 
     progress("decoding", 0)
     image = _read(arguments, source)
+    if arguments.strip:
+        image = replace(image, metadata=Metadata())
     save_picture(image, target)
     return (
         f"{target}: {image.width} × {image.height} pixels, {image.pixel_format.label}, "

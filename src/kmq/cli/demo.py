@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 from kmq.atomic import replacing
 from kmq.cli import page, paths, pipes
-from kmq.cli.console import DONE, Commands, UsageError, add_command, colors, decibels
+from kmq.cli.console import (
+    DONE,
+    Commands,
+    UsageError,
+    add_command,
+    add_force_option,
+    add_output_option,
+    colors,
+    decibels,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,10 +61,8 @@ def add(commands: Commands) -> None:
         summary="make a picture, encode it at several numbers of colours, and a page to look at",
         examples=_EXAMPLES,
     )
-    parser.add_argument(
-        "-o", "--out", dest="output", metavar="FOLDER", default="kmq-demo", help="default: kmq-demo"
-    )
-    parser.add_argument("--force", action="store_true", help="overwrite existing files")
+    add_output_option(parser, "FOLDER", "default: kmq-demo", "kmq-demo")
+    add_force_option(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -34,6 +34,7 @@ from kmq.errors import InputError
 from kmq.model.choices import DITHER_METHODS, EFFORTS
 from kmq.model.file_info import Limits
 from kmq.model.image import MAX_COLORS, MAX_SIDE, Metadata
+from kmq.stages.container.chunks import SUFFIXES
 
 if TYPE_CHECKING:
     from kmq.model.image import Report
@@ -61,19 +62,14 @@ def add(commands: Commands) -> None:
         "pictures", metavar="PICTURE", nargs="+", help="file, folder or pattern, or -"
     )
     batch.add_options(parser, "OUT", ".kmq")
-    parser.add_argument(
-        "--ext",
-        metavar="SUFFIX",
-        default=".kmq",
-        help="how names of files end, as in --ext=-small.kmq, where -o has none (default: .kmq)",
-    )
+    batch.add_ext_option(parser, "-small.kmq", ".kmq")
     parser.add_argument(
         "--skip-if-larger",
         action="store_true",
-        help="write no file that is not smaller than the picture's",
+        help="write only files smaller than their input; the exit code is 98 if one was not",
     )
     parser.add_argument(
-        "--strip", action="store_true", help="leave out metadata, the colour profile as well"
+        "--strip", action="store_true", help="write no metadata, not even the colour profile"
     )
     add_encoding_options(parser)
 
@@ -184,19 +180,19 @@ def run(arguments: argparse.Namespace) -> int:
     """Encode each picture and print a line about it."""
     check_encoding_options(arguments)
     _check_suffix(arguments.output, "-o")
-    _check_suffix(f"x{arguments.ext}", "--ext", required=True)
+    if arguments.ext is not None and not arguments.ext.lower().endswith(SUFFIXES):
+        raise UsageError(f"--ext is {arguments.ext}; it must end in {' or '.join(SUFFIXES)}")
     jobs = batch.plan(
-        arguments.pictures, paths.PICTURE_SUFFIXES, arguments.output, lambda _: arguments.ext
+        arguments.pictures,
+        paths.PICTURE_SUFFIXES,
+        arguments.output,
+        lambda _: arguments.ext or ".kmq",
     )
     chosen = steering.picture_options(arguments)
     return batch.each(jobs, partial(_encode, arguments, chosen), arguments)
 
 
-def _check_suffix(output: str | None, option: str, *, required: bool = False) -> None:
-    from kmq.stages.container.chunks import SUFFIXES
-
-    if required and not str(output).lower().endswith(SUFFIXES):
-        raise UsageError(f"{option} must end in {' or '.join(SUFFIXES)}")
+def _check_suffix(output: str | None, option: str) -> None:
     if output is None or pipes.is_pipe(output) or batch.folder_of(output) is not None:
         return
     try:
@@ -246,8 +242,8 @@ def _encode(
     image, pieces, _ = encoded(source, given, Metadata() if arguments.strip else None)
     size = sum(map(len, pieces))
     if arguments.skip_if_larger and size >= source.stat().st_size:
-        raise batch.NotWorthItError(
-            f"{source}: skipped, {size:,} bytes are not fewer than its {source.stat().st_size:,}"
+        raise batch.NotSmallerError(
+            f"{source}: skipped, {size:,} bytes would not be smaller than {source.stat().st_size:,}"
         )
     with replacing(target) as stream:  # its name is checked, or is that of a pipe
         write_all(stream, pieces)

@@ -21,6 +21,8 @@ from kmq.cli.console import (
     UsageError,
     add_colors_option,
     add_command,
+    add_force_option,
+    add_output_option,
     add_pixels_option,
     add_threads_option,
     colors,
@@ -85,12 +87,8 @@ def add(commands: Commands) -> None:
         nargs="+",
         help=f"file, folder or pattern, or -; {_HISTOGRAM_SUFFIX} files count for their pictures",
     )
-    parser.add_argument(
-        "-o",
-        "--out",
-        dest="output",
-        metavar="OUT",
-        help="palette file, .kmqpal .gpl .act .pal .hex .txt .json or .png, or -",
+    add_output_option(
+        parser, "OUT", "palette file: .kmqpal .gpl .act .pal .hex .txt .json or .png, or -"
     )
     pipes.add_format_option(parser, _FORMATS, "kmqpal")
     add_colors_option(parser, "(default: 64)")
@@ -145,7 +143,7 @@ def add(commands: Commands) -> None:
         "-q", "--quiet", action="store_true", help="print nothing but what went wrong"
     )
     output.add_argument("--json", action="store_true", help="the palette and figures for programs")
-    parser.add_argument("--force", action="store_true", help="overwrite existing files")
+    add_force_option(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -201,7 +199,7 @@ def _claim_targets(arguments: argparse.Namespace, sources: Sequence[Path]) -> No
         arguments.output = pipes.target(arguments.output, ".kmqpal", arguments.format)
         if Path(arguments.output).suffix.lower() not in SUFFIXES:
             raise UsageError(
-                f"-o {arguments.output} is of no kind of palette file: {', '.join(SUFFIXES)}"
+                f"-o {arguments.output} must end in the suffix of a palette: {', '.join(SUFFIXES)}"
             )
     if arguments.histogram is not None:
         arguments.histogram = pipes.target(arguments.histogram, _HISTOGRAM_SUFFIX)

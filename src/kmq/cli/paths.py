@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -56,7 +57,7 @@ def find(names: Sequence[str], suffixes: frozenset[str]) -> list[Source]:
     distinct: dict[Path, Source] = {}
     for name in names:
         if not name:
-            raise UsageError("a name is empty; the folder one is in is .")
+            raise UsageError("a file name is empty; the current folder is .")
         for source in _find_one(name, suffixes, alone=len(names) == 1):
             distinct.setdefault(identity(source.path), source)
     return list(distinct.values())
@@ -69,9 +70,11 @@ def _find_one(name: str, suffixes: frozenset[str], *, alone: bool) -> list[Sourc
     if os.path.isdir(name):
         files = sorted(_below(name, suffixes))
         if not files:
-            raise UsageError(f"folder {name} holds no {_kinds(suffixes)} file")
+            raise UsageError(f"folder {name} contains no {_kinds(suffixes)} files")
         above = Path() if alone else Path(os.path.basename(os.path.abspath(name)))
         return [Source(file, above / file.relative_to(name)) for file in files]
+    if re.fullmatch(r"[0-9]+(\.[0-9]+)?", name) and is_missing(name):
+        raise UsageError(f"{name} is not a file; the number of colours is -k {name}")
     if os.path.lexists(name) or not glob.has_magic(name):
         return [Source(Path(name), Path(Path(name).name))]
     files = sorted(Path(match) for match in glob.glob(name, recursive=True))
@@ -80,6 +83,11 @@ def _find_one(name: str, suffixes: frozenset[str], *, alone: bool) -> list[Sourc
     if not sources:
         raise UsageError(f"no file matches {name}")
     return sources
+
+
+def is_missing(name: str) -> bool:
+    """Whether a name is that of nothing that exists, and not a pattern or pipe either."""
+    return not (os.path.lexists(name) or glob.has_magic(name) or pipes.is_pipe(name))
 
 
 def _below(folder: str, suffixes: frozenset[str]) -> Iterator[Path]:
@@ -128,10 +136,10 @@ def claim(target: Path, *, force: bool, source: Path | None = None) -> None:
             folder that it is to be in is a file.
     """
     if source is not None and target.exists() and source.exists() and target.samefile(source):
-        raise InputError(f"{target} is the picture itself, which is never overwritten")
+        raise InputError(f"{target} is also an input, which is never overwritten")
     if os.path.lexists(target) and not force:
         raise InputError(f"{target} exists already; --force overwrites it")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
-        raise InputError(f"{target} cannot be made: {error.filename} is no folder") from error
+        raise InputError(f"{target} cannot be made: {error.filename} is not a folder") from error

@@ -44,6 +44,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong after the usage, and where to read more."""
+        message = message.replace("ignored explicit argument", "takes no value, but is given")
         super().error(f"{message} (see {self.prog} --help)")
 
 
@@ -55,7 +56,25 @@ def _told_apart(words: list[str]) -> tuple[list[str], list[str]]:
     return options, files + words[end + 1 :]
 
 
+_ELSEWHERE = {
+    "-k": ("-n", "-c", "--ncolors", "--num-colors", "--n-colors", "--max-colours"),
+    "-o": ("-d", "--out-dir", "--output-dir", "--outdir", "--dest"),
+    "--dither": ("--floyd", "--floyd-steinberg", "--dithering", "--diffusion"),
+    "--effort": ("--speed", "-s", "--optimize", "-O", "--level"),
+    "--ext": ("--suffix", "--extension"),
+    "--force": ("--overwrite", "-y"),
+    "--jobs": ("-j", "--parallel", "--workers", "-P"),
+    "--strip": ("--strip-metadata", "--no-metadata"),
+    "--lambda": ("--rate", "--lam"),
+    "--size": ("--max-size", "--target-size", "--filesize"),
+    "--version": ("-V", "version"),
+}
+"""What other programs call the options, by the name that they have here."""
+
+
 def hint(name: str, known: Iterable[str]) -> str:
     """Return a question after the name that was meant, if there is one like it."""
-    nearest = get_close_matches(name, known, n=1)
-    return f"; did you mean {nearest[0]}?" if nearest else ""
+    known = list(known)
+    meant = [ours for ours, theirs in _ELSEWHERE.items() if name in theirs and ours in known]
+    meant += get_close_matches(name, known, n=1)
+    return f"; did you mean {meant[0]}?" if meant else ""
