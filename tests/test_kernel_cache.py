@@ -76,6 +76,15 @@ def test_other_sources_are_compiled_anew(sources):
     assert not is_loaded(load(sources))
 
 
+@pytest.mark.parametrize("setting", ["BOUNDSCHECK", "DEBUGINFO_DEFAULT", "LOOP_VECTORIZE"])
+def test_other_settings_of_numba_are_compiled_anew(sources, tmp_path, monkeypatch, setting):
+    load(sources)(1)
+    monkeypatch.setattr(numba.config, setting, int(not getattr(numba.config, setting)))
+    assert not is_loaded(load(sources))
+    assert is_loaded(load(sources))
+    assert len(kept_in(tmp_path)) == 2
+
+
 @pytest.mark.parametrize(
     "damage",
     [

@@ -14,9 +14,12 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from numba.core import caching
+from numba.core import caching, config
 
 _DIGEST_BYTES = 16
+
+_SETTINGS = ("BOUNDSCHECK", "DEBUGINFO_DEFAULT", "LOOP_VECTORIZE", "OPT", "SLP_VECTORIZE")
+"""Variables of Numba, without their ``NUMBA_``, that make other machine code of the same source."""
 
 
 def cache_folder() -> str | None:
@@ -116,7 +119,8 @@ class _Files(caching.IndexDataCacheFile):
         pass
 
     def _path(self, key):
-        depends_on = repr((self._version, self._source_stamp, key)).encode()
+        settings = [getattr(config, name) for name in _SETTINGS]
+        depends_on = repr((self._version, self._source_stamp, settings, key)).encode()
         base = self._index_name.removesuffix(".nbi")
         return self._data_path(f"{base}.{_digest(depends_on).hex()}.nbc")
 
