@@ -173,10 +173,14 @@ class Colors:
     def __init__(self, palette, sample_bytes):
         self.samples = [[s // 256 if sample_bytes == 2 else s for s in entry] for entry in palette]
         self.lists = {}
+        self.distances = {}
 
     def distance(self, a, b):
-        one, other = self.samples[a], self.samples[b]
-        return 3 * sum(abs(p - q) for p, q in zip(one, other, strict=True)) // len(one)
+        if (a, b) not in self.distances:
+            one, other = self.samples[a], self.samples[b]
+            total = sum(abs(p - q) for p, q in zip(one, other, strict=True))
+            self.distances[a, b] = 3 * total // len(one)
+        return self.distances[a, b]
 
     def others(self, a):
         if a not in self.lists:

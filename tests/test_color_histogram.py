@@ -312,7 +312,7 @@ def test_large_counts_survive(tmp_path):
 @pytest.mark.parametrize("pixel_format", [PixelFormat.RGB24, PixelFormat.RGBA64])
 def test_files_and_sums_take_no_more_memory_than_the_histogram(pixel_format, tmp_path):
     rng = np.random.default_rng(0)
-    n_colors = 1_500_000
+    n_colors = 600_000
     keys = np.unique(rng.integers(0, 2**24, n_colors, dtype=counting.key_type(pixel_format)))
     keys = keys << 6 | 15 if pixel_format.has_alpha else keys
     colors = counting.colors_of(keys, pixel_format, 1)

@@ -18,6 +18,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
+from threadpoolctl import threadpool_limits
 
 import kmq
 import naive
@@ -26,6 +27,13 @@ from kmq.errors import InputError
 from kmq.estimator_base import PlainEstimator
 
 FLOATS = [np.float32, np.float64]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Threads of scikit-learn wait for each other in loops, far longer than they work."""
+    with threadpool_limits(1):
+        yield
 
 
 def blobs(n=300, d=3, n_blobs=6, *, seed=0, dtype=np.float64):

@@ -79,7 +79,7 @@ def test_what_is_encoded_comes_back(
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize(
-    ("n_colors", "shape"), [(65_536, (12, 10)), (64, (1, 1500)), (2, (3000, 1))]
+    ("n_colors", "shape"), [(32_769, (12, 10)), (64, (1, 1500)), (2, (3000, 1))]
 )
 def test_the_ends_of_the_ranges_come_back(method, n_colors, shape):
     image = indexed_image(PixelFormat.RGBA64, min(n_colors, MOST_COLORS[method]), *shape)
@@ -163,7 +163,7 @@ def test_a_golden_file_is_read_as_ever(name):
     image = kmq.files.decode(encoded)
     assert hash_of(image.palette) == entry["palette"]
     assert hash_of(image.indices) == entry["indices"]
-    if image.indices.size < 100_000:  # else it takes half a minute
+    if "mix" not in name or image.indices.size < 10_000:  # else it takes long
         assert same(image, plain_decoder.decode(encoded))
 
 

@@ -82,7 +82,7 @@ def test_both_decoders_give_the_indices_back(picture, n_colors, height, width, k
 
 @pytest.mark.parametrize("picture", PICTURES)
 @pytest.mark.parametrize("n_colors", [2, 64, 256])
-@pytest.mark.parametrize("shape", [(700, 500), (1, 70_000), (70_000, 1)])
+@pytest.mark.parametrize("shape", [(150, 500), (1, 70_000), (70_000, 1)])
 def test_strips_of_many_pixels_come_back(picture, n_colors, shape):
     palette = palette_of(n_colors)
     indices = picture(n_colors, *shape)
