@@ -6,7 +6,7 @@ and all pixel formats share one kernel. Flat arrays hold them one after the othe
 The nearest entry is found among a cell's candidates: the box around all colours is cut into cells,
 and a cell's candidates are the entries that are nearest to some point in it, in ascending order.
 An entry is none if its least distance to the cell is above the smallest greatest distance of any.
-The naive twin is `tests/test_dither.py:naive_diffusion`.
+The naive twin is `tests/stages/mapping/test_dither.py:naive_diffusion`.
 """
 
 from __future__ import annotations

@@ -210,7 +210,7 @@ def choose_strip(
     the nearest of a kind (column).
     `window` (rows + 2 · MARGIN, width + 2 · MARGIN), `candidates` and `seen` (k,) are scratch.
 
-    The naive twin is `tests/test_rate.py:naive_choice`.
+    The naive twin is `tests/stages/mapping/test_rate.py:naive_choice`.
     """
     rows, width = out_indices.shape
     height = before.shape[0]

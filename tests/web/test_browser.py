@@ -28,7 +28,7 @@ from kmq.model.pixel_format import PixelFormat
 from kmq.stages.container.file import pack_varint
 
 WEB = files("kmq") / "web"
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parents[1] / "golden"
 NODE = shutil.which("node")
 KINDS = {FormatError: "damaged", NewerFormatError: "newer", LimitError: "too large"}
 

@@ -1,4 +1,4 @@
-"""The page of `kmq report`, as a file; tests/test_report_browser.py opens it."""
+"""The page of `kmq report`, as a file; tests/cli/test_report_browser.py opens it."""
 
 import base64
 import html

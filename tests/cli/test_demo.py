@@ -83,7 +83,7 @@ def test_the_page_says_where_to_go_next_and_how_it_was_made(demo):
     assert f"kmq compare {demo / 'demo.png'} {demo / 'demo-16.kmq'}" in commands
     for command in commands:
         _, *words = shlex.split(command)
-        if "photo.png" not in words and words[0] != "report":  # which tests/test_report.py runs
+        if "photo.png" not in words and words[0] != "report":  # which tests/cli/test_report.py runs
             assert main(words) == 0
 
 
