@@ -9,114 +9,126 @@ from __future__ import annotations
 
 import numpy as np
 
-from kmq.kernels._jit import inlined, kernel
+from kmq.kernels._jit import UP_TO_4, inlined, kernel
 
-DETAIL_REACH, ERROR_REACH = 1, 2
-"""Pixels that windows reach beyond their middle: squares of 3 for detail, of 5 for errors."""
-
-
-@inlined
-def _inside(place, size):
-    return min(max(place, 0), size - 1)
+REACH = 2
+"""Pixels that windows reach beyond their middle: 2 in squares of 5 for errors, 1 in those of 3 for
+detail."""
 
 
-@inlined
-def _gather(ids, columns, axis, top, left, size, out_plane):
-    """Write one coordinate of a tile's colours and of what is within reach of its detail."""
-    height, width = ids.shape
-    column = columns[axis]
-    for y in range(size[0] + 2 * DETAIL_REACH):
-        line = ids[_inside(top + y - DETAIL_REACH, height)]
-        for x in range(size[1] + 2 * DETAIL_REACH):
-            out_plane[y, x] = column[line[_inside(left + x - DETAIL_REACH, width)]]
+EVERY = 2
+"""Rows of a tile that are weighed: every second. They see the rows between them, and nothing that
+is higher than a pixel is missed, as it may be where whole tiles are left out."""
 
 
-@inlined
-def _gather_errors(ids, columns, labels, centroids, axis, top, left, size, out_plane):
-    """Write by how much one coordinate is off, of a tile and of what is within reach of errors."""
-    height, width = ids.shape
-    column = columns[axis]
-    for y in range(size[0] + 2 * ERROR_REACH):
-        line = ids[_inside(top + y - ERROR_REACH, height)]
-        for x in range(size[1] + 2 * ERROR_REACH):
-            at = line[_inside(left + x - ERROR_REACH, width)]
-            out_plane[y, x] = column[at] - centroids[labels[at], axis]
+_AXES = UP_TO_4[:2]
 
 
-@inlined
-def _add_variances(plane, sums, squares, out_variances):
-    """Add the variance over 3 × 3 pixels, from differences to the middle: flat areas have none."""
-    height, width = out_variances.shape
-    ninth = np.float32(1 / 9)
-    for y in range(height):
-        total, square, middle = sums[y, :width], squares[y, :width], plane[y + 1, 1 : width + 1]
-        for x in range(width):
-            total[x] = square[x] = 0
-        for place in range(9):
-            line = plane[y + place // 3, place % 3 : place % 3 + width]
-            for x in range(width):
-                difference = line[x] - middle[x]
-                total[x] += difference
-                square[x] += difference * difference
-        for x in range(width):
-            mean = total[x] * ninth
-            out_variances[y, x] += max(square[x] * ninth - mean * mean, np.float32(0))
+@kernel("channels, axes, f4[:, :], i4[:], f4[:, :], i8, i8, f4[:, :]", channels=UP_TO_4, axes=_AXES)
+def fill_rows(channels, axes, columns, labels, centroids, first, last, out_rows):
+    """Write for colours `first` … last - 1 what is looked at: (m, d + axes) float32.
 
-
-@inlined
-def _add_squares(plane, sums, size, out_squares):
-    """Add the square of the mean over 5 × 5 pixels."""
-    height, width = size
-    part = np.float32(1 / 25)
-    for y in range(height + 4):
-        for x in range(width):
-            pair, other = plane[y, x] + plane[y, x + 1], plane[y, x + 2] + plane[y, x + 3]
-            sums[y, x] = pair + other + plane[y, x + 4]
-    for y in range(height):
-        for x in range(width):
-            pair, other = sums[y, x] + sums[y + 1, x], sums[y + 2, x] + sums[y + 3, x]
-            mean = (pair + other + sums[y + 4, x]) * part
-            out_squares[y, x] += mean * mean
-
-
-@kernel("u4[:, :], f4[:, :], i8[:], i4[:], f4[:, :], i8, i8, f4, f4, f4, f4[:, :, :], f4[:, :]")
-def weigh_tile(
-    ids, columns, axes, labels, centroids, top, left, hidden, floor, share, planes, out_weights
-):
-    """Write how much each pixel of a tile counts: √(floor + share · e) · h / (h + s).
-
-    s is the standard deviation over 3 × 3 pixels, whose variance is the sum of those of the
-    coordinates `axes`; h is `hidden`. e is the squared error that is left in the mean of 5 × 5
-    pixels, each of which shows the centroid of its label. `columns` (d, m) and `centroids` (k, d)
-    float32; `labels` (m,) int32; `planes` (4, height + 4, width + 4) float32, at least, is scratch.
+    That is by how much each coordinate of `columns` (d, m) is off where a colour shows the centroid
+    (k, d) of its label (m,), and after that its coordinates `axes`. Together, since pixels ask for
+    colours in no order: all are one line of the cache. `channels` is a tuple of d anythings and
+    `axes` one of numbers, so loops over them unroll.
     """
-    size = out_weights.shape
-    plane, sums, squares, errors = planes[0], planes[1], planes[2], planes[3]
-    for y in range(size[0]):
-        for x in range(size[1]):
-            out_weights[y, x] = errors[y, x] = 0
-    for i in range(axes.size):
-        _gather(ids, columns, axes[i], top, left, size, plane)
-        _add_variances(plane, sums, squares, out_weights)
-    for axis in range(columns.shape[0]):
-        _gather_errors(ids, columns, labels, centroids, axis, top, left, size, plane)
-        _add_squares(plane, sums, size, errors)
-    for y in range(size[0]):
-        for x in range(size[1]):
-            masked = hidden / (hidden + np.sqrt(out_weights[y, x]))
-            out_weights[y, x] = np.sqrt(floor + share * errors[y, x]) * masked
+    d = len(channels)
+    for i in range(first, last):
+        label = labels[i]
+        for axis in range(d):
+            out_rows[i, axis] = columns[axis, i] - centroids[label, axis]
+        for j in range(len(axes)):
+            out_rows[i, d + j] = columns[axes[j], i]
 
 
-@kernel("u4[:, :], i4[:], f4[:, :], f8[:, :], i8, i8, f8[:, :]")
-def add_weights(ids, boxes, weights, importance, top, left, out_sums):
-    """Add (weight · importance, importance) of each pixel of a tile to its colour's box.
+@inlined
+def _gather(channels, axes, ids, rows, top, left, height, width, out_planes):
+    """Write the rows of a tile's pixels, and of those within reach, as planes."""
+    for y in range(height + 2 * REACH):
+        line = ids[min(max(top + y - REACH, 0), ids.shape[0] - 1)]
+        for x in range(width + 2 * REACH):
+            at = line[min(max(left + x - REACH, 0), line.size - 1)]
+            for c in range(len(channels) + len(axes)):
+                out_planes[c, y, x] = rows[at, c]
 
+
+@inlined
+def _add_variances(plane, y, total, square, out_variances):
+    """Add the variance over 3 × 3 pixels to a row's: flat areas have none, as it is one of
+    differences to the middle."""
+    width, ninth = out_variances.size, np.float32(1 / 9)
+    middle = plane[y + REACH, REACH : REACH + width]
+    for x in range(width):
+        total[x] = square[x] = 0
+    for place in range(9):
+        right = place % 3 + REACH - 1
+        line = plane[y + place // 3 + REACH - 1, right : right + width]
+        for x in range(width):
+            difference = line[x] - middle[x]
+            total[x] += difference
+            square[x] += difference * difference
+    for x in range(width):
+        mean = total[x] * ninth
+        out_variances[x] += max(square[x] * ninth - mean * mean, np.float32(0))
+
+
+@inlined
+def _add_squares(plane, y, total, out_squares):
+    """Add the square of the mean over 5 × 5 pixels to a row's."""
+    width, part = out_squares.size, np.float32(1 / 25)
+    first, second, third, fourth, fifth = (
+        plane[y], plane[y + 1], plane[y + 2], plane[y + 3], plane[y + 4]
+    )  # fmt: skip
+    for x in range(width + 2 * REACH):
+        total[x] = first[x] + second[x] + third[x] + fourth[x] + fifth[x]
+    first, second, third = total[:width], total[1 : 1 + width], total[2 : 2 + width]
+    fourth, fifth = total[3 : 3 + width], total[4 : 4 + width]
+    for x in range(width):
+        mean = (first[x] + second[x] + third[x] + fourth[x] + fifth[x]) * part
+        out_squares[x] += mean * mean
+
+
+@kernel(
+    "channels, axes, u4[:, :], f4[:, :], i4[:], f8[:, :], i8[:, :], (i8, i8), f4, f4, f4,"
+    "f4[:, :, :], f4[:, :], f8[:, :]",
+    channels=UP_TO_4,
+    axes=_AXES,
+)
+def add_weights(
+    channels, axes, ids, rows, boxes, importance, tiles, size, hidden, floor, share, planes, lines,
+    out_sums,
+):  # fmt: skip
+    """Add (weight · importance, importance) of the pixels of the tiles to their colours' boxes.
+
+    A pixel's weight is √(floor + share · e) · h / (h + s). s is the standard deviation over 3 × 3
+    pixels, whose variance is the sum of those of the coordinates `axes` in `rows` of `fill_rows`; h
+    is `hidden`. e is the squared error that is left in the mean of 5 × 5 pixels.
+
+    `tiles` (n, 2) are their corners, `size` how high and wide they are but at the picture's edges.
     `boxes` (m,) is the box of each colour; `importance` (height, width) of the picture float64, or
-    empty if all is 1; `out_sums` (boxes, 2) float64.
+    empty if all is 1. `planes` (d + axes, …) and `lines` (4, …) float32, of a tile with what is
+    within reach, are scratch; `out_sums` is (boxes, 2) float64.
     """
-    for y in range(weights.shape[0]):
-        for x in range(weights.shape[1]):
-            row = out_sums[boxes[ids[top + y, left + x]]]
-            counts = importance[top + y, left + x] if importance.size else 1.0
-            row[0] += weights[y, x] * counts
-            row[1] += counts
+    d = len(channels)
+    total, square = lines[0], lines[1]
+    for tile in range(tiles.shape[0]):
+        top, left = tiles[tile, 0], tiles[tile, 1]
+        height, width = min(size[0], ids.shape[0] - top), min(size[1], ids.shape[1] - left)
+        _gather(channels, axes, ids, rows, top, left, height, width, planes)
+        weights, variances = lines[2, :width], lines[3, :width]
+        for y in range(0, height, EVERY):
+            for x in range(width):
+                weights[x] = variances[x] = 0
+            for c in range(d):
+                _add_squares(planes[c], y, total, weights)
+            for j in range(len(axes)):
+                _add_variances(planes[d + j], y, total, square, variances)
+            for x in range(width):
+                masked = hidden / (hidden + np.sqrt(variances[x]))
+                weights[x] = np.sqrt(floor + share * weights[x]) * masked
+            for x in range(width):
+                row = out_sums[boxes[ids[top + y, left + x]]]
+                counts = importance[top + y, left + x] if importance.size else 1.0
+                row[0] += weights[x] * counts
+                row[1] += counts

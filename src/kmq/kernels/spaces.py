@@ -14,25 +14,26 @@ _TWO_THIRDS_OF_BIAS = np.float32(709921077)
 
 
 @inlined
-def _cube_root(number):
+def _cube_root(number, steps):
     """Return the cube root of a number above 0; naive twin: `np.cbrt`, which differs by machine.
 
     A third of a float32's bits, taken as a whole number, is a guess within 5 %. Each step of
-    Halley's method triples the digits that are right. There are conversions between numbers of 32
-    bits alone, so that loops over it become vectors.
+    Halley's method triples the digits that are right: 2 give more than float32 has, 3 all of
+    float64's. There are conversions between numbers of 32 bits alone, so that loops over it become
+    vectors.
     """
     bits = np.float32(np.float32(number).view(np.int32))
     root = np.float64(np.int32(bits * np.float32(1 / 3) + _TWO_THIRDS_OF_BIAS).view(np.float32))
-    for _ in range(3):
+    for _ in range(steps):
         cube = root * root * root
         root *= (cube + number + number) / (cube + cube + number)
     return root
 
 
 @inlined
-def _root(cone, knee):
+def _root(cone, knee, steps):
     """Return the cube root, or below `knee` of the line that meets it there, as L*a*b* has it."""
-    root = _cube_root(cone)
+    root = _cube_root(cone, steps)
     if knee > 0.0:
         return root if cone > knee * knee * knee else (cone / (knee * knee) + 2.0 * knee) / 3.0
     return root if cone > 0.0 else 0.0
@@ -44,15 +45,15 @@ def fill_coordinates(light, to_cones, bias, knee, to_axes, out_coordinates):
 
     `light` (n, 3) is 0 … 1; the matrices are (3, 3) and (m, 3); all float64.
     """
-    at_black = _root(bias, knee)
+    at_black = _root(bias, knee, 3)
     for i in range(light.shape[0]):
         red, green, blue = light[i, 0], light[i, 1], light[i, 2]
         first = to_cones[0, 0] * red + to_cones[0, 1] * green + to_cones[0, 2] * blue + bias
         second = to_cones[1, 0] * red + to_cones[1, 1] * green + to_cones[1, 2] * blue + bias
         third = to_cones[2, 0] * red + to_cones[2, 1] * green + to_cones[2, 2] * blue + bias
-        first = _root(first, knee) - at_black
-        second = _root(second, knee) - at_black
-        third = _root(third, knee) - at_black
+        first = _root(first, knee, 3) - at_black
+        second = _root(second, knee, 3) - at_black
+        third = _root(third, knee, 3) - at_black
         for axis in range(to_axes.shape[0]):
             out_coordinates[i, axis] = (
                 to_axes[axis, 0] * first + to_axes[axis, 1] * second + to_axes[axis, 2] * third
@@ -71,7 +72,7 @@ def fill_columns(
     `channels` are those of red, green and blue; `table` has the light of each sample; `lanes`
     (3, LANES) float64 is scratch.
     """
-    at_black = _root(bias, knee)
+    at_black = _root(bias, knee, 2)
     for start in range(0, samples.shape[0], LANES):
         rows = samples[start : start + LANES]
         size = rows.shape[0]
@@ -87,7 +88,7 @@ def fill_columns(
                 )
         for cone in range(3):
             for i in range(size):
-                lanes[cone, i] = _root(lanes[cone, i], knee) - at_black
+                lanes[cone, i] = _root(lanes[cone, i], knee, 2) - at_black
         for axis in range(to_axes.shape[0]):
             column = out_columns[axis, first + start : first + start + size]
             for i in range(size):

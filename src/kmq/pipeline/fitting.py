@@ -13,7 +13,7 @@ from kmq.pipeline.problem import Problem, distinct
 from kmq.pipeline.rounding import Rounded
 from kmq.stages.palette import clustering, search
 from kmq.stages.palette.clustering import Array
-from kmq.stages.palette.effort import Effort, PlainStart, Stopping
+from kmq.stages.palette.effort import FIRST_ROUNDS, WHERE_SEEN, Effort, PlainStart, Stopping
 from kmq.stages.palette.points import Points, PointSet, points_of
 from kmq.stages.palette.rounds import Fit, settle
 from kmq.stages.palette.spaces import Space
@@ -83,9 +83,12 @@ def _search(problem: Problem, effort: Effort, fixed: Array, free: int) -> Fit:
     With a view, search on from what was found, with colours counting as errors show with that.
     """
     how = problem.how
-    first = effort if problem.view is None else replace(effort, start_rounds=10, breath=0)
-    centroids = _on_bins(problem, fixed, free, first, None)
-    if problem.view is not None:
+    if problem.view is None:
+        centroids = _on_bins(problem, fixed, free, effort, None)
+    else:
+        effort = WHERE_SEEN.get(effort, effort)
+        first = replace(effort, start_rounds=FIRST_ROUNDS, breath=0)
+        centroids = _on_bins(problem, fixed, free, first, None)
         problem = problem.looked_at(centroids)
         centroids = _on_bins(problem, fixed, free, effort, centroids)
     if how.progress is not None:

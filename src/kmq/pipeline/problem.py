@@ -94,7 +94,7 @@ class Problem:
     def seen(self, ids: Array, importance: Array | None) -> Problem:
         """Return the problem with colours that count as they are seen in the picture `ids`."""
         last = len(self.points.columns) - 1
-        axes = np.array([0, last] if self.space.pixel_format.has_alpha else [0])
+        axes = (0, last) if self.space.pixel_format.has_alpha else (0,)
         given = np.empty((0, 0)) if importance is None else importance
         return replace(self, view=View(ids, given, axes, self.space.contrast))
 

@@ -52,6 +52,16 @@ EFFORTS = {
     "best": Effort(16384, 64, 8, 8, 60, 10, 3e-4, 200),
 }
 
+WHERE_SEEN = {
+    EFFORTS["fast"]: Effort(3072, 16, 1, 32, 20, 3, 2e-3, 3),
+    EFFORTS["balanced"]: Effort(4096, 16, 1, 32, 60, 3, 2e-3, 6),
+}
+"""Efforts in place of these where colours count as they are seen: that is an estimate, and more
+rounds do not make palettes look better."""
+
+FIRST_ROUNDS = 10
+"""Rounds from the start for the first palette, which shows how colours are seen."""
+
 GROWTH = Effort(4096, 64, 1, 16, 60, 5, 1e-3, 0)
 """How `grow` bins and settles: with 16 bins a colour it would be 12 % off at k = 256, not 3 %."""
 

@@ -28,11 +28,11 @@ _BLURRED = 0.35
 _FLOOR = 0.15
 """What pixels without an error count, against those with an average one, before the root."""
 
-_TILE_HEIGHT, _TILE_WIDTH = 16, 128
-"""Pixels of a tile. Long rows are quick."""
+_TILE = (32, 128)
+"""Height and width of a tile in pixels. Long rows are quick."""
 
-_ENOUGH = 1 << 17
-"""Pixels of the sample at least, where the picture has so many."""
+_ENOUGH = 1 << 18
+"""Pixels of the tiles at least, where the picture has so many."""
 
 _GOLDEN = 0.618
 """How far the tiles taken in a row lie beyond those in the row above, as a share of the distance
@@ -67,13 +67,13 @@ class View:
     Attributes:
         ids: (height, width) uint32: the distinct colour that each pixel shows.
         importance: (height, width) float64, how much pixels count besides, or empty.
-        axes: (1 or 2,) int64: coordinates in which detail is measured.
+        axes: coordinates, one or two, in which detail is measured.
         white: how far white is from black in these.
     """
 
     ids: Array
     importance: Array
-    axes: Array
+    axes: tuple[int, ...]
     white: float
 
     def factors(self, shown: Shown, boxes: Array, n_threads: int) -> Array:
@@ -81,35 +81,41 @@ class View:
 
         It is the mean over the pixels of the colours in its box, one of `boxes` (m,) int32.
         """
-        from kmq.kernels.masking import ERROR_REACH, add_weights, weigh_tile
+        from kmq.kernels.masking import REACH, add_weights, fill_rows
 
+        m, channels = len(boxes), (0,) * len(shown.columns)
+        rows = np.empty((m, len(shown.columns) + len(self.axes)), np.float32)
+
+        def fill(chunk: int) -> None:
+            first, last = m * chunk // _CHUNKS, m * (chunk + 1) // _CHUNKS
+            fill_rows(
+                channels, self.axes, shown.columns, shown.labels, shown.entries, first, last, rows
+            )
+
+        run_chunks(fill, _CHUNKS, n_threads)
         tiles = self._tiles()
         bounds = [len(tiles) * chunk // _CHUNKS for chunk in range(_CHUNKS + 1)]
         sums = np.zeros((_CHUNKS, int(boxes[-1]) + 1, 2))
         share = 1 / max(_BLURRED * shown.mean_square, _TINY)
+        plane = (_TILE[0] + 2 * REACH, _TILE[1] + 2 * REACH)
 
         def work(chunk: int) -> None:
-            side = 2 * ERROR_REACH
-            planes = np.empty((4, _TILE_HEIGHT + side, _TILE_WIDTH + side), np.float32)
-            room = np.empty(_TILE_HEIGHT * _TILE_WIDTH, np.float32)
-            for top, left in tiles[bounds[chunk] : bounds[chunk + 1]]:
-                height, width = self.ids[top : top + _TILE_HEIGHT, left : left + _TILE_WIDTH].shape
-                weights = room[: height * width].reshape(height, width)
-                weigh_tile(
-                    self.ids,
-                    shown.columns,
-                    self.axes,
-                    shown.labels,
-                    shown.entries,
-                    top,
-                    left,
-                    np.float32(_HIDDEN * self.white),
-                    np.float32(_FLOOR),
-                    np.float32(share),
-                    planes,
-                    weights,
-                )
-                add_weights(self.ids, boxes, weights, self.importance, top, left, sums[chunk])
+            add_weights(
+                channels,
+                self.axes,
+                self.ids,
+                rows,
+                boxes,
+                self.importance,
+                tiles[bounds[chunk] : bounds[chunk + 1]],
+                _TILE,
+                np.float32(_HIDDEN * self.white),
+                np.float32(_FLOOR),
+                np.float32(share),
+                np.empty((rows.shape[1], *plane), np.float32),
+                np.empty((4, plane[1]), np.float32),
+                sums[chunk],
+            )
 
         run_chunks(work, _CHUNKS, n_threads)
         weight, count = sums.sum(axis=0).T
@@ -118,12 +124,14 @@ class View:
         factors: Array = means[boxes]
         return factors
 
-    def _tiles(self) -> list[tuple[int, int]]:
-        """Return where tiles begin, (top, left): all of a small picture, some of a large one."""
+    def _tiles(self) -> Array:
+        """Return where tiles begin, (n, 2) top and left: all of a small picture, some of a large
+        one."""
         height, width = self.ids.shape
         every = max(1, height * width // _ENOUGH)
-        return [
-            (row * _TILE_HEIGHT, column * _TILE_WIDTH)
-            for row in range(-(-height // _TILE_HEIGHT))
-            for column in range(int(row * every * _GOLDEN) % every, -(-width // _TILE_WIDTH), every)
+        corners = [
+            (row * _TILE[0], column * _TILE[1])
+            for row in range(-(-height // _TILE[0]))
+            for column in range(int(row * every * _GOLDEN) % every, -(-width // _TILE[1]), every)
         ]
+        return np.array(corners, np.int64).reshape(-1, 2)

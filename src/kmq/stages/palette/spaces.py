@@ -37,7 +37,7 @@ SPACES: tuple[SpaceName, ...] = get_args(SpaceName)
 _RED_GREEN, _BLUE_YELLOW = 8.0, 0.9
 """Factors of the two axes of chroma of "eye"; docs/EYE.md has what others gave."""
 
-_CHUNK = 1 << 14
+_CHUNK = 1 << 15
 """Colours converted at a time."""
 
 
