@@ -249,10 +249,7 @@ def save(image: IndexedImage, target: Target) -> None:
 
 def open_image(source: Source) -> IndexedImage:
     """Do what `IndexedImage.open` does."""
-    from PIL import Image
-
-    from kmq.stages.pictures.pillow import indexed_from_pillow
-    from kmq.stages.pictures.reading import seekable
+    from kmq.stages.pictures.reading import indexed_picture, seekable
 
     with opened(source) as stream:
         stream = seekable(stream)
@@ -260,8 +257,8 @@ def open_image(source: Source) -> IndexedImage:
         if is_kmq(stream):
             return read(stream)
         rest = io.BytesIO(stream.read()) if start else stream  # Pillow goes to the beginning
-        with Image.open(rest) as picture:
-            return indexed_from_pillow(picture)
+        name = os.fspath(source) if isinstance(source, str | os.PathLike) else "picture"
+        return indexed_picture(rest, name)
 
 
 def read(

@@ -3,6 +3,8 @@
 import copy
 import io
 import pickle
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -144,6 +146,52 @@ def test_images_are_opened_as_they_were_saved(tmp_path):
     Image.fromarray(PICTURE).save(tmp_path / "y.png")
     with pytest.raises(InputError, match=r"quantize"):
         kmq.IndexedImage.open(tmp_path / "y.png")
+
+
+def png_chunk(name, content):
+    checked = name + content
+    return struct.pack(">I", len(content)) + checked + struct.pack(">I", zlib.crc32(checked))
+
+
+def png_of_indices(*chunks):
+    """A PNG file of one row of four indices, and no palette unless a chunk has one."""
+    header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", 4, 1, 8, 3, 0, 0, 0))
+    pixels = png_chunk(b"IDAT", zlib.compress(b"\0\0\1\2\3"))
+    return b"\x89PNG\r\n\x1a\n" + header + b"".join(chunks) + pixels + png_chunk(b"IEND", b"")
+
+
+COLORS = png_chunk(b"PLTE", bytes(range(12)))
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (png_of_indices(), "picture has indices, but no palette to look them up in"),
+        (png_of_indices(png_chunk(b"gAMA", b"\0"), COLORS), "Truncated gAMA chunk"),
+        (png_of_indices(png_chunk(b"cHRM", b"\0\1"), COLORS), "Truncated cHRM chunk"),
+        (png_of_indices(COLORS)[:-26], "cannot be decoded"),
+        (b"%PDF-1.4", "is not a picture in a format that Pillow knows"),
+        (b"", "is not a picture in a format that Pillow knows"),
+    ],
+)
+def test_every_door_to_palettes_tells_in_one_way_what_is_wrong_with_a_picture(
+    content, sentence, tmp_path
+):
+    path = tmp_path / "x.png"
+    path.write_bytes(content)
+    for read in (kmq.IndexedImage.open, kmq.read_palette, kmq.quantize):
+        with pytest.raises(InputError, match=sentence) as raised:
+            read(path)
+        assert "x.png" in str(raised.value)
+        with pytest.raises(InputError, match=sentence):
+            read(io.BytesIO(content))
+
+
+def test_images_are_opened_whatever_pillow_s_own_limit(tmp_path, monkeypatch):
+    image = kmq.quantize(PICTURE, 4)
+    image.save(tmp_path / "x.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1)
+    assert kmq.IndexedImage.open(tmp_path / "x.png") == kmq.IndexedImage.open(tmp_path / "x.png")
 
 
 def test_notebooks_show_palettes_and_curves_read_well():

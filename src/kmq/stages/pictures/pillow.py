@@ -245,6 +245,8 @@ def _pillow_palette(picture: Image) -> tuple[Array, Array]:
 
 def palette_entries(picture: Image, largest: int) -> Array:
     """Opaque entries (k, 4) of the palette of a mode P or PA picture with that largest index."""
+    if picture.palette is None:
+        raise InputError("picture has indices, but no palette to look them up in")
     entries = np.array(picture.getpalette("RGBA") or [], np.uint8).reshape(-1, 4)
     colors = tiff.color_map(tiff.tags_of(picture), entries[:, :3])
     if colors is not None:

@@ -13,6 +13,7 @@ import io
 import os
 import struct
 import warnings
+from collections.abc import Iterator
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 
 import numpy as np
@@ -21,7 +22,7 @@ from kmq import checks, color_tags
 from kmq.errors import ColorWarning, InputError, KmqError
 from kmq.model import alpha
 from kmq.model.file_info import Limits
-from kmq.model.image import MAX_COLORS, Pixels
+from kmq.model.image import MAX_COLORS, IndexedImage, Pixels
 from kmq.model.pixel_format import PixelFormat, as_pixel_format, of_samples
 from kmq.stages.pictures import deep, tiff
 from kmq.stages.pictures.arrays import distinct_colors, from_array, pixels_of
@@ -35,6 +36,7 @@ from kmq.stages.pictures.pillow import (
     FRAMES_ARE_PARTS,
     from_frame,
     from_pillow,
+    indexed_from_pillow,
     is_pillow,
     load_pixels,
     page_index,
@@ -156,19 +158,27 @@ def _stored_palette(file: IO[bytes], name: str) -> Array | None:
         picture = _opened(file)
     except Exception:  # reading its pixels says what is wrong
         return None
-    with picture:
+    with picture, _telling(name):
         if picture.mode != "P":
             return None
-        try:
-            refuse_frames(picture)
-            Limits().check_pixels(*picture.size)
-            tiff.make_room(picture)
-            load_pixels(picture)
-        except InputError as error:
-            raise InputError(f"{name}: {error}") from error
+        refuse_frames(picture)
+        Limits().check_pixels(*picture.size)
+        tiff.make_room(picture)
+        load_pixels(picture)
         largest = picture.getextrema()[1]
         palette = with_transparency(palette_entries(picture, cast(int, largest)), picture)
     return alpha.cleared(palette, of_samples(palette.dtype, palette.shape[1]))
+
+
+def indexed_picture(file: IO[bytes], name: str) -> IndexedImage:
+    """Return palette and indices of a picture file of that name, as they are.
+
+    Raises:
+        InputError: it cannot be read as one picture, or has no palette.
+    """
+    with _telling(name), _opened(file) as picture:
+        Limits().check_pixels(*picture.size)
+        return indexed_from_pillow(picture)
 
 
 def _from_file(
@@ -186,10 +196,17 @@ def seekable(file: BinaryIO) -> BinaryIO:
 
 
 def _from_stream(file: IO[bytes], name: str, page: int | None, limits: Limits) -> Pixels:
+    with _telling(name):
+        return _decoded(file, page, limits)
+
+
+@contextlib.contextmanager
+def _telling(name: str) -> Iterator[None]:
+    """Turn what is raised while the picture file of that name is read into InputError."""
     from PIL import Image, UnidentifiedImageError
 
     try:
-        return _decoded(file, page, limits)
+        yield
     except InputError as error:
         raise InputError(f"{name}: {error}") from error
     except (KmqError, MemoryError):
@@ -199,7 +216,8 @@ def _from_stream(file: IO[bytes], name: str, page: int | None, limits: Limits) -
     except UnidentifiedImageError as error:
         raise InputError(f"{name} is not a picture in a format that Pillow knows") from error
     except Exception as error:  # Pillow's decoders raise nearly anything on damaged files
-        raise InputError(f"{name} cannot be read as a picture: {error}") from error
+        reason = str(error) or type(error).__name__
+        raise InputError(f"{name} cannot be read as a picture: {reason}") from error
 
 
 def _decoded(file: IO[bytes], page: int | None, limits: Limits) -> Pixels:
