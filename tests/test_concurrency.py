@@ -19,7 +19,7 @@ import kmq
 import kmq.kernels
 from kmq import threads
 from kmq.errors import InputError
-from kmq.kernels._jit import kernel
+from kmq.kernels._compiler import Inlined
 from kmq.lazily import computed_once
 from kmq.threads import resolve_threads
 
@@ -397,7 +397,7 @@ def test_a_fork_amid_the_computing_of_an_attribute_leaves_nothing_taken():
 @pytest.mark.skipif("fork" not in START_METHODS, reason="no fork on this system")
 @fork_beside_threads
 def test_a_fork_amid_compiling_leaves_the_compiler_usable():
-    @kernel
+    @Inlined
     def plus_one(number):
         return number + 1
 

@@ -78,6 +78,7 @@ def test_tables_show_what_was_measured():
         "CHANGELOG.md",
         "docs/RATE.md",
         "docs/CODER.md",
+        "docs/native.md",
         "docs/SEARCH.md",
         "docs/palettes.md",
     ],

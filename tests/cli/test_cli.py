@@ -1282,7 +1282,7 @@ def elsewhere(tmp_path):
     package = tmp_path / "elsewhere" / "kmq"
     ignored = shutil.ignore_patterns("*.nbc", "*.nbi")
     shutil.copytree(Path(kmq.__file__).parent, package, ignore=ignored)
-    return package, {**os.environ, "PYTHONPATH": str(package.parent)}
+    return package, {**os.environ, "PYTHONPATH": str(package.parent), "KMQ_KERNELS": "jit"}
 
 
 def test_the_first_run_says_that_it_compiles_and_the_next_need_not(photo, tmp_path, elsewhere):

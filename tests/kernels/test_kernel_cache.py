@@ -11,7 +11,11 @@ import warnings
 import numba
 import pytest
 
-from kmq.kernels import _cache
+from kmq.kernels import _cache, _native
+
+pytestmark = pytest.mark.skipif(
+    _native.library is not None, reason="kernels were compiled ahead of time"
+)
 
 SOURCE = """
 from kmq.kernels._jit import kernel

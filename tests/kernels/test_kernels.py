@@ -10,8 +10,13 @@ import pytest
 from numba.core.dispatcher import Dispatcher
 
 import kmq.kernels
+from kmq.kernels import _native
 from kmq.kernels._compiler import signatures
 from kmq.kernels.search import bound_blocks
+
+pytestmark = pytest.mark.skipif(
+    _native.library is not None, reason="kernels were compiled ahead of time"
+)
 
 
 def all_kernels():

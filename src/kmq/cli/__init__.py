@@ -10,11 +10,14 @@ import os
 import sys
 from collections.abc import Sequence
 
+from kmq import __version__
+
 INTERRUPTED = 130  # as shells report an end by SIGINT: 128 + its number
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line `argv` (by default the process's own) and return its exit code."""
+    argv = sys.argv[1:] if argv is None else argv
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # the caller has closed it
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  # for good
@@ -22,10 +25,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         # A file name that the terminal cannot show is no reason to fail.
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+    if list(argv) == ["--version"]:  # most of what a parser takes is to import it
+        print(f"kmq {__version__}")
+        return 0
     try:
         from kmq.cli.command import run  # takes long enough to be interrupted
 
-        return run(sys.argv[1:] if argv is None else argv)
+        return run(argv)
     except KeyboardInterrupt:
         print("kmq: interrupted", file=sys.stderr)
         return INTERRUPTED

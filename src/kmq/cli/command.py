@@ -8,10 +8,11 @@ import shlex
 import sys
 import warnings
 from collections.abc import Sequence
+from importlib import import_module
 from typing import NoReturn
 
 from kmq import __version__
-from kmq.cli import compare, curve, decode, demo, encode, info, palette, pipes, report, warmup
+from kmq.cli import pipes, warmup
 from kmq.cli.console import (
     CUT_OFF,
     EXIT_CODES,
@@ -23,6 +24,9 @@ from kmq.cli.console import (
     reason,
 )
 from kmq.cli.usage import Parser, hint
+
+_COMMANDS = ("encode", "decode", "palette", "info", "compare", "curve", "report", "demo", "warmup")
+_VERBOSE = (["--version", "-v"], ["--version", "--verbose"])
 
 _DESCRIPTION = "Turn pictures into small palettes and the files that hold them."
 _EPILOG = f"""\
@@ -74,17 +78,24 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _parsed(argv: Sequence[str]) -> argparse.Namespace:
+    if list(argv) in _VERBOSE:
+        return argparse.Namespace(command=argv[0], run=import_module("kmq.cli.system").run)
     parser = Parser(
         prog="kmq",
         description=_DESCRIPTION,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=f"kmq {__version__}")
+    parser.add_argument(
+        "--version",
+        action="version",
+        version=f"kmq {__version__}",
+        help="show the version, with -v those of libraries as well, and which kernels are used",
+    )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for module in (encode, decode, palette, info, compare, curve, report, demo, warmup):
-        module.add(commands)
     first = argv[0]
+    for command in [first] if first in _COMMANDS else _COMMANDS:
+        import_module(f"kmq.cli.{command}").add(commands)  # others would take time to import
     if first == "help":
         return parser.parse_args([*argv[1:2], "--help"])
     options = ("-h", "--help", "--version")

@@ -33,6 +33,11 @@ def add(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Compile every signature that a kernel declares; say what that took and where it is kept."""
+    from kmq.kernels import _native
+
+    if _native.library is not None:
+        print(f"nothing to compile: kernels were {_native.reason}")
+        return DONE
     from kmq.kernels._cache import cache_folder
     from kmq.kernels._compiler import all_kernels
 

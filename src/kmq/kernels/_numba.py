@@ -24,7 +24,7 @@ if _native.library is None:
 else:
 
     class _Nothing:
-        """Every attribute of it, every call of it and every class derived from it are it again."""
+        """Every attribute of it and every call of it are it again; classes derive from nothing."""
 
         def __init__(self, *_: Any) -> None:
             pass
@@ -34,5 +34,8 @@ else:
 
         def __call__(self, *_: Any) -> Any:
             return self
+
+        def __mro_entries__(self, _: tuple[type, ...]) -> tuple[type, ...]:
+            return ()
 
     globals().update(dict.fromkeys(__all__, _Nothing()))

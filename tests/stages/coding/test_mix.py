@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 import plain_mix
 from kmq.errors import FormatError
+from kmq.kernels import _native
 from kmq.kernels import mix as kernels
 from kmq.kernels._jit import inlined
 from kmq.stages.coding import mix
@@ -335,6 +336,7 @@ def run_lanes(
     kernels._adapt(out_slots, bit, rates, lines, dense, starts, local, places)
 
 
+@pytest.mark.skipif(_native.library is not None, reason="kernels were compiled ahead of time")
 @pytest.mark.parametrize("bit", [0, 1])
 def test_lanes_compute_what_their_formulas_say(bit):
     rng = np.random.default_rng(bit)

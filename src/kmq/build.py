@@ -1,0 +1,194 @@
+"""Compile all kernels ahead of time: ``python -m kmq.build``, or as a step of an installation.
+
+For each level of processors there is a library, a module of Python's beside the kernels; see
+`kmq.kernels._native` for the one that is used. ``KMQ_LEVELS`` names those to build, separated by
+commas, or is ``all``: those of this machine's architecture. Otherwise there is one, for this
+machine. It takes a C compiler, setuptools and Numba; without them kernels are compiled when they
+are first used, and no installation fails.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import NamedTuple
+
+from setuptools import Distribution, Extension
+from setuptools.command.build_ext import build_ext
+
+_MOST_WORKERS = 8
+"""Processes at a time: each takes some 250 MB."""
+
+KERNELS = Path(__file__).parent / "kernels"
+
+
+class Level(NamedTuple):
+    """A kind of processors, as compilers name it."""
+
+    cpu: str
+    features: tuple[str, ...]
+    tested: bool
+    """Whether the library asks the processor if it is one."""
+
+
+_V3 = ("avx", "avx2", "bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe", "popcnt", "sse4.2")
+_V4 = (*_V3, "avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl")
+
+LEVELS = {
+    "x86_64_v4": Level("x86-64-v4", _V4, tested=True),
+    "x86_64_v3": Level("x86-64-v3", _V3, tested=True),
+    "aarch64": Level("generic", ("neon",), tested=False),
+}
+"""By the names that libraries have, the fastest first."""
+
+
+class BuildKernels(build_ext):
+    """The step of setuptools that builds extensions: kernels of levels, and nothing else."""
+
+    def finalize_options(self) -> None:
+        """Name the libraries to build, whatever was named before."""
+        self.distribution.ext_modules = extensions()
+        super().finalize_options()
+
+    def build_extension(self, ext: Extension) -> None:
+        """Build the library for a level, or say why there is none."""
+        level = ext.name.rpartition("._")[2]
+        began = time.perf_counter()
+        _say(f"compiling kernels for {LEVELS[level].cpu} ahead of time")
+        try:
+            self._prepare(ext, level)
+            super().build_extension(ext)
+        except Exception as error:  # whatever compilers and linkers come up with
+            _say(f"no library of kernels: {error}\nThey are compiled when they are first used.")
+        else:
+            _say(f"kernels compiled in {time.perf_counter() - began:.0f} s")
+
+    def _prepare(self, ext: Extension, level: str) -> None:
+        """Emit the machine code, and write the source of the module that has it."""
+        folder = Path(self.build_temp, level)
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        _emit(LEVELS[level], folder)
+        source = folder / f"_{level}.c"
+        source.write_text('#include "binding.c"\n', encoding="utf-8")
+        (folder / "table.h").write_text(_table(level, folder), encoding="utf-8")
+        ext.sources = [str(source)]
+        ext.include_dirs = [str(folder), str(KERNELS)]
+        ext.extra_objects = sorted(map(str, folder.glob("*.o")))
+
+
+def extensions() -> list[Extension]:
+    """Return the libraries to build: none where there is no level for this machine."""
+    named = os.environ.get("KMQ_LEVELS", "")
+    chosen = named.split(",") if named not in ("", "all") else _of_this_machine(named == "all")
+    has_lock = not sysconfig.get_config_var("Py_GIL_DISABLED")
+    stripped = ["-Wl,--strip-all"] if sys.platform == "linux" else []
+    return [
+        Extension(
+            f"kmq.kernels._{level}",
+            [],
+            py_limited_api=has_lock,
+            optional=True,
+            extra_link_args=stripped,
+        )
+        for level in chosen
+    ]
+
+
+def _of_this_machine(all_of_them: bool) -> list[str]:
+    """Return the best level that this machine's processor has, or all that others may have."""
+    machine = platform.machine().lower()
+    if machine in ("aarch64", "arm64"):
+        return ["aarch64"]
+    if machine not in ("x86_64", "amd64"):
+        return []
+    if all_of_them:
+        return ["x86_64_v4", "x86_64_v3"]
+    try:
+        from kmq.kernels._compiler import target_has
+    except ImportError as error:
+        _say(f"no library of kernels: {error}")
+        return []
+    levels = ("x86_64_v4", "x86_64_v3")
+    return [level for level in levels if all(map(target_has, LEVELS[level].features))][:1]
+
+
+def _emit(level: Level, folder: Path) -> None:
+    """Emit all kernels, in as many processes as there are cores."""
+    environment = os.environ | {
+        "KMQ_KERNELS": "jit",
+        "NUMBA_CPU_NAME": level.cpu,
+        "NUMBA_CPU_FEATURES": ",".join(f"+{feature}" for feature in level.features),
+        "NUMBA_DISABLE_INTEL_SVML": "1",
+        "PYTHONPATH": os.pathsep.join([str(KERNELS.parent.parent), *filter(None, sys.path)]),
+    }
+    command = [sys.executable, "-m", "kmq.kernels._emit", str(folder)]
+    n_workers = min(os.cpu_count() or 1, _MOST_WORKERS)
+    workers = [subprocess.Popen(command, env=environment) for _ in range(n_workers)]  # noqa: S603  # this file's own words
+    if any([worker.wait() for worker in workers]):  # noqa: C419  # waits for all
+        raise RuntimeError("Numba cannot compile them")
+
+
+def _table(level: str, folder: Path) -> str:
+    """Return the C source that lists all kernels and their signatures."""
+    from kmq.kernels._native import digest_of_sources
+
+    compilers = ", ".join(f"{name} {version(name)}" for name in ("numba", "llvmlite"))
+    lines, rows = [], []
+    for path in sorted(folder.glob("*.json")):
+        lane_bytes, entries = json.loads(path.read_text(encoding="utf-8"))
+        for entry in entries:
+            symbol = entry["symbol"]
+            described = "".join(
+                f"PARAMETER('{kind}', {size}, {n}), " for kind, size, n in entry["parameters"]
+            )
+            lines.append(f"int {symbol}(int64_t *words);")
+            lines.append(f"static const uint32_t of_{symbol}[] = {{{described}0}};")
+        symbols = [entry["symbol"] for entry in entries]
+        pairs = ", ".join(f"{{of_{symbol}, {symbol}}}" for symbol in symbols)
+        lines.append(f"static const Signature all_{symbols[0]}[] = {{{pairs}}};")
+        first = entries[0]
+        rows.append(
+            f'    {{"{path.stem}", {first["n_arguments"]}, {len(entries)}, all_{symbols[0]}, '
+            f'"{first["result"]}"}},'
+        )
+    about = {
+        "MODULE_NAME": level,
+        "LEVEL": f'"{LEVELS[level].cpu}"',
+        "SOURCES": f'"{digest_of_sources()}"',
+        "COMPILER": f'"{compilers}"',
+        "LANE_BYTES": lane_bytes,
+        "N_KERNELS": len(rows),
+    }
+    if LEVELS[level].tested:
+        about["X86_LEVEL"] = about["LEVEL"]
+    defined = [f"#define {name} {value}" for name, value in about.items()]
+    return "\n".join([*defined, *lines, "static const Kernel kernels[] = {", *rows, "};", ""])
+
+
+def _say(fact: str) -> None:
+    print(f"kmq: {fact}", flush=True)
+
+
+def main() -> None:
+    """Build the library for this machine beside the kernels of this installation."""
+    root = KERNELS.parent.parent
+    with tempfile.TemporaryDirectory() as temporary:
+        distribution = Distribution({"ext_modules": [], "package_dir": {"": str(root)}})
+        command = BuildKernels(distribution)
+        command.inplace, command.build_temp = True, temporary
+        command.ensure_finalized()
+        command.run()
+
+
+if __name__ == "__main__":
+    main()

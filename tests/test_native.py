@@ -1,0 +1,186 @@
+"""Kernels that were compiled ahead of time: which library is used, and how it takes arguments."""
+
+import os
+import subprocess
+import sys
+import threading
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from kmq.cli import main
+from kmq.errors import InputError
+from kmq.kernels import _native
+from kmq.kernels.histogram import fill_boxes, mark, number_keys, rank_bitmap
+from kmq.kernels.search import bound_blocks, moments
+
+needs_library = pytest.mark.skipif(_native.library is None, reason=_native.reason)
+
+OURS = SimpleNamespace(
+    sources=_native.digest_of_sources(), level="x86-64-v3", compiler="numba 1, llvmlite 2"
+)
+
+
+def found_with(monkeypatch, modules, wanted=""):
+    """What is found where importing a library gives one, raises, or finds none."""
+
+    def import_library(name):
+        found = modules.get(name.removeprefix("kmq.kernels._"), ModuleNotFoundError(name))
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    monkeypatch.setattr(_native, "import_module", import_library)
+    monkeypatch.setenv("KMQ_KERNELS", wanted)
+    return _native._found()
+
+
+@pytest.mark.parametrize("wanted", ["", "native"])
+def test_the_first_library_that_fits_is_used(monkeypatch, wanted):
+    other = ImportError("this processor is not of the level x86-64-v4")
+    library, reason = found_with(
+        monkeypatch, {"x86_64_v4": other, "x86_64_v3": OURS, "aarch64": None}, wanted
+    )
+    assert library is OURS
+    assert reason == "compiled ahead of time for x86-64-v3 by numba 1, llvmlite 2"
+
+
+@pytest.mark.parametrize(
+    ("modules", "why"),
+    [
+        ({}, "no library of them was built for this installation"),
+        (
+            {"x86_64_v3": SimpleNamespace(sources="0", level="x86-64-v3")},
+            "the library for x86-64-v3 was built from other sources",
+        ),
+        ({"x86_64_v3": ImportError("not of the level")}, "not of the level"),
+    ],
+)
+def test_without_a_library_that_fits_there_is_none(monkeypatch, modules, why):
+    assert found_with(monkeypatch, modules) == (None, why)
+    with pytest.raises(InputError, match=f"^KMQ_KERNELS is native, but {why}$"):
+        found_with(monkeypatch, modules, "native")
+
+
+def test_it_can_be_declined(monkeypatch):
+    assert found_with(monkeypatch, {"x86_64_v3": OURS}, "jit") == (None, "KMQ_KERNELS is jit")
+
+
+def test_another_choice_is_refused():
+    done = subprocess.run(
+        [sys.executable, "-m", "kmq", "--version", "-v"],
+        env=os.environ | {"KMQ_KERNELS": "gpu"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert done.stderr == "kmq: KMQ_KERNELS is 'gpu'; it must be native or jit\n"
+
+
+def test_the_version_tells_which_kernels_are_used(capsys):
+    assert main(["--version", "-v"]) == 0
+    assert f"{_native.reason}" in capsys.readouterr().out.splitlines()[-1]
+
+
+# Arguments. What is refused is the same for both kinds of kernels.
+
+
+def test_arrays_are_those_that_are_declared():
+    columns, corners = np.zeros((2, 5), np.float32), np.zeros((1, 2), np.float32)
+    bound_blocks(columns, 5, corners, corners)
+    for other in (
+        columns.astype(np.float64),
+        columns.astype(np.int32),
+        columns.astype(">f4"),
+        columns[0],
+        columns[np.newaxis],
+        columns[:, ::2],
+        np.zeros((5, 2), np.float32).T,
+        columns.tolist(),
+        tuple(columns),
+        None,
+        1.0,
+    ):
+        with pytest.raises(TypeError):
+            bound_blocks(other, 5, corners, corners)
+
+
+def test_read_only_and_empty_arrays_are_taken():
+    columns, corners = np.ones((2, 5), np.float32), np.zeros((1, 2), np.float32)
+    columns.flags.writeable = False
+    bound_blocks(columns, 5, corners, corners)
+    assert corners.tolist() == [[1, 1]]
+    assert rank_bitmap(np.zeros(0, np.uint64), np.zeros(0, np.uint32)) == 0
+
+
+@pytest.mark.parametrize("integer", [int, np.uint8, np.int16, np.int64, np.uint64, bool])
+def test_integers_are_of_any_type(integer):
+    columns, corners = np.ones((2, 5), np.float32), np.zeros((1, 2), np.float32)
+    bound_blocks(columns, integer(1), corners, corners)
+    assert corners.tolist() == [[1, 1]]
+
+
+def test_the_greatest_unsigned_number_is_taken_as_it_is():
+    keys, ones = np.full(3, 2**64 - 1, np.uint64), np.ones(3)
+    columns, weights = np.zeros((1, 1), np.float32), np.zeros(1)
+    fill_boxes(keys, np.uint64(1), np.full((1, 3), 7, np.float32), ones, columns, weights)
+    assert columns.tolist() == [[7]]
+    assert weights.tolist() == [3]
+
+
+@pytest.mark.parametrize("number", [1.5, "1", None, [1]])
+def test_other_things_are_no_integers(number):
+    columns, corners = np.ones((2, 5), np.float32), np.zeros((1, 2), np.float32)
+    with pytest.raises(TypeError):
+        bound_blocks(columns, number, corners, corners)
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_a_wrong_number_of_arguments_is_refused(count):
+    with pytest.raises(TypeError):
+        mark(*[np.zeros(4, np.uint32)] * count)
+
+
+def test_results_come_as_python_has_them():
+    keys, ids = np.array([7, 7, 9], np.uint64), np.zeros(3, np.uint32)
+    tables = np.zeros(8, np.uint64), np.zeros(8, np.uint32)
+    position, count = number_keys(keys, 0, 0, np.uint64(61), *tables, np.zeros(8, np.uint64), ids)
+    assert (position, count) == (3, 2)
+    assert ids.tolist() == [0, 0, 1]
+
+
+@needs_library
+def test_other_threads_run_meanwhile():
+    columns, weights = np.ones((4, 2_000_000), np.float32), np.ones(2_000_000)
+    ready, seen = threading.Event(), []
+
+    def work():
+        ready.set()
+        moments(columns, weights, np.zeros((2, 16)), np.zeros(4), np.zeros(4))
+        seen.append("work")
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    ready.wait()
+    steps = 0
+    while worker.is_alive():
+        steps += 1
+    assert seen == ["work"]
+    assert steps > 10
+
+
+@needs_library
+def test_no_compiler_is_imported():
+    program = (
+        "import sys\n"
+        "sys.modules['numba'] = sys.modules['llvmlite'] = None\n"
+        "import numpy as np, kmq\n"
+        "ramp = np.arange(3600, dtype=np.uint8).reshape(30, 40, 3)\n"
+        "for method in ('rank', 'mix'):\n"
+        "    kmq.decode(kmq.encode(ramp, 9, method=method))\n"
+        "kmq.quantize(ramp, 9, mapping='dither')\n"
+        "assert 'PIL' not in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
