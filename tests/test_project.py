@@ -76,6 +76,7 @@ def test_tables_show_what_was_measured():
     [
         "README.md",
         "CHANGELOG.md",
+        "CONTRIBUTING.md",
         "docs/RATE.md",
         "docs/CODER.md",
         "docs/native.md",
@@ -88,6 +89,13 @@ def test_links_within_the_project_lead_somewhere(document):
     targets = re.findall(r"\]\(([^)#]+)", path.read_text(encoding="utf-8"))
     local = [target for target in targets if "://" not in target]
     assert [target for target in local if not (path.parent / target).exists()] == []
+
+
+def test_files_that_the_way_through_the_code_names_exist():
+    text = (PROJECT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    places = re.findall(r"`(?:python )?((?:src|tests|benchmarks|\.ci)/[\w/.]+)[` ]", text)
+    assert len(places) > 5
+    assert [place for place in places if not (PROJECT / place).exists()] == []
 
 
 def test_benchmarks_are_collected_without_the_corpus(tmp_path):
