@@ -40,7 +40,7 @@ OURS: dict[str, Callable[[Array, int], kmq.IndexedImage]] = {
     "kmq, eye": kmq.quantize,
     "kmq, rgb": partial(kmq.quantize, space="rgb"),
     "kmq, eye, dithered": partial(kmq.quantize, mapping=kmq.Dither(1)),
-    "kmq, eye, ordered": partial(kmq.quantize, mapping=kmq.Dither(1, "ordered")),
+    "kmq, eye, ordered": partial(kmq.quantize, mapping=kmq.Dither(1, method="ordered")),
 }
 
 PLAIN_LEAD, DITHERED_LEAD = dict(zip(PALETTE_SIZES, (3, 2, 1), strict=True)), 1

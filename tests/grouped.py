@@ -13,9 +13,11 @@ def grouped(**flat):
     if start:
         flat["start"] = kmq.Start(**start)
     if "channel_weights" in flat:
-        flat["space"] = kmq.Space(flat.get("space"), flat.pop("channel_weights"))
+        flat["space"] = kmq.Space(flat.get("space"), channel_weights=flat.pop("channel_weights"))
     if "dither" in flat or "dither_method" in flat:
-        flat["mapping"] = kmq.Dither(flat.pop("dither", None), flat.pop("dither_method", None))
+        flat["mapping"] = kmq.Dither(
+            flat.pop("dither", None), method=flat.pop("dither_method", None)
+        )
     if "lam" in flat:
         flat["mapping"] = kmq.Rate(flat.pop("lam"))
     if "fewest" in flat:

@@ -17,13 +17,13 @@ def test_whole_numbers_in_range_pass(value):
 
 @pytest.mark.parametrize("value", [0, 11, -5, 10**30])
 def test_whole_numbers_out_of_range_are_refused(value):
-    with pytest.raises(InputError, match=f"k is {value}; it must be 1 to 10"):
+    with pytest.raises(InputError, match=f"k is {value}; it must be from 1 to 10"):
         checks.whole_number(value, "k", 1, 10)
 
 
 @pytest.mark.parametrize("sign", [1, -1])
 def test_numbers_that_python_does_not_write_out_are_out_of_range_too(sign):
-    with pytest.raises(InputError, match=r"k is -?0x\w{17,18}…; it must be 1 to 10"):
+    with pytest.raises(InputError, match=r"k is -?0x\w{17,18}…; it must be from 1 to 10"):
         checks.whole_number(sign * 10**5000, "k", 1, 10)
 
 
@@ -48,7 +48,7 @@ def test_what_a_mask_hides_is_never_taken_for_values():
 
 @pytest.mark.parametrize("value", [2.0, "2", None, [2], True, np.True_, np.float64(2)])
 def test_other_types_are_no_whole_numbers(value):
-    with pytest.raises(TypeError, match=r"k is .*; it must be a whole number, 1 to 10"):
+    with pytest.raises(TypeError, match=r"k is .*; it must be a whole number from 1 to 10"):
         checks.whole_number(value, "k", 1, 10)
 
 
@@ -59,7 +59,7 @@ def test_tolerances_pass(value):
 
 @pytest.mark.parametrize("value", [-1e-9, np.nan, np.inf, -1])
 def test_negative_and_endless_tolerances_are_refused(value):
-    with pytest.raises(InputError, match=r"tol is .*; it must be a finite number, at least 0"):
+    with pytest.raises(InputError, match=r"tol is .*; it must be a finite number of at least 0"):
         checks.tolerance(value)
 
 
@@ -79,7 +79,7 @@ def test_init_is_a_known_name_or_centroids():
 @pytest.mark.parametrize(
     ("init", "sentence"),
     [
-        ("best", "init is 'best'; it must be one of 'random', 'var-part' or an array"),
+        ("best", "init is 'best'; it must be 'random', 'var-part' or an array"),
         (np.zeros((3, 3)), "init has shape (3, 3); it must be (2, 3)"),
         (np.zeros((2, 4)), "init has shape (2, 4); it must be (2, 3)"),
         ([[1, 2, np.nan], [1, 2, 3]], "init has a value that is not finite in row 0"),

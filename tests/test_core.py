@@ -200,7 +200,7 @@ def test_accumulate_refuses_other_labels():
     points = np.zeros((3, 2))
     with pytest.raises(TypeError, match="labels have dtype float64; they must be integers"):
         kmq.accumulate(points, [0.0, 1.0, 0.0], 3)
-    with pytest.raises(InputError, match="labels is no array: its rows are not of one length"):
+    with pytest.raises(InputError, match="labels is not an array: its rows differ in length"):
         kmq.accumulate(np.zeros((3, 1)), [0, [1], 2], 3)
     with pytest.raises(InputError, match=r"labels have shape \(2,\); they must be \(3,\)"):
         kmq.accumulate(points, [0, 1], 3)
@@ -339,8 +339,8 @@ def test_progress_may_stop_the_work():
 @pytest.mark.parametrize(
     ("options", "error", "sentence"),
     [
-        ({"k": 0}, InputError, "k is 0; it must be 1 to 9"),
-        ({"k": 10}, InputError, "k is 10; it must be 1 to 9"),
+        ({"k": 0}, InputError, "k is 0; it must be from 1 to 9"),
+        ({"k": 10}, InputError, "k is 10; it must be from 1 to 9"),
         ({"k": 2.0}, TypeError, "k is float; it must be a whole number"),
         ({"points": np.zeros(9)}, InputError, r"points has shape \(9,\)"),
         ({"points": np.zeros((0, 3))}, InputError, r"points has shape \(0, 3\)"),
@@ -356,10 +356,10 @@ def test_progress_may_stop_the_work():
         ({"max_iter": 2.0}, TypeError, "max_iter is float"),
         ({"progress": 3}, TypeError, "progress is int; it must be a function"),
         ({"tol": -1}, InputError, "tol is -1"),
-        ({"algorithm": "elkan"}, InputError, "algorithm is 'elkan'; it must be one of"),
-        ({"seed": -1}, InputError, "seed is -1; it must be 0 to 4294967295"),
+        ({"algorithm": "elkan"}, InputError, "algorithm is 'elkan'; it must be"),
+        ({"seed": -1}, InputError, "seed is -1; it must be from 0 to 4294967295"),
         ({"seed": 2**32}, InputError, "seed is 4294967296"),
-        ({"seed": 2**32 - 1, "n_init": 2}, InputError, "seed is 4294967295; it must be 0 to"),
+        ({"seed": 2**32 - 1, "n_init": 2}, InputError, "seed is 4294967295; it must be from 0 to"),
         ({"seed": "0"}, TypeError, "seed is str"),
         ({"n_init": np.True_}, TypeError, "n_init is a bool"),
     ],

@@ -396,7 +396,7 @@ def test_centers_set_after_a_fit_are_a_new_start(in_place):
     ("centers", "error", "sentence"),
     [
         ([1.0, 2.0], InputError, r"cluster_centers_ has shape \(2,\); it must be \(n, d\)"),
-        ([[1.0, 2.0], [3.0]], InputError, "cluster_centers_ is no array"),
+        ([[1.0, 2.0], [3.0]], InputError, "cluster_centers_ is not an array"),
         ([["a", "b"]], TypeError, "cluster_centers_ has dtype <U1"),
         ([[1.0, np.nan]], InputError, "cluster_centers_ has a value that is not finite"),
         (None, TypeError, "cluster_centers_ has dtype object"),
@@ -426,7 +426,7 @@ def test_none_is_not_given():
 @pytest.mark.parametrize(
     ("options", "error", "sentence"),
     [
-        ({"n_clusters": 0}, InputError, "n_clusters is 0; it must be 1 to 65536"),
+        ({"n_clusters": 0}, InputError, "n_clusters is 0; it must be from 1 to 65536"),
         ({"n_clusters": 2.0}, TypeError, "n_clusters is float"),
         ({"n_clusters": 301}, InputError, "n_samples=300 should be >= n_clusters=301"),
         ({"init": "best"}, InputError, "init is 'best'"),
@@ -457,8 +457,8 @@ def test_parameters_are_checked_by_fit(options, error, sentence):
         ([[0.0], [np.nan]], InputError, "X has a value that is not finite in row 1; NaN and inf"),
         ([[1j], [0]], InputError, "Complex data not supported"),
         ([["a"], ["b"]], TypeError, "X has a value that is no number: could not convert string"),
-        ([[1, 2], [3]], InputError, "X is no array: its rows are not of one length"),
-        ([["1", "2"], ["3"]], InputError, "X is no array: its rows are not of one length"),
+        ([[1, 2], [3]], InputError, "X is not an array: its rows differ in length"),
+        ([["1", "2"], ["3"]], InputError, "X is not an array: its rows differ in length"),
         (np.array([["a"], [2]], object), TypeError, "X has a value that is no number"),
         ("text", InputError, r"X has shape \(\)"),
         ([[None], [{}]], TypeError, "must be a string or a real number"),
@@ -477,7 +477,7 @@ def test_points_are_checked(points, error, sentence):
         (np.ones(5), r"weights have shape \(5,\); they must be \(300,\)"),
         (np.zeros(300), "weights are all 0"),
         (-1, "negative"),
-        ([1, [2, 3]], "weights is no array: its rows are not of one length"),
+        ([1, [2, 3]], "weights is not an array: its rows differ in length"),
     ],
 )
 def test_weights_are_checked(weights, sentence):

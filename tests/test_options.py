@@ -3,6 +3,7 @@
 import dataclasses
 import inspect
 import io
+import re
 import runpy
 import typing
 from pathlib import Path
@@ -14,6 +15,7 @@ from PIL import Image
 import kmq
 import kmq.pillow
 from grouped import grouped
+from kmq import checks
 from kmq import options as options_module
 from kmq.cli import main
 from kmq.model.pixel_format import PixelFormat, PixelFormatLabel
@@ -99,11 +101,11 @@ def test_none_is_not_given(tmp_path):
     ("door", "name", "hint"),
     [
         (kmq.quantize, "n_colors", "; did you mean k?"),
-        (kmq.quantize, "random_state", "; did you mean start?"),
-        (kmq.quantize, "max_mse", "; did you mean k?"),
+        (kmq.quantize, "random_state", "; did you mean start=kmq.Start(seed=...)?"),
+        (kmq.quantize, "max_mse", "; did you mean k=kmq.Fewest(max_mse=...)?"),
         (kmq.quantize, "size", ""),
         (kmq.encode, "quality", "; did you mean effort?"),
-        (kmq.encode, "dithering", "; did you mean mapping?"),
+        (kmq.encode, "dithering", "; did you mean mapping=kmq.Dither(...)?"),
         (kmq.encode, "bits_per_pixel", "; did you mean bpp?"),
         (kmq.encode, "xyzzy", ""),
         (kmq.choose_k, "n_jobs", "; did you mean n_threads?"),
@@ -283,7 +285,7 @@ def test_a_start_gives_the_colours_of_a_file_of_some_size():
 
 
 def test_short_forms_mean_the_same():
-    for mapping, same in (("dither", kmq.Dither()), ("ordered", kmq.Dither(1, "ordered"))):
+    for mapping, same in (("dither", kmq.Dither()), ("ordered", kmq.Dither(1, method="ordered"))):
         assert kmq.quantize(PICTURE, 4, mapping=mapping) == kmq.quantize(PICTURE, 4, mapping=same)
     for mapping in ("nearest", kmq.Dither(0), kmq.Rate(0)):
         assert kmq.quantize(PICTURE, 4, mapping=mapping) == kmq.quantize(PICTURE, 4)
@@ -498,6 +500,52 @@ def test_the_command_line_has_targets_of_palettes_and_rows_of_strips(tmp_path, c
     assert (tmp_path / "x.kmq").read_bytes() == kmq.encode(PICTURE, 4, strip_height=7)
 
 
+def test_a_pillow_image_gives_its_palette(tmp_path):
+    pillow = Image.fromarray(PICTURE).quantize(5)
+    colors = kmq.IndexedImage.from_pillow(pillow).palette
+    assert kmq.quantize(PICTURE, palette=pillow) == kmq.quantize(PICTURE, palette=colors)
+    assert kmq.quantize(PICTURE, start=pillow) == kmq.quantize(PICTURE, start=colors)
+    with pytest.raises(kmq.InputError, match="only P, PA, L and 1 have a palette"):
+        kmq.quantize(PICTURE, palette=Image.fromarray(PICTURE))
+
+
+def test_what_is_tried_in_other_places_is_told(tmp_path):
+    with pytest.raises(TypeError, match=r"path is ndarray; .* it comes before the palette"):
+        kmq.write_palette(PICTURE[0], tmp_path / "x.gpl")
+    with pytest.raises(TypeError, match=r"start is int; .* kmq\.Start\(seed=\.\.\.\)"):
+        kmq.quantize(PICTURE, 4, start=42)
+    for name, meant in (("load", "read"), ("save", "write"), ("Image", "IndexedImage")):
+        with pytest.raises(AttributeError, match=f"{name!r}; did you mean kmq.{meant}"):
+            getattr(kmq, name)
+    for name, spelling in checks._GROUPED.items():
+        spelled = name.partition("=")[2]
+        assert spelled.startswith("kmq.")
+        group, word = spelled.removeprefix("kmq.").split("(")
+        field = word.partition("=")[0]
+        fields = {item.name for item in dataclasses.fields(getattr(kmq, group))}
+        assert field == "...)" or field in fields
+        with pytest.raises(TypeError, match="did you mean " + re.escape(name)):
+            kmq.quantize(PICTURE, **{spelling[0]: 1})
+
+
+def test_values_take_their_first_field_by_position_and_no_other():
+    values = (kmq.Fewest, kmq.Space, kmq.Require, kmq.Start, kmq.Dither, kmq.Rate)
+    for value in values:
+        kinds = [item.kind for item in inspect.signature(value).parameters.values()]
+        first = 0 if value is kmq.Fewest else 1  # which quality it is, only its name says
+        assert kinds[:first] == [inspect.Parameter.POSITIONAL_OR_KEYWORD] * first
+        assert set(kinds[first:]) <= {inspect.Parameter.KEYWORD_ONLY}
+
+
+def test_doors_take_what_they_are_about_by_position_and_options_by_name():
+    for door in DOORS:
+        parameters = inspect.signature(door).parameters.values()
+        required = [item.name for item in parameters if item.default is item.empty]
+        by_place = [item.name for item in parameters if item.kind is not item.KEYWORD_ONLY]
+        assert by_place[: len(required)] == required, door.__name__
+        assert len(by_place) <= len(required) + 1, door.__name__
+
+
 def words(door):
     """Names of a door's parameters, but for the first, and for what says where to."""
     return [name for name in inspect.signature(door).parameters if name not in ("target",)][1:]
@@ -520,14 +568,60 @@ def test_doors_have_the_same_options_in_the_same_order():
     assert {*options_module.QUANTIZE, *options_module.FILE} <= kmq.pillow._OPTIONS
 
 
-def test_values_and_the_command_line_have_the_same_options(capsys):
-    values = (kmq.Fewest, kmq.Space, kmq.Require, kmq.Start)
-    names = {item.name for value in values for item in dataclasses.fields(value)} - {"name"}
-    names |= {*words(kmq.encode), "dither_strength", "dither_method", "lambda"}
-    names -= {"k", "require", "start", "mapping", "pixel_format", "limits", "progress", "n_threads"}
-    assert main(["encode", "--help"]) == 0
-    told = capsys.readouterr().out
-    assert [name for name in names if f"--{name.replace('_', '-')} " not in told + " "] == []
+COMMANDS = {
+    "encode": (kmq.encode, kmq.write),
+    "palette": (kmq.fit_palette, kmq.ColorHistogram.from_picture),
+    "curve": (kmq.error_curve,),
+    "decode": (kmq.read, kmq.read_region),
+    "info": (kmq.info,),
+}
+"""What each command does in Python."""
+
+VALUES = {
+    "k": (kmq.Fewest,),
+    "space": (kmq.Space,),
+    "require": (kmq.Require,),
+    "start": (kmq.Start,),
+    "mapping": (kmq.Dither, kmq.Rate),
+}
+"""Options that are values, whose fields are options on the command line."""
+
+SPELLED = {
+    "k": "--colors",
+    "n_threads": "--threads",
+    "limits": "--max-pixels",
+    "on_error": "--salvage",
+    "Space.name": "--space",
+    "Dither.strength": "--dither-strength",
+    "Dither.method": "--dither-method",
+    "Rate.lam": "--lambda",
+    "mapping": "--dither",
+    "require": "--fixed",
+    "start": "--init",
+}
+"""Options that are called otherwise on the command line."""
+
+NOT_NEEDED = {"pixel_format", "progress"}
+"""Files say what they are, and there is a bar."""
+
+
+def options_of(door):
+    """Names of a door's options, those of values after the name of their type."""
+    for name in words(door):
+        yield name
+        for value in VALUES.get(name, ()):
+            yield from (f"{value.__name__}.{item.name}" for item in dataclasses.fields(value))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_option_of_python_is_one_of_the_command_line(command, capsys):
+    assert main([command, "--help"]) == 0
+    known = set(re.findall(r"--[a-z-]+", capsys.readouterr().out.partition("examples:")[0]))
+    names = {name for door in COMMANDS[command] for name in options_of(door)} - NOT_NEEDED
+    spelled = {
+        name: SPELLED.get(name, "--" + name.rpartition(".")[2].replace("_", "-")) for name in names
+    }
+    assert {name: option for name, option in spelled.items() if option not in known} == {}
 
 
 def test_contradictions_are_told_by_the_caller_s_own_names():
@@ -567,7 +661,7 @@ def test_type_checkers_know_what_comes_back_and_what_is_taken():
 )
 def test_squared_error_is_measured_in_rgb(options):
     weights = getattr(options.get("space"), "channel_weights", None)
-    given = options | {"space": kmq.Space("rgb", weights)}
+    given = options | {"space": kmq.Space("rgb", channel_weights=weights)}
     assert kmq.quantize(PICTURE, **options) == kmq.quantize(PICTURE, **given)
 
 

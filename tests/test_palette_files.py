@@ -436,7 +436,7 @@ def test_any_772_bytes_are_a_colour_table_or_an_error(content):
         ([[1, 2, 3]], {"pixel_format": "CMYK"}, InputError, "CMYK needs"),
         ([[1, 2, 3]], {"pixel_format": "XYZ"}, InputError, "no pixel format"),
         ([[1, 2, 3]], {"pixel_format": 3}, TypeError, "pixel_format is int"),
-        ([[1, 2, 3], [4, 5]], {}, InputError, "rows are not of one length"),
+        ([[1, 2, 3], [4, 5]], {}, InputError, "rows differ in length"),
         ([], {}, InputError, "shape"),
     ],
 )

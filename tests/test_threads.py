@@ -58,7 +58,7 @@ def test_arguments_out_of_range_are_refused(number):
 
 @pytest.mark.parametrize("number", [2.0, float("inf"), np.float32(2), "2", [2], True])
 def test_other_arguments_are_refused(number):
-    with pytest.raises(TypeError, match=r"n_threads is .*; it must be a whole number, 1 to 256"):
+    with pytest.raises(TypeError, match=r"n_threads is .*; it must be a whole number from 1"):
         resolve_threads(number)
 
 
@@ -78,7 +78,7 @@ def test_a_long_variable_is_shown_in_part(monkeypatch, text):
 @pytest.mark.parametrize("text", ["0", "257", "two", "1.5", "-3", " ", "5,5", "٣", "1_0"])
 def test_environment_is_checked(monkeypatch, text):
     monkeypatch.setenv("KMQ_NUM_THREADS", text)
-    sentence = f"KMQ_NUM_THREADS is '{text}'; it must be a whole number, 1 to 256"
+    sentence = f"KMQ_NUM_THREADS is '{text}'; it must be a whole number from 1 to 256"
     with pytest.raises(InputError, match=sentence):
         resolve_threads(None)
 

@@ -34,6 +34,7 @@ kmq.read(content)
 part = kmq.read_region("x.kmq", (0, 0, 8, 8))
 facts: kmq.FileInfo = kmq.info(Path("x.kmq"))
 label: str = facts.pixel_format.label
+kmq.quantize(pixels, palette=Image.new("P", (3, 3)))
 made = kmq.IndexedImage(np.zeros((2, 3), np.uint8), np.zeros((4, 4), np.uint8), "RGB")
 kmq.IndexedImage(kmq.Palette([(1, 2, 3)], "RGB"), np.zeros((4, 4), np.uint8))
 pixel_format: kmq.PixelFormat = made.pixel_format

@@ -67,6 +67,16 @@ _HOMES = {
     "kmq.palettes": ("read_palette", "write_palette"),
     "kmq.values": ("Dither", "Fewest", "Rate", "Require", "Space", "Start"),
 }
+_MEANT = {
+    **dict.fromkeys(("load", "open", "imread"), "read"),
+    **dict.fromkeys(("save", "imwrite"), "write"),
+    **dict.fromkeys(("Image", "PalettedImage"), "IndexedImage"),
+    **dict.fromkeys(("palette", "extract_palette", "get_palette"), "fit_palette"),
+    **dict.fromkeys(("compress", "dumps"), "encode"),
+    **dict.fromkeys(("decompress", "loads"), "decode"),
+}
+"""What other libraries call what kmq has."""
+
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
@@ -119,7 +129,8 @@ def __getattr__(name: str) -> Any:
     """Import a public name on first use and keep it."""
     home = _HOME_OF.get(name)
     if home is None:
-        raise AttributeError(f"module 'kmq' has no attribute {name!r}")
+        hint = f"; did you mean kmq.{_MEANT[name]}?" if name in _MEANT else ""
+        raise AttributeError(f"module 'kmq' has no attribute {name!r}{hint}", name=name)
     value = getattr(import_module(home), name)
     globals()[name] = value
     return value

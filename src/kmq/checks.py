@@ -34,8 +34,6 @@ _ELSEWHERE = {
     "k": (
         "n_colors",
         "num_colors",
-        "psnr",
-        "max_mse",
         "colors",
         "n_clusters",
         "num_clusters",
@@ -48,10 +46,8 @@ _ELSEWHERE = {
     "tol": ("tolerance", "eps", "epsilon"),
     "init": ("init_method", "initialization", "centroids"),
     "effort": ("quality", "speed", "level", "compression", "compress_level"),
-    "mapping": ("dither", "dithering", "dither_method", "rate", "lam", "lambda_"),
-    "start": ("init", "init_method", "n_init", "seed", "random_state", "max_iter", "tol"),
-    "require": ("fixed", "fixed_colors", "snap", "posterize"),
-    "space": ("color_space", "colour_space", "colorspace", "channel_weights"),
+    "require": ("fixed_colors",),
+    "space": ("color_space", "colour_space", "colorspace"),
     "weights": ("sample_weight", "sample_weights", "importance", "importance_map", "mask"),
     "size": ("target_size", "max_size", "max_bytes", "filesize"),
     "bpp": ("bits_per_pixel",),
@@ -61,6 +57,23 @@ _ELSEWHERE = {
     "progress": ("callback", "verbose"),
 }
 """What other programs call what kmq takes."""
+
+_GROUPED = {
+    "k=kmq.Fewest(psnr=...)": ("psnr",),
+    "k=kmq.Fewest(max_mse=...)": ("max_mse", "mse", "max_error"),
+    "mapping=kmq.Dither(...)": ("dither", "dithering", "dither_method"),
+    "mapping=kmq.Rate(...)": ("rate", "lam", "lambda_"),
+    "start=kmq.Start(init=...)": ("init", "init_method"),
+    "start=kmq.Start(n_init=...)": ("n_init",),
+    "start=kmq.Start(max_iter=...)": ("max_iter", "n_iter", "max_iterations"),
+    "start=kmq.Start(tol=...)": ("tol",),
+    "start=kmq.Start(seed=...)": ("seed", "random_state", "random_seed", "rng"),
+    "require=kmq.Require(fixed=...)": ("fixed",),
+    "require=kmq.Require(snap=True)": ("snap",),
+    "require=kmq.Require(posterize=...)": ("posterize",),
+    "space=kmq.Space(channel_weights=...)": ("channel_weights",),
+}
+"""How an option is written that is part of a value, by the names that are tried instead."""
 
 _MOST_BITS_TOLD = 128
 """Bits of a number that messages spell out."""
@@ -99,8 +112,11 @@ def refuse_unknown(door: str, given: Iterable[str], known: Iterable[str]) -> Non
 
 
 def meant(name: str, known: Iterable[str]) -> str | None:
-    """Return the one of the known names that an unknown one most likely means, if any."""
+    """Return how what an unknown name most likely means is written with the known ones, if any."""
     known = set(known)
+    for spelling, names in _GROUPED.items():
+        if name.lower() in names and spelling.partition("=")[0] in known:
+            return spelling
     near = [word for word, others in _ELSEWHERE.items() if name.lower() in others]
     near += difflib.get_close_matches(name, sorted(known), 1, 0.75)
     return next((word for word in near if word in known), None)
@@ -119,17 +135,17 @@ def whole_number(value: Any, name: str, low: int, high: int) -> int:
         InputError: it is out of range.
     """
     if isinstance(value, bool | np.bool_):  # first: NumPy warns of its own where a number is wanted
-        raise TypeError(f"{name} is a bool; it must be a whole number, {low} to {high}")
+        raise TypeError(f"{name} is a bool; it must be a whole number from {low} to {high}")
     try:
         number = operator.index(value)
     except TypeError:
         raise TypeError(
-            f"{name} is {type(value).__name__}; it must be a whole number, {low} to {high}"
+            f"{name} is {type(value).__name__}; it must be a whole number from {low} to {high}"
         ) from None
     if not low <= number <= high:
         # Python writes out numbers of up to 4,300 digits alone.
         told = number if number.bit_length() <= _MOST_BITS_TOLD else f"{number:#x}"[:20] + "…"
-        raise InputError(f"{name} is {told}; it must be {low} to {high}")
+        raise InputError(f"{name} is {told}; it must be from {low} to {high}")
     return number
 
 
@@ -141,11 +157,17 @@ def optional(value: Any, name: str, most: int) -> int | None:
 def one_of(value: Any, name: str, choices: tuple[T, ...]) -> T:
     """Return `value` if it is one of these strings, or raise TypeError or InputError."""
     if not isinstance(value, str):
-        raise TypeError(f"{name} is {type(value).__name__}; it must be one of {choices}")
+        raise TypeError(f"{name} is {type(value).__name__}; it must be {either(choices)}")
     for choice in choices:
         if choice == value:
             return choice
-    raise InputError(f"{name} is {value!r}; it must be one of {choices}")
+    raise InputError(f"{name} is {value!r}; it must be {either(choices)}")
+
+
+def either(choices: Iterable[Any], *more: str) -> str:
+    """Write what there is to choose from: strings in quotes, and `more` as it stands."""
+    words = [*map(repr, choices), *more]
+    return f"{', '.join(words[:-1])} or {words[-1]}" if len(words) > 1 else words[0]
 
 
 def flag(value: Any, name: str) -> bool:
@@ -196,22 +218,24 @@ def positive(value: Any, name: str) -> float:
 def number(value: Any, name: str, low: float) -> float:
     """Return `value` as a finite float of at least `low`, or raise TypeError or InputError."""
     if not _is_number(value):
-        raise TypeError(f"{name} is {type(value).__name__}; it must be a number, at least {low:g}")
+        raise TypeError(
+            f"{name} is {type(value).__name__}; it must be a number of at least {low:g}"
+        )
     try:
         converted = float(value)
     except OverflowError:  # an int of more than 308 digits
         converted = np.inf
     if not low <= converted < np.inf:
-        raise InputError(f"{name} is {converted:g}; it must be a finite number, at least {low:g}")
+        raise InputError(f"{name} is {converted:g}; it must be a finite number of at least {low:g}")
     return converted
 
 
 def fraction(value: Any, name: str) -> float:
     """Return `value` as a float in 0 … 1, or raise TypeError or InputError."""
     if not _is_number(value):
-        raise TypeError(f"{name} is {type(value).__name__}; it must be a number, 0 to 1")
+        raise TypeError(f"{name} is {type(value).__name__}; it must be a number from 0 to 1")
     if not 0 <= value <= 1:
-        raise InputError(f"{name} is {value}; it must be 0 to 1")
+        raise InputError(f"{name} is {value}; it must be from 0 to 1")
     return float(value)
 
 
@@ -224,8 +248,7 @@ def _is_number(value: Any) -> bool:
 def init_name(init: str, methods: tuple[str, ...]) -> str:
     """Return the name of a start, or raise InputError."""
     if init not in methods:
-        names = ", ".join(map(repr, methods))
-        raise InputError(f"init is {init!r}; it must be one of {names} or an array")
+        raise InputError(f"init is {init!r}; it must be {either(methods, 'an array')}")
     return init
 
 
@@ -249,7 +272,7 @@ def as_array(values: Any, name: str) -> Array:
     try:
         array = np.asarray(values)
     except ValueError as error:
-        raise InputError(f"{name} is no array: its rows are not of one length") from error
+        raise InputError(f"{name} is not an array: its rows differ in length") from error
     refuse_mask(values, name)
     return array
 

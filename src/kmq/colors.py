@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -15,8 +15,12 @@ from kmq.model.palette import Palette
 from kmq.model.pixel_format import PixelFormat
 from kmq.stages.palette.clustering import Array
 from kmq.stages.palette.files import Entries
+from kmq.stages.pictures.pillow import is_pillow
 
-GivenColors = Array | list[Any] | tuple[Any, ...] | IndexedImage | Palette
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+GivenColors: TypeAlias = "Array | list[Any] | tuple[Any, ...] | IndexedImage | Palette | Image"
 """Samples (n, channels), names of colours, both in one list, a palette, or an image for its own."""
 
 
@@ -42,7 +46,9 @@ class Colors:
 
     @classmethod
     def checked(cls, colors: Any, name: str) -> Colors:
-        """Take samples, names or an image; raise InputError or TypeError for what is none."""
+        """Take samples, names, a palette or an image; raise InputError or TypeError for others."""
+        if is_pillow(colors):  # a Pillow image, which is an array of its pixels else
+            colors = IndexedImage.from_pillow(colors)
         if isinstance(colors, Palette):
             return cls(name, (_Named(name, Entries(colors.colors, colors.pixel_format)),))
         if isinstance(colors, IndexedImage):
@@ -151,7 +157,7 @@ def _rows(colors: Any, name: str) -> Array:
         raise TypeError(f"{name} has dtype {rows.dtype}; colours are whole numbers")
     if rows.ndim != 2 or not 1 <= rows.shape[1] <= 4 or not 1 <= len(rows) <= MAX_COLORS:
         raise InputError(
-            f"{name} has shape {rows.shape}; it must be 1 to {MAX_COLORS} colours, of 1 to 4 "
-            "channels"
+            f"{name} has shape {rows.shape}; it must be (colours, channels): 1 to {MAX_COLORS} "
+            "colours of 1 to 4 channels"
         )
     return rows

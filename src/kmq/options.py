@@ -397,6 +397,11 @@ def _checked_require(require: Any) -> Require:
 def _checked_start(start: Any) -> Start | None:
     if start is None or isinstance(start, Start):
         return start
+    if isinstance(start, int | float):
+        raise TypeError(
+            f"start is {type(start).__name__}; it must be a kmq.Start, the name of a method, or "
+            "colours; a seed is written kmq.Start(seed=...)"
+        )
     return Start(start)
 
 
@@ -416,8 +421,8 @@ def _checked_mapping(mapping: Any) -> Dither | Rate | None:
         return None
     if not isinstance(mapping, str):
         raise TypeError(
-            f"mapping is {type(mapping).__name__}; it must be one of {tuple(_MAPPINGS)}, a "
-            "kmq.Dither or a kmq.Rate"
+            f"mapping is {type(mapping).__name__}; it must be "
+            f"{checks.either(_MAPPINGS, 'a kmq.Dither', 'a kmq.Rate')}"
         )
     return _MAPPINGS[checks.one_of(mapping, "mapping", tuple(_MAPPINGS))]
 

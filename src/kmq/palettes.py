@@ -92,6 +92,11 @@ def write_palette(
         TypeError: not an array of whole numbers.
         OSError: the file cannot be written.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(
+            f"path is {type(path).__name__}; it must be a path, whose suffix says the kind of "
+            "file, and it comes before the palette"
+        )
     entries = _checked_entries(palette, pixel_format)
     name, suffix = os.fspath(path), Path(path).suffix.lower()
     if suffix in chunks.SUFFIXES:
@@ -108,7 +113,9 @@ def write_palette(
         with replacing(path) as file:
             file.write(content)
     else:
-        raise InputError(f"{name} is of no kind of palette file: kmq writes {', '.join(SUFFIXES)}")
+        raise InputError(
+            f"{name} must end in the suffix of a palette that kmq writes: {', '.join(SUFFIXES)}"
+        )
 
 
 def _checked_entries(

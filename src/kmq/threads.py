@@ -78,7 +78,7 @@ def _from_environment(text: str) -> int:
     if number is None or not 1 <= number <= MAX_THREADS:
         shown = text if len(text) <= 20 else f"{text[:17]}..."
         raise InputError(
-            f"KMQ_NUM_THREADS is {shown!r}; it must be a whole number, 1 to {MAX_THREADS}"
+            f"KMQ_NUM_THREADS is {shown!r}; it must be a whole number from 1 to {MAX_THREADS}"
         )
     return number
 

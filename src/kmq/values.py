@@ -1,12 +1,13 @@
 """Options that belong together, each group one small value that never changes.
 
-They check themselves when they are made, so that what cannot be meant cannot be written.
+They check themselves when they are made, so that what cannot be meant cannot be written. The first
+field of each may be given by position, all others by name; those of `Fewest` by name alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 from kmq import checks
@@ -19,6 +20,7 @@ from kmq.model.palette import Palette
 from kmq.stages.palette import clustering
 from kmq.stages.palette.clustering import Array, Init
 from kmq.stages.palette.spaces import SPACES, SpaceName
+from kmq.stages.pictures.pillow import is_pillow
 
 _MOST_BITS = 16
 _MOST_STARTS = 10_000
@@ -74,6 +76,7 @@ class Space:
     """
 
     name: SpaceName | None = None
+    _: KW_ONLY
     channel_weights: Sequence[float] | None = None
 
     def __post_init__(self) -> None:
@@ -85,7 +88,7 @@ class Space:
             _keep(self, channel_weights=tuple(weights.tolist()))
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Require(EqualByFields):
     """What a palette must hold.
 
@@ -94,8 +97,8 @@ class Require(EqualByFields):
     Attributes:
         fixed: (f, channels) colours that must be entries, exactly; the rest is free. Or names of
             colours as in CSS ("white", "#ff8800"), one or several, also in one list with samples;
-            "background" is the colour of most pixels on the picture's border. Or an `IndexedImage`
-            or a `Palette`.
+            "background" is the colour of most pixels on the picture's border. Or a `Palette`, an
+            `IndexedImage`, or a Pillow image with a palette.
         snap: whether the entry nearest to black becomes black, and the one nearest to white white,
             with all their pixels, if it is off by no more than a sixteenth of the range in any
             channel. With alpha, only opaque entries do.
@@ -108,6 +111,7 @@ class Require(EqualByFields):
     """
 
     fixed: GivenColors | str | None = None
+    _: KW_ONLY
     snap: bool | None = None
     posterize: int | None = None
 
@@ -141,6 +145,7 @@ class Start(EqualByFields):
     """
 
     init: Init | GivenColors | None = None
+    _: KW_ONLY
     n_init: int | None = None
     max_iter: int | None = None
     tol: float | None = None
@@ -182,6 +187,7 @@ class Dither:
     """
 
     strength: float | None = None
+    _: KW_ONLY
     method: DitherMethod | None = None
 
     def __post_init__(self) -> None:
@@ -229,7 +235,7 @@ def checked_init(init: Any) -> str | Array | Colors:
         return clustering.INITS[0]
     if isinstance(init, str):
         return checks.init_name(init, clustering.INITS)
-    if isinstance(init, IndexedImage | Palette) or has_names(init):
+    if isinstance(init, IndexedImage | Palette) or is_pillow(init) or has_names(init):
         return Colors.checked(init, "init")
     return checks.float_rows(init, "init")
 

@@ -358,7 +358,7 @@ def test_opaque_stays_opaque_and_transparent_transparent():
         ({"channel_weights": [1, 2, -3]}, InputError, "not above 0"),
         ({"channel_weights": [1, 2, np.nan]}, InputError, "not above 0 and at most 1e\\+09"),
         ({"channel_weights": [1, 2, 1e300]}, InputError, "not above 0 and at most 1e\\+09"),
-        ({"channel_weights": [[1], [2, 3]]}, InputError, "rows are not of one length"),
+        ({"channel_weights": [[1], [2, 3]]}, InputError, "rows differ in length"),
         ({"weights": np.full((64, 64), 1e300)}, InputError, "not 0 to 1e\\+09"),
         ({"fixed": []}, InputError, r"fixed has shape \(0,\)"),
         ({"fixed": [(1, 2, 3), (4, 5)]}, InputError, "fixed is no array: its rows"),

@@ -161,7 +161,7 @@ def test_threads_do_not_change_the_file():
         ({"ssim": 0.9, "palette": [[0, 0, 0]]}, "palette and ssim are both given"),
         ({"psnr": 30, "palette": [[0, 0, 0]]}, "palette and psnr are both given"),
         ({"size": 900, "k": 1, "palette": [[0, 0, 0]]}, "palette and k are both given"),
-        ({"size": 0}, "size is 0; it must be 1 to"),
+        ({"size": 0}, "size is 0; it must be from 1 to"),
         ({"bpp": 0}, "bpp is 0; it must be above 0"),
         ({"bpp": math.inf}, "bpp is inf; it must be a finite number"),
         ({"ssim": 1}, "ssim is 1; it must be above 0 and below 1"),

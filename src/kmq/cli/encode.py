@@ -274,7 +274,7 @@ def quantize_options(arguments: argparse.Namespace, chosen: dict[str, Any]) -> d
 
     mapping: Dither | Rate | None = None
     if arguments.dither:
-        mapping = Dither(arguments.dither_strength, arguments.dither_method)
+        mapping = Dither(arguments.dither_strength, method=arguments.dither_method)
     elif arguments.rate is not None:
         mapping = Rate(arguments.rate)
     # With a given palette or start effort is the coder's alone.

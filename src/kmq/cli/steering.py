@@ -196,7 +196,7 @@ def options(arguments: argparse.Namespace) -> dict[str, Any]:
 
     try:
         require = Require(fixed=arguments.fixed, snap=arguments.snap, posterize=arguments.posterize)
-        space = Space(arguments.space, arguments.channel_weights)
+        space = Space(arguments.space, channel_weights=arguments.channel_weights)
     except InputError as error:
         raise UsageError(str(error)) from error
     return {"space": space, "require": require, "start": _start(arguments)}

@@ -174,7 +174,7 @@ def test_exact_pictures_and_tiny_ones():
 @pytest.mark.parametrize(
     ("given", "error", "message"),
     [
-        ({"lam": -1}, InputError, "lam is -1; it must be a finite number, at least 0"),
+        ({"lam": -1}, InputError, "lam is -1; it must be a finite number of at least 0"),
         ({"lam": float("nan")}, InputError, "lam is nan"),
         ({"lam": "much"}, TypeError, "lam is str; it must be a number"),
         ({"lam": True}, TypeError, "lam is bool"),
