@@ -1,40 +1,26 @@
 """The page of `kmq report` in headless Chromium: pictures load, the slider moves, nothing fails."""
 
-import shutil
 from functools import partial
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from chromium import needs_browser, show, started
 from kmq.cli import main
 from kmq.cli.demo import PALETTE_SIZES
 from kmq.cli.scene import scene
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-DRIVER = shutil.which("chromedriver")
+pytestmark = needs_browser
 
-pytestmark = pytest.mark.skipif(
-    not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver (Debian's chromium-driver)"
-)
-
-FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage")
 THEMES = ("light", "dark")
 WIDTHS = (400, 1280)
 
 
 @pytest.fixture(scope="module")
 def browser():
-    webdriver = pytest.importorskip("selenium.webdriver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in FLAGS:
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
-    driver.set_page_load_timeout(15)
-    yield driver
-    driver.quit()
+    with started() as driver:
+        yield driver
 
 
 @pytest.fixture(scope="module")
@@ -49,17 +35,6 @@ def address(tmp_path_factory):
     assert main(["report", str(folder / "picture.png"), "-k", "70", "--effort", "fast",
                  "-o", str(page)]) == 0  # fmt: skip
     return page.as_uri()
-
-
-def opened(browser, address, theme="light", width=1280):
-    features = [{"name": "prefers-color-scheme", "value": theme}]
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
-    browser.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride",
-        {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False},
-    )
-    browser.get(address)
-    return browser
 
 
 def share(browser, number=0):
@@ -84,7 +59,7 @@ def share(browser, number=0):
 def test_an_exact_result_has_no_slider(browser, tmp_path):
     Image.new("1", (20, 9)).save(tmp_path / "flat.png")
     assert main(["report", str(tmp_path / "flat.png")]) == 0
-    opened(browser, (tmp_path / "flat.html").as_uri())
+    show(browser, (tmp_path / "flat.html").as_uri())
     assert browser.execute_script("return document.images[0].naturalWidth") == 20
     assert browser.find_elements("css selector", ".slider") == []
     assert browser.get_log("browser") == []
@@ -93,7 +68,7 @@ def test_an_exact_result_has_no_slider(browser, tmp_path):
 @pytest.mark.parametrize("theme", THEMES)
 @pytest.mark.parametrize("width", WIDTHS)
 def test_pictures_load_and_the_page_fits(browser, address, theme, width):
-    opened(browser, address, theme, width)
+    show(browser, address, theme, width)
     sizes = browser.execute_script(
         "return [...document.images].map((p) => [p.complete, p.naturalWidth, p.clientWidth])"
     )
@@ -106,14 +81,14 @@ def test_pictures_load_and_the_page_fits(browser, address, theme, width):
 
 def test_themes_differ(browser, address):
     script = "return getComputedStyle(document.body).backgroundColor"
-    grounds = [opened(browser, address, theme).execute_script(script) for theme in THEMES]
+    grounds = [show(browser, address, theme).execute_script(script) for theme in THEMES]
     assert len(set(grounds)) == 2
 
 
 def test_keys_move_the_slider(browser, address):
     from selenium.webdriver import Keys
 
-    opened(browser, address)
+    show(browser, address)
     assert share(browser) == 50
     body = browser.find_element("tag name", "body")
     body.send_keys(Keys.TAB)  # the first thing there is to use
@@ -134,7 +109,7 @@ def test_keys_move_the_slider(browser, address):
 def test_a_pointer_moves_the_slider(browser, address, number):
     from selenium.webdriver import ActionChains
 
-    opened(browser, address)
+    show(browser, address)
     slider = browser.find_elements("css selector", ".slider")[number]
     quarter = slider.size["width"] // 4
     pointer = ActionChains(browser, duration=50).move_to_element_with_offset(slider, -quarter, 0)
@@ -150,7 +125,7 @@ def test_a_pointer_moves_the_slider(browser, address, number):
 def test_each_result_of_the_demonstration_comes_under_the_slider(browser, tmp_path, monkeypatch):
     monkeypatch.setattr("kmq.cli.scene.scene", partial(scene, 150, 100))
     assert main(["demo", "-o", str(tmp_path / "demo")]) == 0
-    opened(browser, (tmp_path / "demo" / "demo.html").as_uri(), width=400)
+    show(browser, (tmp_path / "demo" / "demo.html").as_uri(), width=400)
     pictures = browser.find_elements("css selector", ".slider img")
     buttons = browser.find_elements("css selector", ".choice input")
     assert len(pictures) == len(buttons) + 1 == len(PALETTE_SIZES) + 1
@@ -168,8 +143,23 @@ def test_each_result_of_the_demonstration_comes_under_the_slider(browser, tmp_pa
 
 
 def test_the_rest_of_the_palette_opens(browser, address):
-    opened(browser, address)
+    show(browser, address)
     rest = browser.find_element("css selector", "details li")
     assert not rest.is_displayed()
     browser.find_element("css selector", "summary").click()
     assert rest.is_displayed()
+
+
+def test_the_viewer_shows_the_file(browser, address):
+    show(browser, address)
+    browser.set_script_timeout(20)
+    shown = browser.execute_async_script(
+        """
+        const done = arguments[0], viewer = document.querySelector("kmq-viewer");
+        const look = () => viewer.image ? done([viewer.image.width, viewer.image.height,
+          viewer.image.nColors]) : setTimeout(look, 20);
+        look();
+        """
+    )
+    assert shown == [330, 320, 70]
+    assert browser.get_log("browser") == []

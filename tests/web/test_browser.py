@@ -20,6 +20,7 @@ from PIL import ImageOps
 
 import fuzz
 import kmq.files
+from chromium import needs_browser, started
 from images import exif_block, indexed_image
 from kmq.errors import FormatError, LimitError, NewerFormatError
 from kmq.model.file_info import Limits
@@ -32,13 +33,7 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 NODE = shutil.which("node")
 KINDS = {FormatError: "damaged", NewerFormatError: "newer", LimitError: "too large"}
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-DRIVER = shutil.which("chromedriver")
-
 needs_node = pytest.mark.skipif(not NODE, reason="needs node")
-needs_browser = pytest.mark.skipif(
-    not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver (Debian's chromium-driver)"
-)
 
 
 def in_node(folder, limits=None, piece=0, plain=False):
@@ -102,6 +97,13 @@ def test_a_page_loads_little():
     sizes = [len(gzip.compress((WEB / n).read_bytes(), 9)) for n in ("kmq.js", "kmq-image.js")]
     assert sizes[0] < 24 * 1024
     assert sizes[1] < 5 * 1024
+
+
+def test_the_limits_are_those_of_kmq():
+    limits = Limits()
+    bits = [number.bit_length() - 1 for number in (limits.metadata_bytes, limits.decisions)]
+    written = "pixels: {}, metadataBytes: 2 ** {}, decisions: 2 ** {}".format(limits.pixels, *bits)
+    assert f"LIMITS = {{ {written} }};" in (WEB / "kmq.js").read_text()
 
 
 @needs_node
@@ -208,20 +210,11 @@ def test_work_is_limited_as_kmq_limits_it(tmp_path):
 
 # --- pages ---------------------------------------------------------------------------------------
 
-FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage")
-
 
 @pytest.fixture(scope="module")
 def browser():
-    webdriver = pytest.importorskip("selenium.webdriver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in FLAGS:
-        options.add_argument(flag)
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
-    driver.set_page_load_timeout(15)
-    yield driver
-    driver.quit()
+    with started() as driver:
+        yield driver
 
 
 PAGE = """<!doctype html><meta charset="utf-8"><title>kmq</title><body>
@@ -269,7 +262,7 @@ class Handler(SimpleHTTPRequestHandler):
 def site(tmp_path_factory):
     """Folder and address of a server, with the modules and a page that uses them."""
     folder = tmp_path_factory.mktemp("site")
-    for name in ("kmq.js", "kmq-image.js"):
+    for name in ("kmq.js", "kmq-png.js", "kmq-image.js"):
         (folder / name).write_bytes((WEB / name).read_bytes())
     (folder / "page.html").write_text(PAGE)
     policy = "<meta http-equiv='Content-Security-Policy' content=\"worker-src 'none'\">"

@@ -25,7 +25,9 @@ from kmq.cli.console import (
 )
 from kmq.cli.usage import Parser, hint
 
-_COMMANDS = ("encode", "decode", "palette", "info", "compare", "curve", "report", "demo", "warmup")
+_COMMANDS = (
+    "encode", "decode", "palette", "info", "compare", "curve", "report", "view", "demo", "warmup"
+)  # fmt: skip
 _VERBOSE = (["--version", "-v"], ["--version", "--verbose"])
 
 _DESCRIPTION = "Turn pictures into small palettes and the files that hold them."
@@ -37,6 +39,7 @@ examples:
   kmq compare photo.png photo.kmq     what it cost
   kmq curve photo.png                 what other numbers of colours would cost
   kmq report photo.png                a page to look at all of that
+  kmq view photo.kmq                  its pixels and palette in the browser
 
 Where a file is read or written, - is standard input or output; pipes and <(...) will do as well.
 Results go to standard output, messages to standard error; where standard output takes a file, all

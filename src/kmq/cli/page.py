@@ -18,8 +18,7 @@ _HEAD = """\
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; \
-style-src 'unsafe-inline'; script-src 'unsafe-inline'">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
 <link rel="icon" href="data:,">
 <title>{title}</title>
 <style>
@@ -62,9 +61,15 @@ _FOOT = """\
 <footer>Made by kmq {version} on {date} with <code>{command_line}</code></footer>
 <script>
 {script}</script>
-</body>
+{modules}</body>
 </html>
 """
+
+POLICY = (
+    "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
+    "script-src 'unsafe-inline' 'wasm-unsafe-eval' data:; worker-src data:"
+)
+"""What a page may load: what it holds."""
 
 _SLIDER_STYLE = """\
 .slider { --at: 50%; position: relative; margin: 0 auto; overflow: hidden; }
@@ -141,6 +146,7 @@ def document(
     command_line: str,
     lead: str = "",
     style: str = "",
+    modules: str = "",
 ) -> bytes:
     """Return a page of figures.
 
@@ -151,10 +157,12 @@ def document(
         command_line: what made the page, for its foot, with version and date.
         lead: HTML above the figures.
         style: a style sheet beside that which all pages have.
+        modules: scripts beside that which all pages have, as elements.
     """
     head = _HEAD.format(
         title=html.escape(title),
         introduction=html.escape(introduction),
+        policy=POLICY,
         lead=lead,
         style=_SLIDER_STYLE + style,
     )
@@ -163,6 +171,7 @@ def document(
         date=_date(),
         command_line=html.escape(command_line),
         script=_SLIDER_SCRIPT,
+        modules=modules,
     )
     # A file name may hold what UTF-8 cannot say.
     return "".join([head, *figures, foot]).encode("utf-8", "backslashreplace")

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from kmq.cli import charts, page
+from kmq.cli import charts, page, viewer
 from kmq.cli.console import colors, decibels
 from kmq.cli.study import HEAT, ErrorMap, Pair, Study, Trial
 from kmq.cli.swatches import share_of
@@ -34,6 +34,7 @@ dd { margin: 0; font-size: 1.15rem; font-weight: 600; font-variant-numeric: tabu
 .entries i { grid-row: 1 / 3; border: 1px solid var(--edge); border-radius: .2rem; }
 .entries code { font-size: .82rem; overflow-wrap: anywhere; }
 .entries span { color: var(--quiet); white-space: nowrap; }
+kmq-viewer { height: min(34rem, 80vh); }
 summary { margin: .7rem 0; cursor: pointer; color: var(--quiet); font-size: .9rem; }
 .pair { display: grid; gap: 1rem;
   grid-template-columns: repeat(auto-fit, minmax(min(100%, 22rem), 1fr)); }
@@ -47,6 +48,7 @@ th:last-child, td:last-child { padding-right: 0; }
 th small { display: block; color: var(--quiet); font-weight: 400; }
 td.unable { color: var(--quiet); text-align: left; white-space: normal; }
 tr.ours th, tr.ours td { color: var(--accent); }
+@media (max-width: 44rem) { kmq-viewer { height: auto; } }
 @media (max-width: 34rem) { figure { padding: .8rem; } table { font-size: .8rem; }
   th, td { padding: .35rem .25rem; } }
 """
@@ -67,6 +69,11 @@ _RATE_NOTE = (
     "hardly seen is left out. "
 )
 
+_SHOW = """\
+const given = document.querySelector("script[data-file]");
+document.querySelector("kmq-viewer").show(bytesOf(given), given.dataset.file);
+"""
+
 _DETAIL_WIDTH = 768
 """Pixels of the screen that the magnified part takes, if there are so many."""
 
@@ -78,7 +85,7 @@ def render(study: Study, command_line: str) -> bytes:
         figures.append(_detail(study, study.detail))
     if study.error_map is not None:
         figures.append(_errors(study, study.error_map))
-    figures += [_palette(study), _histogram(study)]
+    figures += [_closely(study), _palette(study), _histogram(study)]
     if len(study.by_palette_size) > 1:
         title, axis = "Fewer and more colours", "number of colours"
         figures.append(_curves(title, axis, study.by_palette_size, study))
@@ -93,6 +100,7 @@ def render(study: Study, command_line: str) -> bytes:
         command_line=command_line,
         lead=_facts(study),
         style=_STYLE,
+        modules=viewer.modules() + viewer.script(_SHOW),
     )
 
 
@@ -182,6 +190,19 @@ def _errors(study: Study, errors: ErrorMap) -> str:
         f"pixels differ; the greatest difference is {_short(errors.greatest)}."
     )
     return page.wide("Error map", body, note)
+
+
+def _closely(study: Study) -> str:
+    name = study.picture.path.with_suffix(".kmq").name
+    body = (
+        "<kmq-viewer><noscript>The pixels are shown by a script.</noscript></kmq-viewer>\n"
+        f"{viewer.embedded(name, study.encoded)}"
+    )
+    note = (
+        "The .kmq file itself, decoded here. Point at a pixel to see its index and colour, at a "
+        "colour to see where it is."
+    )
+    return page.wide("Pixel by pixel", body, note)
 
 
 # --- palette and indices -------------------------------------------------------------------------

@@ -95,7 +95,7 @@ class Study:
         picture: the original.
         image: the result.
         effort: with which it was searched for and coded.
-        size: bytes of the .kmq file.
+        encoded: the .kmq file.
         psnr: of the result, in decibels.
         ssim: of the result.
         counts: (k,) pixels of each palette entry.
@@ -112,7 +112,7 @@ class Study:
     picture: Picture
     image: IndexedImage
     effort: str
-    size: int
+    encoded: bytes
     psnr: float
     ssim: float
     counts: Array
@@ -124,6 +124,11 @@ class Study:
     by_palette_size: tuple[Trial, ...]
     by_rate: tuple[Trial, ...]
     files: tuple[peers.File, ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes of the .kmq file."""
+        return len(self.encoded)
 
 
 def study(
@@ -149,15 +154,15 @@ def study(
         Exception: what `kmq.quantize` raises.
     """
     from kmq.display import divisor
-    from kmq.files import encoded
+    from kmq.files import encoded as encoded_picture
 
     progress("palette", 0.0)
     picture = load(source, options["page"], encoding["limits"])
     if picture.image is not None and keep_image:
-        image, size = picture.image, picture.file_size
+        image, encoded = picture.image, source.read_bytes()
     else:
-        image, pieces, _ = encoded(source, target | options | encoding)
-        size = sum(map(len, pieces))
+        image, pieces, _ = encoded_picture(source, target | options | encoding)
+        encoded = b"".join(pieces)
     picture = picture.in_format(image.pixel_format)
     psnr, ssim = peers.similarity(picture.samples, image.palette[image.indices], image.pixel_format)
     by = divisor(image.height, image.width, _SHOWN_PIXELS)
@@ -175,7 +180,7 @@ def study(
         picture=picture,
         image=image,
         effort=encoding["effort"] or "balanced",
-        size=size,
+        encoded=encoded,
         psnr=psnr,
         ssim=ssim,
         counts=entry_counts(image),

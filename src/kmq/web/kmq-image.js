@@ -2,9 +2,10 @@
  * <kmq-image src="photo.kmq" alt="…">: an element that shows a .kmq file as <img> shows a picture.
  * See docs/browser.md. Importing this module defines the element.
  */
-import { crc32, decodeStream, screenPalette, toRGBA } from "./kmq.js";
+import { decodeStream, screenPalette, toRGBA } from "./kmq.js";
+import { colorChunks, pngFile } from "./kmq-png.js";
 
-const LONGEST_SIDE = 32767; // of a canvas, in all browsers
+export const LONGEST_SIDE = 32767; // of a canvas, in all browsers
 
 const STYLE = `
   :host { display: inline-block; }
@@ -47,51 +48,11 @@ export function orientation(exif) {
 
 // --- colours -------------------------------------------------------------------------------------
 
-async function zlib(bytes) {
-  const stream = new Blob([bytes]).stream().pipeThrough(new CompressionStream("deflate"));
-  return new Uint8Array(await new Response(stream).arrayBuffer());
-}
-
-function pngChunk(name, content) {
-  const chunk = new Uint8Array(content.length + 12);
-  const view = new DataView(chunk.buffer);
-  view.setUint32(0, content.length);
-  chunk.set(new TextEncoder().encode(name), 4);
-  chunk.set(content, 8);
-  view.setUint32(content.length + 8, crc32(chunk.subarray(4, content.length + 8)));
-  return chunk;
-}
-
-function bigEndian(numbers) {
-  const view = new DataView(new ArrayBuffer(4 * numbers.length));
-  numbers.forEach((number, i) => view.setUint32(4 * i, number));
-  return new Uint8Array(view.buffer);
-}
-
-/** The chunks of a PNG that say what its colours mean, or none where they are sRGB. */
-async function colorChunks({ metadata, channels, pixelFormat }) {
-  const { cicp, iccProfile, srgb, gamma, chromaticities } = metadata;
-  const chunks = [];
-  if (cicp) chunks.push(pngChunk("cICP", cicp));
-  const space = pixelFormat === 9 ? "CMYK" : channels < 3 ? "GRAY" : "RGB ";
-  const isOurs = iccProfile && String.fromCharCode(...iccProfile.subarray(16, 20)) === space;
-  if (isOurs && pixelFormat !== 9) {
-    const named = [...new TextEncoder().encode("profile"), 0, 0];
-    chunks.push(pngChunk("iCCP", new Uint8Array([...named, ...(await zlib(iccProfile))])));
-  } else if (!srgb && !iccProfile) {
-    if (gamma) chunks.push(pngChunk("gAMA", bigEndian([Math.round(gamma * 1e5)])));
-    if (chromaticities) {
-      chunks.push(pngChunk("cHRM", bigEndian(chromaticities.map((place) => Math.round(place * 1e5)))));
-    }
-  }
-  return chunks;
-}
-
 /**
  * The palette as the canvas needs it, in sRGB. The browser itself converts it: it is handed over as
  * a small PNG with the file's profile or tags, without alpha, which a canvas would round.
  */
-async function convertedPalette(front) {
+export async function convertedPalette(front) {
   const colors = screenPalette(front);
   const chunks = await colorChunks(front);
   if (!chunks.length) return colors;
@@ -104,11 +65,7 @@ async function convertedPalette(front) {
     const at = Math.floor(i / width) * span + 1 + (i % width) * (isGrey ? 1 : 3);
     rows.set(bytes.subarray(4 * i, 4 * i + (isGrey ? 1 : 3)), at);
   }
-  const header = [...bigEndian([width, height]), 8, isGrey ? 0 : 2, 0, 0, 0];
-  const png = new Blob([
-    new Uint8Array([0x89, 0x50, 0x4e, 0x47, 13, 10, 26, 10]), pngChunk("IHDR", header), ...chunks,
-    pngChunk("IDAT", await zlib(rows)), pngChunk("IEND", []),
-  ], { type: "image/png" });
+  const png = await pngFile({ width, height, depth: 8, colorType: isGrey ? 0 : 2, chunks, rows });
   let bitmap;
   try {
     bitmap = await createImageBitmap(png);

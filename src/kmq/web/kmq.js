@@ -4,7 +4,7 @@
  */
 
 /** What is read unless `limits` says otherwise; the same as kmq.Limits() in Python. */
-export const LIMITS = { pixels: 178956970, metadataBytes: 2 ** 26, decisions: 2 ** 23 };
+export const LIMITS = { pixels: 178956970, metadataBytes: 2 ** 26, decisions: 2 ** 24 };
 
 /** Why a file was refused; `kind` is "damaged", "newer" (needs a newer reader) or "too large". */
 export class KmqError extends Error {

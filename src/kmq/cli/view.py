@@ -1,0 +1,99 @@
+"""``kmq view``: a page in the browser on which ``.kmq`` files can be looked at closely."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import mkstemp
+
+from kmq.atomic import replacing
+from kmq.cli import paths, pipes, viewer
+from kmq.cli.console import (
+    DONE,
+    FAILED,
+    FAILURES,
+    Commands,
+    add_command,
+    complain,
+    complaint_about,
+    spoken,
+)
+
+_EXAMPLES = """\
+  kmq view photo.kmq                 single pixels, their index and colour, and the palette
+  kmq view pictures/                 all of a folder
+  kmq view                           a page to drop files on
+  kmq view *.kmq -o look.html        into a file, which anyone can open
+"""
+
+
+def add(commands: Commands) -> None:
+    """Add the sub-command."""
+    parser = add_command(
+        commands,
+        "view",
+        run,
+        summary="open .kmq files in the browser: every pixel, index and colour",
+        examples=_EXAMPLES,
+    )
+    parser.add_argument("files", metavar="FILE.kmq", nargs="*", help="file, folder, pattern or -")
+    parser.add_argument(
+        "-o",
+        "--out",
+        dest="output",
+        metavar="PAGE.html",
+        help="write the page there and do not open it",
+    )
+    parser.add_argument("--force", action="store_true", help="overwrite an existing page")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Make the page, and open it if it was not asked for as a file."""
+    failed: list[Path] = []
+    named = _read_each(paths.expand(arguments.files, frozenset([".kmq"])), failed)
+    if named or not failed:
+        page = viewer.page(named)
+        if arguments.output is None:
+            _open(page)
+        else:
+            _write(page, arguments.output, force=arguments.force)
+    return FAILED if failed else DONE
+
+
+def _read_each(sources: Sequence[Path], failed: list[Path]) -> list[tuple[str, bytes]]:
+    """Return name and contents of each file that is one of kmq's."""
+    from kmq.files import info
+
+    named = []
+    for source in sources:
+        try:
+            info(source)
+            named.append((spoken(source.name), source.read_bytes()))
+        except FAILURES as error:
+            complain(complaint_about(source, error))
+            failed.append(source)
+    return named
+
+
+def _write(page: bytes, output: str, *, force: bool) -> None:
+    target = pipes.target(output, ".html")
+    if not pipes.is_pipe(output):
+        paths.claim(target, force=force)
+    with replacing(target) as stream:
+        stream.write(page)
+    print(f"{spoken(str(target))}: {len(page):,} bytes")
+
+
+def _open(page: bytes) -> None:
+    """Open the page in the browser; the file stays for as long as the system keeps such files."""
+    import webbrowser
+
+    descriptor, name = mkstemp(prefix="kmq-view-", suffix=".html")
+    with os.fdopen(descriptor, "wb") as stream:
+        stream.write(page)
+    print(name)
+    if not webbrowser.open(Path(name).as_uri()):
+        print("kmq: no browser could be started; open the file above", file=sys.stderr)
