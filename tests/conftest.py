@@ -1,6 +1,12 @@
 """The whole suite runs on several cores; tests that are named run in one process."""
 
+import os
+
 import pytest
+
+os.environ["COLUMNS"] = "80"  # whatever terminal the tests are started from
+for name in ("NO_COLOR", "FORCE_COLOR", "KMQ_NUM_THREADS", "SOURCE_DATE_EPOCH"):
+    os.environ.pop(name, None)
 
 MOST_WORKERS = 4  # each compiles and loads kernels of its own
 

@@ -29,7 +29,7 @@ def test_numbers_that_python_does_not_write_out_are_out_of_range_too(sign):
 
 def test_spans_of_time_are_no_numbers():
     with pytest.raises(TypeError, match="tol is timedelta64; it must be a number"):
-        checks.tolerance(np.timedelta64(1))
+        checks.tolerance(np.timedelta64(1, "s"))
 
 
 def test_what_a_mask_hides_is_never_taken_for_values():

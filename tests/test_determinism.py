@@ -41,7 +41,7 @@ def features_of_numpy():
 
 def test_the_plainest_processor_gives_the_same_results():
     # Kernels and NumPy alike have no fused multiply-add and no wide vectors here.
-    variables = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}
+    variables = {"KMQ_KERNELS": "jit", "NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}
     variables["NPY_DISABLE_CPU_FEATURES"] = " ".join(features_of_numpy())
     variables |= {"PYTHONHASHSEED": "1", "KMQ_NUM_THREADS": "3"}
     program = (

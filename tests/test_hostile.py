@@ -386,7 +386,7 @@ print("checked")
 
 def test_kernels_stay_within_their_arrays():
     """Numba checks each index in a fresh process, on sound files and on mutated ones."""
-    environment = os.environ | {"NUMBA_BOUNDSCHECK": "1"}
+    environment = os.environ | {"NUMBA_BOUNDSCHECK": "1", "KMQ_KERNELS": "jit"}
     done = subprocess.run(
         [sys.executable, "-c", CHECKED],
         cwd=Path(__file__).parent,
