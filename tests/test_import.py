@@ -187,6 +187,7 @@ ROOMS = {f"kmq.{name}": "shared" for name in SHARED} | {
     "kmq.pipeline": "pipeline",
     "kmq.colors": "options",
     "kmq.estimator_base": "options",
+    "kmq.contradictions": "options",
     "kmq.options": "options",
     "kmq.values": "options",
     "kmq.cli": "users",

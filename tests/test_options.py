@@ -15,8 +15,7 @@ from PIL import Image
 import kmq
 import kmq.pillow
 from grouped import grouped
-from kmq import checks
-from kmq import options as options_module
+from kmq import checks, contradictions
 from kmq.cli import main
 from kmq.model.pixel_format import PixelFormat, PixelFormatLabel
 
@@ -554,9 +553,9 @@ def words(door):
 def test_doors_have_the_same_options_in_the_same_order():
     of_quantize = words(kmq.quantize)
     assert len(of_quantize) <= 13
-    assert sorted(of_quantize) == sorted(options_module.QUANTIZE)
+    assert sorted(of_quantize) == sorted(contradictions.QUANTIZE)
     assert words(kmq.encode) == words(kmq.write)
-    assert sorted(words(kmq.encode)) == sorted((*options_module.QUANTIZE, *options_module.FILE))
+    assert sorted(words(kmq.encode)) == sorted((*contradictions.QUANTIZE, *contradictions.FILE))
     left_out = {
         kmq.encode: set(),
         kmq.choose_k: {"palette", "mapping"},
@@ -565,7 +564,7 @@ def test_doors_have_the_same_options_in_the_same_order():
     for door, names in left_out.items():
         kept = [name for name in words(door) if name in of_quantize]
         assert kept == [name for name in of_quantize if name not in names]
-    assert {*options_module.QUANTIZE, *options_module.FILE} <= kmq.pillow._OPTIONS
+    assert {*contradictions.QUANTIZE, *contradictions.FILE} <= kmq.pillow._OPTIONS
 
 
 COMMANDS = {
@@ -625,12 +624,12 @@ def test_every_option_of_python_is_one_of_the_command_line(command, capsys):
 
 
 def test_contradictions_are_told_by_the_caller_s_own_names():
-    words_of_doors = {*options_module.QUANTIZE, *options_module.FILE}
+    words_of_doors = {*contradictions.QUANTIZE, *contradictions.FILE}
     more = {"fewest", "fixed", "snap", "posterize", "init", "dither", "rate"}
-    for these, those, _ in options_module.CONTRADICTIONS:
+    for these, those, _ in contradictions.CONTRADICTIONS:
         assert {*these, *those} <= words_of_doors | more
         with pytest.raises(kmq.InputError, match="--one and --two are both given; "):
-            options_module.refuse_contradictions({these[0]: "--one", those[-1]: "--two"})
+            contradictions.refuse_contradictions({these[0]: "--one", those[-1]: "--two"})
 
 
 # --- types ---------------------------------------------------------------------------------------

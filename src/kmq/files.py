@@ -10,11 +10,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeAlias
 
 from kmq import checks
+from kmq.contradictions import QUANTIZE, TARGETS
 from kmq.errors import InputError, SalvageWarning
 from kmq.model.choices import EFFORTS, Effort
 from kmq.model.file_info import FileInfo, Limits
 from kmq.model.image import MAX_SIDE, IndexedImage, Metadata
-from kmq.options import QUANTIZE, TARGETS, Options
+from kmq.options import Options
 from kmq.pipeline import decoding, targets
 from kmq.pipeline.encoding import Coding
 from kmq.stages.coding.methods import MethodName, strip_method

@@ -7,14 +7,15 @@ then.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from kmq import checks
 from kmq.colors import Colors
+from kmq.contradictions import QUALITIES, TARGETS, refuse_contradictions
 from kmq.errors import InputError
 from kmq.model import formats
 from kmq.model.choices import EFFORTS, Progress
@@ -38,91 +39,10 @@ from kmq.stages.pictures.reading import checked_format, checked_page
 from kmq.threads import resolve_threads
 from kmq.values import Dither, Fewest, Rate, Require, Space, Start, checked_init
 
-QUALITIES = ("psnr", "max_mse", "ssim")
-"""What a file may have to reach, as small as that goes."""
-
-TARGETS = ("size", "bpp", *QUALITIES)
-"""Options of `encode` and `write` that say what a file is to be like; there can be one."""
-
-QUANTIZE = (
-    *("k", "effort", "space", "weights", "palette", "require", "start", "mapping"),
-    *("pixel_format", "page", "n_threads", "limits", "progress"),
-)
-"""Options of `kmq.quantize`."""
-
-FILE = ("method", "strip_height", *TARGETS, "max_colors")
-"""Options that `kmq.encode` and `kmq.write` have besides."""
-
 _DEFAULT_COLORS = 64
 
 _PLAIN_ROUNDS, _PLAIN_TOLERANCE = 300, 1e-4
 """When plain k-means from a start ends: as in scikit-learn."""
-
-
-class Contradiction(NamedTuple):
-    """Two options that cannot stand together: any of `these` beside any of `those`."""
-
-    these: tuple[str, ...]
-    those: tuple[str, ...]
-    because: str
-
-
-CONTRADICTIONS = (
-    Contradiction(
-        ("palette",),
-        (
-            *("k", "fewest", "max_colors", "effort", "weights", "fixed", "snap", "posterize"),
-            *("start", *QUALITIES),
-        ),
-        "a given palette is only mapped to",
-    ),
-    Contradiction(("start",), ("effort",), "a given start is not searched from"),
-    Contradiction(("start",), ("fixed",), "fixed colours need a search"),
-    Contradiction(
-        ("init",), ("fewest", *QUALITIES), "colours to start from say how many there are"
-    ),
-    Contradiction(
-        ("k", "fewest"), (*QUALITIES, "max_colors"), "one of them says how many colours there are"
-    ),
-    Contradiction(("k",), ("fewest",), "one of them says how many colours there are"),
-    Contradiction(("fewest",), ("size", "bpp"), "one of them says how many colours there are"),
-    Contradiction(
-        ("dither",),
-        ("fewest", *TARGETS),
-        "dithering adds to the error, which is to be small pixel by pixel, and to the file",
-    ),
-    Contradiction(("rate",), ("fewest", *TARGETS), "kmq chooses the price of a bit for a target"),
-    Contradiction(("rate",), ("dither",), "one saves bits, the other spends them on a texture"),
-    *(
-        Contradiction((name,), TARGETS[number + 1 :], "a file has one target")
-        for number, name in enumerate(TARGETS[:-1])
-    ),
-)
-"""What cannot be combined, for Python and the command line.
-
-Beside the names of arguments there are words for what these may hold: "fewest" (a `Fewest` as k),
-"fixed", "snap" and "posterize" (of a `Require`), "init" (colours of a `Start`), "dither" and "rate"
-(kinds of mapping).
-"""
-
-
-def refuse_contradictions(given: Mapping[str, str]) -> None:
-    """Raise InputError if options contradict each other.
-
-    `given` has the words of `CONTRADICTIONS` that are given, each with the caller's name for it.
-    """
-    for these, those, because in CONTRADICTIONS:
-        named = _spelled(these, given)
-        contrary = _spelled(those, given)
-        if named and contrary:
-            names = [*named, *contrary]
-            both = " both" if len(names) == 2 else ""
-            raise InputError(f"{' and '.join(names)} are{both} given; {because}")
-
-
-def _spelled(words: Iterable[str], given: Mapping[str, str]) -> list[str]:
-    """Return the names of those words that are given, each name once."""
-    return list(dict.fromkeys(given[word] for word in words if word in given))
 
 
 @dataclass(frozen=True)

@@ -41,10 +41,10 @@ from PIL import Image, ImageFile, ImagePalette
 
 from kmq import checks, color_tags, files
 from kmq.atomic import replacing
+from kmq.contradictions import FILE, QUANTIZE
 from kmq.errors import FormatError, InputError, LimitError, NewerFormatError
 from kmq.model.file_info import Limits
 from kmq.model.image import MAX_SIDE, IndexedImage, Metadata
-from kmq.options import FILE, QUANTIZE
 from kmq.stages.coding.palettes import decode_palette
 from kmq.stages.container import salvage
 from kmq.stages.container.chunks import SIGNATURE, ChunkReader

@@ -40,7 +40,7 @@ _NAMES = {
         )
     },
 }
-"""Options by the words that `kmq.options.CONTRADICTIONS` has for them."""
+"""Options by the words that `kmq.contradictions.CONTRADICTIONS` has for them."""
 
 _START = ("init", "n_init", "max_iter", "tol", "seed")
 """Fields of `kmq.Start`, and the options that fill them."""
@@ -145,7 +145,7 @@ def check(arguments: argparse.Namespace, *, effort_searches: bool = False) -> No
 
     `effort_searches` tells that ``--effort`` is about the palette alone.
     """
-    from kmq.options import refuse_contradictions
+    from kmq.contradictions import refuse_contradictions
 
     names = dict(_NAMES)
     for name in reversed(_START):
