@@ -14,6 +14,7 @@ import kmq
 from images import FULL_METADATA, indexed_image
 from kmq.errors import FormatError, InputError, LimitError, NewerFormatError
 from kmq.files import encode
+from kmq.model.arrays import looked_up
 from kmq.model.file_info import ChunkInfo, FileInfo, Limits, StripInfo
 from kmq.model.histogram import ColorHistogram
 from kmq.model.image import MAX_COLORS, IndexedImage, Metadata, Report, index_dtype
@@ -408,3 +409,14 @@ def test_what_holds_arrays_has_no_hash_and_what_holds_plain_values_has_one():
     assert len({FULL_METADATA, replace(FULL_METADATA), Metadata(), Metadata()}) == 2
     one, other = (Report(3, 3, 0.0, math.inf, 1, True, 0, {"search": 0.1}) for _ in range(2))
     assert (one == other, len({one, other})) == (True, 1)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("shape", [(1, 1), (300, 301), (2, 65_537)])
+def test_colours_are_looked_up_as_numpy_looks_them_up(shape, dtype):
+    random = np.random.default_rng(1)
+    for channels in (1, 3, 4):
+        palette = random.integers(0, 256, (200, channels)).astype(dtype)
+        indices = random.integers(0, 200, shape).astype(np.uint16)
+        for part in (indices, indices[::-1, ::2], np.asfortranarray(indices)):
+            assert np.array_equal(looked_up(palette, part), palette[part])

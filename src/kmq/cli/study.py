@@ -12,6 +12,7 @@ from kmq.cli import peers
 from kmq.cli.console import Progress
 from kmq.cli.pictures import Picture, entry_counts, load
 from kmq.errors import InputError
+from kmq.model.arrays import looked_up
 from kmq.model.image import IndexedImage, Metadata
 from kmq.model.pixel_format import PixelFormat
 
@@ -164,7 +165,8 @@ def study(
         image, pieces, _ = encoded_picture(source, target | options | encoding)
         encoded = b"".join(pieces)
     picture = picture.in_format(image.pixel_format)
-    psnr, ssim = peers.similarity(picture.samples, image.palette[image.indices], image.pixel_format)
+    shown = looked_up(image.palette, image.indices)
+    psnr, ssim = peers.similarity(picture.samples, shown, image.pixel_format)
     by = divisor(image.height, image.width, _SHOWN_PIXELS)
     error_map, detail = None, None
     if math.isfinite(psnr):
@@ -235,7 +237,7 @@ class _Errors:
         bands, greatest, n_off = [], 0.0, 0
         rows = by * max(1, _ERROR_SAMPLES // (by * picture.samples[0].size))
         for top in range(0, image.height, rows):
-            shown = image.palette[image.indices[top : top + rows]]
+            shown = looked_up(image.palette, image.indices[top : top + rows])
             errors = squared_errors(picture.samples[top : top + rows], shown, has_alpha=has_alpha)
             errors /= image.pixel_format.channels - has_alpha
             greatest = max(greatest, float(errors.max()))
@@ -338,7 +340,7 @@ class _Sample:
     def files(self) -> Iterator[peers.File]:
         """Yield the result as a .kmq file and in other formats."""
         image = self.image
-        shown = image.palette[image.indices]
+        shown = looked_up(image.palette, image.indices)
         psnr, ssim = peers.similarity(self.samples, shown, image.pixel_format)
         size = self._size(image)
         yield peers.File(
@@ -361,7 +363,7 @@ class _Sample:
         return quantize(samples, pixel_format=pixel_format, **(self.options | changed))
 
     def _trial(self, place: str, image: IndexedImage, is_chosen: bool) -> Trial:
-        shown = image.palette[image.indices]
+        shown = looked_up(image.palette, image.indices)
         psnr = peers.psnr_of(self.samples, shown, image.pixel_format)
         return Trial(place, self._size(image), psnr, is_chosen)
 

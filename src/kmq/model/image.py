@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kmq.errors import InputError
-from kmq.model.arrays import check_colors, over_bytes, set_default, unchangeable
+from kmq.model.arrays import check_colors, looked_up, over_bytes, set_default, unchangeable
 from kmq.model.palette import Palette
 from kmq.model.pixel_format import PixelFormat, PixelFormatLabel, as_pixel_format
 
@@ -258,7 +258,7 @@ class IndexedImage:
         Returns:
             bool (h, w) for 1-bit; (h, w) for grey; (h, w, channels) otherwise; uint8 or uint16.
         """
-        samples: np.ndarray[Any, Any] = self.palette[self.indices]
+        samples: np.ndarray[Any, Any] = looked_up(self.palette, self.indices)
         if self.pixel_format.channels == 1:
             samples = samples[:, :, 0]
         return samples.astype(np.bool_) if self.pixel_format is PixelFormat.BILEVEL else samples

@@ -11,6 +11,7 @@ import numpy as np
 
 from kmq.lazily import computed_once
 from kmq.model import alpha
+from kmq.model.arrays import looked_up
 from kmq.model.histogram import ColorHistogram
 from kmq.model.image import Pixels, QuantizedImage, Report, index_dtype
 from kmq.pipeline import fewest, fitting, rounding
@@ -155,7 +156,8 @@ class Quantizer:
 
     def mse(self, mapped: Mapped) -> float:
         """Return the mean squared error per pixel."""
-        shown, has_alpha = mapped.palette[mapped.indices], self.pixels.pixel_format.has_alpha
+        shown = looked_up(mapped.palette, mapped.indices)
+        has_alpha = self.pixels.pixel_format.has_alpha
         return metrics.mse(self.pixels.samples, shown, has_alpha=has_alpha)
 
     def image(self, mapped: Mapped, mse: float) -> QuantizedImage:

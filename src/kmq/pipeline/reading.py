@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, cast
 import numpy as np
 
 from kmq.errors import InputError
+from kmq.model.arrays import looked_up
 from kmq.model.file_info import Limits
 from kmq.model.image import IndexedImage, Pixels
 from kmq.model.pixel_format import PixelFormat
@@ -61,7 +62,8 @@ def read_picture(
         raise InputError(f"page is {page}; the picture is the only one")
     if pixel_format is not None:
         raise InputError("pixel_format is given with a picture that states its own")
-    return Pixels(picture.palette[picture.indices], picture.pixel_format, picture.metadata)
+    samples = looked_up(picture.palette, picture.indices)
+    return Pixels(samples, picture.pixel_format, picture.metadata)
 
 
 def _content_of(file: BinaryIO) -> io.BytesIO:

@@ -20,6 +20,7 @@ from typing import NamedTuple
 from kmq import exact
 from kmq.errors import InputError
 from kmq.lazily import computed_once
+from kmq.model.arrays import looked_up
 from kmq.model.image import MAX_COLORS, QuantizedImage
 from kmq.pipeline.fewest import ErrorTarget
 from kmq.pipeline.quantizing import Mapped, Quantizer
@@ -241,7 +242,7 @@ class _Attempt:
         pixels, mapped = self._quantizer.pixels, self.mapped
         return 1 - metrics.ssim(
             pixels.samples,
-            mapped.palette[mapped.indices],
+            looked_up(mapped.palette, mapped.indices),
             pixels.pixel_format.max_value,
             has_alpha=pixels.pixel_format.has_alpha,
         )

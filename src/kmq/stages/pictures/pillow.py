@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kmq.errors import InputError
+from kmq.model.arrays import looked_up
 from kmq.model.image import IndexedImage, Metadata, Pixels
 from kmq.model.pixel_format import PixelFormat, of_samples
 from kmq.stages.pictures import tiff
@@ -143,7 +144,7 @@ def _pillow_samples(picture: Image, widening: int | None) -> tuple[Array, PixelF
     if mode in ("P", "PA"):
         palette, indices = _pillow_palette(picture)
         pixel_format = of_samples(palette.dtype, palette.shape[1])
-        return np.take(palette, indices, axis=0), pixel_format
+        return looked_up(palette, indices), pixel_format
     if mode == "RGBX":
         picture = picture.convert("RGB")
     samples = _band_samples(picture)
