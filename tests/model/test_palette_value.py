@@ -55,7 +55,7 @@ def test_a_palette_is_an_array_to_numpy():
         (([[1, 2, 3]], None, [2]), InputError, "shares have shape"),
         (([[1, 2, 3]], None, [0.5, 0.5]), InputError, "shares have shape"),
         (([[1, 2, [3]]],), InputError, "colors is not an array: its rows differ in length"),
-        (([[1, 2, 3], [4]],), InputError, "colors is no array"),
+        (([[1, 2, 3], [4]],), InputError, "colors is not an array"),
         (([[1, 2, 10**400]],), TypeError, "colors have dtype object"),
         (([[1, 2, 3]], None, [10**400]), TypeError, "shares have dtype object"),
         (([[1, 2, 3]], None, "half"), TypeError, "shares have dtype"),
