@@ -20,6 +20,7 @@ from kmq.stages.palette.spaces import SPACES
 GOLDEN = Path(__file__).parent / "golden" / "results.json"
 
 MAPPINGS = {"nearest": "nearest", "dither": "dither", "ordered": "ordered", "rate": kmq.Rate(1)}
+MAPPINGS |= {"optimized": "optimized", "optimized rate": kmq.Optimize(0.5)}
 TARGETS = {"size": 700, "bpp": 2, "psnr": 26, "max_mse": 900, "ssim": 0.8}
 
 

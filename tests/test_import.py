@@ -69,6 +69,7 @@ def test_public_names():
         "MetadataWarning",
         "MissingExtraError",
         "NewerFormatError",
+        "Optimize",
         "Palette",
         "PixelFormat",
         "QuantizedImage",

@@ -625,7 +625,7 @@ def test_every_option_of_python_is_one_of_the_command_line(command, capsys):
 
 def test_contradictions_are_told_by_the_caller_s_own_names():
     words_of_doors = {*contradictions.QUANTIZE, *contradictions.FILE}
-    more = {"fewest", "fixed", "snap", "posterize", "init", "dither", "rate"}
+    more = {"fewest", "fixed", "snap", "posterize", "init", "dither", "rate", "optimize"}
     for these, those, _ in contradictions.CONTRADICTIONS:
         assert {*these, *those} <= words_of_doors | more
         with pytest.raises(kmq.InputError, match="--one and --two are both given; "):

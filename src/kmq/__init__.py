@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from kmq.points import accumulate, assign, kmeans
     from kmq.quantizing import ErrorCurve, choose_k, error_curve, fit_palette, quantize
     from kmq.stages.palette.clustering import KMeansResult
-    from kmq.values import Dither, Fewest, Rate, Require, Space, Start
+    from kmq.values import Dither, Fewest, Optimize, Rate, Require, Space, Start
 
 __version__ = "0.1.0"
 
@@ -65,7 +65,7 @@ _HOMES = {
     "kmq.model.palette": ("Palette",),
     "kmq.model.pixel_format": ("PixelFormat",),
     "kmq.palettes": ("read_palette", "write_palette"),
-    "kmq.values": ("Dither", "Fewest", "Rate", "Require", "Space", "Start"),
+    "kmq.values": ("Dither", "Fewest", "Optimize", "Rate", "Require", "Space", "Start"),
 }
 _MEANT = {
     **dict.fromkeys(("load", "open", "imread"), "read"),
@@ -98,6 +98,7 @@ __all__ = [
     "MetadataWarning",
     "MissingExtraError",
     "NewerFormatError",
+    "Optimize",
     "Palette",
     "PixelFormat",
     "QuantizedImage",

@@ -56,6 +56,12 @@ CONTRADICTIONS = (
         "dithering adds to the error, which is to be small pixel by pixel, and to the file",
     ),
     Contradiction(("rate",), ("fewest", *TARGETS), "kmq chooses the price of a bit for a target"),
+    Contradiction(
+        ("optimize",),
+        ("fewest", *TARGETS),
+        "what is optimised is how a picture looks, not its error pixel by pixel or its file",
+    ),
+    Contradiction(("optimize",), ("dither",), "both say how entries are mixed"),
     Contradiction(("rate",), ("dither",), "one saves bits, the other spends them on a texture"),
     *(
         Contradiction((name,), TARGETS[number + 1 :], "a file has one target")
@@ -65,7 +71,8 @@ CONTRADICTIONS = (
 """What cannot be combined, for Python and the command line.
 
 Beside the names of arguments there are words for what these may hold: "fewest" (a `Fewest` as k),
-"fixed", "snap" and "posterize" (of a `Require`), "init" (colours of a `Start`), "dither" and "rate"
+"fixed", "snap" and "posterize" (of a `Require`), "init" (colours of a `Start`), "dither", "rate"
+and "optimize"
 (kinds of mapping).
 """
 

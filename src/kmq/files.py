@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from kmq.pipeline.reading import Picture
     from kmq.stages.palette.clustering import Init
     from kmq.stages.palette.spaces import SpaceName
-    from kmq.values import Dither, Fewest, Rate, Require, Space, Start
+    from kmq.values import Dither, Fewest, Optimize, Rate, Require, Space, Start
 
 
 OnError: TypeAlias = Literal["raise", "salvage"]
@@ -56,7 +56,7 @@ def encode(
     palette: GivenColors | str | os.PathLike[str] | None = None,
     require: Require | GivenColors | str | None = None,
     start: Start | Init | GivenColors | None = None,
-    mapping: MappingName | Dither | Rate | None = None,
+    mapping: MappingName | Dither | Optimize | Rate | None = None,
     size: int | None = None,
     bpp: float | None = None,
     psnr: float | None = None,
@@ -171,7 +171,7 @@ def write(
     palette: GivenColors | str | os.PathLike[str] | None = None,
     require: Require | GivenColors | str | None = None,
     start: Start | Init | GivenColors | None = None,
-    mapping: MappingName | Dither | Rate | None = None,
+    mapping: MappingName | Dither | Optimize | Rate | None = None,
     size: int | None = None,
     bpp: float | None = None,
     psnr: float | None = None,

@@ -37,7 +37,7 @@ from kmq.stages.palette.files import Entries
 from kmq.stages.palette.spaces import SpaceName
 from kmq.stages.pictures.reading import checked_format, checked_page
 from kmq.threads import resolve_threads
-from kmq.values import Dither, Fewest, Rate, Require, Space, Start, checked_init
+from kmq.values import Dither, Fewest, Optimize, Rate, Require, Space, Start, checked_init
 
 _DEFAULT_COLORS = 64
 
@@ -101,6 +101,7 @@ class Options:
         page: which of a file's pictures.
         limits: how large a file is read.
         lam: λ of the mapping, or 0.
+        optimize: whether indices and palette are chosen as they are seen.
         dither: how pixels are dithered, if they are.
         n_threads: threads to use.
         progress: is told how far the work is.
@@ -120,6 +121,7 @@ class Options:
     page: int | None
     limits: Limits
     lam: float
+    optimize: bool
     dither: dithering.Dither | None
     n_threads: int
     progress: Progress | None
@@ -163,6 +165,8 @@ class Options:
             names["dither"] = "mapping=Dither"
         if isinstance(mapped, Rate):
             names["rate"] = "mapping=Rate"
+        if isinstance(mapped, Optimize):
+            names["optimize"] = "mapping=Optimize"
         refuse_contradictions(names)
         effort = checks.one_of(checks.given(effort, "balanced"), "effort", EFFORTS)
         n_threads, progress = resolve_threads(n_threads), checks.progress(progress)
@@ -182,7 +186,8 @@ class Options:
             pixel_format=checked_format(pixel_format),
             page=checked_page(page),
             limits=Limits.checked(limits),
-            lam=mapped.lam if isinstance(mapped, Rate) else 0.0,
+            lam=mapped.lam or 0.0 if isinstance(mapped, Rate | Optimize) else 0.0,
+            optimize=isinstance(mapped, Optimize),
             dither=_dithering(mapped) if isinstance(mapped, Dither) else None,
             n_threads=n_threads,
             progress=progress,
@@ -193,7 +198,9 @@ class Options:
         quantizer, entries = self.quantizer(picture)
         pixel_format = quantizer.pixels.pixel_format
         colors = self.target.goal(pixel_format) if entries is None else entries
-        image = quantizer.quantized(colors, lam=self.lam, dither=self.dither)
+        image = quantizer.quantized(
+            colors, lam=self.lam, dither=self.dither, optimize=self.optimize
+        )
         if entries is None and self.target.max_colors is None:
             self.target.refuse_missed(image.report.mse, pixel_format)
         return image
@@ -325,14 +332,17 @@ def _checked_start(start: Any) -> Start | None:
     return Start(start)
 
 
-_MAPPINGS: dict[str, Dither | None] = {
+_MAPPINGS: dict[str, Dither | Optimize | None] = {
     "nearest": None,
     "dither": Dither(),
     "ordered": Dither(method="ordered"),
+    "optimized": Optimize(),
 }
 
 
-def _checked_mapping(mapping: Any) -> Dither | Rate | None:
+def _checked_mapping(mapping: Any) -> Dither | Rate | Optimize | None:
+    if isinstance(mapping, Optimize):
+        return mapping
     if isinstance(mapping, Dither):
         return mapping if mapping.strength else None
     if isinstance(mapping, Rate):
@@ -342,7 +352,7 @@ def _checked_mapping(mapping: Any) -> Dither | Rate | None:
     if not isinstance(mapping, str):
         raise TypeError(
             f"mapping is {type(mapping).__name__}; it must be "
-            f"{checks.either(_MAPPINGS, 'a kmq.Dither', 'a kmq.Rate')}"
+            f"{checks.either(_MAPPINGS, 'a kmq.Dither', 'a kmq.Optimize', 'a kmq.Rate')}"
         )
     return _MAPPINGS[checks.one_of(mapping, "mapping", tuple(_MAPPINGS))]
 

@@ -27,7 +27,7 @@ from kmq.stages.palette.clustering import Array, Init
 from kmq.stages.palette.spaces import SpaceName
 from kmq.stages.pictures.reading import checked_format, checked_page
 from kmq.threads import resolve_threads
-from kmq.values import Dither, Fewest, Rate, Require, Space, Start
+from kmq.values import Dither, Fewest, Optimize, Rate, Require, Space, Start
 
 if TYPE_CHECKING:
     pass
@@ -47,7 +47,7 @@ def quantize(
     palette: GivenColors | str | os.PathLike[str] | None = None,
     require: Require | GivenColors | str | None = None,
     start: Start | Init | GivenColors | None = None,
-    mapping: MappingName | Dither | Rate | None = None,
+    mapping: MappingName | Dither | Optimize | Rate | None = None,
     pixel_format: PixelFormatLabel | PixelFormat | None = None,
     page: int | None = None,
     n_threads: int | None = None,
@@ -92,8 +92,9 @@ def quantize(
         start: plain k-means from a start in place of the search: a `kmq.Start`, or its `init`
             alone.
         mapping: how pixels get their entries: "nearest" (the default); "dither" or "ordered", mixed
-            to look like the colours between, or a `kmq.Dither`; or a `kmq.Rate`, for smaller files.
-            The latter two do not go with `kmq.Fewest`.
+            to look like the colours between, or a `kmq.Dither`; "optimized", chosen with the
+            palette to look best, or a `kmq.Optimize`; or a `kmq.Rate`, for smaller files. All but
+            the first do not go with `kmq.Fewest`.
         pixel_format: what the pixels are, where the array alone does not tell.
         page: which picture of a file with several pages or frames, counted from 1; such a file,
             and a Pillow image of one, is refused without it.

@@ -229,6 +229,34 @@ def _keep(value: Any, **checked: Any) -> None:
         object.__setattr__(value, name, number)
 
 
+@dataclass(frozen=True)
+class Optimize:
+    """Indices and palette chosen together so that the picture is right after the eye's own blur.
+
+    Errors of neighbours cancel out, as with dithering, but each pixel is chosen by what is around
+    it on all sides, and the palette moves along. It looks best of all mappings and takes five times
+    as long as the nearest entries; files are larger, unless bits have a price. The report is of the
+    mixed picture, whose error is larger.
+
+    >>> image = kmq.quantize("photo.png", 16, mapping=kmq.Optimize())
+    >>> smaller = kmq.quantize("photo.png", 16, mapping=kmq.Optimize(0.1))
+
+    Attributes:
+        lam: λ, at least 0 (the default): the price of a bit is λ × the mean squared error of
+            nearest entries after the blur. 0 looks best.
+
+    Raises:
+        InputError: λ is negative or not finite.
+        TypeError: λ is not a number.
+    """
+
+    lam: float | None = None
+
+    def __post_init__(self) -> None:
+        """Check it, and fill it in."""
+        object.__setattr__(self, "lam", checks.number(checks.given(self.lam, 0.0), "lam", 0))
+
+
 def checked_init(init: Any) -> str | Array | Colors:
     """Return the name of a method, (k, channels) samples or colours; None is the first method."""
     if init is None:

@@ -15,7 +15,7 @@ Effort = Literal["fast", "balanced", "best"]
 DitherMethod = Literal["diffusion", "ordered"]
 
 
-MappingName = Literal["nearest", "dither", "ordered"]
+MappingName = Literal["nearest", "dither", "ordered", "optimized"]
 
 
 EFFORTS: tuple[Effort, ...] = get_args(Effort)

@@ -20,7 +20,7 @@ from kmq.pipeline.problem import Fitting, Problem
 from kmq.pipeline.rounding import Rounded
 from kmq.stages.coding import palette_tree
 from kmq.stages.histogram import counting
-from kmq.stages.mapping import dithering, metrics, rate
+from kmq.stages.mapping import dithering, metrics, optimizing, rate
 from kmq.stages.mapping.dithering import Dither
 from kmq.stages.palette.clustering import Array
 from kmq.stages.palette.effort import PlainStart
@@ -81,15 +81,24 @@ class Quantizer:
         return len(self._problem.fixed)
 
     def quantized(
-        self, colors: int | ErrorTarget | Array, *, lam: float = 0.0, dither: Dither | None = None
+        self,
+        colors: int | ErrorTarget | Array,
+        *,
+        lam: float = 0.0,
+        dither: Dither | None = None,
+        optimize: bool = False,
     ) -> QuantizedImage:
         """Return the image of so many colours, of the fewest that reach a target, or of those
-        given: pixels get the nearest, or are dithered, or bits cost λ times the nearest's error."""
+        given: pixels get the nearest, or are dithered, or optimised as they are seen; bits cost λ
+        times the nearest's error."""
         rounded = self.palette(colors)
         is_given = not isinstance(colors, int | ErrorTarget)
         if dither is not None and rounded.mse:
             return self.image(*self._dithered(rounded, dither, is_given=is_given))
         mapped = self.nearest(rounded, is_given=is_given)
+        if optimize and rounded.mse:
+            mapped = self.optimized(mapped, lam)
+            return self.image(mapped, self.mse(mapped))
         if lam == 0 or len(mapped.palette) == 1:
             return self.image(mapped, rounded.mse)
         mapped = self.traded(mapped, lam * self.unit(rounded))
@@ -148,6 +157,28 @@ class Quantizer:
             self._mapper.cap(indices, labels, coordinates, most_excess)
             return _compact(replace(mapped, indices=indices))
 
+    def optimized(self, mapped: Mapped, lam: float = 0.0) -> Mapped:
+        """Choose indices and entries so that the picture is right after a small blur.
+
+        A bit costs λ times the mean squared blurred error to begin with.
+        """
+        optimizer, progress = self._optimizer, self._how.progress
+        rounds = 0 if mapped.is_given else optimizing.ROUNDS
+        with self._timed("optimize"):
+            indices, entries = mapped.indices.astype(np.int32), mapped.palette
+            price = lam * optimizer.unit(indices, self._seen(entries)) if lam else 0.0
+            for turn in range(rounds + 1):
+                cost = optimizer.price(indices, len(entries), price)
+                turns = optimizing.LAST_TURNS if turn == rounds else 1
+                optimizer.improve(indices, self._seen(entries), cost, turns)
+                if turn < rounds:
+                    entries, indices = self._moved(optimizer, entries, indices)
+                if progress is not None:
+                    progress("optimize", (turn + 1) / (rounds + 1))
+            if not mapped.is_given:
+                entries, indices = _used(self._problem, entries, indices)
+        return _compact(replace(mapped, palette=entries, indices=indices))
+
     def bits(self, mapped: Mapped) -> float:
         """Return what the indices cost by the model of the neighbourhood that `traded` has."""
         with self._timed("rate"):
@@ -193,6 +224,36 @@ class Quantizer:
             colors.pixel_format.max_value,
             self._how.n_threads,
         )
+
+    @computed_once
+    def _optimizer(self) -> optimizing.Optimizer:
+        colors, space = self._problem.colors, self._problem.space
+        return optimizing.Optimizer(
+            self._ids,
+            self._problem.points.columns.T,
+            alpha.kinds(colors.colors, colors.pixel_format),
+            [optimizing.SOFT if soft else optimizing.SHARP for soft in space.is_chroma],
+            self._importance,
+            colors.pixel_format.max_value,
+            self._how.n_threads,
+        )
+
+    def _seen(self, entries: Array) -> optimizing.Palette:
+        kinds = alpha.kinds(entries, self.pixels.pixel_format)
+        return optimizing.Palette(self._problem.space.forward(entries), kinds)
+
+    def _moved(
+        self, optimizer: optimizing.Optimizer, entries: Array, indices: Array
+    ) -> tuple[Array, Array]:
+        """Return the entries where the blurred errors are least, and the indices of them."""
+        palette = self._seen(entries)
+        used = np.bincount(indices.reshape(-1), minlength=len(entries)) > 0
+        moves = used & ~_staying(self._problem, entries)
+        free = np.repeat(moves[:, None], palette.coordinates.shape[1], axis=1)
+        if self.pixels.pixel_format.has_alpha:
+            free[palette.kinds == alpha.OPAQUE, -1] = False
+        coordinates = optimizer.move(indices, palette, free)
+        return _renewed(self._problem, entries, indices, used, coordinates)
 
     def _dithered(
         self, rounded: Rounded, dither: Dither, *, is_given: bool
@@ -303,31 +364,63 @@ def _dither(
 def _recomputed(
     problem: Problem, mapper: rate.RateMapper, entries: Array, indices: Array
 ) -> tuple[Array, Array]:
-    """Return the entries as means of their pixels, in order and without unused ones.
+    """Return the entries as means of their pixels, and the indices of them."""
+    found = mapper.count(indices, problem.space.forward(entries))
+    used = found.pixels > 0
+    means = np.zeros(found.sums.shape)
+    means[used] = found.sums[used] / found.weights[used, None]
+    return _renewed(problem, entries, indices, used, means)
 
-    Fixed entries stay, and so do transparent ones, and with `snap` black and white, or else what
-    comes near enough becomes so; opaque entries stay opaque.
+
+def _staying(problem: Problem, entries: Array) -> Array:
+    """Return (k,) bool: which entries stay as they are, whatever their pixels.
+
+    They are fixed ones and transparent ones, and with `snap` black and white.
+    """
+    kinds = alpha.kinds(entries, problem.colors.pixel_format)
+    stays: Array = rounding.are_fixed(problem, entries) | (kinds == alpha.TRANSPARENT)
+    for color in _extremes(problem):
+        stays |= (entries == color).all(axis=1)
+    return stays
+
+
+def _extremes(problem: Problem) -> list[Array]:
+    """Return black and white where they are to be in the palette if they are near enough."""
+    if not problem.how.required.snap:
+        return []
+    return list(rounding.black_and_white(problem.colors.pixel_format))
+
+
+def _renewed(
+    problem: Problem, entries: Array, indices: Array, used: Array, coordinates: Array
+) -> tuple[Array, Array]:
+    """Return entries that are moved, in order and without unused ones, and the indices of them.
+
+    Where black and white are wanted, what comes near enough becomes so; opaque entries stay opaque.
     """
     space, pixel_format = problem.space, problem.colors.pixel_format
-    counts = mapper.count(indices, space.forward(entries))
-    fixed = rounding.are_fixed(problem, entries)
-    kinds = alpha.kinds(entries, pixel_format)
-    stays = fixed | (kinds == alpha.TRANSPARENT)
-    extremes = list(rounding.black_and_white(pixel_format)) if problem.how.required.snap else []
-    for color in extremes:
-        stays |= (entries == color).all(axis=1)
-    used = counts.pixels > 0
-    moved = used & ~stays
+    moved = used & ~_staying(problem, entries)
     renewed = entries.copy()
-    means = counts.sums[moved] / counts.weights[moved, None]
-    renewed[moved] = space.nearest_samples(means, problem.how.required.step)
+    renewed[moved] = space.nearest_samples(coordinates[moved], problem.how.required.step)
     if pixel_format.has_alpha:
-        renewed[kinds == alpha.OPAQUE, -1] = pixel_format.max_value
-    kept = used | fixed
-    for color in extremes:
+        opaque = alpha.kinds(entries, pixel_format) == alpha.OPAQUE
+        renewed[opaque, -1] = pixel_format.max_value
+    kept = used | rounding.are_fixed(problem, entries)
+    for color in _extremes(problem):
         if not (renewed[kept] == color).all(axis=1).any():
             renewed = rounding.snapped_to(color, renewed, ~moved, pixel_format)
-    distinct, number = np.unique(renewed[kept], axis=0, return_inverse=True)
+    return _ordered(renewed, kept, indices)
+
+
+def _used(problem: Problem, entries: Array, indices: Array) -> tuple[Array, Array]:
+    """Return the entries that are used or fixed, in order, and the indices of them."""
+    used = np.bincount(indices.reshape(-1), minlength=len(entries)) > 0
+    return _ordered(entries, used | rounding.are_fixed(problem, entries), indices)
+
+
+def _ordered(entries: Array, kept: Array, indices: Array) -> tuple[Array, Array]:
+    """Return the distinct of the entries that are kept, in order, and the indices of them."""
+    distinct, number = np.unique(entries[kept], axis=0, return_inverse=True)
     ordered = palette_tree.ascending(distinct)
     place = np.unique(ordered, axis=0, return_index=True)[1]
     places = np.zeros(len(entries), np.int32)

@@ -133,20 +133,20 @@ def filled(coordinates: Array) -> Array:
     return rows.reshape(-1)
 
 
-def _groups(mapping: Mapping) -> tuple[Array, list[Array]]:
+def groups_of(kinds: Array, entry_kinds: Array, kept: Array) -> tuple[Array, list[Array]]:
     """Return the group (m,) uint8 of each colour, and the numbers of the entries a group may have.
 
     Opaque colours are a group where they may not have all entries; what is kept is in none.
     """
     from kmq.kernels.dither import KEPT
 
-    groups = np.zeros(len(mapping.kinds), np.uint8)
-    members = [alpha.allowed_entries(alpha.TRANSLUCENT, mapping.entry_kinds)]
-    opaque = alpha.allowed_entries(alpha.OPAQUE, mapping.entry_kinds)
+    groups = np.zeros(len(kinds), np.uint8)
+    members = [alpha.allowed_entries(alpha.TRANSLUCENT, entry_kinds)]
+    opaque = alpha.allowed_entries(alpha.OPAQUE, entry_kinds)
     if len(opaque) < len(members[0]):
-        groups[mapping.kinds == alpha.OPAQUE] = len(members)
+        groups[kinds == alpha.OPAQUE] = len(members)
         members.append(opaque)
-    groups[mapping.kept] = KEPT
+    groups[kept] = KEPT
     return groups, members
 
 
@@ -168,8 +168,8 @@ def _diffusion(
 ) -> None:
     from kmq.kernels.dither import diffuse
 
-    groups, members = _groups(mapping)
-    search = _Search.of(mapping, rows, members)
+    groups, members = groups_of(mapping.kinds, mapping.entry_kinds, mapping.kept)
+    search = Search.of(rows.colors, rows.entries, mapping.colors.shape[1], members)
     limit = np.float32(_MOST_PASSED_ON * rows.variance)
     bands = bands_of(ids.shape[0], BAND_ROWS)
 
@@ -201,7 +201,7 @@ def _diffusion(
 
 
 @dataclass(frozen=True)
-class _Search:
+class Search:
     """Cells of the coordinates and the entries that may be nearest in each.
 
     Attributes:
@@ -217,15 +217,14 @@ class _Search:
     members: Array
 
     @classmethod
-    def of(cls, mapping: Mapping, rows: _Rows, groups: list[Array]) -> _Search:
+    def of(cls, colors: Array, entries: Array, channels: int, groups: list[Array]) -> Search:
         """Return the search among the entries that each of the groups of colours may have."""
-        channels = mapping.colors.shape[1]
-        all_rows = np.concatenate([rows.colors, rows.entries]).reshape(-1, ROW)
+        all_rows = np.concatenate([colors, entries]).reshape(-1, ROW)
         low, high = all_rows.min(axis=0), all_rows.max(axis=0)
-        k = len(mapping.entries)
+        k = len(entries) // ROW
         bits = (_CELL_BITS if k <= _MANY_ENTRIES else _MANY_CELL_BITS) // channels
         groups = [group.astype(np.uint16) for group in groups]
-        shape, lists = _candidates(rows.entries, groups, low, high, channels, bits)
+        shape, lists = _candidates(entries, groups, low, high, channels, bits)
         offsets = np.cumsum([0] + [len(members) for _, members in lists])
         starts = np.stack([one + offset for (one, _), offset in zip(lists, offsets, strict=False)])
         per_unit = _cells_per_unit(low, high, shape)
@@ -342,7 +341,7 @@ def _mixtures(mapping: Mapping, rows: _Rows) -> tuple[Array, Array]:
     if k == 1:
         return partners, shares
     neighbours = _neighbours(rows.entries, _walk(mapping.entries), min(_NEIGHBOURS, k - 1))
-    groups, members = _groups(mapping)
+    groups, members = groups_of(mapping.kinds, mapping.entry_kinds, mapping.kept)
     allowed = np.array([np.isin(np.arange(k), group) for group in members])
     mix(
         CHANNELS,

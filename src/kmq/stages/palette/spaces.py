@@ -145,6 +145,14 @@ class Space:
         )
 
     @property
+    def is_chroma(self) -> list[bool]:
+        """Which coordinates are of chroma alone."""
+        n_solid = self.pixel_format.channels - self.pixel_format.has_alpha
+        return [
+            self.name in _ROOTS and 0 < axis < n_solid for axis in range(self.pixel_format.channels)
+        ]
+
+    @property
     def contrast(self) -> float:
         """The distance of white from black."""
         ends = np.zeros((2, self.pixel_format.channels))
