@@ -137,6 +137,16 @@ def _context(trusted, west, north, northeast, northwest, farther, guess, missed,
 
 
 @inlined
+def _expect(levels, west, neighbours, keys, slots, missed):
+    """Return the guess of a pixel, the activity around it, and its context."""
+    northwest, north, northeast, farther = neighbours
+    guess, trusted = _guess(west, keys, slots)
+    activity = _activity(levels, west, north, northeast, northwest)
+    context = _context(trusted, west, north, northeast, northwest, farther, guess, missed, activity)
+    return guess, activity, context
+
+
+@inlined
 def _learn(slot, check, index):
     """Return the slot (check · 65,536 + index · 256 + trust) after it saw `index`."""
     trust = slot & 255
@@ -279,23 +289,13 @@ def model_strip(
         for x in range(width):
             over = (over << 8 | np.int64(above[x + 4])) & 0xFFFFFFFF
             top = (top << 8 | np.int64(top_row[x + 4])) & 0xFFFFFFFF
-            northwest, north, northeast, farther = _neighbours(over)
+            neighbours = _neighbours(over)
+            northwest, north, northeast, _ = neighbours
+            farther = np.int64(above[x])
             keys, slots = _recall(
-                over,
-                top,
-                left,
-                np.int64(above[x]),
-                west,
-                hash_bits,
-                narrow_slots,
-                wide_slots,
-                pairs,
+                over, top, left, farther, west, hash_bits, narrow_slots, wide_slots, pairs
             )
-            guess, trusted = _guess(west, keys, slots)
-            activity = _activity(levels, west, north, northeast, northwest)
-            context = _context(
-                trusted, west, north, northeast, northwest, farther, guess, missed, activity
-            )
+            guess, activity, context = _expect(levels, west, neighbours, keys, slots, missed)
             index = np.int64(indices[y, x])
             symbol = GUESS
             missed = 0
@@ -428,23 +428,13 @@ def decode_strip(
         for x in range(width):
             over = (over << 8 | np.int64(above[x + 4])) & 0xFFFFFFFF
             top = (top << 8 | np.int64(top_row[x + 4])) & 0xFFFFFFFF
-            northwest, north, northeast, farther = _neighbours(over)
+            neighbours = _neighbours(over)
+            northwest, north, northeast, _ = neighbours
+            farther = np.int64(above[x])
             keys, slots = _recall(
-                over,
-                top,
-                left,
-                np.int64(above[x]),
-                west,
-                hash_bits,
-                narrow_slots,
-                wide_slots,
-                pairs,
+                over, top, left, farther, west, hash_bits, narrow_slots, wide_slots, pairs
             )
-            guess, trusted = _guess(west, keys, slots)
-            activity = _activity(levels, west, north, northeast, northwest)
-            context = _context(
-                trusted, west, north, northeast, northwest, farther, guess, missed, activity
-            )
+            guess, activity, context = _expect(levels, west, neighbours, keys, slots, missed)
             leaf = np.int64(first_leaves[context])
             value = a & ((1 << FIRST_BITS) - 1)
             bound = np.int64(first_bounds[leaf, 1])
