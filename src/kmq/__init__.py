@@ -11,11 +11,13 @@ Names are imported on first use: ``import kmq`` loads neither numba nor Pillow.
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
 import kmq.forks  # noqa: F401  # first of all: it readies the process for forks
 
+TYPE_CHECKING = False  # to import it from typing would take a third of what `kmq --version` does
 if TYPE_CHECKING:
+    from typing import Any
+
     from kmq.errors import (
         ColorWarning,
         FormatError,

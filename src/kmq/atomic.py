@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -28,7 +27,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
             yield file
         return
     place = Path(path).resolve()
-    beside = place.with_name(f".kmq-{secrets.token_hex(8)}")
+    beside = place.with_name(f".kmq-{os.urandom(8).hex()}")
     try:
         with _naming(path, beside):
             with open(beside, "x+b") as file:

@@ -2,9 +2,9 @@
 
 For each level of processors there is a library, a module of Python's beside the kernels; see
 `kmq.kernels._native` for the one that is used. ``KMQ_LEVELS`` names those to build, separated by
-commas, or is ``all``: those of this machine's architecture. Otherwise there is one, for this
-machine. It takes a C compiler, setuptools and Numba; without them kernels are compiled when they
-are first used, and no installation fails.
+commas, or is ``all``, those of this machine's architecture, or ``none``. Otherwise there is one,
+for this machine. It takes a C compiler, setuptools and Numba; without them kernels are compiled
+when they are first used, and no installation fails.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ from setuptools.command.build_ext import build_ext
 _MOST_WORKERS = 8
 """Processes at a time: each takes some 250 MB."""
 
-KERNELS = Path(__file__).parent / "kernels"
+_ROOT = Path(__file__).parent.parent
+KERNELS = _ROOT / "kmq" / "kernels"
 
 
 class Level(NamedTuple):
@@ -87,9 +88,7 @@ class BuildKernels(build_ext):
 
 
 def extensions() -> list[Extension]:
-    """Return the libraries to build: none where there is no level for this machine."""
-    named = os.environ.get("KMQ_LEVELS", "")
-    chosen = named.split(",") if named not in ("", "all") else _of_this_machine(named == "all")
+    """Return the libraries to build."""
     has_lock = not sysconfig.get_config_var("Py_GIL_DISABLED")
     stripped = ["-Wl,--strip-all"] if sys.platform == "linux" else []
     return [
@@ -100,26 +99,35 @@ def extensions() -> list[Extension]:
             optional=True,
             extra_link_args=stripped,
         )
-        for level in chosen
+        for level in _chosen_levels()
     ]
 
 
-def _of_this_machine(all_of_them: bool) -> list[str]:
-    """Return the best level that this machine's processor has, or all that others may have."""
+def _chosen_levels() -> list[str]:
+    """Return the levels that ``KMQ_LEVELS`` asks for."""
+    named = os.environ.get("KMQ_LEVELS", "")
+    if named == "none":
+        return []
+    if named not in ("", "all"):
+        if unknown := set(named.split(",")) - set(LEVELS):
+            known = ", ".join(["all", "none", *LEVELS])
+            raise SystemExit(f"KMQ_LEVELS names {', '.join(sorted(unknown))}; there are {known}")
+        return named.split(",")
     machine = platform.machine().lower()
     if machine in ("aarch64", "arm64"):
         return ["aarch64"]
-    if machine not in ("x86_64", "amd64"):
-        return []
-    if all_of_them:
-        return ["x86_64_v4", "x86_64_v3"]
+    levels = ["x86_64_v4", "x86_64_v3"] if machine in ("x86_64", "amd64") else []
+    return levels if named == "all" else _fitting(levels)[:1]
+
+
+def _fitting(levels: list[str]) -> list[str]:
+    """Return the levels that this machine's processor is of."""
     try:
         from kmq.kernels._compiler import target_has
     except ImportError as error:
         _say(f"no library of kernels: {error}")
         return []
-    levels = ("x86_64_v4", "x86_64_v3")
-    return [level for level in levels if all(map(target_has, LEVELS[level].features))][:1]
+    return [level for level in levels if all(map(target_has, LEVELS[level].features))]
 
 
 def _emit(level: Level, folder: Path) -> None:
@@ -129,7 +137,7 @@ def _emit(level: Level, folder: Path) -> None:
         "NUMBA_CPU_NAME": level.cpu,
         "NUMBA_CPU_FEATURES": ",".join(f"+{feature}" for feature in level.features),
         "NUMBA_DISABLE_INTEL_SVML": "1",
-        "PYTHONPATH": os.pathsep.join([str(KERNELS.parent.parent), *filter(None, sys.path)]),
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")])),
     }
     command = [sys.executable, "-m", "kmq.kernels._emit", str(folder)]
     n_workers = min(os.cpu_count() or 1, _MOST_WORKERS)
@@ -181,9 +189,8 @@ def _say(fact: str) -> None:
 
 def main() -> None:
     """Build the library for this machine beside the kernels of this installation."""
-    root = KERNELS.parent.parent
     with tempfile.TemporaryDirectory() as temporary:
-        distribution = Distribution({"ext_modules": [], "package_dir": {"": str(root)}})
+        distribution = Distribution({"ext_modules": [], "package_dir": {"": str(_ROOT)}})
         command = BuildKernels(distribution)
         command.inplace, command.build_temp = True, temporary
         command.ensure_finalized()

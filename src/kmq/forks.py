@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import suppress
 from importlib import import_module
-from typing import Any
+
+TYPE_CHECKING = False  # typing and contextlib take longer to import than all of this
+if TYPE_CHECKING:
+    from typing import Any
 
 _taken_locks: list[Any] = []
 
@@ -35,8 +37,10 @@ def _await_imports() -> None:
     for name, module in list(sys.modules.items()):
         spec = getattr(module, "__spec__", None)
         if name.startswith("kmq.") and getattr(spec, "_initializing", False):
-            with suppress(Exception):  # the other thread is told of what fails there
+            try:  # noqa: SIM105
                 import_module(name)
+            except Exception:  # noqa: S110  # the other thread is told of what fails there
+                pass
 
 
 def _after() -> None:

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
 
 from kmq import __version__
+
+TYPE_CHECKING = False  # as in `kmq`
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 INTERRUPTED = 130  # as shells report an end by SIGINT: 128 + its number
 

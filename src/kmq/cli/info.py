@@ -96,17 +96,25 @@ def _read_each(
     sources: Sequence[Path], with_counts: bool, limits: Limits, failed: list[Path]
 ) -> Iterator[_Result]:
     """Yield what is found in each file, or say what is wrong with it."""
-    from kmq.files import info, read
+    from kmq.pipeline import decoding  # and not `kmq.files`, which would import all that encodes
+    from kmq.streams import opened
 
     for source in sources:
         try:
-            facts = info(source, limits=limits)
-            counts = entry_counts(read(source, limits=limits)) if with_counts else None
+            with opened(source) as stream:
+                facts = decoding.info(stream, limits)
+            counts = _counts(source, limits) if with_counts else None
         except FAILURES as error:
             complain(complaint_about(source, error))
             failed.append(source)
         else:
             yield source, facts, counts
+
+
+def _counts(source: Path, limits: Limits) -> np.ndarray[Any, Any]:
+    from kmq.files import read
+
+    return entry_counts(read(source, limits=limits))
 
 
 def _show_json(results: Iterator[_Result], several: bool) -> None:

@@ -18,11 +18,16 @@ LEVELS = ("x86_64_v4", "x86_64_v3", "aarch64")
 """Kinds of processors that libraries are built for, the fastest first."""
 
 
-def digest_of_sources() -> str:
-    """Return what tells these kernels, and how a library calls them, from any others."""
+def digest_of_sources() -> str | None:
+    """Return what tells these kernels, and how a library calls them, from any others.
+
+    None where there are no sources, as in a program that PyInstaller made.
+    """
     digest = hashlib.blake2b(digest_size=16)
-    folder = Path(__file__).parent
-    for path in sorted([*folder.glob("*.py"), folder / "binding.c"]):
+    paths = sorted(path for kind in ("*.py", "*.c") for path in Path(__file__).parent.glob(kind))
+    if not paths:
+        return None
+    for path in paths:
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()
 
@@ -44,7 +49,7 @@ def _found() -> tuple[Any, str]:
             why = str(error)
             continue
         try:
-            if library.sources == digest_of_sources():
+            if digest_of_sources() in (library.sources, None):
                 return library, f"compiled ahead of time for {library.level} by {library.compiler}"
             why = f"the library for {library.level} was built from other sources"
         except OSError as error:

@@ -63,6 +63,12 @@ def test_without_a_library_that_fits_there_is_none(monkeypatch, modules, why):
         found_with(monkeypatch, modules, "native")
 
 
+def test_where_there_are_no_sources_there_are_none_to_differ(monkeypatch, tmp_path):
+    monkeypatch.setattr(_native, "__file__", str(tmp_path / "_native.py"))
+    other = SimpleNamespace(sources="0", level="x86-64-v3", compiler="numba 1")
+    assert found_with(monkeypatch, {"x86_64_v3": other})[0] is other
+
+
 def test_it_can_be_declined(monkeypatch):
     assert found_with(monkeypatch, {"x86_64_v3": OURS}, "jit") == (None, "KMQ_KERNELS is jit")
 
