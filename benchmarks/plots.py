@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from records import Record
+from records import Record, coder_figures
 
 
 def write(found: list[Record], folder: Path) -> Iterator[Path]:
@@ -57,8 +57,6 @@ def coder(found: list[Record]) -> Any:
 
     A line joins those that none is better than in both.
     """
-    from tables import coder_figures
-
     figures = coder_figures(found, 64)
     kinds = list(dict.fromkeys(kind for kind, _ in figures))
     figure, panels = _plotting().subplots(

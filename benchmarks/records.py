@@ -69,6 +69,32 @@ def mean(values: Iterable[float]) -> float:
     return sum(numbers) / len(numbers)
 
 
+def grouped(found: Iterable[Record], *names: str) -> dict[tuple, list[Record]]:
+    """Return records by what they say under those names, in the order of first occurrence."""
+    groups: dict[tuple, list[Record]] = {}
+    for record in found:
+        groups.setdefault(tuple(record.get(name) for name in names), []).append(record)
+    return groups
+
+
+def coder_figures(found: list[Record], k: int) -> dict[tuple[str, str], dict[str, float]]:
+    """Return by kind of picture and codec: bits per pixel, and megapixels a second both ways.
+
+    The speeds are called by direction and number of threads, as in "decode 2".
+    """
+    figures: dict[tuple[str, str], dict[str, float]] = {}
+    chosen = (r for r in found if r["table"] == "coder" and r["k"] == k)
+    for (kind, name, direction, threads), group in grouped(
+        chosen, "kind", "contender", "direction", "threads"
+    ).items():
+        entry = figures.setdefault((kind, name), {})
+        speeds = (record["pixels"] / record["seconds"] for record in group)
+        entry[f"{direction} {threads}"] = mean(speeds) / 1e6
+        if "bytes" in group[0]:
+            entry["bits"] = mean(8 * r["bytes"] / r["pixels"] for r in group)
+    return figures
+
+
 def _cpu() -> str:
     from cpuinfo import get_cpu_info  # comes with pytest-benchmark
 

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import records
 from pictures import FOLDER, PROJECT
-from records import Record, mean
+from records import Record, coder_figures, grouped, mean
 
 README = PROJECT / "README.md"
 PEER_CACHE = PROJECT / ".benchmarks" / "peers.json"
@@ -104,14 +104,6 @@ def markdown(head: list[str], rows: Iterable[list[str]]) -> str:
     """Return a table whose first column is text and whose others are figures."""
     lines = [head, ["---"] + ["---:"] * (len(head) - 1), *rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
-def grouped(found: Iterable[Record], *names: str) -> dict[tuple, list[Record]]:
-    """Return records by what they say under those names, in the order of first occurrence."""
-    groups: dict[tuple, list[Record]] = {}
-    for record in found:
-        groups.setdefault(tuple(record.get(name) for name in names), []).append(record)
-    return groups
 
 
 def figure(value: float) -> str:
@@ -204,24 +196,6 @@ def _icons_table(found: list[Record]) -> str:
         if not name.startswith("kmq, ")
     ]
     return markdown(head, rows)
-
-
-def coder_figures(found: list[Record], k: int) -> dict[tuple[str, str], dict[str, float]]:
-    """Return by kind of picture and codec: bits per pixel, and megapixels a second both ways.
-
-    The speeds are called by direction and number of threads, as in "decode 2".
-    """
-    figures: dict[tuple[str, str], dict[str, float]] = {}
-    chosen = (r for r in found if r["table"] == "coder" and r["k"] == k)
-    for (kind, name, direction, threads), group in grouped(
-        chosen, "kind", "contender", "direction", "threads"
-    ).items():
-        entry = figures.setdefault((kind, name), {})
-        speeds = (record["pixels"] / record["seconds"] for record in group)
-        entry[f"{direction} {threads}"] = mean(speeds) / 1e6
-        if "bytes" in group[0]:
-            entry["bits"] = mean(8 * r["bytes"] / r["pixels"] for r in group)
-    return figures
 
 
 def _coder_table(found: list[Record]) -> str:
