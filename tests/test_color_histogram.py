@@ -167,11 +167,11 @@ def test_formats_change_there_and_back(source, label):
 @pytest.mark.parametrize(
     ("picture", "label", "sentence"),
     [
-        (np.array([[[1, 2, 3]]], np.uint8), "L", r"\(1, 2, 3\) is none .* L: it is not grey"),
+        (np.array([[[1, 2, 3]]], np.uint8), "L", r"\(1, 2, 3\) does not fit .* L: it is not grey"),
         (np.array([[[1, 2, 3, 9]]], np.uint8), "RGB", "it is not opaque"),
         (np.array([[256]], np.uint16), "L", "8 bits a sample do not hold it"),
         (np.array([[3]], np.uint8), "1", "1 bits a sample do not hold it"),
-        (np.array([[3]], np.uint8), "CMYK", "none of pixel format CMYK"),
+        (np.array([[3]], np.uint8), "CMYK", "cannot become pixel format CMYK"),
         (np.array([[3]], np.uint8), "XYZ", "no pixel format 'XYZ'"),
     ],
 )
@@ -208,7 +208,7 @@ def test_no_pictures_are_refused():
         kmq.ColorHistogram.from_pictures([])
     picture = noise(PixelFormat.RGB24)
     for one in ("photo.png", picture, Image.fromarray(picture), quantize(picture, 3)):
-        with pytest.raises(TypeError, match=r"pictures is one .*from_picture one"):
+        with pytest.raises(TypeError, match=r"pictures is a single .*from_picture one"):
             kmq.ColorHistogram.from_pictures(one)
     assert kmq.ColorHistogram.from_pictures(picture[None]) == of(picture)
 
@@ -409,7 +409,7 @@ def test_any_sealed_bytes_are_a_histogram_or_an_error(head_bytes, content, tmp_p
 @pytest.mark.parametrize(
     ("content", "error", "sentence"),
     [
-        (b"\x89PNG\r\n\x1a\n" + bytes(20), FormatError, "no .kmqhist file"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(20), FormatError, "not a .kmqhist file"),
         (sealed(head(1, version=2), grey_planes([1], [1])), NewerFormatError, "version 2"),
         (sealed(head(1, version=0), grey_planes([1], [1])), FormatError, "version is 0"),
         (flipped_version(sealed(head(1), grey_planes([1], [1]))), FormatError, "checksum"),

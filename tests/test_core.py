@@ -176,8 +176,8 @@ def test_accumulate_fills_the_buffers_it_is_given():
 @pytest.mark.parametrize(
     ("out", "error", "sentence"),
     [
-        (np.zeros((4, 4)), TypeError, "out is no pair; it must be a tuple"),
-        ((np.zeros((4, 3)),), TypeError, "out is no pair; it must be a tuple"),
+        (np.zeros((4, 4)), TypeError, "out is not a pair; it must be a tuple"),
+        ((np.zeros((4, 3)),), TypeError, "out is not a pair; it must be a tuple"),
         (([], np.zeros(4)), TypeError, "sums is list; it must be a NumPy array"),
         ((np.zeros((3, 4)), np.zeros(4)), InputError, r"sums has shape \(3, 4\) .* \(4, 3\) array"),
         ((np.zeros((4, 3)), np.zeros(4, int)), InputError, "counts has .* array of float64"),

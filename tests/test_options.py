@@ -279,7 +279,7 @@ def test_a_start_gives_the_colours_of_a_file_of_some_size():
     encoded = kmq.encode(PICTURE, start=start, size=300)
     assert encoded == kmq.encode(PICTURE, 3, start=start, size=300)
     assert kmq.decode(encoded).n_colors <= 3
-    with pytest.raises(kmq.InputError, match="start and ssim are both given; colours to start"):
+    with pytest.raises(kmq.InputError, match="start and ssim are both given; the colours to start"):
         kmq.encode(PICTURE, start=start, ssim=0.5)
 
 

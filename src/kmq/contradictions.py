@@ -38,24 +38,20 @@ CONTRADICTIONS = (
             *("k", "fewest", "max_colors", "effort", "weights", "fixed", "snap", "posterize"),
             *("start", *QUALITIES),
         ),
-        "a given palette is only mapped to",
+        "pixels are only mapped to a given palette",
     ),
-    Contradiction(("start",), ("effort",), "a given start is not searched from"),
+    Contradiction(("start",), ("effort",), "plain k-means from a start does not search"),
     Contradiction(("start",), ("fixed",), "fixed colours need a search"),
-    Contradiction(
-        ("init",), ("fewest", *QUALITIES), "colours to start from say how many there are"
-    ),
-    Contradiction(
-        ("k", "fewest"), (*QUALITIES, "max_colors"), "one of them says how many colours there are"
-    ),
-    Contradiction(("k",), ("fewest",), "one of them says how many colours there are"),
-    Contradiction(("fewest",), ("size", "bpp"), "one of them says how many colours there are"),
+    Contradiction(("init",), ("fewest", *QUALITIES), "the colours to start from set their number"),
+    Contradiction(("k", "fewest"), (*QUALITIES, "max_colors"), "each sets the number of colours"),
+    Contradiction(("k",), ("fewest",), "each sets the number of colours"),
+    Contradiction(("fewest",), ("size", "bpp"), "each sets the number of colours"),
     Contradiction(
         ("dither",),
         ("fewest", *TARGETS),
-        "dithering adds to the error, which is to be small pixel by pixel, and to the file",
+        "dithering makes the error and the file larger",
     ),
-    Contradiction(("rate",), ("fewest", *TARGETS), "kmq chooses the price of a bit for a target"),
+    Contradiction(("rate",), ("fewest", *TARGETS), "kmq chooses λ itself to meet a target"),
     Contradiction(
         ("optimize",),
         ("fewest", *TARGETS),

@@ -415,7 +415,7 @@ def _rows(X: Any) -> Array:
         try:
             array = array.astype(np.float64)  # objects, text and long floats
         except (TypeError, ValueError) as error:
-            raise TypeError(f"X has a value that is no number: {error}") from error
+            raise TypeError(f"X has a value that is not a number: {error}") from error
     return checks.float_rows(array, "X", np.float32 if array.dtype.char == "f" else np.float64)
 
 

@@ -63,8 +63,8 @@ def of_pictures(
     is_file = is_file or hasattr(pictures, "read")
     if is_array or is_file or not isinstance(pictures, Iterable):
         raise TypeError(
-            f"pictures is one {type(pictures).__name__}; from_pictures takes several pictures, "
-            "from_picture one"
+            f"pictures is a single {type(pictures).__name__}; from_pictures takes several "
+            "pictures, from_picture one"
         )
     total = len(pictures) if isinstance(pictures, Sized) else None
     waiting: list[ColorHistogram] = []

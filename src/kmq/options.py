@@ -244,7 +244,7 @@ class Options:
         n_fixed = len(np.unique(fixed, axis=0))
         if n_fixed > self.target.most:
             raise InputError(
-                f"fixed has {n_fixed} colours; the palette is to have at most {self.target.most}"
+                f"fixed has {n_fixed} colours; the palette may have at most {self.target.most}"
             )
         return Required(fixed, step, snap)
 
@@ -270,7 +270,7 @@ class Options:
         if self.weights.shape != shape:
             raise InputError(f"weights have shape {self.weights.shape}; the picture has {shape}")
         if not self.weights.any():
-            raise InputError("weights leave no pixel that counts")
+            raise InputError("weights are 0 for every pixel; at least one must count")
         return self.weights.astype(np.float64)
 
     def _space_of(self, pixel_format: PixelFormat) -> SpaceName:
@@ -278,7 +278,7 @@ class Options:
         is_cmyk = pixel_format is PixelFormat.CMYK32
         space = self.space or ("rgb" if self.by_error or is_cmyk else "eye")
         if is_cmyk and space != "rgb":
-            raise InputError(f"space is {space!r}; CMYK pictures have 'rgb' alone")
+            raise InputError(f"space is {space!r}; CMYK pictures need 'rgb'")
         return space
 
     def _weights_of(self, pixel_format: PixelFormat) -> tuple[float, ...] | None:

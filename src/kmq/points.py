@@ -181,7 +181,7 @@ def _checked_labels(labels: ArrayLike, n_points: int, k: int) -> Array:
 
 def _pair(out: Any) -> tuple[Any, Any]:
     if not isinstance(out, tuple) or len(out) != 2:
-        raise TypeError("out is no pair; it must be a tuple of two arrays, sums and counts")
+        raise TypeError("out is not a pair; it must be a tuple of two arrays, sums and counts")
     return out
 
 

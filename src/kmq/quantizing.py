@@ -168,7 +168,9 @@ def choose_k(
     """
     given = {**locals()}  # first: there is nothing else yet
     if not isinstance(k, Fewest):
-        raise TypeError(f"k is {type(k).__name__}; choose_k needs a kmq.Fewest")
+        raise TypeError(
+            f"k is {type(k).__name__}; choose_k needs a kmq.Fewest, such as kmq.Fewest(psnr=35)"
+        )
     options = Options.checked(**{name: given[name] for name in given if name != "picture"})
     image = options.quantized(picture)
     options.target.refuse_missed(image.report.mse, image.pixel_format)

@@ -692,7 +692,7 @@ def test_decode_writes_the_format_that_is_chosen(packed, tmp_path, capfdbinary):
     assert main(["decode", str(packed), "-o", "-", "--format", "bmp"]) == 0
     assert capfdbinary.readouterr().out.startswith(b"BM")
     assert main(["decode", str(packed), "-o", str(tmp_path / "x.png"), "--format", "bmp"]) == 2
-    assert b"the suffix says what is written" in capfdbinary.readouterr().err
+    assert b"the suffix says the kind" in capfdbinary.readouterr().err
     assert main(["decode", str(packed), "--format", "jpg"]) == 2
 
 
@@ -1009,7 +1009,7 @@ def test_compare_prints_the_figures(photo, tmp_path, capsys):
     shown = capsys.readouterr().out
     other = kmq.read(tmp_path / "photo.kmq").to_array()
     squared_error = metrics.mse(picture(), other)
-    assert f"{squared_error:.4g} a pixel, summed over 3 channels" in shown
+    assert f"{squared_error:.4g} per pixel, summed over 3 channels" in shown
     assert f"{metrics.psnr(squared_error, kmq.PixelFormat.RGB24):.2f} dB" in shown
     assert f"{metrics.ssim(picture(), other, 255):.4f}" in shown
     assert f"{photo.stat().st_size:,} bytes" in shown

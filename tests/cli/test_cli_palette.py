@@ -211,7 +211,7 @@ def test_existing_files_stay_unless_forced(photo, tmp_path, capsys):
     [
         (["-o", "theme.aco"], "must end in the suffix of a palette: .kmq, .kmqpal"),
         (["-k", "0"], "must be a whole number from 1 to 65536, not"),
-        (["--fixed", "reddish"], "'reddish' is no colour"),
+        (["--fixed", "reddish"], "'reddish' is not a colour"),
         (["--channel-weights", "1,0,1"], "must be a number above 0, not"),
         (["--posterize", "17"], "must be a whole number from 1 to 16, not '17'"),
         (["--page", "0"], "must be a whole number from 1 to 65536, not"),
@@ -294,7 +294,7 @@ def test_encode_maps_to_a_palette_of_a_file(photos, tmp_path, effort):
 )
 def test_options_beside_a_palette_are_misuse(photo, tmp_path, arguments, capsys):
     assert run("encode", photo, "--palette", "x.gpl", *arguments) == 2
-    expected = f"--palette and {arguments[0]} are both given; a given palette is only mapped to"
+    expected = f"--palette and {arguments[0]} are both given; pixels are only mapped to a given"
     assert expected in capsys.readouterr().err
     assert names(photo.parent) == ["0.png", "1.png", "2.png"]
 
@@ -307,7 +307,7 @@ def test_max_mse_alone_says_how_many_colours(photo, option, capsys):
 
 def test_more_fixed_colours_than_there_is_room_for(photo, capsys):
     assert run("encode", photo, "-k", "1", "--fixed", "white", "--fixed", "black") == 1
-    assert "fixed has 2 colours; the palette is to have at most 1" in capsys.readouterr().err
+    assert "fixed has 2 colours; the palette may have at most 1" in capsys.readouterr().err
 
 
 def test_a_file_that_steers_is_at_fault_once(photos, tmp_path, capsys):
@@ -316,7 +316,7 @@ def test_a_file_that_steers_is_at_fault_once(photos, tmp_path, capsys):
         assert capsys.readouterr().err.count("No such file") == 1
     Image.fromarray(samples()).save(tmp_path / "colour.png")
     assert run("encode", photos, "--weights", tmp_path / "colour.png") == 1
-    assert "colour.png is no grey picture: colour" in capsys.readouterr().err
+    assert "colour.png is not a grey picture: colour" in capsys.readouterr().err
     assert names(photos) == ["0.png", "1.png", "2.png"]
 
 

@@ -137,7 +137,7 @@ def test_the_histogram_has_a_bar_for_each_index(page, image):
     heights = np.array([float(bar["height"]) for bar in bars])
     assert heights == pytest.approx(100 * counts / counts.max(), abs=0.01)
     entropy = -sum(count / 10800 * np.log2(count / 10800) for count in counts)
-    assert f"{entropy:.3f} bits a pixel" in page.text
+    assert f"{entropy:.3f} bits per pixel" in page.text
 
 
 def charts_of(page):

@@ -48,7 +48,7 @@ def test_a_palette_is_an_array_to_numpy():
         (([[1, 2, 256]],), InputError, "colors go from 1 to 256; pixel format RGB goes from 0 to"),
         (([[0.5, 1, 2]],), TypeError, "colors have dtype float64; colours are whole numbers"),
         (([],), InputError, "colors have shape"),
-        ((["reddish"],), InputError, "'reddish' is no colour"),
+        ((["reddish"],), InputError, "'reddish' is not a colour"),
         (([[1, 2, 3]], "CMYK"), InputError, "needs"),
         (([[1, 2, 3]], "BGR"), InputError, "no pixel format 'BGR'"),
         (([[1, 2, 3]], 3), TypeError, "pixel_format is int"),

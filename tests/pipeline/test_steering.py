@@ -350,7 +350,7 @@ def test_opaque_stays_opaque_and_transparent_transparent():
         ({"palette": [[1, 2, 3]], "snap": True}, InputError, "palette and snap are both"),
         ({"palette": [[1, 2, 3]], "fixed": "red"}, InputError, "palette and fixed are both"),
         ({"palette": "nowhere.gpl"}, OSError, "nowhere"),
-        ({"fixed": "reddish"}, InputError, "'reddish' is no colour"),
+        ({"fixed": "reddish"}, InputError, "'reddish' is not a colour"),
         ({"fixed": ["white", (1, 2)]}, InputError, r"fixed has shape \(1, 2\)"),
         ({"fixed": ["white", "#fff", "black"], "k": 1}, InputError, "fixed has 2 colours"),
         ({"fixed": ["#ff000080"]}, InputError, "names '#ff000080'.* is not opaque"),

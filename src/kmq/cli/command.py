@@ -30,19 +30,19 @@ _COMMANDS = (
 )  # fmt: skip
 _VERBOSE = (["--version", "-v"], ["--version", "--verbose"])
 
-_DESCRIPTION = "Turn pictures into small palettes and the files that hold them."
+_DESCRIPTION = "Reduce pictures to a palette of few colours, and store them in small files."
 _EPILOG = f"""\
 examples:
   kmq demo                            make a picture, encode it, and a page to look at
   kmq encode photo.png -k 64          write photo.kmq
-  kmq decode photo.kmq -o again.png   and back
+  kmq decode photo.kmq -o again.png   back to a picture
   kmq compare photo.png photo.kmq     what it cost
-  kmq curve photo.png                 what other numbers of colours would cost
-  kmq report photo.png                a page to look at all of that
+  kmq curve photo.png                 the error for each number of colours
+  kmq report photo.png                a page that shows all of this
   kmq view photo.kmq                  its pixels and palette in the browser
 
-Where a file is read or written, - is standard input or output; pipes and <(...) will do as well.
-Results go to standard output, messages to standard error; where standard output takes a file, all
+For a file name, - means standard input or output; pipes and <(...) work, too. Results go to
+standard output and messages to standard error. When a file goes to standard output, everything
 else goes to standard error.
 
 `kmq COMMAND --help` says more.

@@ -35,14 +35,14 @@ _EXAMPLES = """\
   kmq compare photo.png photo.jpg            any two pictures of one size
   kmq compare photo.png photo.kmq --json | jq .psnr
 
-Pictures of two pixel formats are compared in the plainest that holds both: grey and RGB as RGB,
-8 and 16 bits in 16, opaque RGBA and RGB as RGB.
+Pictures of different pixel formats are compared in the simplest that holds both: grey and RGB as
+RGB, 8 and 16 bits as 16, opaque RGBA and RGB as RGB.
 
 keys of --json:
   width, height
   pixel_format     in which they are compared
   original, other  file, file_size in bytes, bits_per_pixel, pixel_format
-  mse              mean squared error a pixel, summed over the channels
+  mse              mean squared error per pixel, summed over the channels
   psnr             the same in decibels, or null if they are equal
   ssim             -1 to 1, or null below 11 × 11 pixels
 """
@@ -64,7 +64,7 @@ def add(commands: Commands) -> None:
     steering.add_page_option(parser, "ORIGINAL, if it is animated or has pages")
     add_output_option(parser, "SIDE.png", "write both, side by side; - is a PNG")
     add_pixels_option(parser)
-    parser.add_argument("--json", action="store_true", help="the figures for programs")
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     add_force_option(parser)
 
 
@@ -119,7 +119,7 @@ class _Figures:
         original: as it was read.
         other: the same.
         compared: both in one pixel format.
-        mse: mean squared error a pixel, summed over the channels.
+        mse: mean squared error per pixel, summed over the channels.
         psnr: in decibels, infinite if they are equal.
         ssim: NaN for a side below 11 pixels.
     """
@@ -159,7 +159,7 @@ class _Figures:
             f"other     {_about(other, differ)}  {other.path} "
             f"({other.file_size / original.file_size:.1%} of the original)"
         )
-        yield f"MSE       {self.mse:.4g} a pixel{summed}"
+        yield f"MSE       {self.mse:.4g} per pixel{summed}"
         yield f"PSNR      {decibels(self.psnr)}"
         yield f"SSIM      {'needs 11 × 11 pixels' if math.isnan(self.ssim) else f'{self.ssim:.4f}'}"
 

@@ -130,7 +130,7 @@ def add_colors_option(parser: Options, remark: str, default: int | None = None) 
         type=whole_number(1, MAX_COLORS),
         metavar="COLOURS",
         default=default,
-        help=f"most colours of the palette, 1 to {MAX_COLORS} {remark}",
+        help=f"most colours in the palette, 1 to {MAX_COLORS} {remark}",
     )
 
 
@@ -140,7 +140,7 @@ def add_threads_option(parser: Options) -> None:
         "--threads",
         type=whole_number(1, MAX_THREADS),
         metavar="N",
-        help="most threads to use (default: all cores, or KMQ_NUM_THREADS)",
+        help="most threads to use (default: KMQ_NUM_THREADS, or all cores)",
     )
 
 
@@ -151,7 +151,7 @@ def add_pixels_option(parser: Options) -> None:
         type=whole_number(1, 2**63 - 1),
         default=Limits.pixels,
         metavar="N",
-        help=f"most pixels of a picture that is read or written (default: {Limits.pixels})",
+        help=f"refuse pictures with more pixels (default: {Limits.pixels})",
     )
 
 

@@ -45,7 +45,7 @@ on where the curve ends. To compare pictures, use one --max-colors for all of th
 
 keys of --json:
   knee    number of colours
-  points  list of them: k, mse a pixel and psnr in decibels, which is null if nothing is lost
+  points  list of them: k, mse per pixel and psnr in decibels (null if nothing is lost)
 """
 
 _SUFFIXES = (".png", ".svg", ".pdf")
@@ -85,7 +85,7 @@ def add(commands: Commands) -> None:
     )
     add_threads_option(parser)
     add_pixels_option(parser)
-    parser.add_argument("--json", action="store_true", help="the figures for programs")
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     add_force_option(parser)
 
 

@@ -31,10 +31,10 @@ _EXAMPLES = """\
   kmq decode photo.kmq                  into photo.png (CMYK: photo.tif)
   kmq decode photo.kmq -o photo.tif
   kmq decode pictures/ -o pngs/         every .kmq file of a folder
-  kmq decode map.kmq --box 0,0,800,600  its upper left corner alone
+  kmq decode map.kmq --box 0,0,800,600  only its upper left corner
   kmq decode photo.kmq -o - | display   a PNG through a pipe
   kmq decode pictures/ --format webp    beside each file, in another format
-  kmq decode hurt.kmq --salvage         what is left of a damaged file
+  kmq decode hurt.kmq --salvage         the rest of a damaged file
 """
 
 _FORMATS = ("png", "tif", "webp", "gif", "bmp", "ppm", "pgm", "pbm", "pnm")
@@ -61,12 +61,12 @@ def add(commands: Commands) -> None:
         "--box",
         type=_box,
         metavar="L,U,R,B",
-        help="decode columns L to R - 1 of rows U to B - 1 alone, counted from 0",
+        help="decode only columns L to R - 1 of rows U to B - 1, counted from 0",
     )
     parts.add_argument(
         "--salvage",
         action="store_true",
-        help="make a picture of a damaged file, lost rows in the first colour of its palette",
+        help="decode the rest of a damaged file; lost rows get the first palette colour",
     )
 
 

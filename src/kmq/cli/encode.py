@@ -42,14 +42,14 @@ if TYPE_CHECKING:
 _EXAMPLES = """\
   kmq encode photo.png                      64 colours, into photo.kmq
   kmq encode photo.png -k 16 -o small.kmq
-  kmq encode photo.png -k 16 --dither       what is between the colours, by mixing them
+  kmq encode photo.png -k 16 --dither       mix the colours to hide bands
   kmq encode photo.png -k 16 --optimize     the same, and better, for more time
-  kmq encode photo.png --psnr 35            as small as 35 dB can be had
-  kmq encode photo.png --size 40k           as good as 40,000 bytes can be
-  kmq encode photos/ -o out/                a folder with all below it, mirrored in another
+  kmq encode photo.png --psnr 35            the smallest file of at least 35 dB
+  kmq encode photo.png --size 40k           the best file of at most 40,000 bytes
+  kmq encode photos/ -o out/                a folder and its sub-folders, into another
   kmq encode 'photos/**/*.jpg'              a quoted pattern reaches into folders
-  kmq encode photos/ --palette theme.gpl    with the palette of a file (see kmq palette)
-  kmq encode scan.tif -k 8 --snap --page 2  black on white, of the second page
+  kmq encode photos/ --palette theme.gpl    with a given palette (see kmq palette)
+  kmq encode scan.tif -k 8 --snap --page 2  page 2 of a scan, pure black and white
   convert a.psd png:- | kmq encode - > a.kmq
 """
 
@@ -78,7 +78,7 @@ def add(commands: Commands) -> None:
 def add_encoding_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that say what a .kmq file is to be like."""
     steering.add_page_option(parser)
-    _add_targets(parser.add_argument_group("how many colours, or what they are to reach"))
+    _add_targets(parser.add_argument_group("number of colours, or a target"))
     palette = parser.add_argument_group("which colours")
     steering.add_options(palette)
     steering.add_picture_options(palette)
@@ -93,8 +93,8 @@ def _add_targets(group: Options) -> None:
         "--max-colors",
         type=whole_number(1, MAX_COLORS),
         metavar="N",
-        help="with a target below, colours at most, even if they do not reach it; alone the same "
-        "as -k",
+        help="with a target below, most colours to use, even if they do not reach it; alone the "
+        "same as -k",
     )
     group.add_argument(
         "--psnr",
@@ -118,8 +118,8 @@ def _add_targets(group: Options) -> None:
         "--size",
         type=byte_count,
         metavar="BYTES",
-        help="make the best file found of at most this size, and within 2 %% of it: 40000, 40k, "
-        "40KB, 1.5M, or in steps of 1024 39KiB, 1.5MiB",
+        help="the best file found of at most this size, usually within 2 %% of it: 40000, 40k, "
+        "40KB, 1.5M; 39KiB and 1.5MiB count 1024",
     )
     group.add_argument(
         "--bpp", type=positive_number, metavar="BITS", help="the same as bits per pixel"
@@ -147,18 +147,21 @@ def _add_mixing(group: Options) -> None:
         "best, in five times the time; with --lambda, files are smaller",
     )
     group.add_argument(
-        "--dither", action="store_true", help="mix colours to look like those between"
+        "--dither",
+        action="store_true",
+        help="mix palette colours so that they look like those between",
     )
     group.add_argument(
         "--dither-strength",
         type=number_within(0, 1),
         metavar="S",
-        help="how much of it, 0 to 1 (default: 1); with --dither",
+        help="how much to dither, 0 to 1 (default: 1); needs --dither",
     )
     group.add_argument(
         "--dither-method",
         choices=DITHER_METHODS,
-        help="pass errors on to neighbours, or follow a mask (default: diffusion); with --dither",
+        help="diffuse errors to neighbours, or use a blue-noise mask (default: diffusion); needs "
+        "--dither",
     )
 
 
@@ -171,13 +174,14 @@ def _add_work(group: Options) -> None:
     group.add_argument(
         "--method",
         metavar="{deflate,rank,mix}",
-        help="how indices are coded (default: kmq chooses)",
+        help="coder of the indices (default: kmq chooses)",
     )
     group.add_argument(
         "--strip-height",
         type=whole_number(1, MAX_SIDE),
         metavar="ROWS",
-        help="rows that can be decoded by themselves (default: about 250,000 pixels of them)",
+        help="rows of each strip, which can be decoded by itself (default: as many as make about "
+        "250,000 pixels)",
     )
     add_threads_option(group)
     add_pixels_option(group)
@@ -214,9 +218,9 @@ def check_encoding_options(arguments: argparse.Namespace) -> None:
     for name in ("dither_strength", "dither_method"):
         if getattr(arguments, name) is not None and not arguments.dither:
             option = "--" + name.replace("_", "-")
-            raise UsageError(f"{option} is given without --dither; nothing is dithered")
+            raise UsageError(f"{option} needs --dither")
     if arguments.fewest and (arguments.psnr is None) == (arguments.max_mse is None):
-        raise UsageError("--fewest is given; it needs one of --psnr and --max-mse to reach")
+        raise UsageError("--fewest needs one of --psnr and --max-mse")
     if arguments.ssim is not None and arguments.ssim >= 1:
         raise UsageError(f"--ssim is {arguments.ssim:g}; it must be below 1")
     steering.check(arguments)

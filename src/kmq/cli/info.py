@@ -70,10 +70,10 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--counts",
         action="store_true",
-        help="decode the pixels, too, and say how many show each colour",
+        help="also decode the pixels and count those of each colour",
     )
     add_pixels_option(parser)
-    parser.add_argument("--json", action="store_true", help="everything, for programs")
+    parser.add_argument("--json", action="store_true", help="print everything as JSON")
 
 
 def run(arguments: argparse.Namespace) -> int:

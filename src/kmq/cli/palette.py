@@ -51,9 +51,9 @@ _EXAMPLES = f"""\
   kmq palette logo.png -k 8                  its colours, in hexadecimal
   kmq palette logo.png -k 5 --sort share     those that most pixels show first
   kmq encode photos/ --palette theme.gpl     use it
-  kmq palette mon/ --histogram mon.kmqhist   count the colours of many pictures, and keep that
-  kmq palette *.kmqhist -o theme.png         a palette for all that was counted
-  kmq palette sprites/ --opaque -o s.gpl     of opaque pixels alone, as GIMP has no alpha
+  kmq palette mon/ --histogram mon.kmqhist   count the colours of many pictures
+  kmq palette *.kmqhist -o theme.png         one palette for several counts
+  kmq palette sprites/ --opaque -o s.gpl     of opaque pixels only: GIMP palettes have no alpha
   kmq palette logo.png --json | jq -r '.hex[]'
 
 keys of --json, which is a palette file, too:
@@ -61,7 +61,7 @@ keys of --json, which is a palette file, too:
   n_pictures    pictures, or histograms of some
   n_pixels      their pixels
   n_distinct    their distinct colours
-  mse           mean squared error a pixel, summed over the channels
+  mse           mean squared error per pixel, summed over the channels
   psnr          the same in decibels, or null if nothing is lost
 """
 
@@ -96,7 +96,7 @@ def add(commands: Commands) -> None:
         "--psnr",
         type=positive_number,
         metavar="DB",
-        help="the fewest colours that reach this PSNR in decibels over all pictures; not with -k",
+        help="as few colours as reach this PSNR in decibels over all pictures; not with -k",
     )
     parser.add_argument(
         "--max-mse",
@@ -108,12 +108,12 @@ def add(commands: Commands) -> None:
         "--max-colors",
         type=whole_number(1, MAX_COLORS),
         metavar="N",
-        help="with --psnr or --max-mse, colours at most, even if they do not reach it",
+        help="with --psnr or --max-mse, most colours to use, even if they do not reach it",
     )
     parser.add_argument(
         "--histogram",
         metavar=f"FILE{_HISTOGRAM_SUFFIX}",
-        help="keep the colours of all pictures and their counts",
+        help="also write the colours of all pictures and their counts to this file",
     )
     parser.add_argument(
         "--effort",
@@ -126,23 +126,21 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--opaque",
         action="store_true",
-        help="leave out pixels that are not opaque, so that any kind of file holds the palette",
+        help="ignore pixels that are not opaque, so that any kind of file can hold the palette",
     )
     parser.add_argument(
         "--sort",
         choices=_ORDERS,
         default=_ORDERS[0],
-        help="order of the palette: colors that are alike stand together (the default), or by "
-        "share of the pixels, largest first",
+        help="order of the palette: similar colours together (the default), or largest share of "
+        "the pixels first",
     )
     batch.add_jobs_option(parser)
     add_threads_option(parser)
     add_pixels_option(parser)
     output = parser.add_mutually_exclusive_group()
-    output.add_argument(
-        "-q", "--quiet", action="store_true", help="print nothing but what went wrong"
-    )
-    output.add_argument("--json", action="store_true", help="the palette and figures for programs")
+    output.add_argument("-q", "--quiet", action="store_true", help="print only warnings and errors")
+    output.add_argument("--json", action="store_true", help="print the palette and figures as JSON")
     add_force_option(parser)
 
 
@@ -278,7 +276,7 @@ def _opaque_part(histogram: ColorHistogram) -> ColorHistogram:
         return histogram
     opaque = alpha.kinds(histogram.colors, pixel_format) == alpha.OPAQUE
     if not opaque.any():
-        raise InputError("no pixel is opaque; without --opaque there is a palette")
+        raise InputError("no pixel is opaque; leave out --opaque")
     colors, counts = histogram.colors[opaque], histogram.counts[opaque]
     kept = ColorHistogram(colors, counts, pixel_format).to_format(without_alpha(pixel_format))
     n_left_out = histogram.n_pixels - kept.n_pixels

@@ -95,8 +95,7 @@ def add_format_option(parser: Options, formats: Sequence[str], default: str) -> 
     parser.add_argument(
         "--format",
         choices=formats,
-        help=f"what is written where the name of OUT has no suffix to say it, as - has none "
-        f"(default: {default})",
+        help=f"kind of file to write where OUT has no suffix, as with - (default: {default})",
     )
 
 
@@ -160,7 +159,7 @@ def target(name: str, suffix: str, chosen: str | None = None) -> Path:
     """
     if chosen is not None and Path(name).suffix:
         raise UsageError(
-            f"-o {name} and --format {chosen} are both given; the suffix says what is written"
+            f"-o {name} and --format {chosen} are both given; the suffix says the kind"
         )
     if not is_pipe(name):
         return Path(name)

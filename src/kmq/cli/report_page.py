@@ -121,7 +121,7 @@ def _facts(study: Study) -> str:
         "Colours": f"{study.image.n_colors:,}",
         "File": f"{study.size:,} bytes",
         "Of the original's bytes": f"{share:.1%}",
-        "Bits a pixel": f"{8 * study.size / study.image.indices.size:.3f}",
+        "Bits per pixel": f"{8 * study.size / study.image.indices.size:.3f}",
         "PSNR": decibels(study.psnr),
         "SSIM": _ssim(study.ssim),
     }
@@ -272,7 +272,7 @@ def _histogram(study: Study) -> str:
     unused = len(shares) - len(used)
     note = (
         f"{f'{unused:,} entries are not used. ' if unused else ''}The entropy of the indices is "
-        f"{abs(entropy):.3f} bits a pixel: what they would take if each were coded by itself."
+        f"{abs(entropy):.3f} bits per pixel: their size if each were coded by itself."
     )
     return page.wide("Histogram of the indices", body, note)
 

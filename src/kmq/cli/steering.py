@@ -52,33 +52,33 @@ def add_options(parser: Options) -> None:
     parser.add_argument(
         "--space",
         choices=SPACES,
-        help="where colours are compared: eye for looks (the default), rgb for a small squared "
-        "error (the default for CMYK, weighed channels, a start, and errors that are asked for)",
+        help="where colours are compared: eye for looks (the default), or rgb for a small squared "
+        "error (the default for CMYK, --channel-weights, --init, --psnr and --max-mse)",
     )
     parser.add_argument(
         "--channel-weights",
         type=_weights,
         metavar="W,W,W",
-        help="how much the error of each channel counts, alpha's last",
+        help="weight of the error in each channel, alpha last",
     )
     parser.add_argument(
         "--fixed",
         type=_color,
         action="append",
         metavar="COLOUR",
-        help="a colour that must be in the palette: rrggbb, a name such as white, or background, "
-        "what most of the border shows; may be repeated",
+        help="a colour that must be in the palette: rrggbb, a name such as white, or background "
+        "for the most frequent colour of the border; may be repeated",
     )
     parser.add_argument(
         "--posterize",
         type=whole_number(1, _MOST_BITS),
         metavar="BITS",
-        help="bits that a channel of a palette entry may have",
+        help="keep only this many bits per channel in the palette",
     )
     parser.add_argument(
         "--snap",
         action="store_true",
-        help="make what is nearly black or nearly white so",
+        help="make nearly black entries black and nearly white ones white",
     )
 
 
@@ -87,32 +87,32 @@ def add_start_options(parser: Options) -> None:
     parser.add_argument(
         "--init",
         metavar="START",
-        help="start of plain k-means: k-means++ (the default where an option below is given), "
-        "random, var-part, or a file with a palette",
+        help="start of plain k-means: k-means++ (the default with an option below), random, "
+        "var-part, or a file with a palette",
     )
     parser.add_argument(
         "--n-init",
         type=whole_number(1, _MOST_STARTS),
         metavar="N",
-        help="random starts that are tried (default: 1)",
+        help="random starts to try; the best is kept (default: 1)",
     )
     parser.add_argument(
         "--max-iter",
         type=whole_number(1, _MOST_ROUNDS),
         metavar="N",
-        help="rounds at most (default: 300)",
+        help="most rounds (default: 300)",
     )
     parser.add_argument(
         "--tol",
         type=number_within(0, math.inf),
         metavar="T",
-        help="stop when centres move less, as a share of the variance (default: 0.0001)",
+        help="stop when the centres move less than this share of the variance (default: 0.0001)",
     )
     parser.add_argument(
         "--seed",
         type=whole_number(0, 2**32 - 1),
         metavar="N",
-        help="of random starts; the same seed gives the same file (default: 0)",
+        help="seed of random starts; the same seed gives the same file (default: 0)",
     )
 
 
@@ -131,13 +131,13 @@ def add_picture_options(parser: Options) -> None:
     parser.add_argument(
         "--palette",
         metavar="FILE",
-        help="map to the colours of this file, whatever kmq palette writes, instead of others",
+        help="use the palette of this file instead of finding one; any kind that kmq palette "
+        "writes, or a picture",
     )
     parser.add_argument(
         "--weights",
         metavar="FILE",
-        help="grey picture of the same size: the brighter, the more a pixel counts, and black "
-        "leaves it out",
+        help="grey picture of the same size: brighter pixels count more, black ones not at all",
     )
 
 
@@ -248,7 +248,7 @@ def _grey(path: str, option: str, limits: Limits) -> np.ndarray[Any, Any]:
     try:
         levels = converted(flat, pixels.pixel_format, wanted)
     except InputError as error:
-        raise InputError(f"{option} {path} is no grey picture: {error}") from error
+        raise InputError(f"{option} {path} is not a grey picture: {error}") from error
     shares: np.ndarray[Any, Any] = levels.reshape(pixels.samples.shape[:2]) / wanted.max_value
     return shares
 

@@ -65,7 +65,7 @@ def converted(colors: Array, source: PixelFormat, target: PixelFormat) -> Array:
     if source is target:
         return colors
     if PixelFormat.CMYK32 in (source, target):
-        raise InputError(f"{source.label} colours are none of pixel format {target.label}")
+        raise InputError(f"{source.label} colours cannot become pixel format {target.label}")
     plain, alpha = colors, np.full((len(colors), 1), source.max_value, colors.dtype)
     if source.has_alpha:
         plain, alpha = colors[:, :-1], colors[:, -1:]
@@ -104,4 +104,4 @@ def _refuse(wrong: Array, colors: Array, target: PixelFormat, why: str) -> None:
     """Raise InputError for the first colour that is wrong, if there is one."""
     if wrong.any():
         color = tuple(colors[np.argmax(wrong)].tolist())
-        raise InputError(f"colour {color} is none of pixel format {target.label}: {why}")
+        raise InputError(f"colour {color} does not fit pixel format {target.label}: {why}")

@@ -48,7 +48,7 @@ def of_hex(colors: Sequence[str], *, alpha_first: bool = False) -> tuple[Array, 
         samples = parse_hex(text)
         if samples is None:
             raise InputError(
-                f"{text[:40]!r} is no colour: kmq reads rrggbb and rrggbbaa in hexadecimal, "
+                f"{text[:40]!r} is not a colour: kmq reads rrggbb and rrggbbaa in hexadecimal, "
                 "or twice as many digits for 16 bits"
             )
         if alpha_first and len(samples) == 4:

@@ -61,7 +61,7 @@ class ColorHistogram:
         check_colors(self.colors, "colors", self.pixel_format)
         counts = self.counts
         if not isinstance(counts, np.ndarray) or counts.dtype != np.int64:
-            raise TypeError("counts are no int64 array")
+            raise TypeError("counts must be an int64 array")
         if counts.shape != (len(self.colors),) or counts.min() < 1:
             raise InputError(
                 f"counts have shape {counts.shape}; there must be one above 0 for each of the "

@@ -248,7 +248,7 @@ class IndexedImage:
             ValueError: copy is False: the image has no such array to share.
         """
         if copy is False:
-            raise ValueError("an IndexedImage becomes an array by a copy alone; copy is False")
+            raise ValueError("copy is False; an IndexedImage becomes an array only by copying")
         array = self.to_array()
         return array if dtype is None else array.astype(dtype, copy=False)
 

@@ -122,7 +122,9 @@ class Palette:
         """
         shares = self.shares
         if shares is None:
-            raise InputError("the palette has no shares to sort by; those of an image have")
+            raise InputError(
+                "the palette has no shares to sort by; IndexedImage.to_palette() gives them"
+            )
         order = np.argsort(-shares, kind="stable")
         return Palette(self.colors[order], self.pixel_format, shares[order])
 

@@ -59,7 +59,7 @@ def read_picture(
     if not isinstance(picture, IndexedImage):
         return read_pixels(picture, pixel_format, page, limits)
     if page not in (None, 1):
-        raise InputError(f"page is {page}; the picture is the only one")
+        raise InputError(f"page is {page}; there is only one picture")
     if pixel_format is not None:
         raise InputError("pixel_format is given with a picture that states its own")
     samples = looked_up(picture.palette, picture.indices)

@@ -471,7 +471,7 @@ export class Parser {
     if (this.#stage === "signature") {
       for (let i = 0; i < Math.min(8, bytes.length); i++) {
         demand(bytes[i] === SIGNATURE[i], i < 4
-          ? "this is no .kmq file: it does not begin with the signature"
+          ? "not a .kmq file: it does not begin with the signature"
           : "the line ends of this .kmq file were changed on its way");
       }
       if (bytes.length < 8) return false;

@@ -100,7 +100,7 @@ def test_other_varints_are_refused(packed, fault):
         (lambda file: bytes(byte & 0x7F for byte in file), "first byte"),
         (lambda file: file.decode("latin-1").encode(), "first byte"),
         (lambda file: file.decode(errors="replace").encode(), "first byte"),
-        (lambda file: b"\x89PNG" + file[4:], "no .kmq file"),
+        (lambda file: b"\x89PNG" + file[4:], "not a .kmq file"),
         (lambda file: b"", "ends within its signature"),
         (lambda file: file[:5], "ends within its signature"),
     ],

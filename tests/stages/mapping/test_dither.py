@@ -303,8 +303,8 @@ def test_what_cannot_be_used_is_refused(options, error, sentence):
     [
         (["--dither", "--dither-strength", "2"], "must be a number from 0 to 1, not '2'"),
         (["--dither", "--psnr", "30"], "--dither and --psnr are both given"),
-        (["--dither-method", "ordered"], "--dither-method is given without --dither"),
-        (["--dither-strength", "1"], "--dither-strength is given without --dither"),
+        (["--dither-method", "ordered"], "--dither-method needs --dither"),
+        (["--dither-strength", "1"], "--dither-strength needs --dither"),
     ],
 )
 def test_command_line_refuses_the_same(tmp_path, capsys, options, sentence):

@@ -129,7 +129,7 @@ class ChunkReader:
             raise FormatError(f"the line ends of this .kmq file {_TEXT_MODE}", offset=4)
         if b"KMQ" in signature[1:6]:
             raise FormatError(f"the first byte of this .kmq file {_TEXT_MODE}", offset=0)
-        raise FormatError("this is no .kmq file: it does not begin with the signature", offset=0)
+        raise FormatError("not a .kmq file: it does not begin with the signature", offset=0)
 
     def peek(self) -> _Head:
         """Read letter and length of the next chunk and leave the chunk to be taken."""

@@ -58,7 +58,7 @@ def unpack(
     """
     head = file.read(len(SIGNATURE) + _HEAD.size)
     if not head.startswith(SIGNATURE):
-        raise FormatError("this is no .kmqhist file: it does not begin with the signature of one")
+        raise FormatError("not a .kmqhist file: it does not begin with the signature of one")
     rest = file.read()
     if len(head) < len(SIGNATURE) + _HEAD.size or len(rest) < _CHECKSUM.size:
         raise FormatError("the histogram ends too early")

@@ -86,7 +86,7 @@ def named_color(name: str) -> Entries:
         color = np.array([ImageColor.getrgb(name)])
     except ValueError:
         raise InputError(
-            f"{name[:40]!r} is no colour; colours are #rrggbb and names as in CSS, such as white"
+            f"{name[:40]!r} is not a colour; colours are #rrggbb and names as in CSS, such as white"
         ) from None
     return _entries(color, of_shape(color.shape[1], 8))
 
@@ -203,7 +203,7 @@ def _read_json(content: bytes) -> Entries:
     try:
         document = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"it is no JSON: {error}") from error
+        raise InputError(f"it is not JSON: {error}") from error
     label, colors = None, document
     if isinstance(document, dict):
         label = document.get("pixel_format")
@@ -223,7 +223,7 @@ def _read_json(content: bytes) -> Entries:
     elif isinstance(label, str):
         pixel_format = PixelFormat.from_label(label)
     else:
-        raise InputError("its pixel_format is no text")
+        raise InputError("its pixel_format is not text")
     if channels != pixel_format.channels or largest > pixel_format.max_value:
         raise InputError(
             f"its colours have {channels} samples of up to {largest}; pixel format "
