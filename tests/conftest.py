@@ -13,7 +13,12 @@ MOST_WORKERS = 4  # each compiles and loads kernels of its own
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config):
-    """Ask pytest-xdist for workers, unless somebody says what to run, or how."""
+    """Ask pytest-xdist for workers, unless somebody says what to run, or how.
+
+    A worker asks for none, nor does pytest that a test starts: each would start others.
+    """
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        return
     option = config.option
     is_whole = config.args_source is config.ArgsSource.TESTPATHS and not option.keyword
     if is_whole and getattr(option, "numprocesses", 0) is None and not option.collectonly:
