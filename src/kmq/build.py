@@ -66,12 +66,20 @@ class BuildKernels(build_ext):
         began = time.perf_counter()
         _say(f"compiling kernels for {LEVELS[level].cpu} ahead of time")
         try:
+            self._try_compiler()
             self._prepare(ext, level)
             super().build_extension(ext)
         except Exception as error:  # whatever compilers and linkers come up with
             _say(f"no library of kernels: {error}\nThey are compiled when they are first used.")
         else:
             _say(f"kernels compiled in {time.perf_counter() - began:.0f} s")
+
+    def _try_compiler(self) -> None:
+        """Fail at once where there is no C compiler, or no headers of Python's."""
+        source = Path(self.build_temp, "trial.c")
+        source.parent.mkdir(parents=True, exist_ok=True)
+        source.write_text("#include <Python.h>\n", encoding="utf-8")
+        self.compiler.compile([str(source)], self.build_temp, include_dirs=self.include_dirs)
 
     def _prepare(self, ext: Extension, level: str) -> None:
         """Emit the machine code, and write the source of the module that has it."""
