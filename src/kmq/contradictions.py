@@ -68,8 +68,7 @@ CONTRADICTIONS = (
 
 Beside the names of arguments there are words for what these may hold: "fewest" (a `Fewest` as k),
 "fixed", "snap" and "posterize" (of a `Require`), "init" (colours of a `Start`), "dither", "rate"
-and "optimize"
-(kinds of mapping).
+and "optimize" (kinds of mapping).
 """
 
 

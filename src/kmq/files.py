@@ -82,7 +82,8 @@ def encode(
         k: see `kmq.quantize`, also for the arguments not described here. They do not go with an
             IndexedImage, which has its own palette.
         effort: time to take, "fast", "balanced" (the default) or "best", for the palette as for the
-            file. A start, a palette or an IndexedImage leave nothing to search for but the file.
+            file. "best" looks best, in a larger file, unless `mapping` is "nearest" or another. A
+            start, a palette or an IndexedImage leave nothing to search for but the file.
         space: see `kmq.quantize`.
         weights: see `kmq.quantize`.
         palette: see `kmq.quantize`.

@@ -102,6 +102,7 @@ class Options:
         limits: how large a file is read.
         lam: λ of the mapping, or 0.
         optimize: whether indices and palette are chosen as they are seen.
+        is_for_looks: whether they are where colours are compared as the eye sees them.
         dither: how pixels are dithered, if they are.
         n_threads: threads to use.
         progress: is told how far the work is.
@@ -122,6 +123,7 @@ class Options:
     limits: Limits
     lam: float
     optimize: bool
+    is_for_looks: bool
     dither: dithering.Dither | None
     n_threads: int
     progress: Progress | None
@@ -188,6 +190,7 @@ class Options:
             limits=Limits.checked(limits),
             lam=mapped.lam or 0.0 if isinstance(mapped, Rate | Optimize) else 0.0,
             optimize=isinstance(mapped, Optimize),
+            is_for_looks=effort == "best" and mapping is None,
             dither=_dithering(mapped) if isinstance(mapped, Dither) else None,
             n_threads=n_threads,
             progress=progress,
@@ -198,9 +201,8 @@ class Options:
         quantizer, entries = self.quantizer(picture)
         pixel_format = quantizer.pixels.pixel_format
         colors = self.target.goal(pixel_format) if entries is None else entries
-        image = quantizer.quantized(
-            colors, lam=self.lam, dither=self.dither, optimize=self.optimize
-        )
+        optimize = self.optimize or (self.is_for_looks and self._space_of(pixel_format) == "eye")
+        image = quantizer.quantized(colors, lam=self.lam, dither=self.dither, optimize=optimize)
         if entries is None and self.target.max_colors is None:
             self.target.refuse_missed(image.report.mse, pixel_format)
         return image

@@ -72,7 +72,8 @@ def quantize(
             unless `pixel_format` says "CMYK".
         k: colours of the palette at most, 1 to 65,536; or `kmq.Fewest`, as few as reach an error.
             None takes 64, or as many as `start` gives.
-        effort: how long to search: "fast", "balanced" (the default) or "best". Not with `start`.
+        effort: how long to search: "fast", "balanced" (the default) or "best", with which `mapping`
+            is "optimized" by default where `space` is "eye". Not with `start`.
         space: where distances are measured: "eye", for pictures that are to be looked at: XYB with
             weights, and pixels count less where detail hides errors and more where errors would
             be seen (docs/EYE.md); "rgb", the samples as they are, for a small squared error;
@@ -91,10 +92,10 @@ def quantize(
         require: what the palette must hold, a `kmq.Require`, or its `fixed` alone: colours.
         start: plain k-means from a start in place of the search: a `kmq.Start`, or its `init`
             alone.
-        mapping: how pixels get their entries: "nearest" (the default); "dither" or "ordered", mixed
-            to look like the colours between, or a `kmq.Dither`; "optimized", chosen with the
-            palette to look best, or a `kmq.Optimize`; or a `kmq.Rate`, for smaller files. All but
-            the first do not go with `kmq.Fewest`.
+        mapping: how pixels get their entries: "nearest" (the default but for "best"); "dither" or
+            "ordered", mixed to look like the colours between, or a `kmq.Dither`; "optimized",
+            chosen with the palette to look best, or a `kmq.Optimize`; or a `kmq.Rate`, for smaller
+            files. All but the first do not go with `kmq.Fewest`.
         pixel_format: what the pixels are, where the array alone does not tell.
         page: which picture of a file with several pages or frames, counted from 1; such a file,
             and a Pillow image of one, is refused without it.

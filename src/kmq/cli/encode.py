@@ -142,9 +142,10 @@ def _add_targets(group: Options) -> None:
 def _add_mixing(group: Options) -> None:
     group.add_argument(
         "--optimize",
-        action="store_true",
+        action=argparse.BooleanOptionalAction,
         help="choose indices and palette by how the picture looks after the eye's own blur: looks "
-        "best, in five times the time; with --lambda, files are smaller",
+        "best, in five times the time and a larger file; with --lambda, in a smaller one (default: "
+        "with --effort best where colours are compared for looks)",
     )
     group.add_argument(
         "--dither",
@@ -283,7 +284,9 @@ def quantize_options(arguments: argparse.Namespace, chosen: dict[str, Any]) -> d
     """Return what the options say to `kmq.quantize` besides; `steering` has `chosen` some."""
     from kmq.values import Dither, Optimize, Rate
 
-    mapping: Dither | Optimize | Rate | None = None
+    mapping: str | Dither | Optimize | Rate | None = None
+    if arguments.optimize is False:
+        mapping = "nearest"
     if arguments.optimize:
         mapping = Optimize(arguments.rate)
     elif arguments.dither:

@@ -322,12 +322,12 @@ class _Sample:
 
     def by_rate(self, progress: Progress) -> Iterator[Trial]:
         """Yield trials where a bit counts less and more against the error."""
-        from kmq.values import Dither, Rate
+        from kmq.values import Dither, Optimize, Rate
 
         mapping = self.options.get("mapping")
         chosen = mapping.lam if isinstance(mapping, Rate) else 0
         rates = sorted({*_RATES, chosen}) if self.image.n_colors > 1 else []
-        if isinstance(mapping, Dither):  # a texture, on which a rate would save
+        if isinstance(mapping, Dither | Optimize):  # a texture, on which a rate would save
             rates = []
         for number, lam in enumerate(rates):
             progress("other rates", _TRIED + number / len(rates) * (_RATED - _TRIED))

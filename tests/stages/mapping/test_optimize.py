@@ -320,3 +320,22 @@ def test_progress_is_told():
     told = []
     kmq.quantize(gradient(), 6, mapping="optimized", progress=lambda *now: told.append(now))
     assert told[-1] == ("optimize", 1.0)
+
+
+def test_the_best_effort_optimizes_what_is_looked_at():
+    picture = gradient()
+    best = kmq.quantize(picture, 6, effort="best")
+    assert best == kmq.quantize(picture, 6, effort="best", mapping="optimized")
+    for options in ({"space": "rgb"}, {"k": kmq.Fewest(psnr=25)}, {"start": "var-part"}):
+        options = {"k": 6, **options} | ({} if "start" in options else {"effort": "best"})
+        plain = kmq.quantize(picture, **options)
+        assert plain.report.mse == kmq.quantize(picture, mapping="nearest", **options).report.mse
+    assert kmq.quantize(picture, 6, effort="best", mapping="nearest") != best
+
+
+def test_the_command_line_can_do_without(tmp_path):
+    source = tmp_path / "picture.png"
+    Image.fromarray(gradient()).save(source)
+    assert main(["encode", str(source), "-k", "6", "--effort", "best", "--no-optimize"]) == 0
+    expected = kmq.quantize(gradient(), 6, effort="best", mapping="nearest")
+    assert kmq.read(tmp_path / "picture.kmq") == expected

@@ -32,7 +32,7 @@ LAST_TURNS = 3
 SHARP, SOFT = 0.14, 0.28
 """Share of a neighbour along an axis in what is seen of a pixel: of lightness, and of chroma."""
 
-OWN = 0.3
+OWN = 0.5
 """How much the error of the pixel alone counts beside that of what is seen of it."""
 
 _STEPS = 3
