@@ -20,6 +20,7 @@ from kmq.pipeline import decoding, targets
 from kmq.pipeline.encoding import Coding
 from kmq.stages.coding.methods import MethodName, strip_method
 from kmq.stages.container.chunks import SUFFIXES, is_kmq
+from kmq.stages.container.metadata import check_metadata
 from kmq.stages.pictures import writing
 from kmq.streams import Source, Target, check_target, opened, write_all, written
 from kmq.threads import resolve_threads
@@ -244,6 +245,7 @@ def save(image: IndexedImage, target: Target) -> None:
     if isinstance(target, str | os.PathLike):
         suffix = os.path.splitext(os.fsdecode(target))[1].lower()
         if suffix and suffix not in SUFFIXES:
+            check_metadata(image.metadata)
             writing.save_picture(image, target)
             return
     write(target, image)

@@ -420,3 +420,38 @@ def test_colours_are_looked_up_as_numpy_looks_them_up(shape, dtype):
         indices = random.integers(0, 200, shape).astype(np.uint16)
         for part in (indices, indices[::-1, ::2], np.asfortranarray(indices)):
             assert np.array_equal(looked_up(palette, part), palette[part])
+
+
+# --- metadata made by hand -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("metadata", "error", "sentence"),
+    [
+        (Metadata(dpi=(math.inf, 1)), InputError, "dpi is"),
+        (Metadata(dpi=(-1, -1)), InputError, "dpi is"),
+        (Metadata(dpi=(1e30, 1e30)), InputError, "dpi is"),
+        (Metadata(dpi=(72,)), InputError, "dpi is"),
+        (Metadata(dpi=(72, 10**400)), InputError, "dpi is"),
+        (Metadata(dpi=("a", "b")), TypeError, "dpi is"),
+        (Metadata(gamma=math.nan), InputError, "gamma is nan"),
+        (Metadata(chromaticities=(1.0,)), InputError, "chromaticities has 1 numbers"),
+        (Metadata(srgb="vivid"), InputError, "srgb is 'vivid'"),
+        (Metadata(cicp=(300, 1, 0, 1)), InputError, "a number of cicp is 300"),
+        (Metadata(text={"a": 5}), TypeError, "both must be strings"),
+        (Metadata(text={"a": "\ud800"}), InputError, "cannot be written as UTF-8"),
+    ],
+)
+@pytest.mark.parametrize("name", ["x.kmq", "x.png", "x.tif"])
+def test_metadata_that_cannot_be_are_refused_alike_by_every_file(
+    metadata, error, sentence, name, tmp_path
+):
+    with pytest.raises(error, match=sentence):
+        small(metadata=metadata).save(tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+def test_numbers_of_metadata_may_be_those_of_numpy():
+    given = Metadata(dpi=(np.float16(72), np.int8(72)), gamma=np.int8(1), cicp=(np.uint8(1),) * 4)
+    plain = Metadata(dpi=(72, 72), gamma=1, cicp=(1, 1, 1, 1))
+    assert encode(small(metadata=given)) == encode(small(metadata=plain))

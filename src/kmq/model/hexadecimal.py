@@ -37,8 +37,9 @@ def parse_hex(text: str) -> tuple[int, ...] | None:
 
 def format_hex(color: Sequence[int], pixel_format: PixelFormat) -> str:
     """Write samples in hexadecimal, as `parse_hex` reads them if there are three or four."""
-    digits = 4 if pixel_format.depth > 8 else 2
-    return "".join(f"{sample:0{digits}x}" for sample in color)
+    if pixel_format.depth > 8:
+        return "".join(f"{sample:04x}" for sample in color)
+    return bytes(color).hex()
 
 
 def of_hex(colors: Sequence[str], *, alpha_first: bool = False) -> tuple[Array, PixelFormat]:

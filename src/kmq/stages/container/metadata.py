@@ -30,6 +30,12 @@ def check_readable(ancillary: Sequence[tuple[str, bytes]], limits: Limits) -> No
         raise InputError(str(error)) from None
 
 
+def check_metadata(metadata: Metadata) -> None:
+    """Raise InputError or TypeError for metadata that `pack_metadata` does not take."""
+    for _ in pack_metadata(metadata):
+        pass
+
+
 def pack_metadata(metadata: Metadata) -> Iterator[tuple[str, bytes]]:
     """Yield letter and payload of the ancillary chunks."""
     if metadata.icc_profile is not None:
@@ -64,9 +70,13 @@ def _pack_dpi(dpi: tuple[float, float]) -> bytes:
     most = MAX_VARINT / _DPI_UNITS
     if not isinstance(dpi, tuple | list) or not all(isinstance(part, Real) for part in dpi):
         raise TypeError(f"dpi is {dpi!r}; it must be two numbers from 0 to {most}")
-    if len(dpi) != 2 or not all(0 <= resolution <= most for resolution in dpi):
+    try:
+        parts = [float(part) for part in dpi]  # NumPy's small types overflow
+    except OverflowError:  # a whole number of more than 308 digits
+        parts = []
+    if len(parts) != 2 or not all(0 <= part <= most for part in parts):
         raise InputError(f"dpi is {dpi}; it must be two numbers from 0 to {most}")
-    return b"".join(pack_varint(round(resolution * _DPI_UNITS)) for resolution in dpi)
+    return b"".join(pack_varint(round(part * _DPI_UNITS)) for part in parts)
 
 
 def _pack_color_tags(metadata: Metadata) -> Iterator[tuple[str, bytes]]:
@@ -81,7 +91,8 @@ def _pack_color_tags(metadata: Metadata) -> Iterator[tuple[str, bytes]]:
             yield letter, bytes(value)
         else:
             parts = value if letter == "w" else (value,)
-            yield letter, b"".join(pack_varint(round(part * color_tags.UNIT)) for part in parts)
+            units = [round(float(part) * color_tags.UNIT) for part in parts]
+            yield letter, b"".join(map(pack_varint, units))
 
 
 def _pack_text(keyword: str, value: str) -> bytes:
