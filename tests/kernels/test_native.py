@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+from importlib.util import find_spec
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,6 +16,7 @@ from kmq.kernels import _native
 from kmq.kernels.histogram import fill_boxes, mark, number_keys, rank_bitmap
 from kmq.kernels.search import bound_blocks, moments
 
+needs_numba = pytest.mark.skipif(find_spec("numba") is None, reason="Numba is not installed")
 needs_library = pytest.mark.skipif(_native.library is None, reason=_native.reason)
 
 OURS = SimpleNamespace(
@@ -190,3 +192,39 @@ def test_no_compiler_is_imported():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@needs_numba
+def test_what_needs_more_than_a_processor_is_not_emitted():
+    program = """
+import numpy as np
+from numba.core.errors import TypingError
+from kmq.kernels import _emit
+from kmq.kernels._compiler import Kernel
+from kmq.kernels.blur import blur
+
+def rounds_as_a_library_likes(numbers):
+    numbers[0] = np.sin(numbers[0])
+
+def allocates(numbers):
+    numbers[0] = np.ones(3)[1]
+
+kernels = [blur, *(Kernel(f, "f8[:]", {}) for f in (rounds_as_a_library_likes, allocates))]
+_emit.compile_without_loading(kernels)
+for kernel in kernels:
+    try:
+        code, entries = _emit.emit(kernel, _emit.machine_of_target())
+        print([(len(code) > 500, *entry) for entry in entries])
+    except (TypingError, ValueError) as error:
+        print(str(error).splitlines()[0])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | {"KMQ_KERNELS": "jit"},
+        capture_output=True,
+        text=True,
+    )
+    emitted, inexact, allocating = done.stdout.splitlines()
+    assert "(True, 'kmq_blur_blur_0', 4, [('f', 8, 3), ('f', 8, 1)," in emitted
+    assert inexact.endswith("rounds_as_a_library_likes_0 calls llvm.sin.f64")
+    assert allocating.startswith("Failed in nopython mode pipeline")

@@ -34,8 +34,11 @@ from kmq.kernels._lanes import LANE_BYTES
 _word = ir.IntType(64)
 _Tuple: Any = types.BaseTuple
 
-LINKED = {"memcpy", "memmove", "memset", "sqrt", "sqrtf", "fma", "fmaf"}
-"""What machine code may call: of the libraries of C and its mathematics."""
+_EXACT = {"memcpy", "memmove", "memset", "sqrt", "sqrtf", "fma", "fmaf"}
+"""What machine code may call of the libraries of C: the same everywhere."""
+
+_INEXACT = {"sin", "cos", "tan", "exp", "exp2", "exp10", "log", "log2", "log10", "pow", "powi"}
+"""Intrinsics of LLVM's that are calls of a library, which rounds as it likes."""
 
 
 class Entry(NamedTuple):
@@ -126,11 +129,16 @@ def _module(kernel, arguments, symbol):
     passes.add_global_dead_code_eliminate_pass()
     tuning = llvm.create_pipeline_tuning_options()
     passes.run(module, llvm.create_pass_builder(context.codegen()._tm, tuning))
-    missing = {thing.name for thing in module.functions if thing.is_declaration} - LINKED
-    missing = {name for name in missing if not name.startswith("llvm.")}
-    if missing:
-        raise ValueError(f"kernel {symbol} needs {', '.join(sorted(missing))}")
+    called = sorted(thing.name for thing in module.functions if thing.is_declaration)
+    if foreign := [name for name in called if _is_foreign(name)]:
+        raise ValueError(f"{symbol} calls {', '.join(foreign)}")
     return module, compiled.signature.return_type
+
+
+def _is_foreign(name):
+    if name.startswith("llvm."):
+        return name.split(".")[1] in _INEXACT
+    return name not in _EXACT
 
 
 def _entry(context, fndesc, symbol):
