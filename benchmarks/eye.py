@@ -30,7 +30,7 @@ import kmq
 import records
 from contenders import SPACES, Contender
 from kmq.stages.mapping import metrics
-from pictures import Array, from_corpus, photos, with_alpha
+from pictures import Array, drawn, from_corpus, photos, with_alpha
 from records import Record, mean
 
 PALETTE_SIZES = (16, 64, 256)
@@ -67,7 +67,7 @@ def measure(step: int) -> Iterator[Record]:
     if program is None:
         print("KMQ_QBENCH is not set: SSIMULACRA2, butteraugli and the peers are left out")
         return
-    graphics = from_corpus("graphics")
+    graphics = [*from_corpus("graphics"), *drawn()]
     for picture in [*photos(full=True)[::step], *graphics[::step]]:
         pixels = _over(picture.load(), (255, 255, 255))
         kind = "graphic" if picture in graphics else "photo"

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+import drawings
+
 Array = np.ndarray[Any, Any]
 
 FOLDER = Path(__file__).resolve().parent
@@ -48,6 +50,11 @@ def graphics(*, full: bool) -> list[Picture]:
     """Return charts, maps and the like, RGB or RGBA: two, or all there are."""
     found = from_corpus("graphics", None if full else FEW_GRAPHICS)
     return found or [Picture("regions", _regions)]
+
+
+def drawn() -> list[Picture]:
+    """Return the six graphics of `drawings`, RGB."""
+    return [Picture(name, lru_cache(maxsize=1)(draw)) for name, draw in drawings.ALL.items()]
 
 
 def with_alpha() -> list[Picture]:

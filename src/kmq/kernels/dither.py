@@ -25,6 +25,9 @@ _ROW = f"(i8,) * {ROW}"
 KEPT = 255
 """In place of their group: colours that always show their label."""
 
+MIXED = 3
+"""Entries that one colour is mixed of at most."""
+
 BLOCK = 64
 """Entries that are passed over at once."""
 
@@ -236,78 +239,95 @@ def list_neighbours(channels, entries, order, low, high, distances, out_neighbou
                 out_neighbours[here, place] = other
 
 
-@kernel("row, f4[:], u1[:], i4[:], b1[:, :], f4[:], i4[:, :], f4, f4, i4[:], f4[:]", row=_ROW)
+@kernel(
+    "row, f4[:], u1[:], i4[:], b1[:, :], f4[:], i4[:, :], f4, f4, f4, i4[:, :], f4[:, :]", row=_ROW
+)
 def mix(
-    channels,
-    colors,
-    groups,
-    labels,
-    allowed,
-    entries,
-    neighbours,
-    noise,
-    near,
-    out_others,
-    out_shares,
-):
-    """Write with which other entry each colour is mixed, and how large that one's share is.
+    channels, colors, groups, labels, allowed, entries, neighbours, noise, near, strength,
+    out_members, out_bounds,
+):  # fmt: skip
+    """Write which entries each colour is mixed of, and up to which levels of the mask they go.
 
-    It is the neighbour of the colour's label that makes the squared distance to the mixture plus
-    a part of the mixture's variance least: `noise` of it for neighbours that are far away, half of
-    that for those at a squared distance of `near`. `allowed` (groups, k) says which entries colours
-    of a group may have.
+    To the colour's label up to MIXED - 1 of its neighbours are added, each the one that makes most
+    less of the squared distance to the mixture plus a part of the mixture's variance: `noise` of it
+    for entries that are far away, half of that for those at a squared distance of `near`. `allowed`
+    (groups, k) says which entries colours of a group may have.
+
+    `out_members` (m, MIXED) has higher entries first, so that a slope goes from one to the other in
+    one texture; `out_bounds` are the shares of the first and of the first two. Levels of the mask
+    come nearer to the middle of the label's, the less the `strength`.
     """
+    nothing, half, one = np.float32(0), np.float32(0.5), np.float32(1)
     for i in range(labels.size):
         label = np.int64(labels[i])
-        out_others[i], out_shares[i] = label, 0
+        out_members[i, 0], out_members[i, 1], out_members[i, 2] = label, label, label
+        out_bounds[i, 0], out_bounds[i, 1] = 1, 1
         if groups[i] == KEPT:
             continue
-        start = load_row(entries, label * ROW, channels)
-        away = minus(load_row(colors, np.int64(i) * ROW, channels), start)
-        least = _sum(times(away, away))
-        for n in range(neighbours.shape[1]):
-            other = np.int64(neighbours[label, n])
-            if not allowed[groups[i], other]:
-                continue
-            along = minus(load_row(entries, other * ROW, channels), start)
-            length = _sum(times(along, along))
-            share = _sum(times(away, along)) / length
-            price = noise * (length / (length + near))
-            # Where |away - share along|² + price share (1 - share) |along|² is least.
-            share = (share - np.float32(0.5) * price) / (np.float32(1) - price)
-            share = min(share, np.float32(0.5))
-            if not share > 0:
-                continue
-            difference = minus(away, times(along, splat(share, along)))
-            cost = (
-                _sum(times(difference, difference))
-                + price * share * (np.float32(1) - share) * length
-            )
-            if cost < least:
-                least = cost
-                out_others[i], out_shares[i] = other, share
+        color = load_row(colors, np.int64(i) * ROW, channels)
+        mean = load_row(entries, label * ROW, channels)
+        own, first, priced = one, nothing, nothing
+        for turn in range(MIXED - 1):
+            away = minus(color, mean)
+            least = _sum(times(away, away)) + priced
+            added, added_share, added_price = np.int64(-1), nothing, nothing
+            for n in range(neighbours.shape[1]):
+                other = np.int64(neighbours[label, n])
+                if not allowed[groups[i], other]:
+                    continue
+                along = minus(load_row(entries, other * ROW, channels), mean)
+                length = _sum(times(along, along))
+                price = noise * (length / (length + near))
+                # Least |away - share along|² + (1 - share) (priced + price share |along|²).
+                share = _sum(times(away, along)) / length + half * (priced / length - price)
+                share = min(share / (one - price), half)
+                if not share > 0:
+                    continue
+                difference = minus(away, times(along, splat(share, along)))
+                variance = (one - share) * (priced + price * share * length)
+                cost = _sum(times(difference, difference)) + variance
+                if cost < least:
+                    least = cost
+                    added, added_share, added_price = other, share, variance
+            if added < 0:
+                break
+            step = minus(load_row(entries, added * ROW, channels), mean)
+            mean = plus(mean, times(step, splat(added_share, step)))
+            priced = added_price
+            own *= one - added_share
+            first *= one - added_share
+            place = MIXED - 1 - turn
+            out_members[i, place] = added
+            if turn == 0:
+                first = added_share
+        # Three at most, sorted by number; one that was added twice is so often there.
+        a, b, c = out_members[i, 0], out_members[i, 2], out_members[i, 1]
+        wa, wb, wc = own, first, max(one - own - first, nothing)
+        if b > a:
+            a, b, wa, wb = b, a, wb, wa
+        if c > b:
+            b, c, wb, wc = c, b, wc, wb
+        if b > a:
+            a, b, wa, wb = b, a, wb, wa
+        out_members[i, 0], out_members[i, 1], out_members[i, 2] = a, b, c
+        lower = nothing if a == label else (wa if b == label else wa + wb)
+        middle = lower + half * own
+        out_bounds[i, 0] = (wa - middle) / strength + middle
+        out_bounds[i, 1] = (wa + wb - middle) / strength + middle
 
 
-@kernel(
-    "u4[:, :], i4[:], i4[:], f4[:], f4, f4[:, :], i8, i8, label[:, :], u1[:]", label=("u1", "u2")
-)
-def threshold(ids, labels, partners, shares, strength, mask, first, stop, out_indices, out_used):
-    """Write for rows `first` … stop - 1 which of its colour's two entries each pixel shows.
-
-    The mask (side, side) holds 0 … 1. Of two entries the one with the higher number takes the
-    pixels where the mask is low, so that a slope goes from one to the other in one texture.
+@kernel("u4[:, :], i4[:, :], f4[:, :], f4[:, :], i8, i8, label[:, :], u1[:]", label=("u1", "u2"))
+def threshold(ids, members, bounds, mask, first, stop, out_indices, out_used):
+    """Write for rows `first` … stop - 1 which of its colour's `members` each pixel shows: the first
+    where the mask (side, side), which holds 0 … 1, is below the first of its `bounds`, and so on.
     """
     side = mask.shape[0]
-    half = np.float32(0.5)
     for y in range(first, stop):
         for x in range(ids.shape[1]):
             at = ids[y, x]
-            label, other, share = labels[at], partners[at], shares[at]
             level = mask[y % side, x % side]
-            if other < label:
-                level = np.float32(1) - level
-            if share - half > strength * (level - half):
-                label = other
+            place = np.int64(level >= bounds[at, 0]) + np.int64(level >= bounds[at, 1])
+            label = members[at, place]
             out_indices[y, x] = label
             out_used[label] = 1
 

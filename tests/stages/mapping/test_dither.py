@@ -313,3 +313,11 @@ def test_command_line_refuses_the_same(tmp_path, capsys, options, sentence):
     assert main(["encode", str(source), *options]) == 2
     assert sentence in capsys.readouterr().err
     assert not source.with_suffix(".kmq").exists()
+
+
+def test_ordered_mixes_a_colour_of_three_entries():
+    palette = np.array([[100, 0, 0], [0, 100, 0], [0, 0, 100]], np.uint8)
+    picture = np.full((64, 64, 3), 33, np.uint8)
+    shown = kmq.quantize(picture, palette=palette, space="rgb", mapping="ordered").to_array()
+    means = shown.mean(axis=(0, 1))
+    assert (means > 15).all(), means

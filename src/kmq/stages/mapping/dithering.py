@@ -1,7 +1,7 @@
 """Colours and palette → indices that mix entries to look, from afar, like the colours between.
 
 Two methods. "diffusion" passes each pixel's error on to its neighbours (Floyd & Steinberg 1976) in
-serpentine order. "ordered" lets each colour be shown by two entries and a mask of blue noise
+serpentine order. "ordered" lets each colour be shown by three entries and a mask of blue noise
 (Ulichney 1993) say which of them a pixel gets. docs/DITHER.md has what was tried instead.
 """
 
@@ -49,13 +49,16 @@ that fills the box has four million; one that is a dot in it is all in every cel
 MASK_SIDE = 64
 """Pixels of the mask's side; it is repeated."""
 
-_MASK_SIGMA = 1.5
-"""Spread of a point's energy in the mask (Ulichney 1993)."""
+_MASK_SIGMA = 1.0
+"""Spread of a point's energy in the mask, in pixels. Ulichney has 1.5; this looks finer."""
 
 _NOISE, _NEAR = 0.4, 20.0
 """How much of the variance of a mixture with a distant entry counts as error with "ordered", and
 the squared distance, in mean squared errors of the palette, at which it is half as much: far
 entries would be single dots that stand out."""
+
+_MIXED_COLORS = 1 << 13
+"""Colours of a chunk at least for which mixtures are found."""
 
 _NEIGHBOURS = 24
 """Entries near the nearest that a colour may be mixed of with "ordered"."""
@@ -299,24 +302,13 @@ def _ordered(
 ) -> None:
     from kmq.kernels.dither import threshold
 
-    partners, shares = _mixtures(mapping, rows)
+    members, bounds = _mixtures(mapping, rows, strength, n_threads)
     mask = blue_noise()
     bands = bands_of(ids.shape[0], BAND_ROWS)
 
     def work(band: int) -> None:
         first, stop = bands[band]
-        threshold(
-            ids,
-            mapping.labels,
-            partners,
-            shares,
-            np.float32(strength),
-            mask,
-            first,
-            stop,
-            out_indices,
-            out_used,
-        )
+        threshold(ids, members, bounds, mask, first, stop, out_indices, out_used)
 
     run_chunks(work, len(bands), n_threads)
 
@@ -332,31 +324,41 @@ def _neighbours(entries: Array, order: Array, n: int) -> Array:
     return neighbours
 
 
-def _mixtures(mapping: Mapping, rows: _Rows) -> tuple[Array, Array]:
-    """Return with which other entry each colour is mixed, int32, and that one's share, float32."""
-    from kmq.kernels.dither import mix
+def _mixtures(
+    mapping: Mapping, rows: _Rows, strength: float, n_threads: int
+) -> tuple[Array, Array]:
+    """Return which entries each colour is mixed of, int32, and the bounds between them, float32."""
+    from kmq.kernels.dither import MIXED, mix
 
-    k = len(mapping.entries)
-    partners, shares = mapping.labels.copy(), np.zeros(len(mapping.labels), np.float32)
-    if k == 1:
-        return partners, shares
-    neighbours = _neighbours(rows.entries, _walk(mapping.entries), min(_NEIGHBOURS, k - 1))
+    m, k = len(mapping.labels), len(mapping.entries)
+    mixed, bounds = np.empty((m, MIXED), np.int32), np.empty((m, MIXED - 1), np.float32)
+    neighbours = np.empty((k, 0), np.int32)
+    if k > 1:
+        neighbours = _neighbours(rows.entries, _walk(mapping.entries), min(_NEIGHBOURS, k - 1))
     groups, members = groups_of(mapping.kinds, mapping.entry_kinds, mapping.kept)
     allowed = np.array([np.isin(np.arange(k), group) for group in members])
-    mix(
-        CHANNELS,
-        rows.colors,
-        groups,
-        mapping.labels,
-        allowed,
-        rows.entries,
-        neighbours,
-        np.float32(_NOISE),
-        np.float32(_NEAR * rows.variance),
-        partners,
-        shares,
-    )
-    return partners, shares
+    n_chunks = max(1, m // _MIXED_COLORS)
+    chunks = [m * chunk // n_chunks for chunk in range(n_chunks + 1)]
+
+    def work(chunk: int) -> None:
+        part = slice(chunks[chunk], chunks[chunk + 1])
+        mix(
+            CHANNELS,
+            rows.colors[ROW * part.start : ROW * part.stop],
+            groups[part],
+            mapping.labels[part],
+            allowed,
+            rows.entries,
+            neighbours,
+            np.float32(_NOISE),
+            np.float32(_NEAR * rows.variance),
+            np.float32(strength),
+            mixed[part],
+            bounds[part],
+        )
+
+    run_chunks(work, n_chunks, n_threads)
+    return mixed, bounds
 
 
 def _walk(entries: Array) -> Array:

@@ -25,7 +25,7 @@ _HIDDEN = 5 / 255
 _BLURRED = 0.35
 """Share of the mean squared error that is left on average after the blur."""
 
-_FLOOR = 0.15
+_FLOOR = 0.5
 """What pixels without an error count, against those with an average one, before the root."""
 
 _TILE = (32, 128)
