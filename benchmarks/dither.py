@@ -2,9 +2,10 @@
 
     python benchmarks/dither.py [--sample N] [--colors K]...
 
-How they look: SSIM, and the error that is left after the eye's own blur, as in S-CIELAB (Zhang &
-Wandell 1997) at 60 pixels a degree: opponent colours are filtered, and the mean ΔE in L*a*b* is
-taken. Size: our dithered indices by our coder, beside the same indices as WebP and JPEG XL.
+How they look: SSIMULACRA2, and the error that is left after the eye's own blur, as in S-CIELAB
+(Zhang & Wandell 1997) at 60 pixels a degree: opponent colours are filtered, and the mean ΔE in
+L*a*b* is taken. Size: our dithered indices by our coder, beside the same indices as WebP and JPEG
+XL.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import kmq
 from contenders import SMALLEST_PEERS
 from kmq.stages.histogram import counting
 from kmq.stages.mapping import dithering, metrics
+from kmq.stages.mapping.ssimulacra2 import ssimulacra2
 from kmq.stages.pictures.reading import read_pixels
 from pictures import Array, large, photos
 from records import mean
@@ -132,9 +134,9 @@ def as_the_eye_sees(pixels: Array) -> Array:
 
 
 def looks(colors: list[int], step: int) -> None:
-    """Print SSIM and filtered error of every contender."""
+    """Print SSIMULACRA2 and filtered error of every contender."""
     pictures = photos(full=True)[::step]
-    print(f"Mean over {len(pictures)} photographs: filtered ΔE, SSIM, plain PSNR in dB")
+    print(f"Mean over {len(pictures)} photographs: filtered ΔE, SSIMULACRA2, plain PSNR in dB")
     found: dict[tuple[str, int], list[tuple[float, float, float]]] = {}
     absent = set()
     for picture in pictures:
@@ -150,7 +152,7 @@ def looks(colors: list[int], step: int) -> None:
                 apart = np.sqrt(np.square(as_the_eye_sees(shown) - seen).sum(axis=2)).mean()
                 psnr = metrics.psnr(metrics.mse(pixels, shown), kmq.PixelFormat.RGB24)
                 found.setdefault((name, k), []).append(
-                    (float(apart), metrics.ssim(pixels, shown, 255), psnr)
+                    (float(apart), ssimulacra2(pixels, shown, kmq.PixelFormat.RGB24), psnr)
                 )
     print(f"{'':<30}" + "".join(f"{f'k = {k}':^26}" for k in colors))
     for name in CONTENDERS:
@@ -159,11 +161,11 @@ def looks(colors: list[int], step: int) -> None:
             continue
         line = ""
         for k in colors:
-            apart, ssim, psnr = (mean(column) for column in zip(*found[name, k], strict=True))
-            line += f"{apart:>9.3f}{ssim:>8.4f}{psnr:>7.2f}  "
+            apart, looks, psnr = (mean(column) for column in zip(*found[name, k], strict=True))
+            line += f"{apart:>9.3f}{looks:>8.2f}{psnr:>7.2f}  "
         print(f"{name:<30}{line}")
     for k in colors:
-        for measure, name, best in ((0, "filtered ΔE", min), (1, "SSIM", max)):
+        for measure, name, best in ((0, "filtered ΔE", min), (1, "SSIMULACRA2", max)):
             ours = mean(row[measure] for row in found["kmq diffusion", k])
             peers = [
                 mean(row[measure] for row in rows)

@@ -5,7 +5,7 @@
 
 Sizes are those of whole files, `kmq.encode` at "balanced" and PNG files that pngquant wrote, with
 and without dithering, and oxipng packed at level 4. Between the sizes of palettes that are tried,
-straight lines over the logarithm of the bytes say what a PSNR or SSIM costs. Seconds are one
+straight lines over the logarithm of the bytes say what a PSNR or SSIMULACRA2 costs. Seconds are one
 thread's.
 """
 
@@ -27,6 +27,7 @@ import kmq
 import records
 from kmq.model.pixel_format import PixelFormat
 from kmq.stages.mapping import metrics
+from kmq.stages.mapping.ssimulacra2 import ssimulacra2
 from pictures import corpus_folder, from_corpus
 from records import Record, mean
 
@@ -43,7 +44,7 @@ Array = np.ndarray[Any, Any]
 
 
 def measure(step: int) -> Iterator[Record]:
-    """Yield a record for each file: picture, contender, k, bytes, PSNR, SSIM, seconds."""
+    """Yield a record for each file: picture, contender, k, bytes, PSNR, SSIMULACRA2, seconds."""
     for picture in from_corpus("photos")[::step]:
         samples = picture.load()
         facts = {"table": "rate", "picture": picture.name}
@@ -84,7 +85,7 @@ def _distances(samples: Array, other: Array) -> Record:
     error = metrics.mse(samples, other)
     return {
         "psnr": metrics.psnr(error, PixelFormat.RGB24),
-        "ssim": metrics.ssim(samples, other, 255),
+        "ssimulacra2": ssimulacra2(samples, other, PixelFormat.RGB24),
     }
 
 
@@ -144,7 +145,7 @@ def report(found: list[Record]) -> None:
         if own:
             print(f"  {decibels} dB: {mean(own):6.1%}, least {min(own):6.1%} ({len(own)} pictures)")
     print(f"mean saving, 30 to 38 dB: {mean(savings):.1%} (target: at least {LEAST_SAVING:.0%})")
-    for quality in ("psnr", "ssim"):
+    for quality in ("psnr", "ssimulacra2"):
         ratios = []
         for of in kinds.values():
             for entry in of["pngquant"]:

@@ -21,7 +21,7 @@ GOLDEN = Path(__file__).parent / "golden" / "results.json"
 
 MAPPINGS = {"nearest": "nearest", "dither": "dither", "ordered": "ordered", "rate": kmq.Rate(1)}
 MAPPINGS |= {"optimized": "optimized", "optimized rate": kmq.Optimize(0.5)}
-TARGETS = {"size": 700, "bpp": 2, "psnr": 26, "max_mse": 900, "ssim": 0.8}
+TARGETS = {"size": 700, "bpp": 2, "psnr": 26, "max_mse": 900, "quality": 40}
 
 
 def picture(pixel_format, height=40, width=48):
@@ -93,8 +93,8 @@ def _recipes():
         for target, value in TARGETS.items():
             yield f"{label}, {target}", partial(_file, label, {target: value})
     for space in SPACES:
-        options = {"space": space, "ssim": 0.7, "method": "deflate"}
-        yield f"RGB, {space}, ssim", partial(_file, "RGB", options)
+        options = {"space": space, "quality": 30, "method": "deflate"}
+        yield f"RGB, {space}, quality", partial(_file, "RGB", options)
     weights = np.add.outer(np.arange(40), np.arange(48)) % 5
     for name, options in {
         **{effort: {"effort": effort} for effort in EFFORTS},

@@ -19,7 +19,7 @@ RENEW = "if that is a better result, run `python tests/results.py` and look at w
 FEW_KERNELS = (
     *("RGB, eye, nearest", "RGB, eye, dither", "RGB, eye, ordered", "RGB, eye, rate"),
     *("RGB, eye, optimized", "RGB, eye, optimized rate"),
-    *("RGB, oklab, nearest", "RGB, lab, ssim", "points, float32, random"),
+    *("RGB, oklab, nearest", "RGB, lab, quality", "points, float32, random"),
 )
 """Results of all kinds that few kernels make: each is compiled again for another processor."""
 

@@ -60,7 +60,7 @@ def test_every_door_that_reads_hands_the_limit_on(pictures, tmp_path):
         lambda limits: kmq.encode(path, 2, limits=limits),
         lambda limits: kmq.encode(path, size=2000, limits=limits),
         lambda limits: kmq.encode(path, psnr=10, limits=limits),
-        lambda limits: kmq.encode(path, ssim=0.1, limits=limits),
+        lambda limits: kmq.encode(path, quality=10, limits=limits),
         lambda limits: kmq.write(tmp_path / "a.kmq", path, 2, limits=limits),
     ):
         with pytest.raises(InputError, match=SENTENCE):

@@ -103,7 +103,8 @@ def test_none_is_not_given(tmp_path):
         (kmq.quantize, "random_state", "; did you mean start=kmq.Start(seed=...)?"),
         (kmq.quantize, "max_mse", "; did you mean k=kmq.Fewest(max_mse=...)?"),
         (kmq.quantize, "size", ""),
-        (kmq.encode, "quality", "; did you mean effort?"),
+        (kmq.encode, "speed", "; did you mean effort?"),
+        (kmq.encode, "ssim", "; did you mean quality?"),
         (kmq.encode, "dithering", "; did you mean mapping=kmq.Dither(...)?"),
         (kmq.encode, "bits_per_pixel", "; did you mean bpp?"),
         (kmq.encode, "xyzzy", ""),
@@ -179,8 +180,8 @@ WRONG_TARGETS = [
     *({"size": 900, **wrong} for wrong in WRONG),
     {"size": -1},
     {"bpp": 0},
-    {"ssim": 2},
-    {"ssim": "high"},
+    {"quality": 101},
+    {"quality": "high"},
     {"psnr": "high"},
     {"method": "zip"},
     {"strip_height": 0},
@@ -253,7 +254,7 @@ def test_colors_are_given_alike_wherever_they_are_given(colors, tmp_path):
     assert np.array_equal(fitted, kmq.fit_palette(histogram, 8, require=rows))
     kmq.write_palette(tmp_path / "x.gpl", colors)
     assert kmq.read_palette(tmp_path / "x.gpl").tolist() == rows
-    for target in ({"size": 900}, {"psnr": 15}, {"ssim": 0.4}):
+    for target in ({"size": 900}, {"psnr": 15}, {"quality": 20}):
         decoded = kmq.decode(kmq.encode(PICTURE, require=colors, effort="fast", **target))
         assert {(255, 255, 255), (1, 2, 3)} <= set(map(tuple, decoded.palette.tolist()))
 
@@ -279,8 +280,8 @@ def test_a_start_gives_the_colours_of_a_file_of_some_size():
     encoded = kmq.encode(PICTURE, start=start, size=300)
     assert encoded == kmq.encode(PICTURE, 3, start=start, size=300)
     assert kmq.decode(encoded).n_colors <= 3
-    with pytest.raises(kmq.InputError, match="start and ssim are both given; the colours to start"):
-        kmq.encode(PICTURE, start=start, ssim=0.5)
+    with pytest.raises(kmq.InputError, match="start and quality are both given; the colours"):
+        kmq.encode(PICTURE, start=start, quality=50)
 
 
 def test_short_forms_mean_the_same():

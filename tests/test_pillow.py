@@ -329,7 +329,7 @@ def test_effort_alone_keeps_a_palette_and_goes_with_a_start():
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        ({"quality": 80, "k": 4, "colors": 8}, r"colors \(.* k\?\), quality \(.*\)"),
+        ({"speed": 8, "k": 4, "colors": 8}, r"colors \(.* k\?\), speed \(.*\)"),
         ({"optimize": False}, "optimize"),
         ({"append": True}, "append"),
     ],
@@ -339,8 +339,14 @@ def test_options_that_are_none_are_named(picture, options, named):
         saved(picture, **options)
 
 
+def test_saving_takes_a_quality():
+    assert saved(photo(), quality=40) == kmq.encode(photo(), quality=40)
+    picture = palette_picture()
+    assert saved(picture, quality=40) != saved(picture)
+
+
 def test_options_that_ask_for_nothing_are_taken():
-    nothing = {"quality": None, "append": False, "append_images": [], "save_all": False}
+    nothing = {"subsampling": None, "append": False, "append_images": [], "save_all": False}
     assert saved(palette_picture(), **nothing) == saved(palette_picture())
     assert saved(palette_picture(), save_all=True) == saved(palette_picture())
 
@@ -372,7 +378,7 @@ def refused_saves():
     return {
         "size": (photo(), {"size": 10}, InputError),
         "mode": (photo().convert("F"), {}, InputError),
-        "option": (photo(), {"quality": 80}, TypeError),
+        "option": (photo(), {"subsampling": 0}, TypeError),
         "metadata": (palette_picture(), {"dpi": (-1, 72)}, InputError),
         "frames": (photo(), {"append_images": [photo()], "save_all": True}, InputError),
         "failure": (broken, {}, MemoryError),

@@ -45,12 +45,13 @@ _ELSEWHERE = {
     "max_iter": ("iterations", "n_iter", "max_iters", "max_iterations"),
     "tol": ("tolerance", "eps", "epsilon"),
     "init": ("init_method", "initialization", "centroids"),
-    "effort": ("quality", "speed", "level", "compression", "compress_level"),
+    "effort": ("speed", "level", "compression", "compress_level"),
     "require": ("fixed_colors",),
     "space": ("color_space", "colour_space", "colorspace"),
     "weights": ("sample_weight", "sample_weights", "importance", "importance_map", "mask"),
     "size": ("target_size", "max_size", "max_bytes", "filesize"),
     "bpp": ("bits_per_pixel",),
+    "quality": ("ssim", "ssimulacra2", "q"),
     "max_mse": ("mse", "max_error"),
     "page": ("frame", "page_number"),
     "pixel_format": ("mode", "format"),
@@ -232,10 +233,17 @@ def number(value: Any, name: str, low: float) -> float:
 
 def fraction(value: Any, name: str) -> float:
     """Return `value` as a float in 0 … 1, or raise TypeError or InputError."""
+    return within(value, name, 0, 1)
+
+
+def within(value: Any, name: str, low: float, high: float) -> float:
+    """Return `value` as a float from `low` to `high`, or raise TypeError or InputError."""
     if not _is_number(value):
-        raise TypeError(f"{name} is {type(value).__name__}; it must be a number from 0 to 1")
-    if not 0 <= value <= 1:
-        raise InputError(f"{name} is {value}; it must be from 0 to 1")
+        raise TypeError(
+            f"{name} is {type(value).__name__}; it must be a number from {low:g} to {high:g}"
+        )
+    if not low <= value <= high:
+        raise InputError(f"{name} is {value}; it must be from {low:g} to {high:g}")
     return float(value)
 
 

@@ -7,7 +7,10 @@ from typing import NamedTuple
 
 from kmq.errors import InputError
 
-QUALITIES = ("psnr", "max_mse", "ssim")
+ERRORS = ("psnr", "max_mse")
+"""What a file may have to reach of squared error."""
+
+QUALITIES = ("quality", *ERRORS)
 """What a file may have to reach, as small as that goes."""
 
 TARGETS = ("size", "bpp", *QUALITIES)

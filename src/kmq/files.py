@@ -60,9 +60,9 @@ def encode(
     mapping: MappingName | Dither | Optimize | Rate | None = None,
     size: int | None = None,
     bpp: float | None = None,
+    quality: float | None = None,
     psnr: float | None = None,
     max_mse: float | None = None,
-    ssim: float | None = None,
     max_colors: int | None = None,
     method: MethodName | None = None,
     strip_height: int | None = None,
@@ -74,8 +74,9 @@ def encode(
 ) -> bytes:
     """Return a picture as the bytes of a .kmq file.
 
-    At most one of `size`, `bpp`, `psnr`, `max_mse` and `ssim` says what the file is to be like. kmq
-    then chooses the number of colours and λ (see `kmq.Rate`) together, at about ten times the cost.
+    At most one of `size`, `bpp`, `quality`, `psnr` and `max_mse` says what the file is to be like.
+    kmq then chooses the number of colours and λ (see `kmq.Rate`) together, at about ten times the
+    cost.
 
     Args:
         picture: a `kmq.IndexedImage`, which is stored as it is, the order of its palette
@@ -94,9 +95,10 @@ def encode(
         size: the most bytes of the file, which it comes within 2 % of where some λ makes such a
             file; with `k`, `palette` or colours to start from by λ alone.
         bpp: the same as bits per pixel.
-        psnr: the smallest file found that reaches this PSNR in dB.
+        quality: the smallest file found that looks this good by SSIMULACRA2, 0 to 100: 30 is low
+            quality, 50 medium, 70 high, 90 cannot be told apart, 100 is equal.
+        psnr: the same for this PSNR in dB.
         max_mse: the same for at most this mean squared error per pixel, summed over the channels.
-        ssim: the same for this SSIM, above 0 and below 1.
         max_colors: colours at most, with one of the five above; the qualities are then reached as
             far as that goes. Alone it is `k`.
         method: how indices are coded, "deflate", "mix" or, for up to 256 colours, "rank"; None
@@ -176,9 +178,9 @@ def write(
     mapping: MappingName | Dither | Optimize | Rate | None = None,
     size: int | None = None,
     bpp: float | None = None,
+    quality: float | None = None,
     psnr: float | None = None,
     max_mse: float | None = None,
-    ssim: float | None = None,
     max_colors: int | None = None,
     method: MethodName | None = None,
     strip_height: int | None = None,
@@ -208,9 +210,9 @@ def write(
         mapping: see `encode`.
         size: see `encode`.
         bpp: see `encode`.
+        quality: see `encode`.
         psnr: see `encode`.
         max_mse: see `encode`.
-        ssim: see `encode`.
         max_colors: see `encode`.
         method: see `encode`.
         strip_height: see `encode`.
@@ -391,19 +393,12 @@ def encoded(
     return targets.reach(quantizer, target, code, colors, options.target.max_colors)
 
 
-def _checked_ssim(wanted: Any) -> float:
-    value = checks.positive(wanted, "ssim")
-    if value >= 1:
-        raise InputError(f"ssim is {value:g}; it must be above 0 and below 1")
-    return value
-
-
 _CHECKED: dict[str, Callable[[Any], float]] = {
     "size": lambda wanted: checks.whole_number(wanted, "size", 1, targets.MAX_SIZE),
     "bpp": lambda wanted: checks.positive(wanted, "bpp"),
+    "quality": lambda wanted: checks.within(wanted, "quality", 0, 100),
     "psnr": lambda wanted: checks.number(wanted, "psnr", 0),
     "max_mse": lambda wanted: checks.number(wanted, "max_mse", 0),
-    "ssim": _checked_ssim,
 }
 """Whether a target can be meant, without the picture."""
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from kmq import checks
 from kmq.colors import Colors
-from kmq.contradictions import QUALITIES, TARGETS, refuse_contradictions
+from kmq.contradictions import ERRORS, TARGETS, refuse_contradictions
 from kmq.errors import InputError
 from kmq.model import formats
 from kmq.model.choices import EFFORTS, Progress
@@ -172,8 +172,8 @@ class Options:
         refuse_contradictions(names)
         effort = checks.one_of(checks.given(effort, "balanced"), "effort", EFFORTS)
         n_threads, progress = resolve_threads(n_threads), checks.progress(progress)
-        has_target = isinstance(k, Fewest) or any(more.get(name) is not None for name in QUALITIES)
-        by_error = has_target or init is not None or measured.channel_weights is not None
+        has_error = isinstance(k, Fewest) or any(more.get(name) is not None for name in ERRORS)
+        by_error = has_error or init is not None or measured.channel_weights is not None
         return cls(
             space=measured.name,
             by_error=by_error,

@@ -18,6 +18,7 @@ import kmq
 from kmq import compiling
 from kmq.cli import batch, console, curve, main, swatches, warmup
 from kmq.stages.mapping import metrics
+from kmq.stages.mapping.ssimulacra2 import ssimulacra2
 
 COMMANDS = ("encode", "decode", "palette", "info", "compare", "curve", "report", "demo", "warmup")
 
@@ -1011,7 +1012,8 @@ def test_compare_prints_the_figures(photo, tmp_path, capsys):
     squared_error = metrics.mse(picture(), other)
     assert f"{squared_error:.4g} per pixel, summed over 3 channels" in shown
     assert f"{metrics.psnr(squared_error, kmq.PixelFormat.RGB24):.2f} dB" in shown
-    assert f"{metrics.ssim(picture(), other, 255):.4f}" in shown
+    looks = ssimulacra2(picture(), other, kmq.PixelFormat.RGB24)
+    assert f"SSIMULACRA2  {looks:.2f} of 100" in shown
     assert f"{photo.stat().st_size:,} bytes" in shown
 
 
@@ -1147,7 +1149,7 @@ def test_compare_as_json(photo, tmp_path, capsys):
     assert main(["compare", str(photo), str(twin), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["width"], found["height"], found["pixel_format"]) == (30, 20, "RGB")
-    assert (found["mse"], found["psnr"], found["ssim"]) == (0, None, pytest.approx(1))
+    assert (found["mse"], found["psnr"], found["ssimulacra2"]) == (0, None, 100)
     size = twin.stat().st_size
     assert found["other"] == {
         "file": str(twin),
@@ -1155,9 +1157,9 @@ def test_compare_as_json(photo, tmp_path, capsys):
         "bits_per_pixel": size / 75,
         "pixel_format": "RGB",
     }
-    small = save(tmp_path / "small.png", picture(3, 4))
-    assert main(["compare", str(small), str(small), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["ssim"] is None
+    small = [save(tmp_path / f"{n}.png", picture(3, 4) // n) for n in (1, 2)]
+    assert main(["compare", *map(str, small), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["ssimulacra2"] < 60
 
 
 def test_compare_names_the_file_at_fault(photo, packed, capsys):
@@ -1311,7 +1313,7 @@ def test_no_cache_folder_is_no_obstacle(photo, tmp_path, elsewhere):
     done = run_kmq("compare", photo, photo, env=environment)
     assert done.returncode == 0, done.stderr
     assert "no cache folder is writable" in done.stderr
-    assert "SSIM" in done.stdout
+    assert "SSIMULACRA2" in done.stdout
 
 
 def test_warmup_compiles_all_signatures_that_kernels_declare():

@@ -10,12 +10,14 @@ import pytest
 from PIL import Image
 
 import kmq.pillow
+import results
 from grouped import grouped
 from kmq import InputError, PixelFormat, decode, encode, quantize
 from kmq.cli import main
 from kmq.pipeline import encoding, fitting, reading, targets
 from kmq.stages.histogram import counting
 from kmq.stages.mapping import metrics
+from kmq.stages.mapping.ssimulacra2 import ssimulacra2
 
 
 def picture(height=72, width=96, seed=0):
@@ -31,10 +33,11 @@ PICTURE = picture()
 
 
 def quality(encoded, samples=PICTURE):
-    """PSNR in decibels and SSIM."""
+    """PSNR in decibels and SSIMULACRA2."""
     image = decode(encoded)
     error = metrics.mse(samples, image.to_array())
-    return metrics.psnr(error, image.pixel_format), metrics.ssim(samples, image.to_array(), 255)
+    looks = ssimulacra2(samples, image.to_array(), image.pixel_format)
+    return metrics.psnr(error, image.pixel_format), looks
 
 
 @pytest.mark.parametrize("size", [120, 150, 200, 400, 700, 1500, 3000, 6000])
@@ -122,17 +125,47 @@ def test_the_smallest_file_for_an_error():
     assert encode(PICTURE, max_mse=peak / 1000) == encode(PICTURE, psnr=30)
 
 
-def test_the_smallest_file_for_an_ssim():
-    found = encode(PICTURE, ssim=0.75)
-    assert 0.75 <= quality(found)[1] < 0.76
-    plain = next(
-        file for file in (encode(PICTURE, k) for k in range(16, 400, 8)) if quality(file)[1] >= 0.75
-    )
-    assert len(found) < len(plain)
+@pytest.mark.parametrize("wanted", [30, 60])
+def test_the_smallest_file_for_a_quality(wanted):
+    found = encode(PICTURE, quality=wanted)
+    assert wanted <= quality(found)[1] < wanted + 1.5
+    plain = (encode(PICTURE, round(2 ** (0.25 * step))) for step in range(8, 60))
+    assert len(found) < len(next(file for file in plain if quality(file)[1] >= wanted))
+
+
+def test_better_looks_take_more_bytes():
+    found = [len(encode(PICTURE, quality=wanted)) for wanted in (0, 25, 50, 75, 90)]
+    assert found == sorted(found)
+
+
+def test_quality_is_in_the_space_of_the_eye_unless_told_otherwise():
+    assert encode(PICTURE, quality=50) == encode(PICTURE, quality=50, space="eye")
+    assert encode(PICTURE, quality=50) != encode(PICTURE, quality=50, space="rgb")
+
+
+@pytest.mark.parametrize("label", ["1", "L", "LA", "L16", "RGBA", "RGB48", "CMYK"])
+def test_every_pixel_format_has_a_quality(label):
+    pixel_format = PixelFormat.from_label(label)
+    samples = results.picture(pixel_format)
+    found = decode(encode(samples, quality=50, pixel_format=pixel_format))
+    assert ssimulacra2(samples, found.to_array(), pixel_format) >= 50
+
+
+def test_few_colours_stay_exact_where_nothing_less_is_as_good():
+    few = quantize(PICTURE, 5).to_array()
+    assert np.array_equal(decode(encode(few, quality=100)).to_array(), few)
+    dot = PICTURE[:1, :1]
+    assert np.array_equal(decode(encode(dot, quality=100)).to_array(), dot)
+
+
+def test_a_quality_that_no_palette_reaches(monkeypatch):
+    monkeypatch.setattr(targets, "MAX_COLORS", 40)
+    with pytest.raises(InputError, match=r"40 colours reach a quality of [\d.]+ .* 99 was asked"):
+        encode(PICTURE, quality=99)
 
 
 def test_max_colors_is_as_far_as_a_quality_goes():
-    for target in ({"ssim": 0.99}, {"psnr": 60}):
+    for target in ({"quality": 99}, {"psnr": 60}):
         assert decode(encode(PICTURE, max_colors=6, **target)).n_colors <= 6
     assert decode(encode(PICTURE, max_colors=10, size=2000)).n_colors <= 10
 
@@ -150,22 +183,24 @@ def test_threads_do_not_change_the_file():
     ("given", "message"),
     [
         ({"size": 900, "psnr": 30}, "size and psnr are both given; a file has one target"),
-        ({"psnr": 30, "ssim": 0.9}, "psnr and ssim are both given; a file has one target"),
+        ({"psnr": 30, "quality": 9}, "quality and psnr are both given; a file has one target"),
         ({"size": 900, "bpp": 1}, "size and bpp are both given; a file has one target"),
         ({"size": 900, "lam": 1}, "mapping=Rate and size are both given; kmq chooses λ itself"),
         ({"psnr": 30, "lam": 1}, "mapping=Rate and psnr are both given; kmq chooses λ itself"),
-        ({"ssim": 0.9, "k": 9}, "k and ssim are both given; each sets the number of colours"),
+        ({"quality": 50, "k": 9}, "k and quality are both given; each sets the number of colours"),
         ({"psnr": 30, "k": 9}, "k and psnr are both given"),
         ({"size": 900, "k": 9, "max_colors": 9}, "k and max_colors are both given"),
         ({"size": 900, "fewest": {"psnr": 9}}, "k=Fewest and size are both given"),
-        ({"ssim": 0.9, "palette": [[0, 0, 0]]}, "palette and ssim are both given"),
+        ({"quality": 9, "palette": [[0, 0, 0]]}, "palette and quality are both given"),
         ({"psnr": 30, "palette": [[0, 0, 0]]}, "palette and psnr are both given"),
         ({"size": 900, "k": 1, "palette": [[0, 0, 0]]}, "palette and k are both given"),
         ({"size": 0}, "size is 0; it must be from 1 to"),
         ({"bpp": 0}, "bpp is 0; it must be above 0"),
         ({"bpp": math.inf}, "bpp is inf; it must be a finite number"),
-        ({"ssim": 1}, "ssim is 1; it must be above 0 and below 1"),
-        ({"ssim": math.nan}, "ssim is nan; it must be a finite number"),
+        ({"quality": 100.5}, "quality is 100.5; it must be from 0 to 100"),
+        ({"quality": -1}, "quality is -1; it must be from 0 to 100"),
+        ({"quality": math.nan}, "quality is nan; it must be from 0 to 100"),
+        ({"quality": 50, "mapping": "dither"}, "mapping=Dither and quality are both given"),
     ],
 )
 def test_contradictions(given, message):
@@ -176,18 +211,13 @@ def test_contradictions(given, message):
 def test_numbers_are_numbers():
     with pytest.raises(TypeError, match="size is float; it must be a whole number"):
         encode(PICTURE, size=900.5)
-    with pytest.raises(TypeError, match="ssim is str; it must be a number"):
-        encode(PICTURE, ssim="high")
+    with pytest.raises(TypeError, match="quality is str; it must be a number from 0 to 100"):
+        encode(PICTURE, quality="high")
 
 
 def test_an_image_is_stored_as_it_is():
     with pytest.raises(InputError, match="size given with an IndexedImage, which is stored"):
         encode(quantize(PICTURE, 4), size=900)
-
-
-def test_no_ssim_of_what_is_too_small():
-    with pytest.raises(InputError, match="a picture of 5 x 20 pixels; it needs 11 of them a side"):
-        encode(PICTURE[:20, :5], ssim=0.5)
 
 
 @pytest.fixture
@@ -202,7 +232,7 @@ def photo(tmp_path):
     [
         (["--size", "2000"], {"size": 2000}),
         (["--bpp", "1.5"], {"bpp": 1.5}),
-        (["--ssim", "0.8"], {"ssim": 0.8}),
+        (["--quality", "55"], {"quality": 55}),
         (["--psnr", "28"], {"psnr": 28}),
         (["--lambda", "1", "-k", "12"], {"mapping": kmq.Rate(1), "k": 12}),
     ],
@@ -216,9 +246,9 @@ def test_the_command_line_has_them(photo, options, same):
     ("options", "message"),
     [
         (["--size", "900", "--lambda", "1"], "--lambda and --size are both given"),
-        (["--psnr", "30", "--ssim", "0.9"], "--psnr and --ssim are both given"),
-        (["--ssim", "0.9", "-k", "9"], "-k and --ssim are both given"),
-        (["--ssim", "1.5"], "--ssim is 1.5; it must be below 1"),
+        (["--psnr", "30", "--quality", "9"], "--quality and --psnr are both given"),
+        (["--quality", "9", "-k", "9"], "-k and --quality are both given"),
+        (["--quality", "150"], "must be a number from 0 to 100, not '150'"),
         (["--size", "900", "--max-mse", "9"], "--size and --max-mse are both given"),
         (["--size", "900", "--dither"], "--dither and --size are both given"),
         (["--lambda", "1", "--dither"], "--lambda and --dither are both given"),
@@ -284,7 +314,7 @@ def watched(monkeypatch):
     return seen
 
 
-WANTED = [{"size": 2500}, {"bpp": 2.0}, {"psnr": 29}, {"max_mse": 200}, {"ssim": 0.8}]
+WANTED = [{"size": 2500}, {"bpp": 2.0}, {"psnr": 29}, {"max_mse": 200}, {"quality": 50}]
 
 
 def check_shares(seen):

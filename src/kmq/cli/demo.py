@@ -146,14 +146,14 @@ def _encode(picture: np.ndarray[Any, Any], k: int, path: Path) -> page.Figure:
     image = quantize(picture, k)
     encoded = encode(image)
     bits = 8 * len(encoded) / image.indices.size
-    reached, ssim = similarity(picture, image.to_array(), image.pixel_format)
+    reached, looks = similarity(picture, image.to_array(), image.pixel_format)
     psnr = decibels(reached)
     _write(path, encoded, f"{colors(image.n_colors)}, {bits:.3f} bits per pixel, {psnr}")
     png = _png_of_image(image)
     facts = [
         f"{len(encoded):,} bytes as .kmq ({len(png):,} as PNG)",
         f"{bits:.3f} bits per pixel",
-        f"PSNR {psnr}, SSIM {ssim:.4f}",
+        f"PSNR {psnr}, SSIMULACRA2 {looks:.1f}",
     ]
     swatches = css_colors(image.palette, image.pixel_format)
     return page.Figure(colors(image.n_colors), png, image.width, facts, swatches)

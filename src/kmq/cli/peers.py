@@ -38,7 +38,7 @@ class File:
         made: how.
         size: bytes, or None if the format cannot hold the picture or reach the quality.
         psnr: in decibels, infinite if it is exact.
-        ssim: from -1 to 1; NaN for a side below 11 pixels.
+        ssimulacra2: how it looks, 100 if it is exact.
         remark: why there is no size.
     """
 
@@ -46,19 +46,19 @@ class File:
     made: str
     size: int | None = None
     psnr: float = math.nan
-    ssim: float = math.nan
+    ssimulacra2: float = math.nan
     remark: str = ""
 
 
 def similarity(
     samples: np.ndarray[Any, Any], other: np.ndarray[Any, Any], pixel_format: PixelFormat
 ) -> tuple[float, float]:
-    """Return PSNR and SSIM of two pictures, (height, width, channels) each."""
-    from kmq.stages.mapping import metrics
+    """Return PSNR and SSIMULACRA2 of two pictures, (height, width, channels) each."""
+    from kmq.stages.mapping.ssimulacra2 import ssimulacra2
+    from kmq.threads import resolve_threads
 
-    has_alpha = pixel_format.has_alpha
-    ssim = metrics.ssim(samples, other, pixel_format.max_value, has_alpha=has_alpha)
-    return psnr_of(samples, other, pixel_format), ssim
+    looks = ssimulacra2(samples, other, pixel_format, resolve_threads(None))
+    return psnr_of(samples, other, pixel_format), looks
 
 
 def psnr_of(
@@ -71,7 +71,7 @@ def psnr_of(
     return metrics.psnr(squared_error, pixel_format)
 
 
-def lossless(image: IndexedImage, psnr: float, ssim: float) -> Iterator[File]:
+def lossless(image: IndexedImage, psnr: float, looks: float) -> Iterator[File]:
     """Yield PNG-8 and WebP files of an image, which hold it as it is and so are as good."""
     for name, made, write in (
         ("PNG-8", "lossless, Pillow with optimize", _png_8),
@@ -82,7 +82,7 @@ def lossless(image: IndexedImage, psnr: float, ssim: float) -> Iterator[File]:
         except Exception as error:  # an encoder at fault costs its row, not the page
             yield File(name, made, remark=_remark(error))
         else:
-            yield File(name, made, size, psnr, ssim)
+            yield File(name, made, size, psnr, looks)
 
 
 def lossy(
@@ -163,8 +163,8 @@ def _best_lossy(
     if not files:
         raise _UnableError("does not get as close at its best quality")
     quality, content = min(files, key=lambda file: len(file[1]))
-    psnr, ssim = similarity(samples, _opened(content, samples, pixel_format), pixel_format)
-    return File(name, f"{made}, quality {quality}", len(content), psnr, ssim)
+    psnr, looks = similarity(samples, _opened(content, samples, pixel_format), pixel_format)
+    return File(name, f"{made}, quality {quality}", len(content), psnr, looks)
 
 
 def _check_lossy(name: str, pixel_format: PixelFormat, wanted: float) -> None:

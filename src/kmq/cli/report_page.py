@@ -123,10 +123,10 @@ def _facts(study: Study) -> str:
         "Of the original's bytes": f"{share:.1%}",
         "Bits per pixel": f"{8 * study.size / study.image.indices.size:.3f}",
         "PSNR": decibels(study.psnr),
-        "SSIM": _ssim(study.ssim),
+        "SSIMULACRA2": _looks(study.ssimulacra2),
     }
     if study.image is study.picture.image:
-        for name in ("Of the original's bytes", "PSNR", "SSIM"):
+        for name in ("Of the original's bytes", "PSNR", "SSIMULACRA2"):
             del facts[name]
     items = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in facts.items())
     return f"<dl>{items}</dl>\n"
@@ -332,7 +332,8 @@ def _files(study: Study) -> str:
     rows = "".join(_file_row(file, ours) for file in study.files)
     body = (
         '<div class="table"><table>\n<thead><tr><th>Format</th><th>bytes</th><th>of .kmq</th>'
-        f"<th>PSNR, dB</th><th>SSIM</th></tr></thead>\n<tbody>\n{rows}</tbody></table></div>\n"
+        "<th>PSNR, dB</th><th>SSIMULACRA2</th></tr></thead>\n"
+        f"<tbody>\n{rows}</tbody></table></div>\n"
     )
     note = (
         "PNG-8 and lossless WebP hold the same palette and indices; JPEG and lossy WebP have the "
@@ -349,12 +350,12 @@ def _file_row(file: File, ours: int) -> str:
         f"{file.size:,}",
         f"× {file.size / ours:.2f}",
         _decibels(file.psnr, 2),
-        _ssim(file.ssim),
+        _looks(file.ssimulacra2),
     )
     row = "".join(f"<td>{cell}</td>" for cell in cells)
     start = '<tr class="ours">' if file.name == ".kmq" else "<tr>"
     return f"{start}{head}{row}</tr>\n"
 
 
-def _ssim(ssim: float) -> str:
-    return "–" if math.isnan(ssim) else f"{ssim:.4f}"
+def _looks(ssimulacra2: float) -> str:
+    return "–" if math.isnan(ssimulacra2) else f"{ssimulacra2:.1f}"

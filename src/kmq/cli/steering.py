@@ -35,7 +35,7 @@ _NAMES = {
     **{
         name: "--" + name.replace("_", "-")
         for name in (
-            *("max_colors", "psnr", "max_mse", "ssim", "size", "bpp", "fewest", "dither"),
+            *("max_colors", "quality", "psnr", "max_mse", "size", "bpp", "fewest", "dither"),
             "optimize",
             *("palette", "weights", "fixed", "posterize", "snap"),
         )

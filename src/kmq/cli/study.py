@@ -98,7 +98,7 @@ class Study:
         effort: with which it was searched for and coded.
         encoded: the .kmq file.
         psnr: of the result, in decibels.
-        ssim: of the result.
+        ssimulacra2: of the result.
         counts: (k,) pixels of each palette entry.
         divisor: by which the pictures are shrunk for the page.
         whole: both pictures.
@@ -115,7 +115,7 @@ class Study:
     effort: str
     encoded: bytes
     psnr: float
-    ssim: float
+    ssimulacra2: float
     counts: Array
     divisor: int
     whole: Pair
@@ -166,7 +166,7 @@ def study(
         encoded = b"".join(pieces)
     picture = picture.in_format(image.pixel_format)
     shown = looked_up(image.palette, image.indices)
-    psnr, ssim = peers.similarity(picture.samples, shown, image.pixel_format)
+    psnr, looks = peers.similarity(picture.samples, shown, image.pixel_format)
     by = divisor(image.height, image.width, _SHOWN_PIXELS)
     error_map, detail = None, None
     if math.isfinite(psnr):
@@ -184,7 +184,7 @@ def study(
         effort=encoding["effort"] or "balanced",
         encoded=encoded,
         psnr=psnr,
-        ssim=ssim,
+        ssimulacra2=looks,
         counts=entry_counts(image),
         divisor=by,
         whole=_pair(picture, image, 0, 0, image.height, image.width, by),
@@ -341,12 +341,12 @@ class _Sample:
         """Yield the result as a .kmq file and in other formats."""
         image = self.image
         shown = looked_up(image.palette, image.indices)
-        psnr, ssim = peers.similarity(self.samples, shown, image.pixel_format)
+        psnr, looks = peers.similarity(self.samples, shown, image.pixel_format)
         size = self._size(image)
         yield peers.File(
-            ".kmq", f"effort {self.encoding['effort'] or 'balanced'}", size, psnr, ssim
+            ".kmq", f"effort {self.encoding['effort'] or 'balanced'}", size, psnr, looks
         )
-        yield from peers.lossless(image, psnr, ssim)
+        yield from peers.lossless(image, psnr, looks)
         yield from peers.lossy(self.samples, image.pixel_format, psnr)
 
     def quantized(self, k: int, **changed: Any) -> IndexedImage:

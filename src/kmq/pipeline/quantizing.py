@@ -22,6 +22,7 @@ from kmq.stages.coding import palette_tree
 from kmq.stages.histogram import counting
 from kmq.stages.mapping import dithering, metrics, optimizing, rate
 from kmq.stages.mapping.dithering import Dither
+from kmq.stages.mapping.ssimulacra2 import Looks
 from kmq.stages.palette.clustering import Array
 from kmq.stages.palette.effort import PlainStart
 from kmq.stages.palette.rounds import Fit
@@ -191,6 +192,10 @@ class Quantizer:
         has_alpha = self.pixels.pixel_format.has_alpha
         return metrics.mse(self.pixels.samples, shown, has_alpha=has_alpha)
 
+    def ssimulacra2(self, mapped: Mapped) -> float:
+        """Return how good the picture looks by SSIMULACRA2."""
+        return self._looks.of(looked_up(mapped.palette, mapped.indices))
+
     def image(self, mapped: Mapped, mse: float) -> QuantizedImage:
         """Return the image of these indices, whose error is known."""
         pixels, palette, way = self.pixels, mapped.palette, self._how.search
@@ -212,6 +217,11 @@ class Quantizer:
         if self._how.space.name == "eye":
             return self._problem.seen(self._ids, self._importance)
         return self._problem
+
+    @computed_once
+    def _looks(self) -> Looks:
+        pixels = self.pixels
+        return Looks(pixels.samples, pixels.pixel_format, self._how.n_threads)
 
     @computed_once
     def _mapper(self) -> rate.RateMapper:

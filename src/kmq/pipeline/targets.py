@@ -20,7 +20,6 @@ from typing import NamedTuple
 from kmq import exact
 from kmq.errors import InputError
 from kmq.lazily import computed_once
-from kmq.model.arrays import looked_up
 from kmq.model.image import MAX_COLORS, QuantizedImage
 from kmq.pipeline.fewest import ErrorTarget
 from kmq.pipeline.quantizing import Mapped, Quantizer
@@ -71,7 +70,7 @@ _MOST_PROBES = 4
 _MOST_MOVES = 8
 """Times that another number of colours is tried for a size that no λ makes."""
 
-_MORE, _MANY_MORE, _FEW_MORE = 1.25, 1.4, 1.12
+_MORE_FOR_ERROR, _MORE_FOR_LOOKS = (1.25, 1.4, 1.12), (1.7, 2.4, 1.3)
 """How many times the colours that nearest entries need are tried for a quality: the first, then the
 second or, where the first needs little or much of λ, the third."""
 
@@ -81,8 +80,9 @@ _LITTLE, _MUCH = -0.6, 1.5
 _USUAL_EXCESS = 0.2
 """Share by which the error exceeds e(k) at λ = e(k), before that is known."""
 
-_SIZE_TOLERANCE, _ERROR_TOLERANCE = 0.02, 0.005
-"""Share of a size, and of an error, by which a file may stay below what is allowed."""
+_SIZE_TOLERANCE, _ERROR_TOLERANCE, _LOSS_TOLERANCE = 0.02, 0.005, 0.005
+"""Share of a size, of an error, and of what SSIMULACRA2 is short of 100, by which a file may stay
+below what is allowed."""
 
 _CAP = 12.0
 """Bits for which a pixel may be beyond its nearest entry, where λ is so large that this exceeds the
@@ -97,7 +97,7 @@ class FileTarget:
     """What a file is to be like.
 
     Attributes:
-        name: "size", "bpp", "psnr", "max_mse" or "ssim".
+        name: "size", "bpp", "quality", "psnr" or "max_mse".
         value: how much of it.
     """
 
@@ -138,8 +138,8 @@ def reach(
     """
     if target.name in ("size", "bpp"):
         return _for_size(quantizer, target, code, colors, most)
-    if target.name == "ssim":
-        return _for_ssim(quantizer, target.value, code, most)
+    if target.name == "quality":
+        return _for_looks(quantizer, target.value, code, most)
     mse = target.value
     if target.name == "psnr":
         mse = metrics.mse_at(mse, quantizer.pixels.pixel_format)
@@ -190,33 +190,24 @@ def _for_error(quantizer: Quantizer, mse: float, code: Code, most: int | None) -
         )
     if rounded.mse > mse or mse == 0:
         return nearest.encoded
-    found = [nearest, *search.for_quality(len(rounded.palette))]
+    found = [nearest, *search.for_quality(len(rounded.palette), _MORE_FOR_ERROR)]
     return min(found, key=_size).encoded
 
 
-def _for_ssim(quantizer: Quantizer, ssim: float, code: Code, most: int | None) -> Encoded:
-    """Return the smallest file found that reaches an SSIM."""
-    height, width = quantizer.pixels.samples.shape[:2]
-    if min(height, width) < metrics.SSIM_WINDOW:
-        raise InputError(
-            f"ssim is given for a picture of {width} x {height} pixels; it needs "
-            f"{metrics.SSIM_WINDOW} of them a side"
-        )
-    search = _Search(quantizer, code, _error_gauge(_dissimilarity, 1 - ssim), most)
+def _for_looks(quantizer: Quantizer, quality: float, code: Code, most: int | None) -> Encoded:
+    """Return the smallest file found that looks as good, or the best if there is none."""
+    search = _Search(quantizer, code, _looks_gauge(100 - quality), most)
     enough = search.enough_colors()
-    found = search.for_quality(enough)
+    found = search.for_quality(enough, _MORE_FOR_LOOKS)
     nearest = search.start(enough).nearest
-    if nearest.dissimilarity <= 1 - ssim:
+    if nearest.loss <= 100 - quality:
         found.append(nearest)
-    if found:
-        return min(found, key=_size).encoded
-    best = search.start(search.most).nearest
-    if best.dissimilarity > 1 - ssim and most is None:
+    if not found and most is None:
         raise InputError(
-            f"{search.most} colours reach an SSIM of {1 - best.dissimilarity:.4f} in this picture; "
-            f"{ssim:g} was asked for"
+            f"{enough} colours reach a quality of {100 - nearest.loss:.2f} in this picture; "
+            f"{quality:g} was asked for"
         )
-    return best.encoded
+    return min(found, key=_size, default=nearest).encoded
 
 
 class _Attempt:
@@ -237,15 +228,9 @@ class _Attempt:
         return self._quantizer.mse(self.mapped)
 
     @computed_once
-    def dissimilarity(self) -> float:
-        """1 - SSIM."""
-        pixels, mapped = self._quantizer.pixels, self.mapped
-        return 1 - metrics.ssim(
-            pixels.samples,
-            looked_up(mapped.palette, mapped.indices),
-            pixels.pixel_format.max_value,
-            has_alpha=pixels.pixel_format.has_alpha,
-        )
+    def loss(self) -> float:
+        """What SSIMULACRA2 is short of 100."""
+        return 100 - self._quantizer.ssimulacra2(self.mapped)
 
     @computed_once
     def encoded(self) -> Encoded:
@@ -269,8 +254,8 @@ def _mse(attempt: _Attempt) -> float:
     return attempt.mse
 
 
-def _dissimilarity(attempt: _Attempt) -> float:
-    return attempt.dissimilarity
+def _loss(attempt: _Attempt) -> float:
+    return attempt.loss
 
 
 def _size(attempt: _Attempt) -> float:
@@ -358,6 +343,10 @@ def _error_gauge(error: Callable[[_Attempt], float], most: float) -> _Gauge:
     return _Gauge(error, error, most, _ERROR_TOLERANCE, 0.9, 1.0, most_attempts=4)
 
 
+def _looks_gauge(most: float) -> _Gauge:
+    return _Gauge(_loss, _loss, most, _LOSS_TOLERANCE, 0.7, 1.0, most_attempts=4)
+
+
 class _Known(NamedTuple):
     """What the last whole attempt came to: levels of its first round's proxy, and of its value."""
 
@@ -416,13 +405,15 @@ class _Search:
         close = [attempt for attempt in self._met if self._gauge.is_met(attempt.size)]
         return min(close or self._met, key=_mse, default=None)
 
-    def for_quality(self, enough: int) -> list[_Attempt]:
-        """Return attempts that reach an error which nearest entries need `enough` colours for."""
+    def for_quality(self, enough: int, more: tuple[float, float, float]) -> list[_Attempt]:
+        """Return attempts that reach an error which nearest entries need `enough` colours for, with
+        so many times `more`."""
         found = []
         x, excess, tried = 0.0, _log(_USUAL_EXCESS), set[int]()
-        more = _MORE
+        first_more, many_more, few_more = more
+        times = first_more
         for _ in range(2):
-            k = min(round(enough * more), self.most)
+            k = min(round(enough * times), self.most)
             if k not in tried:
                 tried.add(k)
                 start = self.start(k)
@@ -435,7 +426,7 @@ class _Search:
                     best = max(self._met, key=self._gauge.value)
                     found.append(best)
                     x, excess = best.x, _log(self._gauge.value(best) / floor - 1)
-            more = _MANY_MORE if _LITTLE < x < _MUCH else _FEW_MORE
+            times = many_more if _LITTLE < x < _MUCH else few_more
         return found
 
     def start(self, k: int) -> _Start:

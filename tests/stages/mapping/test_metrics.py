@@ -60,49 +60,6 @@ def test_psnr_of_known_errors():
     assert metrics.psnr(0, PixelFormat.GREY8) == math.inf
 
 
-@pytest.mark.parametrize(
-    ("shape", "dtype"),
-    [
-        ((11, 11), np.uint8),
-        ((75, 74), np.uint8),
-        ((138, 11, 3), np.uint8),
-        ((90, 160, 4), np.uint8),
-        ((70, 80, 3), np.uint16),
-    ],
-)
-def test_ssim_agrees_with_scikit_image(shape, dtype):
-    structural_similarity = pytest.importorskip("skimage.metrics").structural_similarity
-    max_value = int(np.iinfo(dtype).max)
-    original, other = noisy_pair(shape, dtype, spread=max_value // 5)
-    expected = structural_similarity(
-        original,
-        other,
-        data_range=max_value,
-        gaussian_weights=True,
-        use_sample_covariance=False,
-        channel_axis=2 if len(shape) == 3 else None,
-    )
-    assert 0.1 < expected < 0.99
-    assert metrics.ssim(original, other, max_value) == pytest.approx(expected, abs=1e-9)
-
-
-def test_ssim_of_equal_pictures_is_one():
-    original, _ = noisy_pair((40, 30, 3))
-    assert metrics.ssim(original, original, 255) == pytest.approx(1, abs=1e-12)
-
-
-def test_ssim_of_1_bit():
-    original = np.indices((30, 30)).sum(axis=0) % 3 == 0
-    assert metrics.ssim(original, original, 1) == pytest.approx(1, abs=1e-12)
-    assert metrics.ssim(original, ~original, 1) < 0
-
-
-@pytest.mark.parametrize("shape", [(10, 50), (50, 10, 3)])
-def test_ssim_needs_room_for_its_window(shape):
-    original, other = noisy_pair(shape)
-    assert math.isnan(metrics.ssim(original, other, 255))
-
-
 @pytest.mark.parametrize("decibels", [0, 31.7, 90])
 def test_mse_at_a_psnr_has_that_psnr(decibels):
     for pixel_format in PixelFormat:

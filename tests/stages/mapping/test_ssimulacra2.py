@@ -136,6 +136,8 @@ def test_black_and_white():
     samples = [bits.astype(np.uint8) * 255 for bits in (original, other)]
     expected = ssimulacra2(*samples, PixelFormat.GREY8)
     assert ssimulacra2(original, other, PixelFormat.BILEVEL) == expected < 90
+    bits = [each // 255 for each in samples]
+    assert ssimulacra2(*bits, PixelFormat.BILEVEL) == expected
 
 
 def test_16_bits_count_as_8_do_and_in_full():

@@ -1,4 +1,4 @@
-"""How far a picture is from its original: squared error, PSNR and SSIM.
+"""How far a picture is from its original: squared error and PSNR.
 
 Pictures are `(height, width)` or `(height, width, channels)` arrays of one shape, uint8, uint16 or
 bool, as `Pixels.samples` and `IndexedImage.to_array` give them. Work is done a block at a time, so
@@ -8,7 +8,6 @@ memory stays at a few megabytes whatever the size.
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -18,12 +17,7 @@ from kmq.model.pixel_format import PixelFormat
 from kmq.stages.mapping.dithering import BAND_ROWS, CHANNELS, bands_of, filled
 from kmq.threads import run_chunks
 
-SSIM_SIGMA = 1.5
-SSIM_WINDOW = 11
-"""Side of the Gaussian window in pixels; SSIM is not defined for a shorter side."""
-
 _MSE_SAMPLES = 1 << 18  # per block: its int64 differences fit a second-level cache
-_SSIM_TILE = 64  # window positions a side; larger ones multiply more zeros, smaller ones call more
 
 
 def mse(
@@ -134,74 +128,3 @@ def mse_at(decibels: float, pixel_format: PixelFormat) -> float:
 def peak_error(pixel_format: PixelFormat) -> int:
     """Return the largest `mse` there can be: that of white for black."""
     return pixel_format.max_value**2 * (pixel_format.channels - pixel_format.has_alpha)
-
-
-def ssim(
-    original: np.ndarray[Any, Any],
-    other: np.ndarray[Any, Any],
-    max_value: int,
-    *,
-    has_alpha: bool = False,
-) -> float:
-    """Mean structural similarity, from -1 to 1, where 1 means equal.
-
-    Wang, Bovik, Sheikh and Simoncelli 2004: an 11 × 11 Gaussian window of σ = 1.5, K1 = 0.01,
-    K2 = 0.03, only where the window lies inside the picture; the mean over the channels; with
-    alpha, of the picture over black and over white. The same as scikit-image's
-    ``structural_similarity`` with ``gaussian_weights=True, use_sample_covariance=False``. About
-    40 ns a sample.
-
-    Returns:
-        NaN for a picture with a side below 11 pixels.
-    """
-    height, width = map(int, original.shape[:2])
-    inside = SSIM_WINDOW - 1
-    if min(height, width) <= inside:
-        return math.nan
-    total = 0.0
-    for top in range(0, height - inside, _SSIM_TILE):
-        for left in range(0, width - inside, _SSIM_TILE):
-            tile = np.s_[top : top + _SSIM_TILE + inside, left : left + _SSIM_TILE + inside]
-            planes = _planes(original[tile], has_alpha)
-            total += _ssim_sum(planes, _planes(other[tile], has_alpha), max_value)
-    return total / ((height - inside) * (width - inside) * len(planes))
-
-
-def _planes(tile: np.ndarray[Any, Any], has_alpha: bool) -> np.ndarray[Any, Any]:
-    """Return (channels, height, width) float64."""
-    samples = tile if tile.ndim == 3 else tile[:, :, np.newaxis]
-    if has_alpha:
-        samples = as_seen(samples)
-    return np.ascontiguousarray(samples.transpose(2, 0, 1), dtype=np.float64)
-
-
-def _ssim_sum(x: np.ndarray[Any, Any], y: np.ndarray[Any, Any], max_value: int) -> float:
-    """Sum the index over all channels and window positions of a tile.
-
-    The index needs the two variances only as their sum, so four blurred planes do.
-    """
-    from kmq.kernels.blur import blur
-
-    planes = np.concatenate((x, y, x * x + y * y, x * y))
-    count, height, width = planes.shape
-    inside = SSIM_WINDOW - 1
-    rows = np.empty((height, width - inside))
-    blurred = np.empty((count, height - inside, width - inside))
-    blur(planes, _window(), rows, blurred)
-    mean_x, mean_y, squares, products = np.split(blurred, 4)
-    mean_squares = mean_x * mean_x + mean_y * mean_y
-    mean_products = mean_x * mean_y
-    c1 = (0.01 * max_value) ** 2
-    c2 = (0.03 * max_value) ** 2
-    above = (2 * mean_products + c1) * (2 * (products - mean_products) + c2)
-    below = (mean_squares + c1) * (squares - mean_squares + c2)
-    return float((above / below).sum())
-
-
-@lru_cache(maxsize=1)
-def _window() -> np.ndarray[Any, Any]:
-    """Return the weights (SSIM_WINDOW,) of the Gaussian."""
-    offsets = np.arange(SSIM_WINDOW) - SSIM_WINDOW // 2
-    weights = exact.exp2((offsets / SSIM_SIGMA) ** 2 * (-0.5 * exact.LOG2_OF_E))
-    weights /= weights.sum()
-    return weights

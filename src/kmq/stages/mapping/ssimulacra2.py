@@ -123,7 +123,7 @@ def _views(samples: Array, pixel_format: PixelFormat) -> list[Array]:
     """Return the picture as whole samples of grey or RGB, over black and over white if need be."""
     if samples.ndim == 2:
         samples = samples[:, :, np.newaxis]
-    if samples.dtype == np.bool_:
+    if pixel_format is PixelFormat.BILEVEL:  # 0 and 1, or False and True
         samples = samples.astype(np.uint8) * np.uint8(255)
     height, width = samples.shape[:2]
     if min(height, width) < _LEAST_SIDE:
