@@ -11,7 +11,7 @@ from kmq.model.histogram import ColorHistogram
 from kmq.stages.palette import search
 from kmq.stages.palette.clustering import Array
 from kmq.stages.palette.effort import EFFORTS, Effort, PlainStart
-from kmq.stages.palette.masking import Shown, View
+from kmq.stages.palette.masking import Shown, View, favour_ends
 from kmq.stages.palette.points import Points, boxes_of, points_of
 from kmq.stages.palette.spaces import Space
 
@@ -108,6 +108,7 @@ class Problem:
         boxes = boxes_of(self.keys, _VIEW_BOXES)
         shown = Shown(self.points.columns, labels, centroids.astype(np.float32), mean_square)
         factors = self.view.factors(shown, boxes, n_threads)
+        favour_ends(self.points.columns, self.space.ends, factors)
         points = replace(self.points, weights=self.points.weights * factors)
         fitted, fitted_keys = _counting(points, self.keys)
         return replace(self, fitted=fitted, fitted_keys=fitted_keys)

@@ -151,3 +151,11 @@ def test_boxes_are_runs_of_keys():
         64,
     )
     np.testing.assert_array_equal(bins.weights, np.bincount(boxes, color_map.histogram.counts))
+
+
+def test_what_is_nearly_black_or_white_counts_more():
+    ends = np.array([[0.0, 0, 0], [255, 0, 0]])
+    colors = [[0, 0, 0], [8, 0, 0], [0, 20, 0], [120, 0, 0], [255, 0, 0], [250, 30, 0]]
+    factors = np.ones(len(colors))
+    masking.favour_ends(np.array(colors, np.float32).T.copy(), ends, factors)
+    np.testing.assert_allclose(factors, [3, 2, 1, 1, 3, 1])

@@ -28,6 +28,9 @@ _BLURRED = 0.35
 _FLOOR = 0.5
 """What pixels without an error count, against those with an average one, before the root."""
 
+_CLEAN, _NEAR = 2.0, 16 / 255
+"""How much more black and white count, and how far from them, as a share of white, nothing more."""
+
 _TILE = (32, 128)
 """Height and width of a tile in pixels. Long rows are quick."""
 
@@ -135,3 +138,15 @@ class View:
             for column in range(int(row * every * _GOLDEN) % every, -(-width // _TILE[1]), every)
         ]
         return np.array(corners, np.int64).reshape(-1, 2)
+
+
+def favour_ends(columns: Array, ends: Array, factors: Array) -> None:
+    """Multiply the factors (m,) of the colours (d, m) that are nearly black or white, the `ends`
+    (2, d): ink and paper are to stay clean, though few pixels may show them, all of them detail."""
+    middle, half = (ends[0, 0] + ends[1, 0]) / 2, (ends[1, 0] - ends[0, 0]) / 2
+    reach = _NEAR * np.sqrt(np.square(ends[1] - ends[0]).sum())
+    near = np.flatnonzero(np.abs(columns[0] - np.float32(middle)) > half - reach)
+    rows = columns[:, near].astype(np.float64)
+    squares = [np.square(rows - end[:, None]).sum(axis=0) for end in ends]
+    closeness = 1 - np.sqrt(np.minimum(*squares)) / reach
+    factors[near] *= 1 + _CLEAN * np.maximum(closeness, 0)

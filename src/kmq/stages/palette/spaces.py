@@ -155,12 +155,17 @@ class Space:
     @property
     def contrast(self) -> float:
         """The distance of white from black."""
+        black, white = self.ends
+        return math.sqrt(np.square(white - black).sum())
+
+    @property
+    def ends(self) -> Array:
+        """The coordinates (2, channels) of black and of white, both opaque."""
         ends = np.zeros((2, self.pixel_format.channels))
         ends[1] = self.pixel_format.max_value
         if self.pixel_format.has_alpha:
             ends[0, -1] = self.pixel_format.max_value
-        black, white = self.forward(ends)
-        return math.sqrt(np.square(white - black).sum())
+        return self.forward(ends)
 
     @property
     def opaque(self) -> float:
