@@ -194,3 +194,13 @@ def test_encode_says_what_readers_of_a_large_file_need(png, tmp_path, monkeypatc
 def test_the_option_is_a_whole_number(number, png, capsys):
     assert main(["encode", png, "--max-pixels", number]) == 2
     assert "--max-pixels" in capsys.readouterr().err
+
+
+def test_work_of_decoding_is_limited_where_files_are_decoded(tmp_path, capsys):
+    flat = str(tmp_path / "flat.kmq")
+    kmq.write(flat, np.pad(np.full((300, 300), 255, np.uint8), 1), k=2, method="mix")
+    decode = ["decode", flat, "-o", str(tmp_path / "flat.png"), "--force"]
+    for words in (decode, ["info", "--counts", flat], ["compare", flat, flat]):
+        assert main([*words, "--max-work", "0"]) == 1
+        assert "--max-work sets that limit" in capsys.readouterr().err
+        assert main(words) == 0

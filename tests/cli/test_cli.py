@@ -1338,3 +1338,16 @@ for kernel in all_kernels():
     assert done.returncode == 0, done.stderr
     assert re.search(r"^kept in .+", done.stdout, re.MULTILINE)
     assert re.search(r"^nearest +[0-9]+ compiled", done.stdout, re.MULTILINE)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="other systems have no such names")
+def test_a_name_cannot_move_the_cursor(photo, tmp_path, capsys):
+    evil = tmp_path / "a\x1b[2Jb.kmq"
+    assert main(["encode", str(photo), "-o", str(evil), "-k", "4"]) == 0
+    assert main(["info", str(evil)]) == 0
+    evil.write_bytes(b"none")
+    assert main(["info", str(evil)]) == 1
+    out, err = capsys.readouterr()
+    assert "\x1b[2J" not in out + err
+    assert out.count("a\\x1b[2Jb.kmq") == 2
+    assert err.count("a\\x1b[2Jb.kmq") == 1

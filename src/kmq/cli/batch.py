@@ -253,7 +253,9 @@ class _Outcome:
     messages: list[str]
 
 
-def each(jobs: Sequence[Job], work: Work, arguments: argparse.Namespace) -> int:
+def each(
+    jobs: Sequence[Job], work: Work, arguments: argparse.Namespace, *, weighs: bool = True
+) -> int:
     """Do `work` on each job, print what it returns, report failures and go on; then print the sums.
 
     What is printed about a job stands together, in the order of the jobs.
@@ -263,11 +265,12 @@ def each(jobs: Sequence[Job], work: Work, arguments: argparse.Namespace) -> int:
         work: what is to be done.
         arguments: of which ``--force``, ``--skip-existing``, ``--jobs`` and ``--quiet`` are
             followed.
+        weighs: whether the bytes of targets are compared with those of sources.
 
     Returns:
         The exit code.
     """
-    sums, stop = _Sums(), Event()
+    sums, stop = _Sums(weighs), Event()
     n_jobs = at_once(arguments, len(jobs))
     with Bar(len(jobs)) as bar:
         attempt = partial(_attempt, work, arguments, bar, stop)
@@ -325,6 +328,7 @@ def _do(job: Job, work: Work, progress: Progress, force: bool) -> str:
 class _Sums:
     """What became of all files: how many there were, and their bytes before and after."""
 
+    weighs: bool
     done: int = 0
     skipped: int = 0
     not_smaller: int = 0
@@ -346,7 +350,7 @@ class _Sums:
     def line(self) -> str:
         """Return a sentence."""
         texts = [f"{self.done:,} file{'' if self.done == 1 else 's'}"]
-        if self.before:
+        if self.weighs and self.before:
             share = self.after / self.before
             texts[0] += f": {self.before:,} → {self.after:,} bytes ({share:.1%})"
         if self.skipped:

@@ -21,9 +21,11 @@ from kmq.cli.console import (
     add_force_option,
     add_output_option,
     add_pixels_option,
+    add_work_option,
     complain,
     decibels,
     limits,
+    named,
     spoken,
 )
 from kmq.cli.pictures import Picture, load
@@ -65,6 +67,7 @@ def add(commands: Commands) -> None:
     steering.add_page_option(parser, "ORIGINAL, if it is animated or has pages")
     add_output_option(parser, "SIDE.png", "write both, side by side; - is a PNG")
     add_pixels_option(parser)
+    add_work_option(parser)
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     add_force_option(parser)
 
@@ -174,7 +177,7 @@ class _Figures:
             "pixel_format": self.compared[0].pixel_format.label,
             **{
                 name: {
-                    "file": spoken(str(picture.path)),
+                    "file": named(str(picture.path)),
                     "file_size": picture.file_size,
                     "bits_per_pixel": picture.bits_per_pixel,
                     "pixel_format": picture.pixel_format.label,

@@ -47,6 +47,8 @@ for _power, _prefix in enumerate("kmg", 1):
 
 _BAR_AFTER = 1.0  # seconds
 
+_CONTROLS = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")  # all but the end of a line
+
 SPOKEN: dict[str, str] = {}
 """What a file is called that stands in for a pipe: its path without suffix, and the name."""
 
@@ -94,11 +96,16 @@ def keeping_messages() -> Iterator[list[str]]:
         _kept.reset(before)
 
 
-def spoken(text: str) -> str:
+def named(text: str) -> str:
     """Call files that stand in for pipes by the names of those."""
     for path, name in SPOKEN.items():
         text = name.join(re.split(re.escape(path) + r"(?:\.\w+)?", text))
     return text
+
+
+def spoken(text: str) -> str:
+    """Do as `named`, and write controls as escapes: a file's name may move a terminal's cursor."""
+    return _CONTROLS.sub(lambda control: f"\\x{ord(control[0]):02x}", named(text))
 
 
 def add_command(
@@ -155,9 +162,23 @@ def add_pixels_option(parser: Options) -> None:
     )
 
 
+def add_work_option(parser: Options) -> None:
+    """Add ``--max-work``."""
+    parser.add_argument(
+        "--max-work",
+        type=whole_number(0, 2**63 - 1),
+        default=Limits.decisions,
+        metavar="N",
+        help="refuse .kmq files that would keep the decoder longer than their size promises: N is "
+        f"how many binary decisions longer, of which a million take about 0.1 s (default: "
+        f"{Limits.decisions})",
+    )
+
+
 def limits(arguments: argparse.Namespace) -> Limits:
-    """Return what ``--max-pixels`` says."""
-    return Limits(pixels=arguments.max_pixels)
+    """Return what ``--max-pixels`` and, where there is one, ``--max-work`` say."""
+    work: int = getattr(arguments, "max_work", Limits.decisions)
+    return Limits(pixels=arguments.max_pixels, decisions=work)
 
 
 def add_output_option(parser: Options, metavar: str, told: str, default: str | None = None) -> None:

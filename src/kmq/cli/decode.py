@@ -18,6 +18,7 @@ from kmq.cli.console import (
     add_command,
     add_pixels_option,
     add_threads_option,
+    add_work_option,
     colors,
     limits,
 )
@@ -56,6 +57,7 @@ def add(commands: Commands) -> None:
     )
     add_threads_option(parser)
     add_pixels_option(parser)
+    add_work_option(parser)
     parts = parser.add_mutually_exclusive_group()
     parts.add_argument(
         "--box",

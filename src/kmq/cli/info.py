@@ -15,10 +15,12 @@ from kmq.cli.console import (
     Commands,
     add_command,
     add_pixels_option,
+    add_work_option,
     colors,
     complain,
     complaint_about,
     limits,
+    named,
     spoken,
 )
 from kmq.cli.pictures import entry_counts
@@ -73,6 +75,7 @@ def add(commands: Commands) -> None:
         help="also decode the pixels and count those of each colour",
     )
     add_pixels_option(parser)
+    add_work_option(parser)
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
 
 
@@ -123,7 +126,7 @@ def _show_json(results: Iterator[_Result], several: bool) -> None:
 
     texts = [
         json.dumps(
-            {"file": spoken(str(source))} | as_json(facts, counts), indent=None if several else 2
+            {"file": named(str(source))} | as_json(facts, counts), indent=None if several else 2
         )
         for source, facts, counts in results
     ]

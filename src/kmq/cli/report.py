@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
     kinds = paths.PICTURE_SUFFIXES | {".kmq"}
     jobs = batch.plan(arguments.pictures, kinds, arguments.output, lambda _: ".html")
     chosen = steering.picture_options(arguments)
-    return batch.each(jobs, partial(_report, arguments, chosen), arguments)
+    return batch.each(jobs, partial(_report, arguments, chosen), arguments, weighs=False)
 
 
 def _report(

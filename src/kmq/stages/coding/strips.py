@@ -192,8 +192,8 @@ class _StripDecoder:
             if self._left < 0:
                 raise LimitError(
                     f"the strips take more than {self._most_work} decisions beyond "
-                    f"{mix.PAID_DECISIONS} for each of their bytes; kmq.Limits(decisions=…) sets "
-                    "that limit"
+                    f"{mix.PAID_DECISIONS} for each of their bytes; kmq.Limits(decisions=…) or "
+                    "--max-work sets that limit"
                 )
             _check_strip(out_indices, len(self._palette), payload[1:_HEAD])
 
