@@ -109,7 +109,7 @@ def _faiss(pixels: Array, k: int) -> tuple[Array, Array]:
     return _rounded(fit.centroids), labels.reshape(pixels.shape[:2])
 
 
-def _pillow(method: str, kmeans: int, pixels: Array, k: int) -> tuple[Array, Array]:
+def pillow(method: str, kmeans: int, pixels: Array, k: int) -> tuple[Array, Array]:
     from PIL import Image
 
     picture = Image.fromarray(pixels).quantize(
@@ -119,14 +119,14 @@ def _pillow(method: str, kmeans: int, pixels: Array, k: int) -> tuple[Array, Arr
     return palette, np.asarray(picture)
 
 
-def _libimagequant(pixels: Array, k: int) -> tuple[Array, Array]:
+def libimagequant(pixels: Array, k: int, dithering: float = 0) -> tuple[Array, Array]:
     import imagequant
 
     height, width, channels = pixels.shape
     if channels == 3:
         pixels = np.dstack([pixels, np.full((height, width), 255, np.uint8)])
     indices, palette = imagequant.quantize_raw_rgba_bytes(
-        pixels.tobytes(), width, height, dithering_level=0, max_colors=k
+        pixels.tobytes(), width, height, dithering_level=dithering, max_colors=k
     )
     colors = np.array(palette, np.uint8).reshape(-1, 4)[:, :channels]
     return colors, np.frombuffer(indices, np.uint8).reshape(height, width)
@@ -150,10 +150,10 @@ QUANTIZERS = [
     Contender("scikit-learn MiniBatchKMeans", "sklearn", _scikit_learn_batches, rounds=1),
     Contender("OpenCV kmeans", "cv2", _opencv, rounds=1),
     Contender("faiss Kmeans", "faiss", _faiss, rounds=1),
-    Contender("Pillow median cut", "PIL", partial(_pillow, "MEDIANCUT", 0), for_large=True),
-    Contender("Pillow median cut, kmeans=1", "PIL", partial(_pillow, "MEDIANCUT", 1), rounds=1),
-    Contender("Pillow octree", "PIL", partial(_pillow, "FASTOCTREE", 0), for_large=True),
-    Contender("libimagequant", "imagequant", _libimagequant, rounds=3, for_large=True),
+    Contender("Pillow median cut", "PIL", partial(pillow, "MEDIANCUT", 0), for_large=True),
+    Contender("Pillow median cut, kmeans=1", "PIL", partial(pillow, "MEDIANCUT", 1), rounds=1),
+    Contender("Pillow octree", "PIL", partial(pillow, "FASTOCTREE", 0), for_large=True),
+    Contender("libimagequant", "imagequant", libimagequant, rounds=3, for_large=True),
 ]
 """k-means by squared error, rounded, and what people use to make palettes; no dithering."""
 
@@ -163,7 +163,7 @@ SPACES = [
         Contender(f"kmq, {space}", "kmq", partial(_kmq_quantize, space=space))
         for space in ("eye", "rgb", "linear", "lab", "oklab")
     ],
-    Contender("libimagequant", "imagequant", _libimagequant),
+    Contender("libimagequant", "imagequant", libimagequant),
 ]
 """Palettes for the eye, and for pictures with alpha, which have a fourth channel."""
 

@@ -57,6 +57,18 @@ def drawn() -> list[Picture]:
     return [Picture(name, lru_cache(maxsize=1)(draw)) for name, draw in drawings.ALL.items()]
 
 
+def to_show() -> dict[str, tuple[Array, tuple[int, int]]]:
+    """Return pictures that anyone may show, RGB, each with the corner of what is worth showing.
+
+    The scene is computed; the astronaut, Eileen Collins, is a photograph by NASA in the public
+    domain.
+    """
+    return {
+        "scene": (np.ascontiguousarray(_scene()[..., :3]), (180, 340)),
+        "astronaut": (_astronaut(), (20, 130)),
+    }
+
+
 def with_alpha() -> list[Picture]:
     """Return pictures with alpha, RGBA: the corpus's logo if it is there, and three made of one
     photograph."""

@@ -1,4 +1,4 @@
-"""Measure, and write the figures into the README and the plots into docs/.
+"""Measure, and write the figures into the README and docs/, and the plots into docs/.
 
     python benchmarks/tables.py              about ten minutes
     python benchmarks/tables.py --sample 1   all photographs where a mean is shown
@@ -6,7 +6,7 @@
     python benchmarks/tables.py --only       nothing measured, only written again
 
 What is measured is kept in benchmarks/results.json; tables stand between the lines
-``<!-- table:NAME -->`` and ``<!-- /table -->`` of the README.
+``<!-- table:NAME -->`` and ``<!-- /table -->`` of the README and the pages in docs/.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import records
 from pictures import FOLDER, PROJECT
 from records import Record, coder_figures, grouped, mean
 
-README = PROJECT / "README.md"
+DOCUMENTS = (PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md")))
 PEER_CACHE = PROJECT / ".benchmarks" / "peers.json"
 PALETTE_SIZES = (16, 64, 256)
 
@@ -84,6 +84,12 @@ def _scaling(arguments: argparse.Namespace) -> Iterator[Record]:
     yield from scaling.measure(scaling.MEGAPIXELS[-1])
 
 
+def _gallery(arguments: argparse.Namespace) -> Iterator[Record]:
+    import gallery
+
+    yield from gallery.measure()
+
+
 STEPS: dict[str, Callable[[argparse.Namespace], Iterable[Record]]] = {
     **{
         name: partial(_benchmark, name)
@@ -94,6 +100,7 @@ STEPS: dict[str, Callable[[argparse.Namespace], Iterable[Record]]] = {
     "eye": _eye,
     "icons": _icons,
     "scaling": _scaling,
+    "gallery": _gallery,
 }
 
 
@@ -157,8 +164,8 @@ def _quality_table(found: list[Record]) -> str:
         values = [figure(mean(r[column] for r in cells[some, k])) for k in ks]
         rows.append([f"k-means++, {label}", *values])
     return markdown(head, rows) + (
-        "\nCentres of the baseline are not rounded; 0.25, what rounding to whole numbers adds, "
-        "is taken off ours.\n"
+        "\nThe baseline's centres are not rounded. Rounding to whole numbers adds 0.25, which is "
+        "subtracted from ours.\n"
     )
 
 
@@ -218,12 +225,12 @@ def _coder_table(found: list[Record]) -> str:
     for name in _ordered((name, kind) for kind, name in figures):
         row = [bits[place].get(name) for place in places]
         rows.append([name] + ["–" if value is None else f"{value:.3f}" for value in row])
-    table = "Bits a pixel:\n\n" + markdown(head, rows)
+    table = "Bits per pixel:\n\n" + markdown(head, rows)
     rows = []
     for name in _ordered((name, kind) for kind, name in figures):
         row = [figures["photo", name].get(speed) for speed in speeds]
         rows.append([name] + ["–" if value is None else figure(value) for value in row])
-    return f"{table}\nMegapixels a second, photograph, k = 64:\n\n" + markdown(
+    return f"{table}\nMegapixels per second, photograph, k = 64:\n\n" + markdown(
         ["", *speeds.values()], rows
     )
 
@@ -266,7 +273,7 @@ def _alpha_table(found: list[Record]) -> str:
 def _lossy_table(found: list[Record]) -> str:
     group = [record for record in found if record["table"] == "lossy"]
     names = list(_ordered(grouped(group, "contender")))
-    head = ["bits a pixel", "PSNR", ".kmq, balanced", *names]
+    head = ["bits per pixel", "PSNR", ".kmq, balanced", *names]
     rows = []
     for (k,), at_k in grouped(sorted(group, key=lambda r: r["k"]), "k").items():
         row = [f"{k} colours", f"{mean(r['kmq_psnr'] for r in at_k):.1f} dB"]
@@ -307,6 +314,78 @@ def _startup_table(found: list[Record]) -> str:
     return markdown(["process", "ms"], rows)
 
 
+def _gallery_table(found: list[Record]) -> str:
+    cells = grouped((r for r in found if r["table"] == "gallery"), "contender", "picture", "k")
+    places = list(dict.fromkeys((picture, k) for _, picture, k in cells))
+    rows = [
+        [name, *(f"{cells[name, *place][0]['ssimulacra2']:.1f}" for place in places)]
+        for name in dict.fromkeys(name for name, _, _ in cells)
+    ]
+    return markdown(["SSIMULACRA2", *(f"{picture}, k = {k}" for picture, k in places)], rows)
+
+
+def _headlines_table(found: list[Record]) -> str:
+    from quality import ROUNDING
+    from sizes import ratios
+
+    def mean_of(table: str, column: str, **of: object) -> float:
+        return mean(
+            record[column]
+            for record in found
+            if record["table"] == table and all(record.get(name) == of[name] for name in of)
+        )
+
+    def seconds(contender: str) -> str:
+        return f"{1000 * mean_of('quantize', 'seconds', contender=contender, k=64):.0f} ms"
+
+    def looks(contender: str) -> str:
+        value = mean_of("eye", "ssimulacra2", contender=contender, kind="photo", k=64)
+        return f"{value:.0f}"
+
+    def round_of(contender: str) -> str:
+        of = {"contender": contender, "d": 3, "n": 1_000_000, "k": 64}
+        each = mean_of("lloyd", "seconds", **of) / mean_of("lloyd", "rounds", **of)
+        return f"{1000 * each:.1f} ms"
+
+    ours, quality = "kmq balanced", {"contender": "kmq balanced", "k": 64}
+    sizes = ratios([record for record in found if record["table"] == "sizes"])["photos", 64]
+    rows = [
+        [
+            "how it looks: SSIMULACRA2, dithered (more is better)",
+            looks("kmq, eye, dithered"),
+            f"{looks('quantette, dithered')} quantette, "
+            f"{looks('libimagequant, dithered')} libimagequant",
+            "eye",
+        ],
+        [
+            'mean squared error, `space="rgb"`',
+            figure(mean_of("quality", "mse", **quality) - ROUNDING),
+            f"{figure(mean_of('quality', 'best_of_10', **quality))} best of ten k-means++ runs",
+            "quality",
+        ],
+        [
+            "time for 768 × 512 pixels",
+            seconds(ours),
+            f"{seconds('libimagequant')} libimagequant, {seconds('faiss Kmeans')} faiss",
+            "quantize",
+        ],
+        [
+            "file size, share of the smallest of oxipng, WebP and JPEG XL",
+            f"{sizes[ours].mean:.2f}",
+            f"{sizes['WebP lossless, method 6'].mean:.2f} WebP, "
+            f"{sizes['oxipng level 6'].mean:.2f} oxipng",
+            "sizes",
+        ],
+        [
+            "a round of k-means, 1,000,000 × 3 points",
+            round_of("kmq"),
+            f"{round_of('scikit-learn')} scikit-learn",
+            "quantize",
+        ],
+    ]
+    return markdown(["64 colours", "kmq", "others", "`python benchmarks/tables.py --only …`"], rows)
+
+
 def _ordered(keys: Iterable[tuple]) -> dict[str, None]:
     """Return the names that keys begin with, as contenders are listed, ours first."""
     from contenders import CODECS, LLOYDS, LOSSY, QUANTIZERS, SPACES
@@ -328,18 +407,24 @@ TABLES: dict[str, Callable[[list[Record]], str]] = {
     "lossy": _lossy_table,
     "lloyd": _lloyd_table,
     "startup": _startup_table,
+    "gallery": _gallery_table,
+    "headlines": _headlines_table,
 }
 
+MADE_OF_OTHERS = {"headlines": {"eye", "quality", "quantize", "sizes", "lloyd"}}
+"""Tables that show records of several others."""
 
-def rendered(readme: str, found: list[Record]) -> str:
-    """Return the README with its tables made of these records; what was not measured stays."""
+
+def rendered(document: str, found: list[Record]) -> str:
+    """Return a page with its tables made of these records; what was not measured stays."""
+    measured = {record["table"] for record in found}
 
     def table(match: re.Match[str]) -> str:
         opening, name, before, closing = match.groups()
-        measured = any(record["table"] == name for record in found)
-        return opening + (TABLES[name](found) if measured else before) + closing
+        shown = MADE_OF_OTHERS.get(name, {name}) <= measured
+        return opening + (TABLES[name](found) if shown else before) + closing
 
-    return _TABLE.sub(table, readme)
+    return _TABLE.sub(table, document)
 
 
 def main() -> None:
@@ -354,12 +439,13 @@ def main() -> None:
         "--only", nargs="*", choices=list(STEPS), help="measure just this, and keep the rest"
     )
     parser.add_argument(
-        "--check", action="store_true", help="only say whether the README shows what was measured"
+        "--check", action="store_true", help="only say whether the pages show what was measured"
     )
     arguments = parser.parse_args()
     if arguments.check:
-        readme = README.read_text()
-        sys.exit(readme != rendered(readme, records.load(records.RESULTS)))
+        found = records.load(records.RESULTS)
+        pages = [page.read_text(encoding="utf-8") for page in DOCUMENTS]
+        sys.exit(any(page != rendered(page, found) for page in pages))
     steps = list(STEPS) if arguments.only is None else arguments.only
     for step in steps:
         print(f"measuring: {step}", flush=True)
@@ -379,7 +465,9 @@ def write(found: list[Record]) -> None:
     """Write the tables and plots."""
     import plots
 
-    README.write_text(rendered(README.read_text(), found))
+    for page in DOCUMENTS:
+        text = page.read_text(encoding="utf-8")
+        page.write_text(rendered(text, found), encoding="utf-8")
     for path in plots.write(found, PROJECT / "docs"):
         print(f"wrote {path.relative_to(PROJECT)}")
 

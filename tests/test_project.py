@@ -13,6 +13,10 @@ import kmq
 
 PROJECT = Path(__file__).parent.parent
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
+DOCUMENTS = [
+    *(PROJECT / f"{name}.md" for name in ("README", "CHANGELOG", "CONTRIBUTING")),
+    *sorted((PROJECT / "docs").glob("*.md")),
+]
 
 
 def test_version_is_the_same_in_both_places():
@@ -23,9 +27,11 @@ def test_version_is_the_same_in_both_places():
 def test_advice_to_install_an_extra_is_quoted_and_names_one_there_is():
     # A shell takes bare brackets for a pattern.
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    files = [README, *(file.read_text("utf-8") for file in sorted((PROJECT / "src").rglob("*.py")))]
+    files = [*DOCUMENTS, *sorted((PROJECT / "src").rglob("*.py"))]
     advice = [
-        found for file in files for found in re.findall(r"pip install (\S*kmq\[.*?\].)", file)
+        found
+        for file in files
+        for found in re.findall(r"pip install (\S*kmq\[.*?\].)", file.read_text("utf-8"))
     ]
     assert advice
     for words in advice:
@@ -58,37 +64,32 @@ def test_lowest_versions_are_ones_that_can_be_installed():
 
 
 def test_table_markers_pair_up_and_name_no_table_twice():
-    markers = re.findall(r"^<!-- (/?)table(?::(\w+))? -->$", README, re.MULTILINE)
-    assert len(markers) == len(re.findall(r"<!--", README)) > 0
-    opening, closing = markers[::2], markers[1::2]
-    assert all(slash == "" and name for slash, name in opening)
-    assert closing == [("/", "")] * len(opening)
-    names = [name for _, name in opening]
+    names = []
+    for document in DOCUMENTS:
+        text = document.read_text(encoding="utf-8")
+        markers = re.findall(r"^<!-- (/?)table(?::(\w+))? -->$", text, re.MULTILINE)
+        assert len(markers) == len(re.findall(r"<!--", text))
+        opening, closing = markers[::2], markers[1::2]
+        assert all(slash == "" and name for slash, name in opening)
+        assert closing == [("/", "")] * len(opening)
+        names += [name for _, name in opening]
+    assert len(names) > 5
     assert len(set(names)) == len(names)
+
+
+def test_readme_is_a_screen_or_two():
+    assert len(README.splitlines()) <= 150
 
 
 def test_tables_show_what_was_measured():
     subprocess.run([sys.executable, "benchmarks/tables.py", "--check"], cwd=PROJECT, check=True)
 
 
-@pytest.mark.parametrize(
-    "document",
-    [
-        "README.md",
-        "CHANGELOG.md",
-        "CONTRIBUTING.md",
-        "docs/RATE.md",
-        "docs/CODER.md",
-        "docs/native.md",
-        "docs/SEARCH.md",
-        "docs/palettes.md",
-    ],
-)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.stem)
 def test_links_within_the_project_lead_somewhere(document):
-    path = PROJECT / document
-    targets = re.findall(r"\]\(([^)#]+)", path.read_text(encoding="utf-8"))
+    targets = re.findall(r"\]\(([^)#]+)", document.read_text(encoding="utf-8"))
     local = [target for target in targets if "://" not in target]
-    assert [target for target in local if not (path.parent / target).exists()] == []
+    assert [target for target in local if not (document.parent / target).exists()] == []
 
 
 def test_files_that_the_way_through_the_code_names_exist():
