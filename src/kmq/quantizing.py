@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -28,9 +28,6 @@ from kmq.stages.palette.spaces import SpaceName
 from kmq.stages.pictures.reading import checked_format, checked_page
 from kmq.threads import resolve_threads
 from kmq.values import Dither, Fewest, Optimize, Rate, Require, Space, Start
-
-if TYPE_CHECKING:
-    pass
 
 _CURVE_COLORS = 256
 """Where a curve ends unless the caller says so."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -10,9 +10,6 @@ from kmq.errors import InputError
 from kmq.model import alpha
 from kmq.model.image import MAX_COLORS, MAX_SIDE, Metadata, Pixels
 from kmq.model.pixel_format import PixelFormat, of_samples
-
-if TYPE_CHECKING:
-    pass
 
 Array = np.ndarray[Any, Any]
 
