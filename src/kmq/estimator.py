@@ -123,7 +123,9 @@ class KMeans(Estimator):
         """
         points = self._learned_points(X)
         weights = _weights(sample_weight, len(points))
-        max_iter = checks.whole_number(self._parameter("max_iter"), "max_iter", 1, 1_000_000)
+        max_iter = checks.whole_number(
+            self._parameter("max_iter"), "max_iter", 1, clustering.MAX_ROUNDS
+        )
         tol = checks.tolerance(self._parameter("tol"))
         limit = tol * clustering.mean_variance(points, weights)
         algorithm = self._parameter("algorithm")
@@ -329,7 +331,7 @@ class KMeans(Estimator):
         if isinstance(n_init, str):
             checks.one_of(n_init, "n_init", ("auto",))
             return _AUTO_STARTS if is_random else 1
-        n_init = checks.whole_number(n_init, "n_init", 1, 10_000)
+        n_init = checks.whole_number(n_init, "n_init", 1, clustering.MAX_STARTS)
         if isinstance(init, str):
             return 1 if init == "var-part" else n_init
         if not is_random and n_init != 1:

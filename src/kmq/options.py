@@ -41,9 +41,6 @@ from kmq.values import Dither, Fewest, Optimize, Rate, Require, Space, Start, ch
 
 _DEFAULT_COLORS = 64
 
-_PLAIN_ROUNDS, _PLAIN_TOLERANCE = 300, 1e-4
-"""When plain k-means from a start ends: as in scikit-learn."""
-
 
 @dataclass(frozen=True)
 class Target:
@@ -233,8 +230,8 @@ class Options:
         init = checks.init_method(init, clustering.INITS, self.target.k or 0, pixel_format.channels)
         seed, n_init = checks.given(self.start.seed, 0), checks.given(self.start.n_init, 1)
         stopping = Stopping(
-            checks.given(self.start.max_iter, _PLAIN_ROUNDS),
-            checks.given(self.start.tol, _PLAIN_TOLERANCE),
+            checks.given(self.start.max_iter, clustering.DEFAULT_ROUNDS),
+            checks.given(self.start.tol, clustering.DEFAULT_TOLERANCE),
         )
         return PlainStart(init, range(seed, seed + n_init), stopping)
 

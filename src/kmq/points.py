@@ -65,7 +65,7 @@ def kmeans(
     start = checks.init_method(
         checks.given(init, "k-means++"), clustering.INITS, k, rows.shape[1], rows.dtype
     )
-    n_init = checks.whole_number(checks.given(n_init, 1), "n_init", 1, 10_000)
+    n_init = checks.whole_number(checks.given(n_init, 1), "n_init", 1, clustering.MAX_STARTS)
     seed = checks.whole_number(checks.given(seed, 0), "seed", 0, checks.MAX_SEED + 1 - n_init)
     fit = clustering.best_of(
         rows,
@@ -73,8 +73,10 @@ def kmeans(
         k,
         start,
         seeds=range(seed, seed + n_init),
-        max_iter=checks.whole_number(checks.given(max_iter, 300), "max_iter", 1, 1_000_000),
-        tol=checks.tolerance(checks.given(tol, 1e-4)),
+        max_iter=checks.whole_number(
+            checks.given(max_iter, clustering.DEFAULT_ROUNDS), "max_iter", 1, clustering.MAX_ROUNDS
+        ),
+        tol=checks.tolerance(checks.given(tol, clustering.DEFAULT_TOLERANCE)),
         n_threads=resolve_threads(n_threads),
         progress=checks.progress(progress),
         algorithm=checks.one_of(

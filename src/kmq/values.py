@@ -17,14 +17,11 @@ from kmq.model.arrays import EqualByFields
 from kmq.model.choices import DITHER_METHODS, DitherMethod
 from kmq.model.image import MAX_COLORS, IndexedImage
 from kmq.model.palette import Palette
+from kmq.model.pixel_format import MAX_DEPTH
 from kmq.stages.palette import clustering
 from kmq.stages.palette.clustering import Array, Init
 from kmq.stages.palette.spaces import SPACES, SpaceName
 from kmq.stages.pictures.pillow import is_pillow
-
-_MOST_BITS = 16
-_MOST_STARTS = 10_000
-_MOST_ROUNDS = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +117,7 @@ class Require(EqualByFields):
         if self.fixed is not None:
             Colors.checked(self.fixed, "fixed")
         snap = None if self.snap is None else checks.flag(self.snap, "snap")
-        _keep(self, snap=snap, posterize=checks.optional(self.posterize, "posterize", _MOST_BITS))
+        _keep(self, snap=snap, posterize=checks.optional(self.posterize, "posterize", MAX_DEPTH))
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,13 +151,13 @@ class Start(EqualByFields):
     def __post_init__(self) -> None:
         """Check what can be checked without a picture."""
         checked_init(self.init)
-        n_init = checks.optional(self.n_init, "n_init", _MOST_STARTS)
+        n_init = checks.optional(self.n_init, "n_init", clustering.MAX_STARTS)
         seed = checks.given(self.seed, 0)
         checks.whole_number(seed, "seed", 0, checks.MAX_SEED + 1 - checks.given(n_init, 1))
         _keep(
             self,
             n_init=n_init,
-            max_iter=checks.optional(self.max_iter, "max_iter", _MOST_ROUNDS),
+            max_iter=checks.optional(self.max_iter, "max_iter", clustering.MAX_ROUNDS),
             tol=None if self.tol is None else checks.tolerance(self.tol),
             seed=None if self.seed is None else int(seed),
         )

@@ -6,6 +6,7 @@ import argparse
 import math
 from typing import TYPE_CHECKING, Any
 
+from kmq.checks import MAX_SEED
 from kmq.cli import pipes
 from kmq.cli.console import (
     Options,
@@ -16,6 +17,9 @@ from kmq.cli.console import (
     whole_number,
 )
 from kmq.errors import InputError
+from kmq.model.image import MAX_PAGES
+from kmq.model.pixel_format import MAX_DEPTH
+from kmq.stages.palette.clustering import MAX_ROUNDS, MAX_STARTS
 from kmq.stages.palette.spaces import SPACES
 
 if TYPE_CHECKING:
@@ -23,11 +27,6 @@ if TYPE_CHECKING:
 
     from kmq.model.file_info import Limits
     from kmq.values import Start
-
-_MOST_BITS = 16
-_MOST_PAGES = 65_536
-_MOST_STARTS = 10_000
-_MOST_ROUNDS = 1_000_000
 
 _NAMES = {
     "k": "-k",
@@ -71,7 +70,7 @@ def add_options(parser: Options) -> None:
     )
     parser.add_argument(
         "--posterize",
-        type=whole_number(1, _MOST_BITS),
+        type=whole_number(1, MAX_DEPTH),
         metavar="BITS",
         help="keep only this many bits per channel in the palette",
     )
@@ -92,13 +91,13 @@ def add_start_options(parser: Options) -> None:
     )
     parser.add_argument(
         "--n-init",
-        type=whole_number(1, _MOST_STARTS),
+        type=whole_number(1, MAX_STARTS),
         metavar="N",
         help="random starts to try; the best is kept (default: 1)",
     )
     parser.add_argument(
         "--max-iter",
-        type=whole_number(1, _MOST_ROUNDS),
+        type=whole_number(1, MAX_ROUNDS),
         metavar="N",
         help="most rounds (default: 300)",
     )
@@ -110,7 +109,7 @@ def add_start_options(parser: Options) -> None:
     )
     parser.add_argument(
         "--seed",
-        type=whole_number(0, 2**32 - 1),
+        type=whole_number(0, MAX_SEED),
         metavar="N",
         help="seed of random starts; the same seed gives the same file (default: 0)",
     )
@@ -120,7 +119,7 @@ def add_page_option(parser: Options, whose: str = "an animated file or one with 
     """Add the option for files with several pictures."""
     parser.add_argument(
         "--page",
-        type=whole_number(1, _MOST_PAGES),
+        type=whole_number(1, MAX_PAGES),
         metavar="N",
         help=f"which picture of {whose}, counted from 1",
     )

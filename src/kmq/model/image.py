@@ -33,6 +33,10 @@ MAX_SIDE = 2**31 - 1
 """Longest side of a picture in pixels: what signed 32-bit programs can address."""
 
 
+MAX_PAGES = 65_536
+"""Largest number of a page: bounds the way through a file to it."""
+
+
 @dataclass(frozen=True)
 class Metadata:
     """What travels with a picture beside its pixels.

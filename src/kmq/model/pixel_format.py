@@ -80,6 +80,9 @@ class PixelFormat(Enum):
         raise InputError(f"there is no pixel format {label!r}; kmq has {labels}")
 
 
+MAX_DEPTH = max(member.depth for member in PixelFormat)
+"""Most bits of a sample."""
+
 _DEPTHS = {np.dtype(np.bool_): 1, np.dtype(np.uint8): 8, np.dtype(np.uint16): 16}
 
 _BY_SHAPE = {(member.channels, member.depth): member for member in reversed(PixelFormat)}

@@ -28,6 +28,12 @@ Algorithm = Literal["lloyd", "naive"]
 ALGORITHMS: tuple[Algorithm, ...] = get_args(Algorithm)
 """The rounds by the fast kernels, and by plain NumPy, to check the others by."""
 
+MAX_STARTS, MAX_ROUNDS = 10_000, 1_000_000
+"""Starts, and rounds from each, that callers may ask for at most."""
+
+DEFAULT_ROUNDS, DEFAULT_TOLERANCE = 300, 1e-4
+"""When rounds end unless callers say so: as in scikit-learn."""
+
 _CHUNK_WORK = 1 << 23
 """Channels compared in a chunk at least: about 0.1 ms of work."""
 

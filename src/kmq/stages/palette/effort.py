@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-_TOLERANCE = 1e-4
-"""Tolerance of a search: the one scikit-learn has."""
+from kmq.stages.palette.clustering import DEFAULT_TOLERANCE
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ class Stopping:
     @classmethod
     def of(cls, effort: Effort, k: int) -> Stopping:
         """Return when a search for k colours ends."""
-        return cls(effort.enough_rounds(k), _TOLERANCE)
+        return cls(effort.enough_rounds(k), DEFAULT_TOLERANCE)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from kmq import checks, color_tags
 from kmq.errors import ColorWarning, InputError, KmqError
 from kmq.model import alpha
 from kmq.model.file_info import Limits
-from kmq.model.image import MAX_COLORS, IndexedImage, Pixels
+from kmq.model.image import MAX_COLORS, MAX_PAGES, IndexedImage, Pixels
 from kmq.model.pixel_format import PixelFormat, as_pixel_format, of_samples
 from kmq.stages.pictures import deep, tiff
 from kmq.stages.pictures.arrays import distinct_colors, from_array, pixels_of
@@ -50,9 +50,6 @@ if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
 
 Array = np.ndarray[Any, Any]
-
-_MOST_PAGES = 65_536
-"""Largest number of a page: bounds the way through a file to it."""
 
 
 def read_pixels(
@@ -124,7 +121,7 @@ def checked_format(pixel_format: Any) -> PixelFormat | None:
 
 def checked_page(page: Any) -> int | None:
     """Return the number of a page, or None for None; raise TypeError or InputError."""
-    return None if page is None else checks.whole_number(page, "page", 1, _MOST_PAGES)
+    return None if page is None else checks.whole_number(page, "page", 1, MAX_PAGES)
 
 
 def picture_palette(file: IO[bytes], name: str) -> tuple[Array, PixelFormat]:
