@@ -189,8 +189,9 @@ def fit_palette(
 ) -> Palette:
     """Find one palette for all the pictures of a histogram.
 
-    It is what `quantize` finds for a picture with this histogram. `quantize` with `palette` maps
-    pictures to it.
+    It is what `quantize` finds for a picture with this histogram, but for space "eye": there
+    `quantize` also sees where in the picture a colour stands, which a histogram does not know.
+    `quantize` with `palette` maps pictures to it.
 
     Args:
         histogram: see `kmq.ColorHistogram`.
