@@ -228,15 +228,15 @@ class MixCoder:
         return _arrays((*shapes, *kernels.SCRATCH))
 
 
-def _dense_rows(depths: Array, own_depth: int) -> Array:
+def _dense_rows(depths: Array, deepest: int) -> Array:
     """Number the rows of the dense table that the nodes use.
 
-    Node 0 has row 0, nodes of less than `own` decisions have the rows after it by depth and then
-    from the left, and all deeper nodes share one row for each depth.
+    Node 0 has row 0, nodes of less than `deepest` decisions have the rows after it by depth and
+    then from the left, and all deeper nodes share one row for each depth.
     """
     rows = np.zeros(depths.size, np.int32)
-    shallow = np.flatnonzero(depths[1:] < own_depth) + 1
+    shallow = np.flatnonzero(depths[1:] < deepest) + 1
     rows[shallow[np.argsort(depths[shallow], kind="stable")]] = np.arange(1, shallow.size + 1)
-    deep = np.flatnonzero(depths[1:] >= own_depth) + 1
-    rows[deep] = shallow.size + 1 + depths[deep] - own_depth
+    deep = np.flatnonzero(depths[1:] >= deepest) + 1
+    rows[deep] = shallow.size + 1 + depths[deep] - deepest
     return rows
