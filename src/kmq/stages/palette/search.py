@@ -1,9 +1,9 @@
-"""Histogram → palette: a search on coarse bins of the colours, then rounds on all of them.
+"""The search for a palette: breathing k-means, plain k-means, and growth cluster by cluster.
 
-Bins are cubes of colour space with the mean and weight of the colours in them. A few thousand of
-them carry nearly all of the optimisation, so there it is cheap to go on past the first local
-optimum: breathing k-means finds better palettes than the best of ten k-means++ starts, with no
-random start at all.
+Points to search on are mostly bins: cubes of colour space with the mean and weight of the colours
+in them. A few thousand of them carry nearly all of the optimisation, so there it is cheap to go on
+past the first local optimum: breathing k-means finds better palettes than the best of ten k-means++
+starts.
 """
 
 from __future__ import annotations
