@@ -200,8 +200,9 @@ class Rate:
 
     The price of a bit is λ × the mean squared error of nearest entries (at least ½, on a scale of 8
     bits), so that one λ suits all pictures and numbers of colours. No pixel's squared error is more
-    than 3 · 32² above that of its nearest entry, and smooth gradients give way least. `kmq.encode`
-    and `kmq.write` choose k and λ for a size or a quality.
+    than 3 · 32² above that of its nearest entry, and smooth gradients give way least. In "eye"
+    errors that neighbours make up for count less, and so do those in detail. `kmq.encode` and
+    `kmq.write` choose k and λ for a size or a quality.
 
     >>> image = kmq.quantize("photo.png", 64, mapping=kmq.Rate(1))
 

@@ -23,6 +23,9 @@ CONTEXTS = 64 * ACTIVITIES
 SYMBOLS = 5
 """West, north, northeast, northwest, or a miss."""
 
+BLOCK = 4
+"""Side of the squares of pixels whose errors are to cancel each other out."""
+
 MARGIN = 3
 """Pixels around a strip that terms look at."""
 
@@ -176,9 +179,36 @@ def weigh_strip(first_row, ids, points, importance, flat, least, factor, out_sca
             out_scales[row, x] = factor * weight / share
 
 
+@kernel("i8, i8, u4[:, :], f4[:, :], f8[:, :, :]")
+def sum_detail(first_row, rows, ids, points, out_sums):
+    """Sum the first coordinate, and its square, of the pixels of each block of some rows.
+
+    `first_row` is a multiple of BLOCK; `out_sums` (block rows, block columns, 2) of the picture.
+    """
+    for y in range(first_row, first_row + rows):
+        for x in range(ids.shape[1]):
+            sums, first = out_sums[y // BLOCK, x // BLOCK], np.float64(points[ids[y, x], 0])
+            sums[0] += first
+            sums[1] += first * first
+
+
+@kernel("i8, i8, u4[:, :], f4[:, :], i4[:, :], f4[:, :], f4[:, :, :]")
+def sum_errors(first_row, rows, ids, points, indices, centroids, out_errors):
+    """Sum by how much entries fall short of their pixels, in each block of some rows.
+
+    `first_row` is a multiple of BLOCK; `out_errors` (block rows, block columns, 4) of the picture.
+    """
+    for y in range(first_row, first_row + rows):
+        for x in range(ids.shape[1]):
+            errors = out_errors[y // BLOCK, x // BLOCK]
+            color, index = np.int64(ids[y, x]), np.int64(indices[y, x])
+            for c in range(4):
+                errors[c] += points[color, c] - centroids[index, c]
+
+
 @kernel(
     "i8, i4[:, :], u4[:, :], f4[:, :], i4[:], u1[:], f4[:, :], u1[:], b1[:, :], i4[:, :], f4,"
-    "f4[:, :], f4[:, :], f4[:, :], f4, i4[:, :], i8[:], i4[:], i4[:, :]"
+    "f4[:, :], f4[:, :], f4[:, :], f4, f4, f4[:, :, :], i4[:, :], i8[:], i4[:], i4[:, :]"
 )
 def choose_strip(
     first_row,
@@ -196,6 +226,8 @@ def choose_strip(
     second_bits,
     scales,
     most_excess,
+    block_share,
+    errors,
     window,
     candidates,
     seen,
@@ -208,6 +240,8 @@ def choose_strip(
     the indices of its eight neighbours. None may exceed the nearest's squared distance by more than
     `most_excess`. `allowed` (3, 3) says whether colours of a kind (row) may have other entries than
     the nearest of a kind (column).
+    The square of a block's summed errors counts `block_share` times besides: `errors` (block rows,
+    block columns, 4) has the sums for `before`, and is brought up to date.
     `window` (rows + 2 · MARGIN, width + 2 · MARGIN), `candidates` and `seen` (k,) are scratch.
 
     The naive twin is `tests/stages/mapping/test_rate.py:naive_choice`.
@@ -283,6 +317,12 @@ def choose_strip(
             se_symbol = _symbol(se, s, e, ee, NOTHING)
             se_miss = _miss_level(centroids, unit, se, s, e)
             scale = scales[row, column]
+            errors_here = errors[(first_row + row) // BLOCK, column // BLOCK]
+            # Of the other pixels of the block; with this one the square is that of the sum.
+            others0 = errors_here[0] - (points[color, 0] - centroids[now, 0])
+            others1 = errors_here[1] - (points[color, 1] - centroids[now, 1])
+            others2 = errors_here[2] - (points[color, 2] - centroids[now, 2])
+            others3 = errors_here[3] - (points[color, 3] - centroids[now, 3])
             best = nearest
             least = np.inf
             for i in range(n_candidates):
@@ -290,7 +330,13 @@ def choose_strip(
                 if one != nearest and not allowed[color_kind, kinds[one]]:
                     continue
                 excess = _apart(points, color, centroids, one) - nearest_apart
-                cost = scale * excess
+                summed0 = others0 + (points[color, 0] - centroids[one, 0])
+                summed1 = others1 + (points[color, 1] - centroids[one, 1])
+                summed2 = others2 + (points[color, 2] - centroids[one, 2])
+                summed3 = others3 + (points[color, 3] - centroids[one, 3])
+                summed = summed0 * summed0 + summed1 * summed1
+                summed += summed2 * summed2 + summed3 * summed3
+                cost = scale * (excess + block_share * summed)
                 if excess > most_excess or cost >= least:
                     continue
                 to_w = _level(centroids, unit, one, w)
@@ -329,6 +375,10 @@ def choose_strip(
                     least = cost
                     best = one
             here[x] = best
+            errors_here[0] = others0 + (points[color, 0] - centroids[best, 0])
+            errors_here[1] = others1 + (points[color, 1] - centroids[best, 1])
+            errors_here[2] = others2 + (points[color, 2] - centroids[best, 2])
+            errors_here[3] = others3 + (points[color, 3] - centroids[best, 3])
     for row in range(rows):
         for column in range(width):
             out_indices[row, column] = window[row + MARGIN, column + MARGIN]

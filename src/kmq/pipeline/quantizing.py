@@ -102,7 +102,7 @@ class Quantizer:
             return self.image(mapped, self.mse(mapped))
         if lam == 0 or len(mapped.palette) == 1:
             return self.image(mapped, rounded.mse)
-        mapped = self.traded(mapped, lam * self.unit(rounded))
+        mapped = self.traded(mapped, lam * self.unit(rounded), self.rate_rounds)
         return self.image(mapped, self.mse(mapped))
 
     def palette(self, colors: int | ErrorTarget | Array) -> Rounded:
@@ -124,6 +124,11 @@ class Quantizer:
         error = float(squares.sum()) / self.n_pixels
         return max(error / (self.pixels.pixel_format.max_value / 255) ** 2, rate.LEAST_ERROR)
 
+    @property
+    def rate_rounds(self) -> int:
+        """Rounds of choices by squared error and bits."""
+        return rate.ROUNDS_BY_EYE if self._is_by_eye else rate.ROUNDS
+
     def nearest(self, rounded: Rounded, *, is_given: bool = False) -> Mapped:
         """Give each pixel the entry of its colour."""
         with self._timed("indices"):
@@ -135,7 +140,7 @@ class Quantizer:
         self,
         mapped: Mapped,
         price: float,
-        n_rounds: int = rate.ROUNDS,
+        n_rounds: int,
         most_excess: float = rate.MOST_EXCESS,
     ) -> Mapped:
         """Choose indices, and then entries, that cost less by squared error + price · bits.
@@ -223,6 +228,10 @@ class Quantizer:
         pixels = self.pixels
         return Looks(pixels.samples, pixels.pixel_format, self._how.n_threads)
 
+    @property
+    def _is_by_eye(self) -> bool:
+        return self._how.space.name == "eye"
+
     @computed_once
     def _mapper(self) -> rate.RateMapper:
         colors = self._problem.colors
@@ -233,6 +242,7 @@ class Quantizer:
             self._importance,
             colors.pixel_format.max_value,
             self._how.n_threads,
+            by_eye=self._is_by_eye,
         )
 
     @computed_once

@@ -30,6 +30,9 @@ from kmq.stages.palette.clustering import Array
 MAX_SIZE = 2**63 - 1
 """Most bytes that can be asked for."""
 
+_NEARLY = 1.1
+"""How many times too few colours are nearly enough."""
+
 _FIRST_COLORS = 32
 """Colours that a search for k begins with."""
 
@@ -70,7 +73,7 @@ _MOST_PROBES = 4
 _MOST_MOVES = 8
 """Times that another number of colours is tried for a size that no λ makes."""
 
-_MORE_FOR_ERROR, _MORE_FOR_LOOKS = (1.25, 1.4, 1.12), (1.7, 2.4, 1.3)
+_MORE, _MANY_MORE, _FEW_MORE = 1.25, 1.4, 1.12
 """How many times the colours that nearest entries need are tried for a quality: the first, then the
 second or, where the first needs little or much of λ, the third."""
 
@@ -80,9 +83,24 @@ _LITTLE, _MUCH = -0.6, 1.5
 _USUAL_EXCESS = 0.2
 """Share by which the error exceeds e(k) at λ = e(k), before that is known."""
 
-_SIZE_TOLERANCE, _ERROR_TOLERANCE, _LOSS_TOLERANCE = 0.02, 0.005, 0.005
-"""Share of a size, of an error, and of what SSIMULACRA2 is short of 100, by which a file may stay
-below what is allowed."""
+_SIZE_TOLERANCE, _ERROR_TOLERANCE = 0.02, 0.005
+"""Share of a size, and of an error, by which a file may stay below what is allowed."""
+
+_LOOKS_TOLERANCE = 0.5
+"""How much better than asked for a file may look, of 100."""
+
+_SCORE_BY_COLORS, _SCORE_BY_X = 15.0, -5.0
+"""d SSIMULACRA2 / d log2 of k, of nearest entries, and / d log2 of λ, before they are known."""
+
+_MORE_FOR_LOOKS, _FIRST_X_FOR_LOOKS = 1.2, 2.5
+"""How many times the colours that nearest entries need are taken for looks, and log2 of λ that is
+usual then. A second k, 1.1 or 1.4 times as many, gained 2 % for half as much time again."""
+
+_MAY_BE_SMALLER = 1.3
+"""Nearest entries are coded, too, if their estimate is at most so many times that of the file."""
+
+_MOST_FOR_LOOKS, _STRIDE_FOR_LOOKS = 4, 1.5
+"""Whole attempts with one palette at most, and by how much log2 of λ moves at once."""
 
 _CAP = 12.0
 """Bits for which a pixel may be beyond its nearest entry, where λ is so large that this exceeds the
@@ -190,24 +208,25 @@ def _for_error(quantizer: Quantizer, mse: float, code: Code, most: int | None) -
         )
     if rounded.mse > mse or mse == 0:
         return nearest.encoded
-    found = [nearest, *search.for_quality(len(rounded.palette), _MORE_FOR_ERROR)]
+    found = [nearest, *search.for_quality(len(rounded.palette))]
     return min(found, key=_size).encoded
 
 
 def _for_looks(quantizer: Quantizer, quality: float, code: Code, most: int | None) -> Encoded:
     """Return the smallest file found that looks as good, or the best if there is none."""
-    search = _Search(quantizer, code, _looks_gauge(100 - quality), most)
-    enough = search.enough_colors()
-    found = search.for_quality(enough, _MORE_FOR_LOOKS)
-    nearest = search.start(enough).nearest
-    if nearest.loss <= 100 - quality:
-        found.append(nearest)
-    if not found and most is None:
+    search = _LooksSearch(quantizer, code, quality, most)
+    nearest = search.fewest()
+    if nearest.looks < quality and most is None:
         raise InputError(
-            f"{enough} colours reach a quality of {100 - nearest.loss:.2f} in this picture; "
-            f"{quality:g} was asked for"
+            f"{len(nearest.mapped.palette)} colours reach a quality of {nearest.looks:.2f} in this "
+            f"picture; {quality:g} was asked for"
         )
-    return min(found, key=_size, default=nearest).encoded
+    traded = search.traded(len(nearest.mapped.palette)) if nearest.looks >= quality else None
+    if traded is None:
+        return nearest.encoded
+    if nearest.estimate > _MAY_BE_SMALLER * traded.estimate:
+        return traded.encoded
+    return min(traded, nearest, key=_size).encoded
 
 
 class _Attempt:
@@ -228,9 +247,9 @@ class _Attempt:
         return self._quantizer.mse(self.mapped)
 
     @computed_once
-    def loss(self) -> float:
-        """What SSIMULACRA2 is short of 100."""
-        return 100 - self._quantizer.ssimulacra2(self.mapped)
+    def looks(self) -> float:
+        """SSIMULACRA2."""
+        return self._quantizer.ssimulacra2(self.mapped)
 
     @computed_once
     def encoded(self) -> Encoded:
@@ -252,10 +271,6 @@ class _Attempt:
 
 def _mse(attempt: _Attempt) -> float:
     return attempt.mse
-
-
-def _loss(attempt: _Attempt) -> float:
-    return attempt.loss
 
 
 def _size(attempt: _Attempt) -> float:
@@ -288,7 +303,7 @@ class _Start:
     def rest(self, first: _Attempt) -> _Attempt:
         """Return the attempt after all rounds."""
         if first.x != self._whole.x:
-            self._whole = self._rounds(first, first.x, rate.ROUNDS - 1)
+            self._whole = self._rounds(first, first.x, self._quantizer.rate_rounds - 1)
         return self._whole
 
     def _rounds(self, attempt: _Attempt, x: float, n_rounds: int) -> _Attempt:
@@ -298,6 +313,74 @@ class _Start:
             most_excess = max(rate.MOST_EXCESS, _CAP * price)
             mapped = self._quantizer.traded(mapped, price, n_rounds, most_excess)
         return _Attempt(self._quantizer, self._code, mapped, x)
+
+
+class _LooksSearch:
+    """Looks for k, and then for λ, until pictures look as good as they are to."""
+
+    def __init__(self, quantizer: Quantizer, code: Code, quality: float, most: int | None):
+        self._quantizer, self._code, self._quality = quantizer, code, quality
+        limit = MAX_COLORS if most is None else most
+        self._least = max(1, quantizer.n_fixed)
+        self._most = max(self._least, min(limit, quantizer.n_colors))
+
+    def fewest(self) -> _Attempt:
+        """Return the fewest nearest entries, about, that look as good, or the most there may be."""
+        few, enough = self._least - 1, self._most + 1
+        best, k = None, int(_clamped(_FIRST_COLORS, self._least, self._most))
+        scores = dict[int, float]()
+        while best is None or enough > max(few + 1, _NEARLY * few):
+            nearest = self._start(k).nearest
+            scores[k] = nearest.looks
+            if nearest.looks >= self._quality:
+                best, enough = nearest, k
+            elif k == self._most:
+                return nearest
+            else:
+                few = k
+            k = int(_clamped(self._colors_at(scores, few, enough), few + 1, enough - 1))
+        return best
+
+    def traded(self, enough: int) -> _Attempt | None:
+        """Return the attempt of largest λ found that looks as good, if one does, with more colours
+        than the nearest entries need."""
+        start = self._start(min(round(enough * _MORE_FOR_LOOKS), self._most))
+        x = _FIRST_X_FOR_LOOKS
+        aim = self._quality + _LOOKS_TOLERANCE / 2
+        scores = {_NONE: start.nearest.looks}
+        best: _Attempt | None = None
+        for _ in range(_MOST_FOR_LOOKS):
+            x = _clamped(x, _LEAST_X, _ERROR_LIMIT)
+            attempt = start.rest(start.first(x))
+            scores[x] = attempt.looks
+            if attempt.looks >= self._quality and (best is None or x > best.x):
+                best = attempt
+            if 0 <= attempt.looks - self._quality <= _LOOKS_TOLERANCE:
+                break
+            worse = [other for other in scores if scores[other] < aim]
+            better = [other for other in scores if scores[other] >= aim and other > _NONE]
+            if worse and better and max(better) < min(worse):
+                left, right = max(better), min(worse)
+                share = (scores[left] - aim) / (scores[left] - scores[right])
+                x = left + _clamped(share, 0.1, 0.9) * (right - left)
+            else:
+                step = (aim - attempt.looks) / _SCORE_BY_X
+                x += _clamped(step, -_STRIDE_FOR_LOOKS, _STRIDE_FOR_LOOKS)
+            if _clamped(x, _LEAST_X, _ERROR_LIMIT) in scores:
+                break
+        return best
+
+    def _start(self, k: int) -> _Start:
+        return _Start(self._quantizer, self._code, self._quantizer.palette(k))
+
+    def _colors_at(self, scores: dict[int, float], few: int, enough: int) -> float:
+        """Return k at which nearest entries look about as good, by those that were tried."""
+        if few in scores and enough in scores and scores[enough] > scores[few]:
+            share = (self._quality - scores[few]) / (scores[enough] - scores[few])
+            return few * _power(_clamped(share, 0.1, 0.9) * _log(enough / few)) + 0.5
+        k = enough if enough in scores else few
+        doublings = (self._quality - scores[k]) / _SCORE_BY_COLORS
+        return k * _power(_clamped(doublings + (0.1 if k == few else -0.1), -2, 2))
 
 
 class _Gauge(NamedTuple):
@@ -341,10 +424,6 @@ def _size_gauge(size: float) -> _Gauge:
 
 def _error_gauge(error: Callable[[_Attempt], float], most: float) -> _Gauge:
     return _Gauge(error, error, most, _ERROR_TOLERANCE, 0.9, 1.0, most_attempts=4)
-
-
-def _looks_gauge(most: float) -> _Gauge:
-    return _Gauge(_loss, _loss, most, _LOSS_TOLERANCE, 0.7, 1.0, most_attempts=4)
 
 
 class _Known(NamedTuple):
@@ -405,15 +484,13 @@ class _Search:
         close = [attempt for attempt in self._met if self._gauge.is_met(attempt.size)]
         return min(close or self._met, key=_mse, default=None)
 
-    def for_quality(self, enough: int, more: tuple[float, float, float]) -> list[_Attempt]:
-        """Return attempts that reach an error which nearest entries need `enough` colours for, with
-        so many times `more`."""
+    def for_quality(self, enough: int) -> list[_Attempt]:
+        """Return attempts that reach an error which nearest entries need `enough` colours for."""
         found = []
         x, excess, tried = 0.0, _log(_USUAL_EXCESS), set[int]()
-        first_more, many_more, few_more = more
-        times = first_more
+        more = _MORE
         for _ in range(2):
-            k = min(round(enough * times), self.most)
+            k = min(round(enough * more), self.most)
             if k not in tried:
                 tried.add(k)
                 start = self.start(k)
@@ -426,7 +503,7 @@ class _Search:
                     best = max(self._met, key=self._gauge.value)
                     found.append(best)
                     x, excess = best.x, _log(self._gauge.value(best) / floor - 1)
-            times = many_more if _LITTLE < x < _MUCH else few_more
+            more = _MANY_MORE if _LITTLE < x < _MUCH else _FEW_MORE
         return found
 
     def start(self, k: int) -> _Start:

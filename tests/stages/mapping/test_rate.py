@@ -163,6 +163,29 @@ def test_spaces(space):
     assert len(encode(image)) < len(encode(quantize(picture(), 16, space=space)))
 
 
+def test_errors_of_blocks_cancel_out_for_the_eye(monkeypatch):
+    samples, off = picture(), []
+    for share in (stage._BLOCK_SHARE, 0):
+        monkeypatch.setattr(stage, "_BLOCK_SHARE", share)
+        image = kmq.quantize(samples, 8, mapping=kmq.Rate(0.5))
+        apart = samples.astype(np.float64) - image.to_array()
+        off.append(np.abs(apart.reshape(12, 4, 16, 4, 3).mean(axis=(1, 3))).mean())
+    assert off[0] < 0.9 * off[1]
+
+
+def test_errors_in_detail_are_seen_less():
+    rng = np.random.default_rng(0)
+    ids = np.zeros((40, 64), np.uint32)
+    ids[:, 32:] = rng.integers(0, 30, (40, 32))
+    colors = rng.integers(0, 256, (30, 3)).astype(np.float64)
+    mapper = stage.RateMapper(ids, colors, np.zeros(30, np.uint8), None, 255, 2, by_eye=True)
+    visible = mapper._visible()
+    assert visible.shape == ids.shape
+    assert visible.mean() == pytest.approx(1)
+    assert visible[:, :24].min() == visible[:, :24].max() > 5 * visible[:, 40:].max()
+    assert mapper._importance.min() >= stage._LEAST_IMPORTANCE
+
+
 def test_exact_pictures_and_tiny_ones():
     assert quantize(np.zeros((5, 5, 3), np.uint8), 4, mapping=kmq.Rate(1.25)).n_colors == 1
     one = np.arange(3, dtype=np.uint8).reshape(1, 1, 3)
@@ -206,7 +229,7 @@ def test_nearby_entries_are_the_nearest():
 
 
 def naive_choice(
-    before, ids, points, labels, entries, nearby, unit, first_bits, second_bits, scales
+    before, ids, points, labels, entries, nearby, unit, first_bits, second_bits, scales, share
 ):
     """What `choose_strip` makes of a whole picture whose colours all need the same kind."""
     height, width = before.shape
@@ -232,6 +255,13 @@ def naive_choice(
                 return row[symbol]
         return row[4] + second_bits[activity, min(level(index, w), level(index, n))]
 
+    def summed_error(y, x):
+        """The square of the summed errors of the pixel's block."""
+        block = np.s_[y // 4 * 4 :, x // 4 * 4 :]
+        inside = now[kernels.MARGIN : -kernels.MARGIN, kernels.MARGIN : -kernels.MARGIN]
+        apart = (points[ids] - entries[inside])[block][:4, :4]
+        return np.square(apart.sum(axis=(0, 1))).sum()
+
     for y, x in np.ndindex(height, width):
         color, place = ids[y, x], (y + kernels.MARGIN, x + kernels.MARGIN)
         around = now[place[0] - 1 : place[0] + 2, place[1] - 1 : place[1] + 2].ravel()
@@ -243,6 +273,7 @@ def naive_choice(
             now[place] = one
             excess = np.square(points[color] - entries[one]).sum()
             excess -= np.square(points[color] - entries[nearest]).sum()
+            excess += share * summed_error(y, x)
             costs[one] = scales[y, x] * excess + sum(
                 bits(place[0] + j, place[1] + i)
                 for j, i in ((0, 0), (0, 1), (1, 0), (1, -1), (1, 1))
@@ -251,8 +282,8 @@ def naive_choice(
     return now[kernels.MARGIN : -kernels.MARGIN, kernels.MARGIN : -kernels.MARGIN]
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_choice_is_that_of_a_plain_loop(seed):
+@pytest.mark.parametrize(("seed", "share"), [(0, 0), (1, 0), (2, 0.25)])
+def test_choice_is_that_of_a_plain_loop(seed, share):
     rng = np.random.default_rng(seed)
     points = rng.integers(0, 256, (50, 4)).astype(np.float32)
     entries = rng.integers(0, 256, (9, 4)).astype(np.float32)
@@ -263,17 +294,23 @@ def test_choice_is_that_of_a_plain_loop(seed):
     second_bits = rng.random((kernels.ACTIVITIES, kernels.LEVELS)).astype(np.float32)
     scales = np.full(ids.shape, 2e-5, np.float32) * rng.random(ids.shape).astype(np.float32)
     nearby, unit = stage._nearby(entries), np.float32(16)
+    errors = np.zeros((3, 5, 4), np.float32)
+    kernels.sum_errors(0, 12, ids, points, before, entries, errors)
     chosen = np.empty_like(before)
     kernels.choose_strip(
         0, before, ids, points, labels, np.zeros(50, np.uint8), entries, np.zeros(9, np.uint8),
         stage._ALLOWED, nearby, unit, first_bits, second_bits, scales, np.float32(1e9),
+        np.float32(share), errors,
         np.empty((12 + 2 * kernels.MARGIN, 17 + 2 * kernels.MARGIN), np.int32),
         np.empty(kernels.MOST_NEIGHBOURS + nearby.shape[1], np.int64),
         np.empty(9, np.int32), chosen,
     )  # fmt: skip
     expected = naive_choice(
-        before, ids, points, labels, entries, nearby, unit, first_bits, second_bits, scales
+        before, ids, points, labels, entries, nearby, unit, first_bits, second_bits, scales, share
     )
+    after = np.zeros_like(errors)
+    kernels.sum_errors(0, 12, ids, points, chosen, entries, after)
+    np.testing.assert_allclose(errors, after, atol=0.01)
     assert (chosen != before).sum() > 20
     assert (chosen != expected).sum() <= 1  # sums in another order may tie
 

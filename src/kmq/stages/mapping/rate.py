@@ -21,8 +21,9 @@ from kmq.threads import run_chunks
 
 Array = np.ndarray[Any, Any]
 
-ROUNDS = 3
-"""Times that indices and then entries are chosen; a fourth gains a hundredth."""
+ROUNDS, ROUNDS_BY_EYE = 3, 5
+"""Times that indices and then entries are chosen; a fourth gains a hundredth, but where errors of
+blocks count two more gain three."""
 
 _ALLOWED = alpha.ALLOWED.copy()
 """What entries kinds of colours may have, as kernels index it: `kmq.model.alpha` has the rule.
@@ -41,6 +42,14 @@ LEAST_ERROR = 0.5
 _FLAT, _LEAST_SHARE = 24.0, 0.25
 """Mean squared distance to the neighbours below which a pixel is on a gradient, where bits count
 less, down to this share: an edge of a band that moves is seen, and texture that is gone is not."""
+
+_BLOCK_SHARE = 4.0
+"""How much the squared mean error of a block counts for the eye, against those of its pixels: what
+cancels out from near by is not seen. docs/RATE.md has what others gave."""
+
+_HIDDEN = 41.0
+"""Variance of lightness around a pixel, in 8-bit samples, at which its errors count 0.7 of what
+they do in flat areas: half where it is three times that."""
 
 _LEAST_IMPORTANCE = 1 / 16
 """Importance that the squared error of any pixel counts with at least."""
@@ -103,6 +112,8 @@ class RateMapper:
         importance: Array | None,
         max_value: int,
         n_threads: int,
+        *,
+        by_eye: bool = False,
     ):
         """Take what stays the same.
 
@@ -113,18 +124,27 @@ class RateMapper:
             importance: (height, width) or None.
             max_value: of the samples; rates and caps are meant for 255.
             n_threads: threads to use.
+            by_eye: whether coordinates are those of the eye, so that detail hides errors and those
+                of a block may cancel each other out; else squared errors alone count.
         """
+        from kmq.kernels.rate import BLOCK
+
         self._ids = np.ascontiguousarray(ids)
         self._points = _four(coordinates)
         self._channels = coordinates.shape[1]
         self._color_kinds = color_kinds
-        self._importance = np.empty((0, 0))
-        if importance is not None:
-            self._importance = np.maximum(importance, _LEAST_IMPORTANCE)
         self._scale = (max_value / 255) ** 2
         self._unit = np.float32(_UNIT * self._scale)
         self._n_threads = n_threads
         self._strips = _strips(len(ids), max(1, round(ids.size / _STRIP_PIXELS)))
+        self._blocks = -(-ids.shape[0] // BLOCK), -(-ids.shape[1] // BLOCK)
+        self._block_share = np.float32(_BLOCK_SHARE / BLOCK**2 if by_eye else 0.0)
+        if by_eye:
+            visible = self._visible()
+            importance = visible if importance is None else importance * visible
+        self._importance = np.empty((0, 0))
+        if importance is not None:
+            self._importance = np.maximum(importance, _LEAST_IMPORTANCE)
 
     def count(self, indices: Array, coordinates: Array) -> Statistics:
         """Measure (height, width) int32 indices of entries (k, channels)."""
@@ -210,6 +230,7 @@ class RateMapper:
 
         centroids = _four(coordinates)
         nearby = _nearby(centroids)
+        errors = np.zeros((*self._blocks, 4), np.float32)
         chosen = np.empty_like(indices)
 
         def work(strip: int) -> None:
@@ -225,6 +246,8 @@ class RateMapper:
                 1 / (price * self._scale),
                 scales,
             )
+            if self._block_share:
+                kernels.sum_errors(top, rows, self._ids, self._points, indices, centroids, errors)
             margins = 2 * kernels.MARGIN
             kernels.choose_strip(
                 top,
@@ -242,6 +265,8 @@ class RateMapper:
                 lengths.second,
                 scales,
                 np.float32(most_excess * self._scale),
+                self._block_share,
+                errors,
                 np.empty((rows + margins, indices.shape[1] + margins), np.int32),
                 np.empty(kernels.MOST_NEIGHBOURS + nearby.shape[1], np.int64),
                 np.empty(len(centroids), np.int32),
@@ -276,10 +301,47 @@ class RateMapper:
 
         run_chunks(work, len(self._strips), self._n_threads)
 
+    def _visible(self) -> Array:
+        """Return (height, width): how much errors are seen, 1 on average, less in detail.
+
+        It is the same in a block, by the variance of lightness in it and in the eight around it.
+        """
+        from kmq.kernels.rate import BLOCK, sum_detail
+
+        height, width = self._ids.shape
+        sums = np.zeros((*self._blocks, 2))
+        run_chunks(
+            lambda strip: sum_detail(*self._strips[strip], self._ids, self._points, sums),
+            len(self._strips),
+            self._n_threads,
+        )
+        rows, columns = (
+            np.minimum(BLOCK, side - np.arange(0, side, BLOCK)) for side in self._ids.shape
+        )
+        counts = np.outer(rows, columns)
+        total, squares, count = (_around(each) for each in (sums[..., 0], sums[..., 1], counts))
+        mean = total / count
+        variances = np.maximum(squares / count - mean * mean, 0)
+        visible = 1 / np.sqrt(1 + variances / (_HIDDEN * self._scale))
+        visible /= (visible * counts).sum() / counts.sum()
+        spread: Array = visible.repeat(BLOCK, axis=0)[:height].repeat(BLOCK, axis=1)[:, :width]
+        return spread
+
+
+def _around(blocks: Array) -> Array:
+    """Return the sums over 3 × 3 blocks, of which some lie beyond the edge and count nothing."""
+    padded = np.pad(blocks.astype(np.float64), 1)
+    rows = padded[:-2] + padded[1:-1] + padded[2:]
+    sums: Array = rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:]
+    return sums
+
 
 def _strips(height: int, n_strips: int) -> list[tuple[int, int]]:
-    """Return (first row, rows) of at most so many strips of even height."""
-    bounds = [height * strip // n_strips for strip in range(n_strips + 1)]
+    """Return (first row, rows) of at most so many strips of even height, each of whole blocks."""
+    from kmq.kernels.rate import BLOCK
+
+    bounds = [height * strip // n_strips // BLOCK * BLOCK for strip in range(n_strips)]
+    bounds.append(height)
     return [(top, end - top) for top, end in pairwise(bounds) if end > top]
 
 
