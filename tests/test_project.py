@@ -92,6 +92,16 @@ def test_links_within_the_project_lead_somewhere(document):
     assert [target for target in local if not (document.parent / target).exists()] == []
 
 
+def test_site_has_every_page_and_every_public_name():
+    navigation = (PROJECT / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:")[2]
+    pages = {page.name for page in (PROJECT / "docs").glob("*.md")}
+    generated = {"format.md", "contributing.md", "changelog.md"}
+    listed = re.findall(r"[\w-]+\.md", navigation)
+    assert sorted(listed) == sorted(pages | generated)
+    names = re.findall(r"^::: kmq\.(\w+)$", (PROJECT / "docs/api.md").read_text("utf-8"), re.M)
+    assert sorted(names) == sorted(kmq.__all__)
+
+
 def test_files_that_the_way_through_the_code_names_exist():
     text = (PROJECT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     places = re.findall(r"`(?:python )?((?:src|tests|benchmarks|\.ci)/[\w/.]+)[` ]", text)
