@@ -25,6 +25,9 @@ from typing import NamedTuple
 from setuptools import Distribution, Extension
 from setuptools.command.build_ext import build_ext
 
+_SYSTEM = "linux-gnu"
+"""What libraries for another architecture are for."""
+
 _MOST_WORKERS = 8
 """Processes at a time: each takes some 250 MB."""
 
@@ -37,17 +40,24 @@ class Level(NamedTuple):
 
     cpu: str
     features: tuple[str, ...]
-    tested: bool
+    machines: tuple[str, ...]
+    """What systems call the architecture."""
+    is_asked: bool = False
     """Whether the library asks the processor if it is one."""
+
+    @property
+    def is_of_this_machine(self) -> bool:
+        """Whether this machine is of the architecture."""
+        return platform.machine().lower() in self.machines
 
 
 _V3 = ("avx", "avx2", "bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe", "popcnt", "sse4.2")
 _V4 = (*_V3, "avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl")
 
 LEVELS = {
-    "x86_64_v4": Level("x86-64-v4", _V4, tested=True),
-    "x86_64_v3": Level("x86-64-v3", _V3, tested=True),
-    "aarch64": Level("generic", ("neon",), tested=False),
+    "x86_64_v4": Level("x86-64-v4", _V4, ("x86_64", "amd64"), is_asked=True),
+    "x86_64_v3": Level("x86-64-v3", _V3, ("x86_64", "amd64"), is_asked=True),
+    "aarch64": Level("generic", ("neon",), ("aarch64", "arm64")),
 }
 """By the names that libraries have, the fastest first."""
 
@@ -64,7 +74,7 @@ class BuildKernels(build_ext):
         """Build the library for a level, or say why there is none."""
         level = ext.name.rpartition("._")[2]
         began = time.perf_counter()
-        _say(f"compiling kernels for {LEVELS[level].cpu} ahead of time")
+        _say(f"compiling kernels for {_spoken(level)} ahead of time")
         try:
             self._try_compiler()
             self._prepare(ext, level)
@@ -121,10 +131,7 @@ def _chosen_levels() -> list[str]:
             known = ", ".join(["all", "none", *LEVELS])
             raise SystemExit(f"KMQ_LEVELS names {', '.join(sorted(unknown))}; there are {known}")
         return named.split(",")
-    machine = platform.machine().lower()
-    if machine in ("aarch64", "arm64"):
-        return ["aarch64"]
-    levels = ["x86_64_v4", "x86_64_v3"] if machine in ("x86_64", "amd64") else []
+    levels = [name for name, level in LEVELS.items() if level.is_of_this_machine]
     return levels if named == "all" else _fitting(levels)[:1]
 
 
@@ -140,13 +147,16 @@ def _fitting(levels: list[str]) -> list[str]:
 
 def _emit(level: Level, folder: Path) -> None:
     """Emit all kernels, in as many processes as there are cores."""
+    compiled_for = level if level.is_of_this_machine else LEVELS["x86_64_v3"]
     environment = os.environ | {
         "KMQ_KERNELS": "jit",
-        "NUMBA_CPU_NAME": level.cpu,
-        "NUMBA_CPU_FEATURES": ",".join(f"+{feature}" for feature in level.features),
+        "NUMBA_CPU_NAME": compiled_for.cpu,
+        "NUMBA_CPU_FEATURES": ",".join(f"+{feature}" for feature in compiled_for.features),
         "NUMBA_DISABLE_INTEL_SVML": "1",
         "PYTHONPATH": os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")])),
     }
+    if level is not compiled_for:
+        environment["KMQ_TARGET"] = f"{level.machines[0]}-{_SYSTEM}"
     command = [sys.executable, "-m", "kmq.kernels._emit", str(folder)]
     n_workers = min(os.cpu_count() or 1, _MOST_WORKERS)
     workers = [subprocess.Popen(command, env=environment) for _ in range(n_workers)]  # noqa: S603  # this file's own words
@@ -179,16 +189,20 @@ def _table(level: str, folder: Path) -> str:
         )
     about = {
         "MODULE_NAME": level,
-        "LEVEL": f'"{LEVELS[level].cpu}"',
+        "LEVEL": f'"{_spoken(level)}"',
         "SOURCES": f'"{digest_of_sources()}"',
         "COMPILER": f'"{compilers}"',
         "LANE_BYTES": lane_bytes,
         "N_KERNELS": len(rows),
     }
-    if LEVELS[level].tested:
+    if LEVELS[level].is_asked:
         about["X86_LEVEL"] = about["LEVEL"]
     defined = [f"#define {name} {value}" for name, value in about.items()]
     return "\n".join([*defined, *lines, "static const Kernel kernels[] = {", *rows, "};", ""])
+
+
+def _spoken(level: str) -> str:
+    return level.replace("_", "-")
 
 
 def _say(fact: str) -> None:

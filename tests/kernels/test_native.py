@@ -201,7 +201,7 @@ import numpy as np
 from numba.core.errors import TypingError
 from kmq.kernels import _emit
 from kmq.kernels._compiler import Kernel
-from kmq.kernels.blur import blur
+from kmq.kernels.histogram import mark
 
 def rounds_as_a_library_likes(numbers):
     numbers[0] = np.sin(numbers[0])
@@ -209,7 +209,7 @@ def rounds_as_a_library_likes(numbers):
 def allocates(numbers):
     numbers[0] = np.ones(3)[1]
 
-kernels = [blur, *(Kernel(f, "f8[:]", {}) for f in (rounds_as_a_library_likes, allocates))]
+kernels = [mark, *(Kernel(f, "f8[:]", {}) for f in (rounds_as_a_library_likes, allocates))]
 _emit.compile_without_loading(kernels)
 for kernel in kernels:
     try:
@@ -225,6 +225,6 @@ for kernel in kernels:
         text=True,
     )
     emitted, inexact, allocating = done.stdout.splitlines()
-    assert "(True, 'kmq_blur_blur_0', 4, [('f', 8, 3), ('f', 8, 1)," in emitted
+    assert "(True, 'kmq_histogram_mark_0', 2, [('u', 4, 1), ('u', 8, 1)]" in emitted
     assert inexact.endswith("rounds_as_a_library_likes_0 calls llvm.sin.f64")
     assert allocating.startswith("Failed in nopython mode pipeline")

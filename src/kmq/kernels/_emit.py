@@ -2,7 +2,9 @@
 
 `kmq.build` runs this file in processes of their own, as many as there are cores. Each takes the
 next kernel that no other has taken, until none is left. Numba compiles for the processor that
-``NUMBA_CPU_NAME`` and ``NUMBA_CPU_FEATURES`` name.
+``NUMBA_CPU_NAME`` and ``NUMBA_CPU_FEATURES`` name. For another architecture, which ``KMQ_TARGET``
+names, LLVM makes machine code of what Numba compiled for this one: vectors of other lengths are cut
+or joined, and nothing else differs.
 
 An entry is an ``int entry(int64_t *words)`` to call from C, which hands the words on by Numba's own
 calling convention: first where to write the result and the exception, then the arguments, each
@@ -14,6 +16,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -87,7 +90,7 @@ def emit(kernel: Kernel, machine: llvm.TargetMachine) -> tuple[bytes, list[Entry
         whole.link_in(module)
         parameters = [parameter for one in arguments for parameter in _parameters(one)]
         entries.append(Entry(symbol, len(arguments), parameters, _kinds(result)))
-    return machine.emit_object(whole), entries
+    return machine.emit_object(_moved(whole, machine)), entries
 
 
 def compile_without_loading(kernels: list[Any]) -> None:
@@ -101,9 +104,23 @@ def compile_without_loading(kernels: list[Any]) -> None:
 
 
 def machine_of_target() -> llvm.TargetMachine:
-    target = llvm.Target.from_default_triple()
+    """Return what emits machine code."""
+    triple = os.environ.get("KMQ_TARGET") or llvm.get_default_triple()
     cpu, features = (os.environ.get(f"NUMBA_CPU_{name}", "") for name in ("NAME", "FEATURES"))
+    if "KMQ_TARGET" in os.environ:
+        llvm.initialize_all_targets()
+        llvm.initialize_all_asmprinters()
+        cpu = features = ""
+    target = llvm.Target.from_triple(triple)
     return target.create_target_machine(cpu=cpu, features=features, opt=3, reloc="pic")
+
+
+def _moved(module, machine):
+    """Return a module as one for the machine's architecture."""
+    text = re.sub(r"^target (datalayout|triple) = .*$", "", str(module), flags=re.MULTILINE)
+    moved = llvm.parse_assembly(text)
+    moved.triple, moved.data_layout = machine.triple, str(machine.target_data)
+    return moved
 
 
 def _module(kernel, arguments, symbol):
