@@ -270,7 +270,7 @@ class Options:
             raise InputError(f"weights have shape {self.weights.shape}; the picture has {shape}")
         if not self.weights.any():
             raise InputError("weights are 0 for every pixel; at least one must count")
-        return self.weights.astype(np.float64)
+        return np.ascontiguousarray(self.weights, np.float64)
 
     def _space_of(self, pixel_format: PixelFormat) -> SpaceName:
         """Return the space that is given, or else the one for what is asked: error or looks."""

@@ -308,6 +308,15 @@ def test_importance_is_as_good_as_repetition():
     assert np.array_equal(image.palette, repeated.palette)
 
 
+@pytest.mark.parametrize("mapping", ["nearest", kmq.Rate(1), kmq.Optimize(1)])
+def test_weights_in_any_order_in_memory_are_the_same(mapping):
+    picture = photo()
+    weights = np.random.default_rng(0).random(picture.shape[:2])
+    image = kmq.quantize(picture, 8, mapping=mapping, weights=weights)
+    for given in (np.asfortranarray(weights), weights.repeat(2, axis=1)[:, ::2]):
+        assert kmq.quantize(picture, 8, mapping=mapping, weights=given) == image
+
+
 @pytest.mark.parametrize(("bits", "step"), [(1, 128), (4, 16), (7, 2), (8, 1)])
 def test_posterized_palettes_have_few_levels(bits, step):
     palette = kmq.quantize(photo(), 30, require=kmq.Require(posterize=bits)).palette
