@@ -23,16 +23,16 @@ from kmq.threads import run_chunks
 
 Array = np.ndarray[Any, Any]
 
-ROUNDS = 4
+ROUNDS = 6
 """Times that indices and then entries are chosen, before the indices are chosen for the last."""
 
 LAST_TURNS = 3
 """Times that pixels are looked at in the last choice; in the rounds before it is once."""
 
-SHARP, SOFT = 0.14, 0.28
+SHARP, SOFT = 0.18, 0.3
 """Share of a neighbour along an axis in what is seen of a pixel: of lightness, and of chroma."""
 
-OWN = 0.5
+OWN = 0.6
 """How much the error of the pixel alone counts beside that of what is seen of it."""
 
 _STEPS = 3
@@ -43,6 +43,10 @@ _FLOOR = 0.15
 
 _LEAST_ERROR = 0.05
 """Squared blurred error that the price of a bit follows at least, for samples of 8 bits."""
+
+_BEYOND = 0.25
+"""How far beyond the colours, as a share of their range, the best entry is searched for exactly:
+what pixels want makes up for errors around them."""
 
 _BAND_ROWS = 32
 """Rows of a band at least. Every other band is worked on at the same time."""
@@ -108,6 +112,10 @@ class Optimizer:
         self._scale = norms * norms  # makes the squares of the nine shares sum to 1
         self._taps = filled(np.stack([side / norms, middle / norms]))
         self._colors = filled(coordinates * self._scale)
+        rows = self._colors.reshape(-1, ROW)
+        low, high = rows.min(axis=0), rows.max(axis=0)
+        beyond = np.float32(_BEYOND) * (high - low)
+        self._corners = np.concatenate([low - beyond, high + beyond])
         self._kinds = kinds
         self._importance = np.empty((0, 0))
         if importance is not None:
@@ -132,7 +140,7 @@ class Optimizer:
         kept = self._kinds == alpha.TRANSPARENT
         groups, members = groups_of(self._kinds, palette.kinds, kept)
         entries = self._filled(palette)
-        search = Search.of(self._colors, entries, self._channels, members)
+        search = Search.of(self._corners, entries, self._channels, members)
         allowed = np.zeros((len(members), len(palette.kinds)), np.bool_)
         for group, those in zip(allowed, members, strict=True):
             group[those] = True
@@ -195,8 +203,7 @@ class Optimizer:
             longer = (left * turned).sum(axis=0)
             kept = np.divide(longer, length, out=np.zeros_like(length), where=length > _TINY)
             step, length = turned + kept * step, longer
-        coordinates: Array = place / self._scale
-        return coordinates
+        return np.where(free, place / self._scale, palette.coordinates)
 
     def price(self, indices: Array, k: int, of_a_bit: float) -> Price:
         """Return what bits cost where symbols are as frequent as in the indices."""
