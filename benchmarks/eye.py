@@ -94,12 +94,18 @@ def _contenders(program: str, original: Path, pixels: Array, k: int) -> Iterator
         yield name, _saved(run(pixels, k).to_array(), shown)
     for dither in (0, 1):
         for name, method in PEERS.items():
-            command = [program, "quant", method, str(k), str(dither), original, shown, "1"]
-            done = subprocess.run(command, capture_output=True, check=False)
-            if done.returncode:
+            if made_by_peer(program, method, k, dither, original, shown):
+                yield name + ", dithered" * dither, shown
+            else:
                 print(f"{name} is left out: {program} has no {method}")
-                continue
-            yield name + ", dithered" * dither, shown
+
+
+def made_by_peer(
+    program: str, method: str, k: int, dither: int, original: Path, shown: Path
+) -> bool:
+    """Write the file `shown`; say whether the program has the method."""
+    command = [program, "quant", method, str(k), str(dither), original, shown, "1"]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
 def _looks(program: str, original: Path, shown: Path) -> tuple[float, float]:

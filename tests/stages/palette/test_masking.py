@@ -27,7 +27,9 @@ def naive_factors(view, shown, boxes):
     errors = sum(window_means(axis[view.ids], 2) ** 2 for axis in apart)
     visible = masking._FLOOR + errors / (masking._BLURRED * shown.mean_square)
     hidden = masking._HIDDEN * view.white
-    weights = np.sqrt(visible) * hidden / (hidden + np.sqrt(np.maximum(variance, 0)))
+    least = masking._LEAST * view.drawn
+    masked = hidden / (hidden + np.sqrt(np.maximum(variance, 0)))
+    weights = np.sqrt(visible) * (least + (1 - least) * masked)
     importance = view.importance if view.importance.size else np.ones(view.ids.shape)
     weights, importance = weights[::2], importance[::2]
     pixel_boxes = boxes[view.ids[::2]].ravel()
@@ -159,3 +161,13 @@ def test_what_is_nearly_black_or_white_counts_more():
     factors = np.ones(len(colors))
     masking.favour_ends(np.array(colors, np.float32).T.copy(), ends, factors)
     np.testing.assert_allclose(factors, [3, 2, 1, 1, 3, 1])
+
+
+def test_text_on_flat_ground_keeps_its_ink():
+    ground = np.full((160, 160, 3), 250, np.uint8)
+    ground[:, 100:] = np.linspace((200, 80, 40), (40, 80, 200), 160).astype(np.uint8)[:, None]
+    random = np.random.default_rng(4)
+    strokes = random.random((160, 100)) < 0.05
+    ground[:, :100][strokes] = (20, 20, 24)
+    shown = kmq.quantize(ground, 8).to_array().astype(int)
+    assert np.abs(shown[:, :100][strokes] - (20, 20, 24)).mean() < 8
