@@ -34,7 +34,7 @@ Array = np.ndarray[Any, Any]
 SpaceName = Literal["eye", "rgb", "linear", "oklab", "lab"]
 SPACES: tuple[SpaceName, ...] = get_args(SpaceName)
 
-_RED_GREEN, _BLUE_YELLOW = 8.0, 0.9
+_RED_GREEN, _BLUE_YELLOW = 8.0, 1.0
 """Factors of the two axes of chroma of "eye"; docs/EYE.md has what others gave."""
 
 _CHUNK = 1 << 15
