@@ -137,7 +137,7 @@ def test_the_axes_of_the_eye_are_those_of_xyb_weighed():
     mixed = known @ np.array([[0.3, 0.23, 0.2434], [0.622, 0.692, 0.2048], [0.078, 0.078, 0.5518]])
     long, medium, short = np.cbrt(mixed + 0.0037930733).T - np.cbrt(0.0037930733)
     x, y = (long - medium) / 2, (long + medium) / 2
-    expected = np.stack([y, 8 * x, 0.9 * (short - y)], axis=1) / (np.cbrt(1.0037930733) - 0.15595)
+    expected = np.stack([y, 8 * x, short - y], axis=1) / (np.cbrt(1.0037930733) - 0.15595)
     light = space._samples(expected * 255)
     np.testing.assert_allclose(space.forward(light) / 255, expected, atol=1e-4)
     white = space.forward(np.full((1, 3), 255.0))
