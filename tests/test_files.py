@@ -446,14 +446,17 @@ def test_a_device_is_written_to_and_not_replaced():
     assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
 
 
-@pytest.mark.parametrize("name", ["x.png", "x.PNG", "x.kmq.tmp", "x.kmqhist", "x.y/../x.txt"])
+@pytest.mark.parametrize("name", ["x.jpg", "x.TIF", "x.kmq.tmp", "x.kmqhist", "x.y/../x.txt"])
 def test_a_suffix_of_another_kind_of_file_is_refused(tmp_path, name):
     (tmp_path / "x.y").mkdir()
-    (tmp_path / "x.png").write_bytes(b"dear to me")
-    with pytest.raises(InputError, match=r"has the suffix \.[a-zA-Z]+; \.kmq files have \.kmq or"):
+    (tmp_path / "x.jpg").write_bytes(b"dear to me")
+    kinds = r"\.kmq, \.kmqpal, \.png, \.gif or \.webp"
+    with pytest.raises(
+        InputError, match=rf"the suffix \.[a-zA-Z]+; files that write makes have {kinds}"
+    ):
         kmq.files.write(tmp_path / name, IMAGE)
-    assert (tmp_path / "x.png").read_bytes() == b"dear to me"
-    assert sorted(os.listdir(tmp_path)) == ["x.png", "x.y"]
+    assert (tmp_path / "x.jpg").read_bytes() == b"dear to me"
+    assert sorted(os.listdir(tmp_path)) == ["x.jpg", "x.y"]
 
 
 @pytest.mark.parametrize("name", ["x.kmq", "x.KMQ", "x.kmqpal", "x", ".x", "x.y/x"])

@@ -200,7 +200,8 @@ def suffix(path: str | os.PathLike[str], suffixes: tuple[str, ...], files: str) 
     ending = os.path.splitext(name)[1]
     is_special = os.path.exists(name) and not os.path.isfile(name)
     if ending and ending.lower() not in suffixes and not is_special:
-        raise InputError(f"{name} has the suffix {ending}; {files} have {' or '.join(suffixes)}")
+        known = " or ".join(filter(None, [", ".join(suffixes[:-1]), suffixes[-1]]))
+        raise InputError(f"{name} has the suffix {ending}; {files} have {known}")
 
 
 def tolerance(value: Any) -> float:

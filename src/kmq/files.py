@@ -1,4 +1,4 @@
-"""The doors to .kmq files: encode, decode, write, read, read_region, info."""
+"""The doors to files: encode, decode, write, read, read_region, info."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import os
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple, TypeAlias
 
 from kmq import checks
 from kmq.contradictions import QUANTIZE, TARGETS
-from kmq.errors import InputError, SalvageWarning
-from kmq.model.choices import EFFORTS, Effort
+from kmq.errors import InputError, MetadataWarning, SalvageWarning
+from kmq.model.choices import EFFORTS, PICTURES, Effort, is_picture
 from kmq.model.file_info import FileInfo, Limits
 from kmq.model.image import MAX_SIDE, IndexedImage, Metadata
 from kmq.options import Options
 from kmq.pipeline import decoding, targets
-from kmq.pipeline.encoding import Coding
+from kmq.pipeline.encoding import Coding, PictureCoding
 from kmq.stages.coding.methods import MethodName, strip_method
 from kmq.stages.container.chunks import SUFFIXES, is_kmq
 from kmq.stages.container.metadata import check_metadata
@@ -122,7 +122,7 @@ def encode(
     >>> encoded = kmq.encode("photo.png", psnr=35)
     """
     given = {**locals()}  # first: there is nothing else yet
-    return b"".join(_encoded(given.pop("picture"), given))
+    return b"".join(_encoded(given.pop("picture"), given).pieces)
 
 
 def decode(
@@ -190,15 +190,22 @@ def write(
     limits: Limits | None = None,
     progress: Progress | None = None,
 ) -> None:
-    """Write a picture as a .kmq file.
+    """Write a picture as a .kmq, PNG, GIF or lossless WebP file.
+
+    A PNG file has indices of 1, 2, 4 or 8 bits, and its palette has an order that makes the file
+    small, unless it is given; with the extra ``png`` the file is about 7 % smaller. Targets count
+    the bytes of the kind of file that is written, with up to 256 colours; λ follows what bits cost
+    in a .kmq file. More colours, which `k` can ask for, make a PNG or WebP file without a palette.
+    `IndexedImage.save` writes other kinds of files, too.
 
     To a path the file appears whole or not at all: it is written beside its place and then
     renamed, so that a file that was there before survives a failure. An existing file's
     permissions are kept.
 
     Args:
-        target: a path that ends in ``.kmq`` or ``.kmqpal`` or has no suffix; or a file object open
-            for binary writing, which needs no more than `write` and stays open.
+        target: a path that ends in ``.png``, ``.gif`` or ``.webp``; or, for a .kmq file, a path
+            that ends in ``.kmq`` or ``.kmqpal`` or has no suffix, or a file object open for binary
+            writing, which needs no more than `write` and stays open.
         picture: as for `encode`, like all other arguments.
         k: see `encode`.
         effort: see `encode`.
@@ -214,8 +221,8 @@ def write(
         psnr: see `encode`.
         max_mse: see `encode`.
         max_colors: see `encode`.
-        method: see `encode`.
-        strip_height: see `encode`.
+        method: see `encode`; of .kmq files alone.
+        strip_height: the same.
         pixel_format: see `encode`.
         page: see `encode`.
         n_threads: see `encode`.
@@ -224,22 +231,34 @@ def write(
 
     Raises:
         InputError: an argument is out of range, or the metadata do not fit the format; the target
-            has the suffix of another kind of file, or is a file that `picture` or `palette` names.
+            has the suffix of another kind of file, or is a file that `picture` or `palette` names;
+            or a file of its kind cannot hold the picture, as GIF cannot hold half-transparent
+            colours, GIF and WebP 16 bits, and none of the three CMYK.
+        MissingExtraError: a PNG of 16-bit RGB, RGBA or grey-alpha needs the extra ``deep``.
         TypeError: an argument is of the wrong type.
         OSError: the file cannot be written.
 
+    Warns:
+        MetadataWarning: metadata that the file cannot hold are left out.
+
     >>> kmq.write("photo.kmq", "photo.png", 64)
+    >>> kmq.write("photo-64.png", "photo.png", 64)
     """
     given = {**locals()}  # first: there is nothing else yet
     del given["target"]
+    path = ""
     if isinstance(target, str | os.PathLike):
-        checks.suffix(target, SUFFIXES, ".kmq files")
+        path = os.fsdecode(target)
+        checks.suffix(path, (*SUFFIXES, *PICTURES), "files that write makes")
         _refuse_source(target, "picture", picture)
         _refuse_source(target, "palette", palette)
     check_target(target)
-    _checked_coding(given)
+    _checked_coding(given, path)
     with written(target) as stream:  # first, to find out that there can be no such file
-        write_all(stream, _encoded(given.pop("picture"), given))
+        image, pieces = _encoded(given.pop("picture"), given, path)
+        write_all(stream, pieces)
+    if is_picture(path) and (left_out := writing.metadata_left_out(image.metadata, path)):
+        warnings.warn(left_out, MetadataWarning, stacklevel=3)
 
 
 def save(image: IndexedImage, target: Target) -> None:
@@ -353,8 +372,10 @@ def info(source: Source, *, limits: Limits | None = None) -> FileInfo:
         return decoding.info(stream, limits)
 
 
-def _checked_coding(given: Mapping[str, Any]) -> Coding:
-    """Check what `encode` was given; raise InputError or TypeError."""
+def _checked_coding(
+    given: Mapping[str, Any], path: str = "", *, keeps_order: bool = True
+) -> Coding | PictureCoding:
+    """Check what `encode` was given, for a file of that name; raise InputError or TypeError."""
     effort = checks.one_of(checks.given(given.get("effort"), "balanced"), "effort", EFFORTS)
     method, strip_height = given.get("method"), given.get("strip_height")
     threads = resolve_threads(given.get("n_threads"))
@@ -362,17 +383,24 @@ def _checked_coding(given: Mapping[str, Any]) -> Coding:
         strip_method(method)
     if strip_height is not None:
         strip_height = checks.whole_number(strip_height, "strip_height", 1, MAX_SIDE)
-    return Coding(effort, method, strip_height, threads, Limits.checked(given.get("limits")))
+    limits = Limits.checked(given.get("limits"))
+    if not is_picture(path):
+        return Coding(effort, method, strip_height, threads, limits)
+    for name in ("method", "strip_height"):
+        if given.get(name) is not None:
+            raise InputError(f"{name} is given for {path}; it is about .kmq files")
+    return PictureCoding(path, effort, keeps_order, limits)
 
 
 def encoded(
-    picture: Any, given: Mapping[str, Any], metadata: Metadata | None = None
+    picture: Any, given: Mapping[str, Any], metadata: Metadata | None = None, path: str = ""
 ) -> targets.Encoded:
     """Quantize and encode a picture; `given` are arguments of `encode`.
 
-    `metadata` are those of the file, if they are other than the picture's.
+    `metadata` are those of the file, if they are other than the picture's; the suffix of its `path`
+    says its kind, .kmq unless it is another that `write` writes.
     """
-    how = _checked_coding(given)
+    how = _checked_coding(given, path, keeps_order=given.get("palette") is not None)
     _check_size(picture, how.limits)
     chosen = {name: given.get(name) for name in QUANTIZE}
     if chosen["start"] is not None or chosen["palette"] is not None:
@@ -390,7 +418,8 @@ def encoded(
     target = targets.FileTarget(name, _CHECKED[name](more[name]))
     quantizer, entries = options.quantizer(picture)
     colors = options.target.k if entries is None else entries
-    return targets.reach(quantizer, target, code, colors, options.target.max_colors)
+    most = options.target.max_colors
+    return targets.reach(quantizer, target, code, colors, most, how.most_colors)
 
 
 _CHECKED: dict[str, Callable[[Any], float]] = {
@@ -427,17 +456,25 @@ def _same_file(first: str | os.PathLike[str], second: str | os.PathLike[str]) ->
         return False
 
 
-def _encoded(picture: Any, given: Mapping[str, Any]) -> list[bytes]:
-    """Return the pieces of a file, front to back."""
+class _Coded(NamedTuple):
+    """An image, and the pieces of its file, front to back."""
+
+    image: IndexedImage
+    pieces: list[bytes]
+
+
+def _encoded(picture: Any, given: Mapping[str, Any], path: str = "") -> _Coded:
+    """Quantize what is not an IndexedImage, and encode it for a file of that name."""
     if not isinstance(picture, IndexedImage):
-        return encoded(picture, given).pieces
+        image, pieces, _ = encoded(picture, given, path=path)
+        return _Coded(image, pieces)
     names = [name for name in given if name not in CODING and given[name] is not None]
     if names:
         raise InputError(
             f"{', '.join(names)} given with an IndexedImage, which is stored as it is; "
             "quantize takes the picture it was made from"
         )
-    return _checked_coding(given).pieces(picture)
+    return _Coded(picture, _checked_coding(given, path).pieces(picture))
 
 
 def _salvaging(on_error: OnError | None) -> bool:

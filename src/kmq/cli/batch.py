@@ -52,11 +52,16 @@ class NotSmallerError(Exception):
 
 @dataclass(frozen=True)
 class Job:
-    """A file to read and one to write; or why it is not written."""
+    """A file to read and one to write; or why it is not written.
+
+    Attributes:
+        replaces: whether ``--force`` lets the target take the place of the source.
+    """
 
     source: paths.Source
     target: Path
     problem: str = ""
+    replaces: bool = False
 
 
 def add_options(parser: argparse.ArgumentParser, metavar: str, suffix: str) -> None:
@@ -108,6 +113,8 @@ def plan(
     output: str | None,
     suffix_of: Callable[[Path], str],
     chosen: str | None = None,
+    *,
+    replaces: bool = False,
 ) -> list[Job]:
     """Find what is named, and give each file its target.
 
@@ -121,6 +128,7 @@ def plan(
             sources, and what came through a pipe goes to standard output.
         suffix_of: what a target's suffix is where `output` has none.
         chosen: value of ``--format``, which takes its place.
+        replaces: whether ``--force`` lets a target take the place of its own source.
 
     Raises:
         UsageError: `output` is one file, and several are named or a format is chosen.
@@ -142,7 +150,7 @@ def plan(
         else:
             beside = source.path if folder is None else folder / source.place
             target = beside.with_name(beside.stem + suffix)
-        jobs.append(Job(source, target))
+        jobs.append(Job(source, target, replaces=replaces))
     if several:
         return _with_problems(_told_apart(jobs))
     (job,) = _with_problems(jobs)
@@ -193,7 +201,8 @@ def _with_problems(jobs: Sequence[Job]) -> list[Job]:
     for job in jobs:
         identity = paths.identity(job.target)
         others = [other.source.path for other in by_target[identity] if other is not job]
-        if identity in read:
+        is_own = job.replaces and identity == paths.identity(job.source.path)
+        if identity in read and not is_own:
             problem = f"{job.target} is also an input, which is never overwritten; use -o"
         elif others:
             problem = f"{job.target} is also the output for {others[0]}; name different folders"
@@ -245,12 +254,14 @@ class _Outcome:
         status: `DONE`, `FAILED`, `NOT_SMALLER`, or None if its file was there already.
         line: to print on stdout, if it is not empty.
         messages: to print on stderr before that.
+        before: bytes of its source, which its target may replace.
     """
 
     job: Job
     status: int | None
     line: str
     messages: list[str]
+    before: int
 
 
 def each(
@@ -300,7 +311,7 @@ def _attempt(
             raise KeyboardInterrupt
         bar.advance(stage, share, number)
 
-    line, status = "", None
+    line, status, before = "", None, _size(job.source.path)
     with keeping_messages() as messages:
         try:
             if job.problem or not (arguments.skip_existing and os.path.lexists(job.target)):
@@ -311,7 +322,15 @@ def _attempt(
         except NotSmallerError as reason:
             line, status = str(reason), NOT_SMALLER
     bar.next(number)
-    return _Outcome(job, status, line, messages)
+    return _Outcome(job, status, line, messages, before)
+
+
+def _size(path: Path) -> int:
+    """Return the bytes of a file, or 0 if it cannot be told; what needs the file will say why."""
+    try:
+        return path.stat().st_size
+    except (OSError, ValueError):
+        return 0
 
 
 def _do(job: Job, work: Work, progress: Progress, force: bool) -> str:
@@ -319,7 +338,7 @@ def _do(job: Job, work: Work, progress: Progress, force: bool) -> str:
     if job.problem:
         raise InputError(job.problem)
     started = working_time()
-    paths.claim(job.target, force=force, source=job.source.path)
+    paths.claim(job.target, force=force, source=None if job.replaces else job.source.path)
     line = work(job.source.path, job.target, progress)
     return f"{line}, {working_time() - started:.2f} s"
 
@@ -344,7 +363,7 @@ class _Sums:
         self.failed += outcome.status == FAILED
         if outcome.status == DONE:
             self.done += 1
-            self.before += outcome.job.source.path.stat().st_size
+            self.before += outcome.before
             self.after += outcome.job.target.stat().st_size
 
     def line(self) -> str:

@@ -126,7 +126,7 @@ def _decode(arguments: argparse.Namespace, source: Path, target: Path, progress:
     image = _read(arguments, source)
     if arguments.strip:
         image = replace(image, metadata=Metadata())
-    save_picture(image, target)
+    save_picture(image, target, "fast")
     return (
         f"{target}: {image.width} × {image.height} pixels, {image.pixel_format.label}, "
         f"{colors(image.n_colors)}"

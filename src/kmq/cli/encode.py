@@ -1,4 +1,4 @@
-"""``kmq encode``: pictures to .kmq files."""
+"""``kmq encode``: pictures to .kmq files, or to PNG, GIF and WebP files of few colours."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ from kmq.cli.console import (
     whole_number,
 )
 from kmq.errors import InputError
-from kmq.model.choices import DITHER_METHODS, EFFORTS
+from kmq.model.choices import DITHER_METHODS, EFFORTS, PICTURES, is_picture
 from kmq.model.file_info import Limits
 from kmq.model.image import MAX_COLORS, MAX_SIDE, Metadata
 from kmq.stages.container.chunks import SUFFIXES
 
 if TYPE_CHECKING:
-    from kmq.model.image import Report
+    from kmq.model.image import IndexedImage, Report
 
 _EXAMPLES = """\
   kmq encode photo.png                      64 colours, into photo.kmq
@@ -47,6 +47,8 @@ _EXAMPLES = """\
   kmq encode photo.png --quality 70         the smallest file of high quality to the eye
   kmq encode photo.png --psnr 35            the smallest file of at least 35 dB
   kmq encode photo.png --size 40k           the best file of at most 40,000 bytes
+  kmq encode photo.png -o photo-64.png      a PNG of 64 colours; also .gif, .webp
+  kmq encode photos/ --to png -o out/       the same for a folder
   kmq encode photos/ -o out/                a folder and its sub-folders, into another
   kmq encode 'photos/**/*.jpg'              a quoted pattern reaches into folders
   kmq encode photos/ --palette theme.gpl    with a given palette (see kmq palette)
@@ -55,16 +57,25 @@ _EXAMPLES = """\
 """
 
 
+_SUFFIXES = (*SUFFIXES, *PICTURES)
+_KINDS = ("kmq", *(suffix.removeprefix(".") for suffix in PICTURES))
+
+
 def add(commands: Commands) -> None:
     """Add the sub-command."""
     parser = add_command(
-        commands, "encode", run, summary="turn pictures into .kmq files", examples=_EXAMPLES
+        commands, "encode", run, summary="turn pictures into .kmq or PNG files", examples=_EXAMPLES
     )
     parser.add_argument(
         "pictures", metavar="PICTURE", nargs="+", help="file, folder or pattern, or -"
     )
-    batch.add_options(parser, "OUT", ".kmq")
-    batch.add_ext_option(parser, "-small.kmq", ".kmq")
+    batch.add_options(parser, "OUT", ".kmq, or that of --to")
+    parser.add_argument(
+        "--to",
+        choices=_KINDS,
+        help="kind of file to write where neither OUT nor --ext has a suffix (default: kmq)",
+    )
+    batch.add_ext_option(parser, "-64.png", ".kmq, or that of --to")
     parser.add_argument(
         "--skip-if-larger",
         action="store_true",
@@ -193,26 +204,45 @@ def _add_work(group: Options) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Encode each picture and print a line about it."""
     check_encoding_options(arguments)
-    _check_suffix(arguments.output, "-o")
-    if arguments.ext is not None and not arguments.ext.lower().endswith(SUFFIXES):
-        raise UsageError(f"--ext is {arguments.ext}; it must end in {' or '.join(SUFFIXES)}")
+    suffix = _suffix(arguments)
     jobs = batch.plan(
         arguments.pictures,
         paths.PICTURE_SUFFIXES,
         arguments.output,
-        lambda _: arguments.ext or ".kmq",
+        lambda _: suffix,
+        replaces=is_picture(suffix),
     )
     chosen = steering.picture_options(arguments)
     return batch.each(jobs, partial(_encode, arguments, chosen), arguments)
 
 
-def _check_suffix(output: str | None, option: str) -> None:
-    if output is None or pipes.is_pipe(output) or batch.folder_of(output) is not None:
-        return
-    try:
-        checks.suffix(output, SUFFIXES, ".kmq files")
-    except InputError as error:
-        raise UsageError(f"{option} {error}") from error
+def _suffix(arguments: argparse.Namespace) -> str:
+    """Return the end of the names of files to write; raise UsageError if options contradict."""
+    suffix: str = arguments.ext or f".{arguments.to or 'kmq'}"
+    if not suffix.lower().endswith(_SUFFIXES):
+        raise UsageError(f"--ext is {suffix}; it must end in {', '.join(_SUFFIXES)}")
+    option, name = "--ext", arguments.ext
+    if arguments.output is not None and _is_one_file(arguments.output):
+        option, name = "-o", arguments.output
+        try:
+            checks.suffix(name, _SUFFIXES, "files that kmq encode writes")
+        except InputError as error:
+            raise UsageError(f"-o {error}") from error
+        suffix = Path(name).suffix
+    kind = "kmq" if suffix.lower().endswith(SUFFIXES) else suffix.lower().rpartition(".")[2]
+    if arguments.to not in (None, kind):
+        raise UsageError(
+            f"{option} {name} and --to {arguments.to} are both given; one says the kind"
+        )
+    if kind != "kmq":
+        for option in ("method", "strip_height"):
+            if getattr(arguments, option) is not None:
+                raise UsageError(f"--{option.replace('_', '-')} is about .kmq files, not .{kind}")
+    return suffix
+
+
+def _is_one_file(output: str) -> bool:
+    return not pipes.is_pipe(output) and batch.folder_of(output) is None
 
 
 def check_encoding_options(arguments: argparse.Namespace) -> None:
@@ -251,22 +281,34 @@ def _encode(
 
     given = target_options(arguments) | quantize_options(arguments, chosen)
     given |= encode_options(arguments) | {"progress": by_stages(progress)}
-    image, pieces, _ = encoded(source, given, Metadata() if arguments.strip else None)
-    size = sum(map(len, pieces))
-    if arguments.skip_if_larger and size >= source.stat().st_size:
+    stripped = Metadata() if arguments.strip else None
+    image, pieces, _ = encoded(source, given, stripped, str(target))
+    before, after = source.stat().st_size, sum(map(len, pieces))
+    if arguments.skip_if_larger and after >= before:
         raise batch.NotSmallerError(
-            f"{source}: skipped, {size:,} bytes would not be smaller than {source.stat().st_size:,}"
+            f"{source}: skipped, {after:,} bytes would not be smaller than {before:,}"
         )
     with replacing(target) as stream:  # its name is checked, or is that of a pipe
         write_all(stream, pieces)
-    if image.indices.size > Limits.pixels:
+    if is_picture(target.name):
+        _complain_of_kind(image, target, stripped)
+    elif image.indices.size > Limits.pixels:
         complain(f"{target} has more than {Limits.pixels} pixels: its readers need --max-pixels")
-    before, after = source.stat().st_size, target.stat().st_size
     return (
         f"{target}: {colors(image.n_colors)}, {before:,} → {after:,} bytes, "
         f"{8 * after / image.indices.size:.3f} bits per pixel, "
         f"{_quality(image.report, arguments.psnr, arguments.max_mse)}"
     )
+
+
+def _complain_of_kind(image: IndexedImage, target: Path, stripped: Metadata | None) -> None:
+    """Say what a picture file lacks that a .kmq file would have."""
+    from kmq.stages.pictures.writing import metadata_left_out
+
+    if image.n_colors > 256:
+        complain(f"{target} has no palette, which would hold 256 colours")
+    if left_out := metadata_left_out(stripped or image.metadata, target):
+        complain(f"warning: {left_out}")
 
 
 def target_options(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -24,3 +24,11 @@ EFFORTS: tuple[Effort, ...] = get_args(Effort)
 
 DITHER_METHODS: tuple[DitherMethod, ...] = get_args(DitherMethod)
 """How colours are mixed from those of a palette."""
+
+PICTURES = (".png", ".gif", ".webp")
+"""Suffixes of the files that `kmq.write` writes beside .kmq files."""
+
+
+def is_picture(path: str) -> bool:
+    """Whether the name is that of one of those."""
+    return path.lower().endswith(PICTURES)

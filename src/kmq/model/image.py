@@ -296,6 +296,7 @@ class IndexedImage:
             target: a path that ends in ``.kmq`` or ``.kmqpal`` or has no suffix, or a file object,
                 for a .kmq file, of which `kmq.write` has the options; or a path with the suffix of
                 a picture file that keeps every sample, such as ``.png``, ``.tif`` or ``.webp``.
+                The palette of a PNG file keeps its order, and the extra ``png`` makes it smaller.
 
         Raises:
             InputError: a file of that kind cannot hold the picture unchanged; the message names

@@ -1,17 +1,19 @@
-"""Image → the pieces of a `.kmq` file."""
+"""Image → the pieces of a `.kmq` file, or of a picture file that other programs open."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 from kmq.errors import InputError
 from kmq.model.choices import Effort
 from kmq.model.file_info import MAX_STRIPS, Limits
-from kmq.model.image import IndexedImage
+from kmq.model.image import MAX_COLORS, IndexedImage
 from kmq.stages.coding.methods import even_strip_height, plan_strips
 from kmq.stages.coding.palettes import encode_palette
 from kmq.stages.coding.strips import encode_strips
 from kmq.stages.container import file
+from kmq.stages.pictures import writing
 
 
 @dataclass(frozen=True)
@@ -19,12 +21,15 @@ class Coding:
     """How an image is to be coded.
 
     Attributes:
+        most_colors: colours at most that a search for a target may use.
         effort: time to take.
         method: name of a strip method, or None.
         strip_height: rows of a strip, or None.
         n_threads: threads to use.
         limits: how many pixels and bytes of metadata it may have.
     """
+
+    most_colors: ClassVar[int] = MAX_COLORS
 
     effort: Effort = "balanced"
     method: str | None = None
@@ -53,6 +58,32 @@ class Coding:
             self.n_threads,
         )
         return file.pack_file(header, palette, image.metadata, strips, self.limits)
+
+
+@dataclass(frozen=True)
+class PictureCoding:
+    """How an image is to become a picture file that other programs open.
+
+    Attributes:
+        most_colors: colours at most that a search for a target may use: those of a palette.
+        path: name of the file, whose suffix says its kind.
+        effort: time to take.
+        keeps_order: whether the entries of the palette are to stay as they are.
+        limits: how many pixels it may have.
+    """
+
+    most_colors: ClassVar[int] = 256
+
+    path: str
+    effort: Effort
+    keeps_order: bool
+    limits: Limits
+
+    def pieces(self, image: IndexedImage) -> list[bytes]:
+        """Return the file; raise InputError if one of that kind cannot hold the image."""
+        self.limits.check_pixels(image.width, image.height)
+        content = writing.picture_file(image, self.path, self.effort, keeps_order=self.keeps_order)
+        return [content]
 
 
 def _checked_strip_height(strip_height: int, height: int) -> int:

@@ -141,6 +141,7 @@ def reach(
     code: Code,
     colors: int | Array | None = None,
     most: int | None = None,
+    limit: int = MAX_COLORS,
 ) -> Encoded:
     """Return the best file found that meets a target.
 
@@ -150,18 +151,20 @@ def reach(
         code: makes the file.
         colors: how many, or which, for a size that λ alone is to meet.
         most: colours at most; a quality is then reached as far as that goes.
+        limit: colours at most of a file; a quality that they do not reach cannot be met.
 
     Raises:
         InputError: it cannot be met.
     """
+    is_strict, most = most is None, min(limit, MAX_COLORS if most is None else most)
     if target.name in ("size", "bpp"):
         return _for_size(quantizer, target, code, colors, most)
     if target.name == "quality":
-        return _for_looks(quantizer, target.value, code, most)
+        return _for_looks(quantizer, target.value, code, most, is_strict=is_strict)
     mse = target.value
     if target.name == "psnr":
         mse = metrics.mse_at(mse, quantizer.pixels.pixel_format)
-    return _for_error(quantizer, mse, code, most)
+    return _for_error(quantizer, mse, code, most, is_strict=is_strict)
 
 
 def _for_size(
@@ -169,7 +172,7 @@ def _for_size(
     target: FileTarget,
     code: Code,
     colors: int | Array | None,
-    most: int | None,
+    most: int,
 ) -> Encoded:
     """Return the file of least error found that has at most so many bytes."""
     n_pixels, size = quantizer.n_pixels, target.value
@@ -195,15 +198,17 @@ def _for_size(
     return best.encoded
 
 
-def _for_error(quantizer: Quantizer, mse: float, code: Code, most: int | None) -> Encoded:
+def _for_error(
+    quantizer: Quantizer, mse: float, code: Code, most: int, *, is_strict: bool
+) -> Encoded:
     """Return the smallest file found with such an error, or the best if there is none."""
     search = _Search(quantizer, code, _error_gauge(_mse, mse), most)
-    rounded = quantizer.palette(ErrorTarget(mse, MAX_COLORS if most is None else most))
+    rounded = quantizer.palette(ErrorTarget(mse, most))
     nearest = _Start(quantizer, code, rounded).nearest
-    if rounded.mse > mse and most is None:
+    if rounded.mse > mse and is_strict:
         decibels = metrics.psnr(rounded.mse, quantizer.pixels.pixel_format)
         raise InputError(
-            f"{MAX_COLORS} colours reach an error of {rounded.mse:.4g} and a PSNR of "
+            f"{most} colours reach an error of {rounded.mse:.4g} and a PSNR of "
             f"{decibels:.2f} dB; {mse:.4g} was asked for"
         )
     if rounded.mse > mse or mse == 0:
@@ -212,11 +217,13 @@ def _for_error(quantizer: Quantizer, mse: float, code: Code, most: int | None) -
     return min(found, key=_size).encoded
 
 
-def _for_looks(quantizer: Quantizer, quality: float, code: Code, most: int | None) -> Encoded:
+def _for_looks(
+    quantizer: Quantizer, quality: float, code: Code, most: int, *, is_strict: bool
+) -> Encoded:
     """Return the smallest file found that looks as good, or the best if there is none."""
     search = _LooksSearch(quantizer, code, quality, most)
     nearest = search.fewest()
-    if nearest.looks < quality and most is None:
+    if nearest.looks < quality and is_strict:
         raise InputError(
             f"{len(nearest.mapped.palette)} colours reach a quality of {nearest.looks:.2f} in this "
             f"picture; {quality:g} was asked for"
@@ -318,11 +325,10 @@ class _Start:
 class _LooksSearch:
     """Looks for k, and then for λ, until pictures look as good as they are to."""
 
-    def __init__(self, quantizer: Quantizer, code: Code, quality: float, most: int | None):
+    def __init__(self, quantizer: Quantizer, code: Code, quality: float, most: int):
         self._quantizer, self._code, self._quality = quantizer, code, quality
-        limit = MAX_COLORS if most is None else most
         self._least = max(1, quantizer.n_fixed)
-        self._most = max(self._least, min(limit, quantizer.n_colors))
+        self._most = max(self._least, min(most, quantizer.n_colors))
 
     def fewest(self) -> _Attempt:
         """Return the fewest nearest entries, about, that look as good, or the most there may be."""
@@ -436,11 +442,10 @@ class _Known(NamedTuple):
 class _Search:
     """Looks for λ, and for k, until files meet a target."""
 
-    def __init__(self, quantizer: Quantizer, code: Code, gauge: _Gauge, most: int | None):
+    def __init__(self, quantizer: Quantizer, code: Code, gauge: _Gauge, most: int):
         self._quantizer, self._code, self._gauge = quantizer, code, gauge
         self.fewest = max(1, quantizer.n_fixed)
-        limit = MAX_COLORS if most is None else most
-        self.most = max(self.fewest, min(limit, quantizer.n_colors))
+        self.most = max(self.fewest, min(most, quantizer.n_colors))
         self._met: list[_Attempt] = []  # those whose value is allowed
         self._started: tuple[int, _Start] | None = None
         self._proxies: dict[int, float] = {}  # level of k nearest entries

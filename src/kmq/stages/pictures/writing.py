@@ -1,7 +1,8 @@
 """From an `IndexedImage` to picture files that keep every sample, or refuse.
 
-Pillow encodes; where it would cut 16-bit samples to 8 bits, imagecodecs (PNG) and tifffile (TIFF)
-of the extra ``deep`` take over. Metadata are kept where the type of file can hold them.
+Pillow encodes. Palettes in PNG files are left to `png`; where Pillow would cut 16-bit samples to
+8 bits, imagecodecs (PNG) and tifffile (TIFF) of the extra ``deep`` take over. Metadata are kept
+where the type of file can hold them.
 """
 
 from __future__ import annotations
@@ -22,10 +23,11 @@ import numpy as np
 from kmq import color_tags
 from kmq.atomic import replacing
 from kmq.errors import InputError, MetadataWarning
-from kmq.model import alpha
+from kmq.model import alpha, formats
+from kmq.model.choices import Effort
 from kmq.model.image import IndexedImage, Metadata
 from kmq.model.pixel_format import PixelFormat
-from kmq.stages.pictures import deep, exif
+from kmq.stages.pictures import deep, exif, png
 from kmq.stages.pictures.metadata import metadata_info
 from kmq.stages.pictures.pillow import PILLOW_MODES, direct_picture, to_pillow
 
@@ -107,6 +109,9 @@ _FILE_TYPES = {
     ".pnm": _FileType("PPM", _holding("1 L L16 RGB")),
 }
 
+_MOST_AS_COLORS = {PixelFormat.GREY8: 16, PixelFormat.GREY8_ALPHA: 256}
+"""Colours up to which a palette of colours makes smaller PNG files than grey samples."""
+
 _NAMES = {
     "icc_profile": "colour profile",
     "exif": "EXIF",
@@ -121,7 +126,9 @@ _NAMES = {
 }
 
 
-def save_picture(image: IndexedImage, path: str | os.PathLike[str]) -> None:
+def save_picture(
+    image: IndexedImage, path: str | os.PathLike[str], effort: Effort = "balanced"
+) -> None:
     """Write the picture to a file whose type is its extension's and which loses no sample.
 
     The file takes the place of an existing one only once it is complete. GIF holds up to 256
@@ -139,17 +146,34 @@ def save_picture(image: IndexedImage, path: str | os.PathLike[str]) -> None:
     Warns:
         MetadataWarning: metadata that the file cannot hold are left out.
     """
+    content = picture_file(image, path, effort)
+    with replacing(path) as file:
+        file.write(content)
+    if left_out := metadata_left_out(image.metadata, path):
+        warnings.warn(left_out, MetadataWarning, stacklevel=4)
+
+
+def picture_file(
+    image: IndexedImage,
+    path: str | os.PathLike[str],
+    effort: Effort = "balanced",
+    *,
+    keeps_order: bool = True,
+) -> bytes:
+    """Return what `save_picture` writes; raise what it raises for the image.
+
+    Without `keeps_order` palettes of PNG files are ordered for size, and grey may become one.
+    """
     file_type = _fitting_type(image, path)
-    metadata, left_out = _fitting_metadata(image.metadata, file_type)
+    metadata, _ = _fitting_metadata(image.metadata, file_type)
+    image = replace(image, metadata=metadata)
     try:
-        content = _encoded(replace(image, metadata=metadata), file_type)
+        if file_type is _PNG:
+            return _png(image, effort, keeps_order=keeps_order)
+        return _encoded(image, file_type)
     except (ValueError, OSError, SystemError, struct.error) as error:
         # A side longer than the type allows, or a TIFF of 4 GiB.
         raise InputError(f"the picture cannot be written as {file_type.name}: {error}") from error
-    with replacing(path) as file:
-        file.write(content)
-    if left_out:
-        _warn(os.fspath(path), left_out)
 
 
 def _fitting_type(image: IndexedImage, path: str | os.PathLike[str]) -> _FileType:
@@ -189,10 +213,30 @@ def _encoded(image: IndexedImage, file_type: _FileType) -> bytes:
     if file_type is _TIFF:
         tiff = _deep_tiff(image) if is_deep else _shallow(image, file_type)
         return exif.with_tags(tiff, _tiff_tags(image.metadata))
-    if file_type is _PNG:
-        png = _deep_png(image) if is_deep else _shallow(image, file_type)
-        return png[:_PNG_HEAD] + color_tags.png_chunks(image.metadata) + png[_PNG_HEAD:]
     return _shallow(image, file_type)
+
+
+def _png(image: IndexedImage, effort: Effort, *, keeps_order: bool) -> bytes:
+    if not keeps_order:
+        image = _with_colors(image)
+    if image.pixel_format in _PNG.palettes and image.n_colors <= png.MOST_COLORS:
+        encode = png.encode if keeps_order else png.encode_reordered
+        bare = encode(image, effort)
+    elif image.pixel_format in PILLOW_MODES:
+        bare = png.packed(_shallow(replace(image, metadata=Metadata()), _PNG), effort)
+    else:
+        bare = png.packed(_deep_png(image), effort)
+    return bare[:_PNG_HEAD] + _png_metadata(image.metadata) + bare[_PNG_HEAD:]
+
+
+def _with_colors(image: IndexedImage) -> IndexedImage:
+    """Return grey as RGB where a PNG is smaller with a palette, which cannot be grey."""
+    most = _MOST_AS_COLORS.get(image.pixel_format, 0)
+    if image.n_colors > most or image.metadata.icc_profile is not None:  # which is for grey
+        return image
+    wanted = PixelFormat.RGBA32 if image.pixel_format.has_alpha else PixelFormat.RGB24
+    colors = formats.converted(image.palette, image.pixel_format, wanted)
+    return replace(image, palette=colors, pixel_format=wanted)
 
 
 def _shallow(image: IndexedImage, file_type: _FileType) -> bytes:
@@ -227,6 +271,21 @@ def _gif_picture(image: IndexedImage) -> tuple[Image, int | None]:
 
 # ---------------------------------------------------------------------------------------------
 # Metadata
+
+
+def metadata_left_out(metadata: Metadata, path: str | os.PathLike[str]) -> str | None:
+    """Return a sentence about what a file of that name lacks of metadata, or None."""
+    name = os.fspath(path)
+    _, left_out = _fitting_metadata(metadata, _FILE_TYPES[os.path.splitext(name)[1].lower()])
+    if not left_out:
+        return None
+    by_reason: dict[str, list[str]] = {}
+    for what, reason in left_out[:_MOST_NAMED]:
+        by_reason.setdefault(reason, []).append(what)
+    clauses = [f"{', '.join(names)} ({reason})" for reason, names in by_reason.items()]
+    if len(left_out) > _MOST_NAMED:
+        clauses.append(f"{len(left_out) - _MOST_NAMED} more")
+    return f"{name} is written without {'; '.join(clauses)}"
 
 
 def _fitting_metadata(
@@ -289,17 +348,6 @@ def _shown(keyword: str) -> str:
     return repr(keyword if len(keyword) <= _MOST_SHOWN else keyword[:_MOST_SHOWN] + "…")
 
 
-def _warn(name: str, left_out: list[tuple[str, str]]) -> None:
-    """Say in one sentence what the file lacks, to the caller of `IndexedImage.save`."""
-    by_reason: dict[str, list[str]] = {}
-    for what, reason in left_out[:_MOST_NAMED]:
-        by_reason.setdefault(reason, []).append(what)
-    clauses = [f"{', '.join(names)} ({reason})" for reason, names in by_reason.items()]
-    if len(left_out) > _MOST_NAMED:
-        clauses.append(f"{len(left_out) - _MOST_NAMED} more")
-    warnings.warn(f"{name} is written without {'; '.join(clauses)}", MetadataWarning, stacklevel=5)
-
-
 def _save_metadata(metadata: Metadata, file_type: _FileType) -> dict[str, Any]:
     """Return Pillow's save options for metadata that fit; a TIFF gets its own afterwards."""
     if file_type is _TIFF:
@@ -313,6 +361,20 @@ def _save_metadata(metadata: Metadata, file_type: _FileType) -> dict[str, Any]:
     return options
 
 
+def _png_metadata(metadata: Metadata) -> bytes:
+    """Return the chunks behind the header of a PNG, those of Pillow from a file of one pixel."""
+    from PIL import Image
+
+    pixel = io.BytesIO()
+    Image.new("L", (1, 1)).save(pixel, "PNG", **_save_metadata(metadata, _PNG))
+    chunks = [
+        chunk
+        for name, chunk in _png_chunks(pixel.getvalue())
+        if name not in (b"IHDR", b"IDAT", b"IEND")
+    ]
+    return b"".join([color_tags.png_chunks(metadata), *chunks])
+
+
 def _png_info(metadata: Metadata) -> PngInfo:
     """Return text and XMP, for which Pillow has no options."""
     from PIL.PngImagePlugin import PngInfo
@@ -323,6 +385,15 @@ def _png_info(metadata: Metadata) -> PngInfo:
     if metadata.xmp is not None:
         chunks.add_itxt("XML:com.adobe.xmp", metadata.xmp)
     return chunks
+
+
+def _png_chunks(png: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Name and bytes, frame included, of each chunk."""
+    start = 8
+    while start < len(png):
+        end = start + 12 + int.from_bytes(png[start : start + 4], "big")
+        yield png[start + 4 : start + 8], png[start:end]
+        start = end
 
 
 def _tiff_tags(metadata: Metadata) -> list[exif.Tag]:
@@ -349,28 +420,8 @@ def _rational(number: float) -> bytes:
 
 
 def _deep_png(image: IndexedImage) -> bytes:
-    """Pixels from imagecodecs; the metadata chunks from a one-pixel PNG that Pillow writes."""
-    from PIL import Image
-
-    imagecodecs = deep.library("imagecodecs", deep.DEEP_PNG)
-    pixel = io.BytesIO()
-    Image.new("L", (1, 1)).save(pixel, "PNG", **_save_metadata(image.metadata, _PNG))
-    encoded = imagecodecs.png_encode(image.to_array())
-    chunks = [
-        chunk
-        for name, chunk in _png_chunks(pixel.getvalue())
-        if name not in (b"IHDR", b"IDAT", b"IEND")
-    ]
-    return b"".join([encoded[:_PNG_HEAD], *chunks, encoded[_PNG_HEAD:]])
-
-
-def _png_chunks(png: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Name and bytes, frame included, of each chunk."""
-    start = 8
-    while start < len(png):
-        end = start + 12 + int.from_bytes(png[start : start + 4], "big")
-        yield png[start + 4 : start + 8], png[start:end]
-        start = end
+    encoded: bytes = deep.library("imagecodecs", deep.DEEP_PNG).png_encode(image.to_array())
+    return encoded
 
 
 def _deep_tiff(image: IndexedImage) -> bytes:
