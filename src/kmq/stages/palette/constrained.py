@@ -20,7 +20,7 @@ import numpy as np
 
 from kmq.stages.palette.effort import GROWTH, Effort
 from kmq.stages.palette.points import PointSet, Workspace
-from kmq.stages.palette.rounds import MOMENTUM, Entries, Rounds
+from kmq.stages.palette.rounds import MOMENTUM, Clusters, Rounds
 
 Array = np.ndarray[Any, Any]
 
@@ -33,59 +33,59 @@ def grow(points: PointSet, fixed: Array, max_colors: int) -> Iterator[tuple[int,
     """Yield (k, squared error per pixel) for growing k, as `search.grow` does."""
     mean = points.moments[0] / points.total_weight
     mean[-1] = points.opaque
-    entries = Entries(mean[None], np.ones(1, np.bool_), 0)
+    clusters = Clusters(mean[None], np.ones(1, np.bool_), 0)
     rounds = 0
     while True:
-        k = len(entries.centroids)
+        k = len(clusters.centroids)
         n_new = min(max(1, k // 4), max_colors - k)
         bins = points.bins(GROWTH.enough_bins(k + n_new))
-        measured = _rest(bins, entries, rounds, GROWTH.patience)
+        measured = _rest(bins, clusters, rounds, GROWTH.patience)
         yield k, (measured.inertia + points.squares - bins.squares) / points.total_weight
-        if n_new > 0 and len(fixed) > entries.n_fixed:
-            centroids = np.concatenate([fixed, entries.centroids])
-            entries = Entries.of(points, centroids, len(fixed))
+        if n_new > 0 and len(fixed) > clusters.n_fixed:
+            centroids = np.concatenate([fixed, clusters.centroids])
+            clusters = Clusters.of(points, centroids, len(fixed))
         elif n_new > 0:
-            entries = _split(bins, entries, measured, n_new)
-        if len(entries.centroids) == k:
+            clusters = _split(bins, clusters, measured, n_new)
+        if len(clusters.centroids) == k:
             return
         rounds = GROWTH.rounds
 
 
-def breathe(points: PointSet, entries: Entries, effort: Effort) -> tuple[float, Array]:
+def breathe(points: PointSet, clusters: Clusters, effort: Effort) -> tuple[float, Array]:
     """Return the inertia and the centroids after breathing, as the kernel `breathe` does."""
-    k = len(entries.centroids)
+    k = len(clusters.centroids)
     breath = max(_LEAST_BREATH, k // effort.breath) if effort.breath else 0
-    best_measured = _rest(points, entries, effort.start_rounds, effort.patience)
-    best = entries
+    best_measured = _rest(points, clusters, effort.start_rounds, effort.patience)
+    best = clusters
     while breath > 0:
-        entries = _split(points, best, best_measured, min(breath, k))
-        added = len(entries.centroids) - k
+        clusters = _split(points, best, best_measured, min(breath, k))
+        added = len(clusters.centroids) - k
         if added == 0:
             break
-        _lloyd(points, entries, effort.rounds, effort.patience)
-        entries = _drop(entries, _measure(points, entries).losses, added)
-        measured = _rest(points, entries, effort.rounds, effort.patience)
+        _lloyd(points, clusters, effort.rounds, effort.patience)
+        clusters = _drop(clusters, _measure(points, clusters).losses, added)
+        measured = _rest(points, clusters, effort.rounds, effort.patience)
         if measured.inertia > best_measured.inertia * 0.9999:
             breath //= 2
         if measured.inertia < best_measured.inertia:
-            best, best_measured = entries, measured
+            best, best_measured = clusters, measured
     return best_measured.inertia, best.centroids
 
 
-def _lloyd(points: PointSet, entries: Entries, max_rounds: int, patience: float) -> None:
+def _lloyd(points: PointSet, clusters: Clusters, max_rounds: int, patience: float) -> None:
     """Run rounds until one lowers the inertia by less than `patience` of it, and end on means."""
     if max_rounds == 0:
         return
-    rounds = Rounds(points, len(entries.centroids), 1)
+    rounds = Rounds(points, len(clusters.centroids), 1)
     before, total = -math.inf, points.squares
     for _ in range(max_rounds):
-        explained = rounds.run(entries, MOMENTUM)
+        explained = rounds.run(clusters, MOMENTUM)
         if explained < before:  # overshot: go on without momentum
             rounds.velocity[:] = 0
         elif explained - before <= patience * (total - explained):
             break
         before = explained
-    rounds.run(entries, 0.0)
+    rounds.run(clusters, 0.0)
 
 
 @dataclass(frozen=True)
@@ -101,15 +101,15 @@ class _Measured:
     opaque_sums: Array
 
 
-def _measure(points: PointSet, entries: Entries) -> _Measured:
+def _measure(points: PointSet, clusters: Clusters) -> _Measured:
     """Assign each point and measure each cluster."""
     from kmq.kernels.search import measure
 
-    k, d = entries.centroids.shape
+    k, d = clusters.centroids.shape
     inertia, labels = 0.0, []
     losses, squares, sums = np.zeros(k), np.zeros((k, d)), np.zeros((k, d + 1))
     losses_of, sums_of = [], []
-    for part, (which, rows) in zip(points.parts, entries.for_parts(points), strict=True):
+    for part, (which, rows) in zip(points.parts, clusters.for_parts(points), strict=True):
         room = Workspace(part, len(rows))
         inertia += measure(*part.arguments, rows, len(rows), *room.measured)
         _, _, part_labels, part_losses, part_squares, part_sums = room.measured
@@ -124,46 +124,46 @@ def _measure(points: PointSet, entries: Entries) -> _Measured:
     )
 
 
-def _rest(points: PointSet, entries: Entries, max_rounds: int, patience: float) -> _Measured:
+def _rest(points: PointSet, clusters: Clusters, max_rounds: int, patience: float) -> _Measured:
     """Run rounds, let go of what should not be opaque, and measure."""
-    _lloyd(points, entries, max_rounds, patience)
-    measured = _measure(points, entries)
-    if _release(points, entries, measured):
-        _lloyd(points, entries, max_rounds, patience)
-        measured = _measure(points, entries)
+    _lloyd(points, clusters, max_rounds, patience)
+    measured = _measure(points, clusters)
+    if _release(points, clusters, measured):
+        _lloyd(points, clusters, max_rounds, patience)
+        measured = _measure(points, clusters)
     return measured
 
 
-def _release(points: PointSet, entries: Entries, measured: _Measured) -> bool:
+def _release(points: PointSet, clusters: Clusters, measured: _Measured) -> bool:
     """Make entries translucent where that gains more than their opaque points lose, which go to
     the second nearest opaque entries; these stay. Return whether there were any."""
     d = len(points.columns)
     sums, opaque_sums = measured.sums, measured.opaque_sums
-    shared = np.flatnonzero(entries.free_opaque & (sums[:, d] > opaque_sums[:, d]))
+    shared = np.flatnonzero(clusters.free_opaque & (sums[:, d] > opaque_sums[:, d]))
     weights = sums[shared, d]
     off = weights * np.square(sums[shared, d - 1] / weights - points.opaque)
     gains = off - measured.opaque_losses[shared]
-    kept = np.zeros(len(entries.opaque), np.bool_)
+    kept = np.zeros(len(clusters.opaque), np.bool_)
     released = False
     for j in shared[np.argsort(-gains, kind="stable")][: np.count_nonzero(gains > 0)]:
         if kept[j]:
             continue
-        entries.opaque[j] = False
-        left = np.flatnonzero(entries.opaque)
-        distances = np.square(entries.centroids[left] - entries.centroids[j]).sum(axis=1)
+        clusters.opaque[j] = False
+        left = np.flatnonzero(clusters.opaque)
+        distances = np.square(clusters.centroids[left] - clusters.centroids[j]).sum(axis=1)
         kept[left[np.argmin(distances)]] = True
         translucent = sums[j] - opaque_sums[j]
-        entries.centroids[j] = translucent[:d] / translucent[d]
+        clusters.centroids[j] = translucent[:d] / translucent[d]
         released = True
     return released
 
 
-def _split(points: PointSet, entries: Entries, measured: _Measured, n_new: int) -> Entries:
+def _split(points: PointSet, clusters: Clusters, measured: _Measured, n_new: int) -> Clusters:
     """Cut the clusters that gain most in two, as `kernels.search.split` does; at most `n_new`.
 
     A half is opaque if it has opaque points.
     """
-    k, d = entries.centroids.shape
+    k, d = clusters.centroids.shape
     columns, weights = points.columns, points.weights
     labels, sums = measured.labels, measured.sums
     axes = measured.squares.argmax(axis=1)
@@ -184,22 +184,22 @@ def _split(points: PointSet, entries: Entries, measured: _Measured, n_new: int) 
         means, rest_means = halves[:, :d] / halves[:, d:], rests[:, :d] / rests[:, d:]
         gains = np.square(means - rest_means).sum(axis=1) * halves[:, d] * rests[:, d] / sums[:, d]
         # Plus what it costs the whole to be held opaque, less what it costs the halves.
-        for group, are_opaque in ((sums, entries.opaque), (-halves, above), (-rests, below)):
+        for group, are_opaque in ((sums, clusters.opaque), (-halves, above), (-rests, below)):
             off = group[:, d] * np.square(group[:, d - 1] / group[:, d] - points.opaque)
             gains += np.where(are_opaque, off, 0)
     gains[~((halves[:, d] > 0) & (rests[:, d] > 0) & (gains > 0))] = 0
     cut = np.argsort(-gains, kind="stable")[: min(n_new, int(np.count_nonzero(gains)))]
     means[above, -1] = rest_means[below, -1] = points.opaque
-    moved = cut[cut >= entries.n_fixed]
-    centroids = np.concatenate([entries.centroids, means[cut]])
-    opaque = np.concatenate([entries.opaque, above[cut]])
+    moved = cut[cut >= clusters.n_fixed]
+    centroids = np.concatenate([clusters.centroids, means[cut]])
+    opaque = np.concatenate([clusters.opaque, above[cut]])
     centroids[moved], opaque[moved] = rest_means[moved], below[moved]
-    return Entries(centroids, opaque, entries.n_fixed)
+    return Clusters(centroids, opaque, clusters.n_fixed)
 
 
-def _drop(entries: Entries, losses: Array, n_gone: int) -> Entries:
+def _drop(clusters: Clusters, losses: Array, n_gone: int) -> Clusters:
     """Take out those that are missed least, as the kernel `_drop` does, but an opaque one stays."""
-    centroids, opaque, n_fixed = entries.centroids, entries.opaque, entries.n_fixed
+    centroids, opaque, n_fixed = clusters.centroids, clusters.opaque, clusters.n_fixed
     given = np.arange(len(centroids)) < n_fixed
     kept, gone = given.copy(), np.zeros(len(centroids), np.bool_)
     for _ in range(n_gone):
@@ -214,9 +214,9 @@ def _drop(entries: Entries, losses: Array, n_gone: int) -> Entries:
         left = np.flatnonzero(~gone & opaque if opaque[chosen] else ~gone)
         distances = np.square(centroids[left] - centroids[chosen]).sum(axis=1)
         kept[left[np.argmin(distances)]] = True
-    return Entries(centroids[~gone], opaque[~gone], n_fixed)
+    return Clusters(centroids[~gone], opaque[~gone], n_fixed)
 
 
 def inertia_of(points: PointSet, centroids: Array) -> float:
     """Return Σ weight · squared distance to the nearest centroid that a point may have."""
-    return _measure(points, Entries.of(points, centroids, 0)).inertia
+    return _measure(points, Clusters.of(points, centroids, 0)).inertia

@@ -41,7 +41,7 @@ class Fit:
 
 
 @dataclass
-class Entries:
+class Clusters:
     """Centroids (k, d) float64 and which of them are opaque (k,); the first `n_fixed` are given."""
 
     centroids: Array
@@ -49,7 +49,7 @@ class Entries:
     n_fixed: int
 
     @classmethod
-    def of(cls, points: PointSet, centroids: Array, n_fixed: int) -> Entries:
+    def of(cls, points: PointSet, centroids: Array, n_fixed: int) -> Clusters:
         """Return a copy of centroids for these points."""
         return cls(centroids.copy(), points.are_opaque(centroids), n_fixed)
 
@@ -82,16 +82,16 @@ class Rounds:
         self._sums = np.empty((len(self._chunks), rows, d + 1))
         self.velocity = np.zeros((rows, d))
 
-    def run(self, entries: Entries, momentum: float) -> float:
+    def run(self, clusters: Clusters, momentum: float) -> float:
         """Move the centroids; return by how much Σ weight · |x|² exceeds the inertia, about.
 
         Opaque centroids that are left without opaque points are free to be translucent.
         """
         from kmq.kernels.search import move, sum_blocks
 
-        points, centroids, n_fixed = self._points, entries.centroids, entries.n_fixed
+        points, centroids, n_fixed = self._points, clusters.centroids, clusters.n_fixed
         k, d = centroids.shape
-        choices = entries.for_parts(points)
+        choices = clusters.for_parts(points)
         self._sums[:] = 0
 
         def work(chunk: int) -> None:
@@ -119,12 +119,12 @@ class Rounds:
         total = sums[-1]
         if points.is_divided:
             total += sums[0]
-            entries.opaque[n_fixed:] &= sums[0, n_fixed:, d] > 0
+            clusters.opaque[n_fixed:] &= sums[0, n_fixed:, d] > 0
         channels, velocity = points.parts[0].channels, self.velocity[:k]
         explained = float(move(channels, total, k, n_fixed, momentum, centroids, velocity))
         if not points.is_divided:
             return explained
-        are_opaque = entries.free_opaque
+        are_opaque = clusters.free_opaque
         centroids[are_opaque, -1] = points.opaque
         weights = total[are_opaque, d]
         off = weights * np.square(total[are_opaque, d - 1] / weights - points.opaque)
@@ -144,7 +144,7 @@ def settle(
     They have momentum until it overshoots or there is no time for it.
     """
     max_rounds, limit = stopping.max_rounds, stopping.tol * points.mean_variance
-    entries = Entries.of(points, start, n_fixed)
+    clusters = Clusters.of(points, start, n_fixed)
     rounds = Rounds(points, len(start), n_threads)
     momentum, explained = MOMENTUM, -math.inf
     n_iter, converged = 0, False
@@ -152,13 +152,13 @@ def settle(
         n_iter += 1
         if n_iter in (max_rounds, _MOMENTUM_ROUNDS):
             momentum = 0.0
-        before = entries.centroids.copy()
-        now = rounds.run(entries, momentum)
+        before = clusters.centroids.copy()
+        now = rounds.run(clusters, momentum)
         if now < explained:
             momentum = 0.0
         explained = now
         if progress is not None:
             progress("k-means", n_iter / max_rounds)
-        converged = float(np.square(entries.centroids - before).sum()) <= limit
-    opaque = entries.opaque if points.is_divided else None
-    return Fit(entries.centroids, n_iter, converged, opaque)
+        converged = float(np.square(clusters.centroids - before).sum()) <= limit
+    opaque = clusters.opaque if points.is_divided else None
+    return Fit(clusters.centroids, n_iter, converged, opaque)

@@ -17,7 +17,7 @@ from kmq.model.choices import Progress
 from kmq.stages.palette import clustering, constrained
 from kmq.stages.palette.effort import GROWTH, Effort, Stopping
 from kmq.stages.palette.points import Points, PointSet, Workspace, buffers_of, parts_of
-from kmq.stages.palette.rounds import MOMENTUM, Entries, Fit, settle
+from kmq.stages.palette.rounds import MOMENTUM, Clusters, Fit, settle
 from kmq.threads import run_chunks
 
 Array = np.ndarray[Any, Any]
@@ -92,11 +92,11 @@ def search(
     results: list[tuple[float, Array]] = [(np.inf, starts[0])] * len(starts)
 
     def work(attempt: int) -> None:
-        entries = Entries.of(points, starts[attempt], n_fixed)
+        clusters = Clusters.of(points, starts[attempt], n_fixed)
         if points.is_divided:
-            results[attempt] = constrained.breathe(points, entries, effort)
+            results[attempt] = constrained.breathe(points, clusters, effort)
         else:
-            results[attempt] = _breathe(points.parts[0], entries, effort)
+            results[attempt] = _breathe(points.parts[0], clusters, effort)
 
     run_chunks(work, len(starts), n_threads)
     return min(results, key=lambda result: result[0])[1]
@@ -176,20 +176,20 @@ def assign(points: Points, centroids: Array, n_threads: int) -> tuple[Array, Arr
     return labels, distances
 
 
-def _breathe(points: Points, entries: Entries, effort: Effort) -> tuple[float, Array]:
+def _breathe(points: Points, clusters: Clusters, effort: Effort) -> tuple[float, Array]:
     """Return the inertia and the centroids after breathing."""
     from kmq.kernels.search import breathe
 
-    k, d = entries.centroids.shape
+    k, d = clusters.centroids.shape
     breath = max(2, k // effort.breath) if effort.breath else 0
     room = Workspace(points, k + breath)
     centroids = np.empty((k + breath, d))
-    centroids[:k] = entries.centroids
+    centroids[:k] = clusters.centroids
     best = np.empty((k, d))
     inertia = breathe(
         *points.arguments,
         k,
-        entries.n_fixed,
+        clusters.n_fixed,
         breath,
         effort.start_rounds,
         effort.rounds,
