@@ -13,7 +13,6 @@ from PIL.GimpPaletteFile import GimpPaletteFile
 import kmq
 from kmq.errors import FormatError, InputError
 from kmq.model.pixel_format import PixelFormat
-from kmq.pipeline.reading import read_palette
 from kmq.stages.palette import files
 from kmq.stages.pictures import arrays
 
@@ -71,8 +70,8 @@ def test_more_than_256_colours_come_back(tmp_path, suffix):
 def test_our_own_kinds_hold_every_pixel_format(tmp_path, suffix, pixel_format):
     colors = palette_of(pixel_format, 40)
     kmq.write_palette(tmp_path / f"theme{suffix}", colors, pixel_format=pixel_format)
-    again, found = read_palette(tmp_path / f"theme{suffix}")
-    assert found is pixel_format
+    again = kmq.read_palette(tmp_path / f"theme{suffix}")
+    assert again.pixel_format is pixel_format
     assert np.array_equal(again, colors)
 
 
@@ -97,10 +96,10 @@ def test_kinds_hold_a_pixel_format_unchanged_or_refuse_it(tmp_path, suffix, pixe
         assert not path.exists()
         return
     kmq.write_palette(path, colors, pixel_format=pixel_format)
-    again, found = read_palette(path)
-    one = kmq.ColorHistogram(again[:1], np.ones(1, int), found)
+    again = kmq.read_palette(path)
+    one = kmq.ColorHistogram(again[:1], np.ones(1, int), again.pixel_format)
     for color, entry in zip(colors, again, strict=True):
-        one = kmq.ColorHistogram(entry[None], np.ones(1, int), found)
+        one = kmq.ColorHistogram(entry[None], np.ones(1, int), again.pixel_format)
         assert one.to_format(pixel_format).colors[0].tolist() == color.tolist()
 
 
@@ -248,8 +247,8 @@ def test_hex_lists(tmp_path, suffix, text, expected):
     ],
 )
 def test_json(tmp_path, found, label, expected):
-    palette, pixel_format = read_palette(written(tmp_path, ".json", json.dumps(found)))
-    assert pixel_format.label == label
+    palette = kmq.read_palette(written(tmp_path, ".json", json.dumps(found)))
+    assert palette.pixel_format.label == label
     assert palette.tolist() == expected
 
 
@@ -403,9 +402,10 @@ def test_any_bytes_are_a_palette_or_an_error(suffix, start, rest):
     content = start + (rest if isinstance(rest, bytes) else rest.encode())
     kind = files.KINDS[suffix]
     try:
-        colors, pixel_format = kind.read(content)
+        palette = kind.read(content)
     except InputError:
         return
+    colors, pixel_format = palette.colors, palette.pixel_format
     assert colors.dtype == pixel_format.dtype
     assert colors.shape[1] == pixel_format.channels
     assert 1 <= len(colors) <= 65_536
@@ -416,7 +416,7 @@ def test_any_bytes_are_a_palette_or_an_error(suffix, start, rest):
 @given(content=st.binary(min_size=772, max_size=772))
 def test_any_772_bytes_are_a_colour_table_or_an_error(content):
     try:
-        colors, _ = files.KINDS[".act"].read(content)
+        colors = files.KINDS[".act"].read(content).colors
     except InputError:
         assert int.from_bytes(content[768:770]) > 256
         return

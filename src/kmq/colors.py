@@ -14,7 +14,6 @@ from kmq.model.image import MAX_COLORS, IndexedImage
 from kmq.model.palette import Palette
 from kmq.model.pixel_format import PixelFormat
 from kmq.stages.palette.clustering import Array
-from kmq.stages.palette.files import Entries
 from kmq.stages.pictures.pillow import is_pillow
 
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ class _Named(NamedTuple):
     """Colours with a pixel format of their own, and how a message begins that is about them."""
 
     title: str
-    entries: Entries
+    palette: Palette
 
 
 @dataclass(frozen=True)
@@ -50,9 +49,9 @@ class Colors:
         if is_pillow(colors):  # a Pillow image, which is an array of its pixels else
             colors = IndexedImage.from_pillow(colors)
         if isinstance(colors, Palette):
-            return cls(name, (_Named(name, Entries(colors.colors, colors.pixel_format)),))
+            return cls(name, (_Named(name, colors),))
         if isinstance(colors, IndexedImage):
-            return cls(name, (_Named(name, Entries(colors.palette, colors.pixel_format)),))
+            return cls(name, (_Named(name, Palette(colors.palette, colors.pixel_format)),))
         if isinstance(colors, str):
             return cls(name, (_named(colors, name),))
         if not has_names(colors):
@@ -67,18 +66,18 @@ class Colors:
         """How many there are, repetitions included."""
         return sum(1 if piece is None else _n_colors(piece) for piece in self.pieces)
 
-    def entries(self) -> Entries | None:
+    def palette(self) -> Palette | None:
         """Return them in the least pixel format that holds all, if each has one of its own."""
-        named = [piece.entries for piece in self.pieces if isinstance(piece, _Named)]
-        if len(named) < len(self.pieces):
+        palettes = [piece.palette for piece in self.pieces if isinstance(piece, _Named)]
+        if len(palettes) < len(self.pieces):
             return None
-        common = named[0].pixel_format
-        for entries in named:
-            common = formats.common_format(common, entries.pixel_format)
-        rows = [formats.converted(*entries, common) for entries in named]
-        return Entries(np.concatenate(rows), common)
+        common = palettes[0].pixel_format
+        for palette in palettes:
+            common = formats.common_format(common, palette.pixel_format)
+        rows = [formats.converted(p.colors, p.pixel_format, common) for p in palettes]
+        return Palette(np.concatenate(rows), common)
 
-    def alone(self) -> Entries:
+    def alone(self) -> Palette:
         """Return them in the least pixel format that holds all; samples are what their type says.
 
         Raises:
@@ -91,10 +90,10 @@ class Colors:
             else:
                 pixel_format = PixelFormat.RGB24 if piece is None else formats.of_array(piece)
                 samples = self._samples_of(piece, pixel_format, None)
-                pieces.append(_Named(self.name, Entries(samples, pixel_format)))
-        entries = Colors(self.name, tuple(pieces)).entries()
-        assert entries is not None  # noqa: S101  # each has a format now
-        return entries
+                pieces.append(_Named(self.name, Palette(samples, pixel_format)))
+        palette = Colors(self.name, tuple(pieces)).palette()
+        assert palette is not None  # noqa: S101  # each has a format now
+        return palette
 
     def samples(self, pixel_format: PixelFormat, picture: Array | None) -> Array:
         """Return (n, channels) samples; `picture` has those of the picture, if there is one."""
@@ -110,7 +109,9 @@ class Colors:
             return formats.background(picture)
         if isinstance(piece, _Named):
             try:
-                return formats.converted(*piece.entries, pixel_format)
+                return formats.converted(
+                    piece.palette.colors, piece.palette.pixel_format, pixel_format
+                )
             except InputError as error:
                 raise InputError(f"{piece.title}: {error}") from error
         if piece.shape[1] != pixel_format.channels:
@@ -134,7 +135,7 @@ def has_names(colors: Any) -> bool:
 
 
 def _n_colors(piece: Array | _Named) -> int:
-    return len(piece.entries.colors if isinstance(piece, _Named) else piece)
+    return len(piece.palette.colors if isinstance(piece, _Named) else piece)
 
 
 def _named(color: str, name: str) -> _Named | None:

@@ -21,6 +21,7 @@ from kmq.model import formats
 from kmq.model.choices import EFFORTS, Progress
 from kmq.model.file_info import Limits
 from kmq.model.image import MAX_COLORS, Pixels, QuantizedImage
+from kmq.model.palette import Palette
 from kmq.model.pixel_format import PixelFormat
 from kmq.pipeline import reading
 from kmq.pipeline.fewest import ErrorTarget
@@ -33,7 +34,6 @@ from kmq.stages.palette import clustering, spaces
 from kmq.stages.palette import effort as efforts
 from kmq.stages.palette.clustering import Array
 from kmq.stages.palette.effort import Effort, PlainStart, Stopping
-from kmq.stages.palette.files import Entries
 from kmq.stages.palette.spaces import SpaceName
 from kmq.stages.pictures.reading import checked_format, checked_page
 from kmq.threads import resolve_threads
@@ -106,7 +106,7 @@ class Options:
     """
 
     target: Target
-    palette: Colors | Entries | None
+    palette: Colors | Palette | None
     init: str | Array | Colors | None
     require: Require
     effort: str
@@ -254,7 +254,7 @@ class Options:
         that holds both.
         """
         palette = self.palette
-        entries = palette.entries() if isinstance(palette, Colors) else palette
+        entries = palette.palette() if isinstance(palette, Colors) else palette
         if entries is not None:
             return _in_common(pixels, entries)
         if isinstance(palette, Colors):
@@ -362,7 +362,7 @@ def _dithering(dither: Dither) -> dithering.Dither:
     return dithering.Dither(dither.method, dither.strength)
 
 
-def _checked_palette(palette: Any) -> Colors | Entries:
+def _checked_palette(palette: Any) -> Colors | Palette:
     if not isinstance(palette, str | os.PathLike):
         return Colors.checked(palette, "palette")
     return reading.read_palette(palette)
@@ -389,12 +389,12 @@ def _step(posterize: int | None, pixel_format: PixelFormat) -> int:
     return 1 << (pixel_format.depth - bits)
 
 
-def _in_common(pixels: Pixels, entries: Entries) -> tuple[Pixels, Array]:
+def _in_common(pixels: Pixels, palette: Palette) -> tuple[Pixels, Array]:
     wanted = pixels.pixel_format
     try:
-        return pixels, formats.converted(entries.colors, entries.pixel_format, wanted)
+        return pixels, formats.converted(palette.colors, palette.pixel_format, wanted)
     except InputError:
-        wanted = formats.common_format(entries.pixel_format, wanted)
+        wanted = formats.common_format(palette.pixel_format, wanted)
     flat = pixels.samples.reshape(-1, pixels.pixel_format.channels)
     samples = formats.converted(flat, pixels.pixel_format, wanted)
     metadata = pixels.metadata
@@ -402,4 +402,4 @@ def _in_common(pixels: Pixels, entries: Entries) -> tuple[Pixels, Array]:
         metadata = replace(metadata, icc_profile=None)  # which was for grey
     shape = (*pixels.samples.shape[:2], wanted.channels)
     pixels = Pixels(samples.reshape(shape), wanted, metadata)
-    return pixels, formats.converted(entries.colors, entries.pixel_format, wanted)
+    return pixels, formats.converted(palette.colors, palette.pixel_format, wanted)

@@ -19,7 +19,6 @@ from kmq.pipeline import reading
 from kmq.pipeline.encoding import Coding
 from kmq.stages.container import chunks
 from kmq.stages.palette import files as palette_files
-from kmq.stages.palette.files import Entries
 from kmq.stages.pictures.reading import checked_format
 from kmq.stages.pictures.writing import save_picture
 from kmq.streams import Source, write_all
@@ -64,7 +63,7 @@ def read_palette(source: Source) -> Palette:
 
     >>> image = kmq.quantize("photo.png", palette=kmq.read_palette("theme.gpl"))
     """
-    return Palette(*reading.read_palette(source))
+    return reading.read_palette(source)
 
 
 def write_palette(
@@ -97,17 +96,17 @@ def write_palette(
             f"path is {type(path).__name__}; it must be a path, whose suffix says the kind of "
             "file, and it comes before the palette"
         )
-    entries = _checked_entries(palette, pixel_format)
+    checked = _checked_palette(palette, pixel_format)
     name, suffix = os.fspath(path), Path(path).suffix.lower()
     if suffix in chunks.SUFFIXES:
         coding = Coding(method="deflate", n_threads=resolve_threads(None))
         with replacing(path) as file:
-            write_all(file, coding.pieces(_strip_of(entries)))
+            write_all(file, coding.pieces(_strip_of(checked)))
     elif suffix == ".png":
-        save_picture(_swatch_of(entries), path)
+        save_picture(_swatch_of(checked), path)
     elif (kind := palette_files.KINDS.get(suffix)) is not None:
         try:
-            content = kind.write(_fitting(entries, kind))
+            content = kind.write(_fitting(checked, kind))
         except InputError as error:
             raise InputError(f"{name} cannot hold the palette: {error}") from error
         with replacing(path) as file:
@@ -118,28 +117,28 @@ def write_palette(
         )
 
 
-def _checked_entries(
+def _checked_palette(
     palette: GivenColors, pixel_format: PixelFormatLabel | PixelFormat | None
-) -> Entries:
+) -> Palette:
     colors, wanted = Colors.checked(palette, "palette"), checked_format(pixel_format)
     if wanted is None:
         return colors.alone()
-    return Entries(colors.samples(wanted, None), wanted)
+    return Palette(colors.samples(wanted, None), wanted)
 
 
-def _fitting(entries: Entries, kind: palette_files.Kind) -> Entries:
+def _fitting(palette: Palette, kind: palette_files.Kind) -> Palette:
     """Return the palette in the first of the kind's pixel formats that holds it."""
-    if len(entries.colors) > kind.most_colors:
+    if len(palette.colors) > kind.most_colors:
         raise InputError(
-            f"it has {len(entries.colors)} colours; {kind.title} hold up to {kind.most_colors}"
+            f"it has {len(palette.colors)} colours; {kind.title} hold up to {kind.most_colors}"
         )
-    if entries.pixel_format in kind.formats:
-        return entries
+    if palette.pixel_format in kind.formats:
+        return palette
     refusal: InputError | None = None
     for pixel_format in kind.formats:
         try:
-            colors = formats.converted(entries.colors, entries.pixel_format, pixel_format)
-            return Entries(colors, pixel_format)
+            colors = formats.converted(palette.colors, palette.pixel_format, pixel_format)
+            return Palette(colors, pixel_format)
         except InputError as error:
             refusal = error
     raise InputError(f"{kind.title} hold {_labels(kind)}; {refusal}")
@@ -149,19 +148,19 @@ def _labels(kind: palette_files.Kind) -> str:
     return ", ".join(pixel_format.label for pixel_format in kind.formats)
 
 
-def _strip_of(entries: Entries) -> IndexedImage:
+def _strip_of(palette: Palette) -> IndexedImage:
     """Return the palette as a picture of one row, a pixel for each entry."""
-    n_colors = len(entries.colors)
+    n_colors = len(palette.colors)
     indices = np.arange(n_colors, dtype=index_dtype(n_colors))[None]
-    return IndexedImage(entries.colors, indices, entries.pixel_format)
+    return IndexedImage(palette.colors, indices, palette.pixel_format)
 
 
-def _swatch_of(entries: Entries) -> IndexedImage:
+def _swatch_of(palette: Palette) -> IndexedImage:
     """Return the palette as a picture to look at; the last colour fills the last row."""
-    n_colors = len(entries.colors)
+    n_colors = len(palette.colors)
     few = n_colors <= _MOST_BLOCKS
     side, per_row = (_BLOCK, _BLOCKS_A_ROW) if few else (1, _MOST_BLOCKS)
     width, height = min(n_colors, per_row), -(-n_colors // per_row)
     numbers = np.minimum(np.arange(width * height), n_colors - 1).reshape(height, width)
     indices = np.repeat(np.repeat(numbers, side, axis=0), side, axis=1)
-    return IndexedImage(entries.colors, indices.astype(np.uint16), entries.pixel_format)
+    return IndexedImage(palette.colors, indices.astype(np.uint16), palette.pixel_format)

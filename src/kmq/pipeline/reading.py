@@ -13,11 +13,11 @@ from kmq.errors import InputError
 from kmq.model.arrays import looked_up
 from kmq.model.file_info import Limits
 from kmq.model.image import IndexedImage, Pixels
+from kmq.model.palette import Palette
 from kmq.model.pixel_format import PixelFormat
 from kmq.pipeline import decoding
 from kmq.stages.container.chunks import SUFFIXES, is_kmq
 from kmq.stages.palette import files as palette_files
-from kmq.stages.palette.files import Entries
 from kmq.stages.pictures.reading import picture_palette, read_pixels, seekable
 from kmq.streams import Source, opened, refuse_text
 
@@ -92,7 +92,7 @@ def _is_kmq(source: str | os.PathLike[str] | io.BytesIO) -> bool:
         return is_kmq(file)
 
 
-def read_palette(source: Source) -> Entries:
+def read_palette(source: Source) -> Palette:
     """Return the palette of a file, as `kmq.read_palette` describes."""
     with opened(source) as stream:
         name = source if isinstance(source, str | os.PathLike) else getattr(stream, "name", "")
@@ -109,12 +109,12 @@ def read_palette(source: Source) -> Entries:
         file.seek(start)
         if is_kmq(file) or suffix in SUFFIXES:
             facts = decoding.info(file, Limits())
-            return Entries(facts.palette, facts.pixel_format)
+            return Palette(facts.palette, facts.pixel_format)
         kind = palette_files.KINDS.get(suffix)
         name = name or "the file"
         if kind is None:
             picture = io.BytesIO(file.read()) if start else file  # Pillow goes to the beginning
-            return Entries(*picture_palette(picture, name))
+            return Palette(*picture_palette(picture, name))
         content = file.read(palette_files.MOST_BYTES + 1)
     try:
         if len(content) > palette_files.MOST_BYTES:

@@ -17,6 +17,7 @@ from kmq.errors import InputError
 from kmq.model import alpha
 from kmq.model.hexadecimal import format_hex, of_hex, parse_hex
 from kmq.model.image import MAX_COLORS
+from kmq.model.palette import Palette
 from kmq.model.pixel_format import PixelFormat, of_shape
 
 Array = np.ndarray[Any, Any]
@@ -28,20 +29,13 @@ _ACT_COLORS = 256
 _ACT_OPAQUE = 0xFFFF  # in place of the index of the transparent colour
 
 
-class Entries(NamedTuple):
-    """A palette: samples (n, channels) and what they are."""
-
-    colors: Array
-    pixel_format: PixelFormat
-
-
 class Kind(NamedTuple):
     """A kind of palette file.
 
     Attributes:
         title: what they are called.
         formats: pixel formats it can hold, the plainest first.
-        most_colors: how many entries.
+        most_colors: how many palette.
         read: bytes to a palette.
         write: a palette of one of its formats to bytes.
     """
@@ -49,15 +43,15 @@ class Kind(NamedTuple):
     title: str
     formats: tuple[PixelFormat, ...]
     most_colors: int
-    read: Callable[[bytes], Entries]
-    write: Callable[[Entries], bytes]
+    read: Callable[[bytes], Palette]
+    write: Callable[[Palette], bytes]
 
 
-def _entries(colors: Array, pixel_format: PixelFormat) -> Entries:
+def _palette(colors: Array, pixel_format: PixelFormat) -> Palette:
     """Return a palette, in which fully transparent colours are all 0."""
     _check_number(len(colors))
     typed = np.array(colors, pixel_format.dtype)
-    return Entries(alpha.cleared(typed, pixel_format), pixel_format)
+    return Palette(alpha.cleared(typed, pixel_format), pixel_format)
 
 
 def _check_number(n_colors: int) -> None:
@@ -67,12 +61,12 @@ def _check_number(n_colors: int) -> None:
         raise InputError(f"it has {n_colors} colours; a palette holds up to {MAX_COLORS}")
 
 
-def _of_hex(colors: Sequence[str], *, alpha_first: bool = False) -> Entries:
+def _of_hex(colors: Sequence[str], *, alpha_first: bool = False) -> Palette:
     _check_number(len(colors))
-    return _entries(*of_hex(colors, alpha_first=alpha_first))
+    return _palette(*of_hex(colors, alpha_first=alpha_first))
 
 
-def named_color(name: str) -> Entries:
+def named_color(name: str) -> Palette:
     """Return the one colour that CSS means by a name or "#rrggbb", whose "#" may be left out.
 
     Raises:
@@ -88,7 +82,7 @@ def named_color(name: str) -> Entries:
         raise InputError(
             f"{name[:40]!r} is not a colour; colours are #rrggbb and names as in CSS, such as white"
         ) from None
-    return _entries(color, of_shape(color.shape[1], 8))
+    return _palette(color, of_shape(color.shape[1], 8))
 
 
 def _lines(content: bytes) -> list[str]:
@@ -106,7 +100,7 @@ def _byte_row(line: str, number: int, n_samples: int) -> list[int]:
     return samples
 
 
-def _read_gpl(content: bytes) -> Entries:
+def _read_gpl(content: bytes) -> Palette:
     lines = [line.strip() for line in _lines(content)]
     if lines[:1] != ["GIMP Palette"]:
         raise InputError("it does not begin with the line GIMP Palette")
@@ -118,19 +112,19 @@ def _read_gpl(content: bytes) -> Entries:
         elif line and not line.startswith("#"):
             rows.append(_byte_row(line, number, n_samples))
             _check_number(len(rows))
-    return _entries(np.array(rows), of_shape(n_samples, 8))
+    return _palette(np.array(rows), of_shape(n_samples, 8))
 
 
-def _write_gpl(entries: Entries) -> bytes:
+def _write_gpl(palette: Palette) -> bytes:
     lines = ["GIMP Palette", "Columns: 16", "#"]
     lines += [
-        f"{red:3} {green:3} {blue:3}\t{format_hex((red, green, blue), entries.pixel_format)}"
-        for red, green, blue in entries.colors.tolist()
+        f"{red:3} {green:3} {blue:3}\t{format_hex((red, green, blue), palette.pixel_format)}"
+        for red, green, blue in palette.colors.tolist()
     ]
     return ("\n".join(lines) + "\n").encode()
 
 
-def _read_pal(content: bytes) -> Entries:
+def _read_pal(content: bytes) -> Palette:
     if content.startswith(b"RIFF"):
         raise InputError("it is a Microsoft palette (RIFF); kmq reads .pal files of JASC")
     lines = [line.strip() for line in _lines(content)]
@@ -143,16 +137,16 @@ def _read_pal(content: bytes) -> Entries:
         raise InputError(f"it says that it has {int(lines[2])} colours, and has {len(color_lines)}")
     _check_number(len(color_lines))
     rows = [_byte_row(line, number, 3) for number, line in color_lines]
-    return _entries(np.array(rows), PixelFormat.RGB24)
+    return _palette(np.array(rows), PixelFormat.RGB24)
 
 
-def _write_pal(entries: Entries) -> bytes:
-    lines = ["JASC-PAL", "0100", str(len(entries.colors))]
-    lines += ["{} {} {}".format(*color) for color in entries.colors.tolist()]
+def _write_pal(palette: Palette) -> bytes:
+    lines = ["JASC-PAL", "0100", str(len(palette.colors))]
+    lines += ["{} {} {}".format(*color) for color in palette.colors.tolist()]
     return ("\r\n".join(lines) + "\r\n").encode()
 
 
-def _read_act(content: bytes) -> Entries:
+def _read_act(content: bytes) -> Palette:
     table = 3 * _ACT_COLORS
     if len(content) not in (table, table + 4):
         raise InputError(f"it has {len(content)} bytes; a colour table has {table} or {table + 4}")
@@ -162,15 +156,15 @@ def _read_act(content: bytes) -> Entries:
         raise InputError(f"it says that it has {n_colors} colours; a colour table has up to 256")
     transparent = int.from_bytes(content[table + 2 :] or b"\xff\xff")
     if transparent >= n_colors:
-        return _entries(colors[:n_colors], PixelFormat.RGB24)
+        return _palette(colors[:n_colors], PixelFormat.RGB24)
     opacity = np.full((n_colors, 1), 255, np.uint8)
     opacity[transparent] = 0
-    return _entries(np.hstack([colors[:n_colors], opacity]), PixelFormat.RGBA32)
+    return _palette(np.hstack([colors[:n_colors], opacity]), PixelFormat.RGBA32)
 
 
-def _write_act(entries: Entries) -> bytes:
-    colors, transparent = entries.colors, _ACT_OPAQUE
-    kinds = alpha.kinds(colors, entries.pixel_format)
+def _write_act(palette: Palette) -> bytes:
+    colors, transparent = palette.colors, _ACT_OPAQUE
+    kinds = alpha.kinds(colors, palette.pixel_format)
     sheer = np.flatnonzero(kinds != alpha.OPAQUE)
     if len(sheer) > 1 or (kinds == alpha.TRANSLUCENT).any():
         raise InputError(
@@ -183,7 +177,7 @@ def _write_act(entries: Entries) -> bytes:
     return table.tobytes() + len(colors).to_bytes(2) + transparent.to_bytes(2)
 
 
-def _read_hex(content: bytes) -> Entries:
+def _read_hex(content: bytes) -> Palette:
     lines = _lines(content)
     # Its colours are aarrggbb, and its files say so in their first comment.
     from_paint_net = any(re.match(r"\s*;\s*paint\.net", line, re.IGNORECASE) for line in lines)
@@ -194,12 +188,12 @@ def _read_hex(content: bytes) -> Entries:
     return _of_hex(words, alpha_first=from_paint_net)
 
 
-def _write_hex(entries: Entries) -> bytes:
-    lines = [format_hex(color, entries.pixel_format) for color in entries.colors.tolist()]
+def _write_hex(palette: Palette) -> bytes:
+    lines = [format_hex(color, palette.pixel_format) for color in palette.colors.tolist()]
     return ("\n".join(lines) + "\n").encode()
 
 
-def _read_json(content: bytes) -> Entries:
+def _read_json(content: bytes) -> Palette:
     try:
         document = json.loads(content)
     except (ValueError, RecursionError) as error:
@@ -229,7 +223,7 @@ def _read_json(content: bytes) -> Entries:
             f"its colours have {channels} samples of up to {largest}; pixel format "
             f"{pixel_format.label} has {pixel_format.channels} of up to {pixel_format.max_value}"
         )
-    return _entries(np.array(colors), pixel_format)
+    return _palette(np.array(colors), pixel_format)
 
 
 def _is_color(color: Any) -> bool:
@@ -240,9 +234,9 @@ def _is_color(color: Any) -> bool:
     )
 
 
-def _write_json(entries: Entries) -> bytes:
-    colors = ",\n    ".join(map(json.dumps, entries.colors.tolist()))
-    label = json.dumps(entries.pixel_format.label)
+def _write_json(palette: Palette) -> bytes:
+    colors = ",\n    ".join(map(json.dumps, palette.colors.tolist()))
+    label = json.dumps(palette.pixel_format.label)
     return f'{{\n  "pixel_format": {label},\n  "palette": [\n    {colors}\n  ]\n}}\n'.encode()
 
 
