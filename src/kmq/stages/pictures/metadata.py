@@ -73,7 +73,7 @@ def _pillow_dpi(picture: Image) -> tuple[float, float] | None:
 def _tagged_dpi(tags: Mapping[int, Any]) -> tuple[float, float] | None:
     """What the tags of a TIFF file or of EXIF say."""
     dpi = _checked_dpi(_ratio(tags.get(tag)) for tag in (Tag.X_RESOLUTION, Tag.Y_RESOLUTION))
-    unit = tags.get(Tag.RESOLUTION_UNIT, 2)
+    unit = tags.get(Tag.RESOLUTION_UNIT, Tag.PER_INCH)
     if dpi is None or unit == Tag.NO_UNIT:
         return None
     return (dpi[0] * 2.54, dpi[1] * 2.54) if unit == Tag.PER_CENTIMETRE else dpi
@@ -120,7 +120,12 @@ def _is_unicode(text: str) -> bool:
 
 def orientation_of(picture: Image) -> int:
     """EXIF orientation that is still to be applied, 1 to 8."""
-    orientation = _exif_tags(picture).get(Tag.ORIENTATION, 1)
+    return tagged_orientation(_exif_tags(picture))
+
+
+def tagged_orientation(tags: Mapping[int, Any]) -> int:
+    """Return the orientation that tags of a TIFF file or of EXIF say, 1 to 8."""
+    orientation: int = tags.get(Tag.ORIENTATION, 1)
     return orientation if orientation in range(2, 9) else 1
 
 

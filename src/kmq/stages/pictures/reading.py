@@ -29,6 +29,7 @@ from kmq.stages.pictures.arrays import distinct_colors, from_array, pixels_of
 from kmq.stages.pictures.metadata import (
     orientation_of,
     pillow_metadata,
+    tagged_orientation,
     tiff_metadata,
     upright_metadata,
 )
@@ -44,7 +45,6 @@ from kmq.stages.pictures.pillow import (
     refuse_frames,
     with_transparency,
 )
-from kmq.stages.pictures.tiff import Tag
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
@@ -284,8 +284,7 @@ def _from_tiff(file: IO[bytes], number: int | None, limits: Limits) -> Pixels:
         tags = {tag.code: tag.value for tag in page.tags}
         tiff.check(tags)
         samples = tiff.samples(page)
-    orientation = tags.get(Tag.ORIENTATION, 1)
-    orientation = orientation if orientation in range(2, 9) else 1
+    orientation = tagged_orientation(tags)
     pixel_format = of_samples(samples.dtype, samples.shape[2])
     metadata = upright_metadata(tiff_metadata(tags), orientation)
     return pixels_of(samples, pixel_format, metadata, orientation)

@@ -46,6 +46,7 @@ class Tag:
     UNSIGNED = 1
     SIGNED = 2
     NO_UNIT = 1
+    PER_INCH = 2
     PER_CENTIMETRE = 3
 
 

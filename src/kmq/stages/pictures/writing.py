@@ -30,6 +30,7 @@ from kmq.model.pixel_format import PixelFormat
 from kmq.stages.pictures import deep, exif, png
 from kmq.stages.pictures.metadata import metadata_info
 from kmq.stages.pictures.pillow import PILLOW_MODES, direct_picture, to_pillow
+from kmq.stages.pictures.tiff import Tag
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -40,18 +41,6 @@ _PNG_KEYWORD = re.compile(r"(?! )(?!.*  )[ -~¡-ÿ]{1,79}(?<! )")  # PNG, 3rd ed
 
 _MOST_NAMED = 10  # pieces of metadata that a warning names
 _MOST_SHOWN = 40  # characters of a keyword that it shows
-
-
-class _Tiff:
-    """Tags and a value of TIFF 6.0 and the ICC."""
-
-    X_RESOLUTION = 282
-    Y_RESOLUTION = 283
-    RESOLUTION_UNIT = 296
-    XMP = 700
-    ICC_PROFILE = 34675
-
-    PER_INCH = 2
 
 
 class _FileType(NamedTuple):
@@ -399,14 +388,14 @@ def _png_chunks(png: bytes) -> Iterator[tuple[bytes, bytes]]:
 def _tiff_tags(metadata: Metadata) -> list[exif.Tag]:
     tags = exif.descriptive_tags(metadata.exif)[0] if metadata.exif else []
     if metadata.xmp:
-        tags.append(exif.Tag(_Tiff.XMP, exif.BYTE, metadata.xmp))
+        tags.append(exif.Tag(Tag.XMP, exif.BYTE, metadata.xmp))
     if metadata.icc_profile:
-        tags.append(exif.Tag(_Tiff.ICC_PROFILE, exif.UNDEFINED, metadata.icc_profile))
+        tags.append(exif.Tag(Tag.ICC_PROFILE, exif.UNDEFINED, metadata.icc_profile))
     if metadata.dpi:
         horizontal, vertical = map(_rational, metadata.dpi)
-        tags.append(exif.Tag(_Tiff.X_RESOLUTION, exif.RATIONAL, horizontal))
-        tags.append(exif.Tag(_Tiff.Y_RESOLUTION, exif.RATIONAL, vertical))
-        tags.append(exif.Tag(_Tiff.RESOLUTION_UNIT, exif.SHORT, struct.pack("<H", _Tiff.PER_INCH)))
+        tags.append(exif.Tag(Tag.X_RESOLUTION, exif.RATIONAL, horizontal))
+        tags.append(exif.Tag(Tag.Y_RESOLUTION, exif.RATIONAL, vertical))
+        tags.append(exif.Tag(Tag.RESOLUTION_UNIT, exif.SHORT, struct.pack("<H", Tag.PER_INCH)))
     return tags
 
 
