@@ -106,7 +106,7 @@ class Colors:
         if piece is None:
             if picture is None:
                 raise InputError(f"{self.name} names the background, which only a picture has")
-            return formats.background(picture)
+            return _background(picture)
         if isinstance(piece, _Named):
             try:
                 return formats.converted(
@@ -149,6 +149,16 @@ def _named(color: str, name: str) -> _Named | None:
         return _Named(title, named_color(color))
     except InputError as error:
         raise InputError(f"{title}: {error}") from error
+
+
+def _background(samples: Array) -> Array:
+    """Return the colour (1, channels) of most pixels on the border of (height, width, channels)."""
+    channels = samples.shape[2]
+    sides = (samples[0], samples[-1], samples[1:-1, 0], samples[1:-1, -1])
+    border = np.concatenate([side.reshape(-1, channels) for side in sides])
+    colors, counts = np.unique(border, axis=0, return_counts=True)
+    commonest: Array = colors[np.argmax(counts)][None]
+    return commonest
 
 
 def _rows(colors: Any, name: str) -> Array:

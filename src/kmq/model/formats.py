@@ -90,16 +90,6 @@ def converted(colors: Array, source: PixelFormat, target: PixelFormat) -> Array:
     return np.ascontiguousarray(scaled)
 
 
-def background(samples: Array) -> Array:
-    """Return the colour (1, channels) of most pixels on the border of (height, width, channels)."""
-    channels = samples.shape[2]
-    sides = (samples[0], samples[-1], samples[1:-1, 0], samples[1:-1, -1])
-    border = np.concatenate([side.reshape(-1, channels) for side in sides])
-    colors, counts = np.unique(border, axis=0, return_counts=True)
-    commonest: Array = colors[np.argmax(counts)][None]
-    return commonest
-
-
 def _refuse(wrong: Array, colors: Array, target: PixelFormat, why: str) -> None:
     """Raise InputError for the first colour that is wrong, if there is one."""
     if wrong.any():
