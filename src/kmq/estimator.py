@@ -6,6 +6,7 @@ import inspect
 import logging
 import warnings
 from collections.abc import Iterator
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -16,7 +17,7 @@ from kmq.errors import InputError
 from kmq.estimator_base import ConvergenceWarning, Estimator, NotFittedError
 from kmq.model.image import MAX_COLORS
 from kmq.stages.palette import clustering
-from kmq.stages.palette.clustering import Array
+from kmq.stages.palette.clustering import Array, KMeansResult
 from kmq.threads import resolve_threads, run_chunks
 
 if TYPE_CHECKING:
@@ -127,26 +128,21 @@ class KMeans(Estimator):
             self._parameter("max_iter"), "max_iter", 1, clustering.MAX_ROUNDS
         )
         tol = checks.tolerance(self._parameter("tol"))
-        limit = tol * clustering.mean_variance(points, weights)
         algorithm = self._parameter("algorithm")
         algorithm = _ALGORITHMS[checks.one_of(algorithm, "algorithm", tuple(_ALGORITHMS))]
         n_threads = resolve_threads(self.n_threads)
-        best = None
-        for start in self._starts(points, weights, self._number_of_starts()):
-            fit = clustering.kmeans(
-                points,
-                weights,
-                start,
-                max_iter=max_iter,
-                tol=limit,
-                n_threads=n_threads,
-                algorithm=algorithm,
-            )
-            if self.verbose:
-                _logger.info("inertia %s after %s rounds", fit.inertia, fit.n_iter)
-            if best is None or fit.inertia < best.inertia:
-                best = fit
-        assert best is not None  # noqa: S101  # there is at least one start
+        n_starts = self._number_of_starts()
+        fits = clustering.fits_from(
+            points,
+            weights,
+            self._starts(points, weights, n_starts),
+            n_starts,
+            max_iter=max_iter,
+            tol=tol,
+            n_threads=n_threads,
+            algorithm=algorithm,
+        )
+        best = min(self._logged(fits), key=attrgetter("inertia"))
         self._warn_of_empty_clusters(best.labels)
         counts = np.bincount(best.labels, weights, len(best.centroids))[:, None]
         self._keep(
@@ -360,6 +356,13 @@ class KMeans(Estimator):
             if isinstance(start, str):
                 start = clustering.start_centroids(points, weights, k, start, seed)
             yield start
+
+    def _logged(self, fits: Iterator[KMeansResult]) -> Iterator[KMeansResult]:
+        """Yield fits; with `verbose` send a line about each to the logger."""
+        for fit in fits:
+            if self.verbose:
+                _logger.info("inertia %s after %s rounds", fit.inertia, fit.n_iter)
+            yield fit
 
     def _warn_of_empty_clusters(self, labels: Array) -> None:
         n_distinct = len(np.unique(labels))

@@ -8,8 +8,9 @@ on the number of threads; sums of whole numbers below 2^53 are exact besides.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -149,11 +150,36 @@ def best_of(
 
     `tol` is relative here: to the mean variance of the channels.
     """
+    fits = fits_from(
+        points,
+        weights,
+        starts(points, weights, k, init, seeds),
+        len(_distinct_seeds(init, seeds)),
+        max_iter=max_iter,
+        tol=tol,
+        n_threads=n_threads,
+        progress=progress,
+        algorithm=algorithm,
+    )
+    return min(fits, key=attrgetter("inertia"))
+
+
+def fits_from(
+    points: Array,
+    weights: Array,
+    starts: Iterable[Array],
+    n_starts: int,
+    *,
+    max_iter: int,
+    tol: float,
+    n_threads: int,
+    progress: Progress | None = None,
+    algorithm: str = "lloyd",
+) -> Iterator[KMeansResult]:
+    """Yield where k-means ends from each of the starts (k, d); `tol` is as for `best_of`."""
     limit = tol * mean_variance(points, weights) if tol else 0.0
-    n_starts = len(_distinct_seeds(init, seeds))
-    best: KMeansResult | None = None
-    for attempt, start in enumerate(starts(points, weights, k, init, seeds)):
-        fit = kmeans(
+    for attempt, start in enumerate(starts):
+        yield kmeans(
             points,
             weights,
             start,
@@ -163,10 +189,6 @@ def best_of(
             progress=_share(progress, attempt, n_starts),
             algorithm=algorithm,
         )
-        if best is None or fit.inertia < best.inertia:
-            best = fit
-    assert best is not None  # noqa: S101  # there is at least one seed
-    return best
 
 
 def accumulate(points: Array, labels: Array, weights: Array, k: int, n_threads: int) -> Array:
