@@ -7,11 +7,12 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from numba.core import types
 from numba.core.dispatcher import Dispatcher
 
 import kmq.kernels
 from kmq.kernels import _native
-from kmq.kernels._compiler import signatures
+from kmq.kernels._compiler import Kernel, signatures
 from kmq.kernels.search import bound_blocks
 
 pytestmark = pytest.mark.skipif(
@@ -101,3 +102,20 @@ def test_declarations_combine_their_choices():
     assert one[1].startswith("Tuple(float32, array(uint8, 2d, C")
     assert one[2] == two[2] == "int64"
     assert two[0].startswith("array(float64, 1d, C")
+
+
+def test_each_signature_has_a_type_for_each_parameter():
+    for kernel in all_kernels():
+        if isinstance(kernel, Kernel):
+            lengths = {len(declared) for declared in kernel.declared}
+            assert lengths == {kernel.py_func.__code__.co_argcount}, kernel
+
+
+def test_signatures_of_a_kernel_differ_by_more_than_numbers():
+    # Numbers are converted to what is declared, so they cannot tell which signature is meant.
+    def told_by(declared):
+        return tuple("number" if isinstance(one, types.Number) else one for one in declared)
+
+    for kernel in all_kernels():
+        if isinstance(kernel, Kernel):
+            assert len(set(map(told_by, kernel.declared))) == len(kernel.declared), kernel

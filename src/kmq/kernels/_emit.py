@@ -90,6 +90,8 @@ def emit(kernel: Kernel, machine: llvm.TargetMachine) -> tuple[bytes, list[Entry
         whole.link_in(module)
         parameters = [parameter for one in arguments for parameter in _parameters(one)]
         entries.append(Entry(symbol, len(arguments), parameters, _kinds(result)))
+    if len({entry.result for entry in entries}) > 1:
+        raise ValueError(f"{name_of(kernel.py_func)} returns other types for other arguments")
     return machine.emit_object(_moved(whole, machine)), entries
 
 
