@@ -57,6 +57,7 @@ def measure(step: int) -> Iterator[Record]:
     elif find_spec("oxipng") is None:
         print("oxipng is not installed: the peers are left out")
         program = None
+    kmq.encode(photos(full=False)[0].load(), quality=50, n_threads=1)  # compiles what there is to
     for picture in photos(full=True)[::step]:
         pixels = picture.load()
         looks = Looks(pixels, PixelFormat.RGB24, 1)

@@ -92,14 +92,17 @@ _LOOKS_TOLERANCE = 0.5
 _SCORE_BY_COLORS, _SCORE_BY_X = 15.0, -5.0
 """d SSIMULACRA2 / d log2 of k, of nearest entries, and / d log2 of λ, before they are known."""
 
-_MORE_FOR_LOOKS, _FIRST_X_FOR_LOOKS = 1.2, 2.5
-"""How many times the colours that nearest entries need are taken for looks, and log2 of λ that is
-usual then. A second k, 1.1 or 1.4 times as many, gained 2 % for half as much time again."""
+_MORE_FOR_LOOKS = 1.2
+"""How many times the colours that nearest entries need are taken for looks. A second k, 1.1 or 1.4
+times as many, gained 2 % for half as much time again."""
+
+_HIGH, _X_FOR_HIGH, _X_BY_SCORE, _LOOKS_LIMIT = 65.0, 2.2, -1 / 15, 7.0
+"""SSIMULACRA2 from which on log2 of λ is usually that, how much it grows below, and up to where."""
 
 _MAY_BE_SMALLER = 1.3
 """Nearest entries are coded, too, if their estimate is at most so many times that of the file."""
 
-_MOST_FOR_LOOKS, _STRIDE_FOR_LOOKS = 4, 1.5
+_MOST_FOR_LOOKS, _STRIDE_FOR_LOOKS = 4, 2.0
 """Whole attempts with one palette at most, and by how much log2 of λ moves at once."""
 
 _CAP = 12.0
@@ -351,12 +354,12 @@ class _LooksSearch:
         """Return the attempt of largest λ found that looks as good, if one does, with more colours
         than the nearest entries need."""
         start = self._start(min(round(enough * _MORE_FOR_LOOKS), self._most))
-        x = _FIRST_X_FOR_LOOKS
+        x = _X_FOR_HIGH + min(self._quality - _HIGH, 0) * _X_BY_SCORE
         aim = self._quality + _LOOKS_TOLERANCE / 2
-        scores = {_NONE: start.nearest.looks}
+        scores = dict[float, float]()
         best: _Attempt | None = None
         for _ in range(_MOST_FOR_LOOKS):
-            x = _clamped(x, _LEAST_X, _ERROR_LIMIT)
+            x = _clamped(x, _LEAST_X, _LOOKS_LIMIT)
             attempt = start.rest(start.first(x))
             scores[x] = attempt.looks
             if attempt.looks >= self._quality and (best is None or x > best.x):
@@ -364,17 +367,27 @@ class _LooksSearch:
             if 0 <= attempt.looks - self._quality <= _LOOKS_TOLERANCE:
                 break
             worse = [other for other in scores if scores[other] < aim]
-            better = [other for other in scores if scores[other] >= aim and other > _NONE]
+            better = [other for other in scores if scores[other] >= aim]
             if worse and better and max(better) < min(worse):
                 left, right = max(better), min(worse)
                 share = (scores[left] - aim) / (scores[left] - scores[right])
                 x = left + _clamped(share, 0.1, 0.9) * (right - left)
             else:
-                step = (aim - attempt.looks) / _SCORE_BY_X
-                x += _clamped(step, -_STRIDE_FOR_LOOKS, _STRIDE_FOR_LOOKS)
-            if _clamped(x, _LEAST_X, _ERROR_LIMIT) in scores:
+                x += _clamped(
+                    (aim - attempt.looks) / self._slope(scores),
+                    -_STRIDE_FOR_LOOKS,
+                    _STRIDE_FOR_LOOKS,
+                )
+            if _clamped(x, _LEAST_X, _LOOKS_LIMIT) in scores:
                 break
         return best
+
+    def _slope(self, scores: dict[float, float]) -> float:
+        """Return d SSIMULACRA2 / d log2 of λ, by the last two that were tried."""
+        if len(scores) < 2:
+            return _SCORE_BY_X
+        (x, score), (other, other_score) = list(scores.items())[-2:]
+        return min((score - other_score) / (x - other), _SCORE_BY_X / 5)
 
     def _start(self, k: int) -> _Start:
         return _Start(self._quantizer, self._code, self._quantizer.palette(k))
