@@ -1,12 +1,10 @@
 """KMeans beside scikit-learn's, under scikit-learn's own checks, and without scikit-learn."""
 
 import copy
-import doctest
 import logging
 import pickle
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -550,16 +548,6 @@ def test_pandas_frames_go_in_and_come_out():
     assert estimator.feature_names_in_.tolist() == ["x", "y", "z"]
     assert estimator.transform(frame).columns.tolist() == [f"kmeans{i}" for i in range(4)]
     assert np.array_equal(estimator.labels_, KMeans(4, random_state=0).fit_predict(blobs()))
-
-
-# The page about it
-
-
-def test_examples_of_the_page_run():
-    page = Path(__file__).parent.parent / "docs" / "estimator.md"
-    run = doctest.testfile(str(page), module_relative=False, encoding="utf-8")
-    assert run.attempted > 5
-    assert not run.failed
 
 
 # Among scikit-learn's
