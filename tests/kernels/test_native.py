@@ -71,6 +71,11 @@ def test_where_there_are_no_sources_there_are_none_to_differ(monkeypatch, tmp_pa
     assert found_with(monkeypatch, {"x86_64_v3": other})[0] is other
 
 
+def test_an_archive_is_told_of(monkeypatch, tmp_path):
+    monkeypatch.setattr(_native, "__file__", str(tmp_path / "kmq.pyz" / "_native.py"))
+    assert found_with(monkeypatch, {}) == (None, "no library can be loaded out of an archive")
+
+
 def test_it_can_be_declined(monkeypatch):
     assert found_with(monkeypatch, {"x86_64_v3": OURS}, "jit") == (None, "KMQ_KERNELS is jit")
 

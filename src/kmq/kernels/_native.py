@@ -40,6 +40,8 @@ def _found() -> tuple[Any, str]:
     if wanted == "jit":
         return None, "KMQ_KERNELS is jit"
     why = "no library of them was built for this installation"
+    if not Path(__file__).parent.is_dir():
+        why = "no library can be loaded out of an archive"
     for level in LEVELS:
         try:
             library = import_module(f"kmq.kernels._{level}")
