@@ -22,7 +22,7 @@ from kmq.stages.coding.methods import MethodName, strip_method
 from kmq.stages.container.chunks import SUFFIXES, is_kmq
 from kmq.stages.container.metadata import check_metadata
 from kmq.stages.pictures import writing
-from kmq.streams import Source, Target, check_target, opened, write_all, written
+from kmq.streams import Source, Target, check_target, is_path, opened, write_all, written
 from kmq.threads import resolve_threads
 
 if TYPE_CHECKING:
@@ -247,7 +247,7 @@ def write(
     given = {**locals()}  # first: there is nothing else yet
     del given["target"]
     path = ""
-    if isinstance(target, str | os.PathLike):
+    if is_path(target):
         path = os.fsdecode(target)
         checks.suffix(path, (*SUFFIXES, *PICTURES), "files that write makes")
         _refuse_source(target, "picture", picture)
@@ -263,7 +263,7 @@ def write(
 
 def save(image: IndexedImage, target: Target) -> None:
     """Do what `IndexedImage.save` does."""
-    if isinstance(target, str | os.PathLike):
+    if is_path(target):
         suffix = os.path.splitext(os.fsdecode(target))[1].lower()
         if suffix and suffix not in SUFFIXES:
             check_metadata(image.metadata)
@@ -282,7 +282,7 @@ def open_image(source: Source) -> IndexedImage:
         if is_kmq(stream):
             return read(stream)
         rest = io.BytesIO(stream.read()) if start else stream  # Pillow goes to the beginning
-        name = os.fspath(source) if isinstance(source, str | os.PathLike) else "picture"
+        name = os.fspath(source) if is_path(source) else "picture"
         return indexed_picture(rest, name)
 
 
@@ -312,7 +312,7 @@ def read(
     limits, threads = Limits.checked(limits), resolve_threads(n_threads)
     salvaging = _salvaging(on_error)
     with opened(source) as stream:
-        name = os.fsdecode(source) if isinstance(source, str | os.PathLike) else "the file"
+        name = os.fsdecode(source) if is_path(source) else "the file"
         return _decoded(stream, limits, threads, salvaging=salvaging, name=name)
 
 
@@ -442,7 +442,7 @@ def _check_size(picture: Any, limits: Limits) -> None:
 
 def _refuse_source(target: str | os.PathLike[str], name: str, source: Any) -> None:
     """Raise InputError if the target is the file that an argument names, by whatever path."""
-    if isinstance(source, str | os.PathLike) and _same_file(target, source):
+    if is_path(source) and _same_file(target, source):
         raise InputError(
             f"target and {name} are the same file, {os.fspath(target)}; "
             "write does not replace what it reads"

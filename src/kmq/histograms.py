@@ -19,7 +19,7 @@ from kmq.pipeline.reading import read_picture
 from kmq.stages.histogram import counting
 from kmq.stages.histogram.file import pack, unpack
 from kmq.stages.pictures.reading import checked_format, checked_page
-from kmq.streams import Source, Target, check_target, opened, write_all, written
+from kmq.streams import Source, Target, check_target, is_path, opened, write_all, written
 from kmq.threads import resolve_threads
 
 Array = np.ndarray[Any, Any]
@@ -110,7 +110,7 @@ def converted(
 
 def write(colors: ColorHistogram, target: Target) -> None:
     """Write the file."""
-    if isinstance(target, str | os.PathLike):
+    if is_path(target):
         checks.suffix(target, (".kmqhist",), "files of histograms")
     check_target(target)
     keys = counting.ordered_keys(_limited(colors), resolve_threads(None))

@@ -6,7 +6,6 @@ then.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -36,6 +35,7 @@ from kmq.stages.palette.clustering import Array
 from kmq.stages.palette.effort import Effort, PlainStart, Stopping
 from kmq.stages.palette.spaces import SpaceName
 from kmq.stages.pictures.reading import checked_format, checked_page
+from kmq.streams import is_path
 from kmq.threads import resolve_threads
 from kmq.values import Dither, Fewest, Optimize, Rate, Require, Space, Start, checked_init
 
@@ -363,7 +363,7 @@ def _dithering(dither: Dither) -> dithering.Dither:
 
 
 def _checked_palette(palette: Any) -> Colors | Palette:
-    if not isinstance(palette, str | os.PathLike):
+    if not is_path(palette):
         return Colors.checked(palette, "palette")
     return reading.read_palette(palette)
 

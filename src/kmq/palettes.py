@@ -21,7 +21,7 @@ from kmq.stages.container import chunks
 from kmq.stages.palette import files as palette_files
 from kmq.stages.pictures.reading import checked_format
 from kmq.stages.pictures.writing import save_picture
-from kmq.streams import Source, write_all
+from kmq.streams import Source, is_path, write_all
 from kmq.threads import resolve_threads
 
 Array = np.ndarray[Any, Any]
@@ -91,7 +91,7 @@ def write_palette(
         TypeError: not an array of whole numbers.
         OSError: the file cannot be written.
     """
-    if not isinstance(path, str | os.PathLike):
+    if not is_path(path):
         raise TypeError(
             f"path is {type(path).__name__}; it must be a path, whose suffix says the kind of "
             "file, and it comes before the palette"

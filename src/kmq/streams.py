@@ -6,7 +6,7 @@ import io
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, BinaryIO, Protocol, TypeAlias, cast
+from typing import Any, BinaryIO, Protocol, TypeAlias, TypeGuard, cast
 
 from kmq.atomic import replacing
 
@@ -22,7 +22,7 @@ Source: TypeAlias = "str | os.PathLike[str] | BinaryIO | bytes | bytearray | mem
 Target: TypeAlias = "str | os.PathLike[str] | WritableFile"
 
 
-def is_path(file: Any) -> bool:
+def is_path(file: Any) -> TypeGuard[str | os.PathLike[str]]:
     """Whether a file is named and not open."""
     return isinstance(file, str | os.PathLike)
 
@@ -35,14 +35,14 @@ def opened(source: Source) -> Iterator[BinaryIO]:
         TypeError: it is none of these, or a file object open for text.
         OSError: the file cannot be opened.
     """
-    if isinstance(source, str | os.PathLike):
+    if is_path(source):
         with open(source, "rb") as stream:
             yield stream
     elif isinstance(source, bytes | bytearray | memoryview):
         yield io.BytesIO(source)
     elif hasattr(source, "read"):
         refuse_text(source, "source")
-        yield source
+        yield cast(BinaryIO, source)
     else:
         raise TypeError(
             f"source is {type(source).__name__}; it must be a path, a file object, or bytes"
@@ -65,7 +65,7 @@ def written(target: Target) -> Iterator[WritableFile]:
     """
     check_target(target)
     if is_path(target):
-        with replacing(cast("str | os.PathLike[str]", target)) as stream:
+        with replacing(target) as stream:
             yield stream
     else:
         yield cast(WritableFile, target)

@@ -19,7 +19,7 @@ from kmq.pipeline import decoding
 from kmq.stages.container.chunks import SUFFIXES, is_kmq
 from kmq.stages.palette import files as palette_files
 from kmq.stages.pictures.reading import picture_palette, read_pixels, seekable
-from kmq.streams import Source, opened, refuse_text
+from kmq.streams import Source, is_path, opened, refuse_text
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -51,7 +51,7 @@ def read_picture(
         picture = io.BytesIO(picture)
     elif hasattr(picture, "read"):
         picture = _content_of(cast(BinaryIO, picture))
-    elif isinstance(picture, str | os.PathLike):
+    elif is_path(picture):
         picture = _unpiped(picture)
     if isinstance(picture, str | os.PathLike | io.BytesIO) and _is_kmq(picture):
         with opened(cast(Source, picture)) as stream:
@@ -95,8 +95,8 @@ def _is_kmq(source: str | os.PathLike[str] | io.BytesIO) -> bool:
 def read_palette(source: Source) -> Palette:
     """Return the palette of a file, as `kmq.read_palette` describes."""
     with opened(source) as stream:
-        name = source if isinstance(source, str | os.PathLike) else getattr(stream, "name", "")
-        name = os.fspath(name) if isinstance(name, str | os.PathLike) else ""
+        name = source if is_path(source) else getattr(stream, "name", "")
+        name = os.fspath(name) if is_path(name) else ""
         file = seekable(stream)
         start = file.tell()
         head = file.read(_MOST_BEGINNING)
