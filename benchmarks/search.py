@@ -19,14 +19,14 @@ import numpy as np
 import kmq
 from kmq.stages.histogram import counting
 from kmq.stages.palette import clustering, search
-from kmq.stages.palette.effort import EFFORTS, Stopping
+from kmq.stages.palette.effort import SEARCH_EFFORTS, Stopping
 from kmq.stages.palette.points import PointSet, points_of
 from kmq.stages.palette.rounds import settle
 from pictures import Array, photos
 from records import Record, mean
 
 PALETTE_SIZES = (4, 16, 64, 256)
-EFFORT = EFFORTS["balanced"]
+EFFORT = SEARCH_EFFORTS["balanced"]
 Search = Callable[[PointSet, int], Array]
 
 

@@ -30,9 +30,8 @@ from kmq.pipeline.reading import Picture
 from kmq.stages.mapping import dithering
 from kmq.stages.mapping.metrics import mse_at, psnr
 from kmq.stages.palette import clustering, spaces
-from kmq.stages.palette import effort as efforts
 from kmq.stages.palette.clustering import Array
-from kmq.stages.palette.effort import Effort, PlainStart, Stopping
+from kmq.stages.palette.effort import SEARCH_EFFORTS, PlainStart, SearchEffort, Stopping
 from kmq.stages.palette.spaces import SpaceName
 from kmq.stages.pictures.reading import checked_format, checked_page
 from kmq.streams import is_path
@@ -221,10 +220,12 @@ class Options:
         space = spaces.Space(name, pixel_format, weights)
         return Fitting(space, required, search, self.n_threads, self.progress)
 
-    def _search(self, pixel_format: PixelFormat, picture: Array | None) -> Effort | PlainStart:
+    def _search(
+        self, pixel_format: PixelFormat, picture: Array | None
+    ) -> SearchEffort | PlainStart:
         init = self.init
         if init is None:
-            return efforts.EFFORTS[self.effort]
+            return SEARCH_EFFORTS[self.effort]
         if isinstance(init, Colors):
             init = init.samples(pixel_format, picture)
         init = checks.init_method(init, clustering.INITS, self.target.k or 0, pixel_format.channels)

@@ -13,7 +13,7 @@ from kmq.pipeline.problem import Problem, distinct
 from kmq.pipeline.rounding import Rounded
 from kmq.stages.palette import clustering, search
 from kmq.stages.palette.clustering import Array
-from kmq.stages.palette.effort import FIRST_ROUNDS, WHERE_SEEN, Effort, PlainStart, Stopping
+from kmq.stages.palette.effort import FIRST_ROUNDS, WHERE_SEEN, PlainStart, SearchEffort, Stopping
 from kmq.stages.palette.points import Points, PointSet, points_of
 from kmq.stages.palette.rounds import Fit, settle
 from kmq.stages.palette.spaces import Space
@@ -77,7 +77,7 @@ def _plain(problem: Problem, start: PlainStart, fixed: Array, free: int) -> Fit:
     return replace(fit, opaque=np.concatenate([np.zeros(len(fixed), np.bool_), fit.opaque]))
 
 
-def _search(problem: Problem, effort: Effort, fixed: Array, free: int) -> Fit:
+def _search(problem: Problem, effort: SearchEffort, fixed: Array, free: int) -> Fit:
     """Search for `free` centroids beside the fixed ones on bins, then settle on all colours.
 
     With a view, search on from what was found, with colours counting as errors show with that.
@@ -99,7 +99,7 @@ def _search(problem: Problem, effort: Effort, fixed: Array, free: int) -> Fit:
 
 
 def _on_bins(
-    problem: Problem, fixed: Array, free: int, effort: Effort, begun: Array | None
+    problem: Problem, fixed: Array, free: int, effort: SearchEffort, begun: Array | None
 ) -> Array:
     """Return centroids (k, d), the fixed ones first, searched for from those `begun` with, if any,
     or else from starts of all kinds."""

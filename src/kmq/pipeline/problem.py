@@ -10,7 +10,7 @@ from kmq.model.choices import Progress
 from kmq.model.histogram import ColorHistogram
 from kmq.stages.palette import search
 from kmq.stages.palette.clustering import Array
-from kmq.stages.palette.effort import EFFORTS, Effort, PlainStart
+from kmq.stages.palette.effort import SEARCH_EFFORTS, PlainStart, SearchEffort
 from kmq.stages.palette.masking import Shown, View, favour_ends
 from kmq.stages.palette.points import Points, boxes_of, points_of
 from kmq.stages.palette.spaces import Space
@@ -45,7 +45,7 @@ class Fitting:
 
     space: Space
     required: Required = Required()
-    search: Effort | PlainStart = EFFORTS["fast"]
+    search: SearchEffort | PlainStart = SEARCH_EFFORTS["fast"]
     n_threads: int = 1
     progress: Progress | None = None
 

@@ -10,7 +10,7 @@ from kmq.model.histogram import ColorHistogram
 from kmq.model.pixel_format import PixelFormat
 from kmq.stages.histogram import counting
 from kmq.stages.palette import clustering, search
-from kmq.stages.palette.effort import EFFORTS, Stopping
+from kmq.stages.palette.effort import SEARCH_EFFORTS, Stopping
 from kmq.stages.palette.points import PointSet, bins_of, points_of
 from kmq.stages.palette.rounds import settle
 
@@ -117,7 +117,7 @@ def inertia(colors: ColorHistogram, centroids):
 @pytest.mark.parametrize("k", [1, 2, 5, 24])
 def test_search_is_no_worse_than_plain_k_means(pixel_format, k):
     found = color_map(pixel_format, 5, n_clouds=9)
-    effort = EFFORTS["balanced"]
+    effort = SEARCH_EFFORTS["balanced"]
     colors = points_in(found.histogram)
     rows = np.ascontiguousarray(colors.columns.T)
     start = clustering.start_centroids(rows, colors.weights, k, "var-part", 0)
@@ -134,7 +134,7 @@ def test_search_leaves_a_bad_optimum():
     found = counting.map_colors(samples, PixelFormat.GREY8, 1)
     colors = points_in(found.histogram)
     bad = np.array([[5.0], [200.0], [208.0], [210.0]])
-    searched = search.search(one_kind(colors), [bad], 0, EFFORTS["balanced"], 1)
+    searched = search.search(one_kind(colors), [bad], 0, SEARCH_EFFORTS["balanced"], 1)
     assert inertia(found.histogram, searched) == 0
 
 
@@ -145,7 +145,7 @@ def test_the_best_of_the_starts_is_kept():
     starts = [
         clustering.start_centroids(rows, colors.weights, 6, "random", seed) for seed in range(4)
     ]
-    effort = EFFORTS["fast"]
+    effort = SEARCH_EFFORTS["fast"]
     alone = [
         inertia(found.histogram, search.search(one_kind(colors), [start], 0, effort, 1))
         for start in starts
@@ -178,7 +178,7 @@ def test_growing_yields_falling_errors_near_those_of_a_search():
     assert errors == sorted(errors, reverse=True)
     rows = np.ascontiguousarray(colors.columns.T)
     start = clustering.start_centroids(rows, colors.weights, 40, "var-part", 0)
-    searched = search.search(one_kind(colors), [start], 0, EFFORTS["balanced"], 1)
+    searched = search.search(one_kind(colors), [start], 0, SEARCH_EFFORTS["balanced"], 1)
     best = inertia(found.histogram, searched) / found.histogram.n_pixels
     assert 0.999 * best < errors[-1] < 1.1 * best
 
@@ -189,7 +189,7 @@ def test_fixed_centroids_stay_and_the_others_move_around_them():
     rows = np.ascontiguousarray(colors.columns.T)
     fixed = np.array([[0.0, 0.0, 0.0], [128.0, 128.0, 128.0]])
     start = clustering.start_centroids(rows, colors.weights, 10, "var-part", 0)
-    effort = EFFORTS["balanced"]
+    effort = SEARCH_EFFORTS["balanced"]
     searched = search.search(one_kind(colors), [np.concatenate([fixed, start])], 2, effort, 1)
     settled = settle(
         one_kind(colors), searched, 2, Stopping(1000, 0.0), n_threads=1, progress=None

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from kmq.stages.palette.effort import GROWTH, Effort
+from kmq.stages.palette.effort import GROWTH, SearchEffort
 from kmq.stages.palette.points import PointSet, Workspace
 from kmq.stages.palette.rounds import MOMENTUM, Clusters, Rounds
 
@@ -51,7 +51,7 @@ def grow(points: PointSet, fixed: Array, max_colors: int) -> Iterator[tuple[int,
         rounds = GROWTH.rounds
 
 
-def breathe(points: PointSet, clusters: Clusters, effort: Effort) -> tuple[float, Array]:
+def breathe(points: PointSet, clusters: Clusters, effort: SearchEffort) -> tuple[float, Array]:
     """Return the inertia and the centroids after breathing, as the kernel `breathe` does."""
     k = len(clusters.centroids)
     breath = max(_LEAST_BREATH, k // effort.breath) if effort.breath else 0

@@ -12,7 +12,7 @@ from kmq.stages.palette.clustering import DEFAULT_TOLERANCE
 
 
 @dataclass(frozen=True)
-class Effort:
+class SearchEffort:
     """How long the search goes on.
 
     Attributes:
@@ -45,15 +45,16 @@ class Effort:
         return math.ceil(self.final_rounds * min(1, math.sqrt(k / 256)))
 
 
-EFFORTS = {
-    "fast": Effort(3072, 16, 1, 16, 20, 3, 2e-3, 5),
-    "balanced": Effort(4096, 16, 1, 16, 60, 5, 1e-3, 10),
-    "best": Effort(16384, 64, 8, 8, 60, 10, 3e-4, 200),
+SEARCH_EFFORTS = {
+    "fast": SearchEffort(3072, 16, 1, 16, 20, 3, 2e-3, 5),
+    "balanced": SearchEffort(4096, 16, 1, 16, 60, 5, 1e-3, 10),
+    "best": SearchEffort(16384, 64, 8, 8, 60, 10, 3e-4, 200),
 }
+"""What each `kmq.model.choices.Effort` means to the search."""
 
 WHERE_SEEN = {
-    EFFORTS["fast"]: Effort(3072, 16, 1, 32, 20, 3, 2e-3, 3),
-    EFFORTS["balanced"]: Effort(4096, 16, 1, 32, 60, 3, 2e-3, 6),
+    SEARCH_EFFORTS["fast"]: SearchEffort(3072, 16, 1, 32, 20, 3, 2e-3, 3),
+    SEARCH_EFFORTS["balanced"]: SearchEffort(4096, 16, 1, 32, 60, 3, 2e-3, 6),
 }
 """Efforts in place of these where colours count as they are seen: that is an estimate, and more
 rounds do not make palettes look better."""
@@ -61,7 +62,7 @@ rounds do not make palettes look better."""
 FIRST_ROUNDS = 10
 """Rounds from the start for the first palette, which shows how colours are seen."""
 
-GROWTH = Effort(4096, 64, 1, 16, 60, 5, 1e-3, 0)
+GROWTH = SearchEffort(4096, 64, 1, 16, 60, 5, 1e-3, 0)
 """How `grow` bins and settles: with 16 bins a colour it would be 12 % off at k = 256, not 3 %."""
 
 
@@ -74,7 +75,7 @@ class Stopping:
     tol: float
 
     @classmethod
-    def of(cls, effort: Effort, k: int) -> Stopping:
+    def of(cls, effort: SearchEffort, k: int) -> Stopping:
         """Return when a search for k colours ends."""
         return cls(effort.enough_rounds(k), DEFAULT_TOLERANCE)
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from kmq.model.choices import Progress
 from kmq.stages.palette import clustering, constrained
-from kmq.stages.palette.effort import GROWTH, Effort, Stopping
+from kmq.stages.palette.effort import GROWTH, SearchEffort, Stopping
 from kmq.stages.palette.points import Points, PointSet, Workspace, buffers_of, parts_of
 from kmq.stages.palette.rounds import MOMENTUM, Clusters, Fit, settle
 from kmq.threads import run_chunks
@@ -83,7 +83,7 @@ def grow(points: PointSet, fixed: Array, max_colors: int) -> Iterator[tuple[int,
 
 
 def search(
-    points: PointSet, starts: list[Array], n_fixed: int, effort: Effort, n_threads: int
+    points: PointSet, starts: list[Array], n_fixed: int, effort: SearchEffort, n_threads: int
 ) -> Array:
     """Return the best centroids (k, d) float64 that breathing finds from the `starts` (k, d).
 
@@ -176,7 +176,7 @@ def assign(points: Points, centroids: Array, n_threads: int) -> tuple[Array, Arr
     return labels, distances
 
 
-def _breathe(points: Points, clusters: Clusters, effort: Effort) -> tuple[float, Array]:
+def _breathe(points: Points, clusters: Clusters, effort: SearchEffort) -> tuple[float, Array]:
     """Return the inertia and the centroids after breathing."""
     from kmq.kernels.search import breathe
 
