@@ -13,8 +13,8 @@ from typing import Any, ParamSpec, TypeVar
 import numpy as np
 
 from kmq.errors import InputError
+from kmq.model.arrays import Array
 
-Array = np.ndarray[Any, Any]
 P = ParamSpec("P")
 T = TypeVar("T")
 

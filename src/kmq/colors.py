@@ -10,10 +10,10 @@ import numpy as np
 from kmq import checks
 from kmq.errors import InputError
 from kmq.model import formats
+from kmq.model.arrays import Array
 from kmq.model.image import MAX_COLORS, IndexedImage
 from kmq.model.palette import Palette
 from kmq.model.pixel_format import PixelFormat
-from kmq.stages.palette.clustering import Array
 from kmq.stages.pictures.pillow import is_pillow
 
 if TYPE_CHECKING:

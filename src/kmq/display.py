@@ -7,10 +7,11 @@ import html
 import io
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kmq.model.arrays import Array
 from kmq.model.pixel_format import PixelFormat
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from kmq.model.image import IndexedImage
     from kmq.model.palette import Palette
 
-Array = np.ndarray[Any, Any]
 
 CHECKERBOARD = "repeating-conic-gradient(#fff 0 25%,#d9dcde 0 50%) 0 0/16px 16px"
 """CSS background that shows through where a picture is transparent."""

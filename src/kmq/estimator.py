@@ -15,9 +15,10 @@ from numpy.typing import ArrayLike
 from kmq import checks
 from kmq.errors import InputError
 from kmq.estimator_base import ConvergenceWarning, Estimator, NotFittedError
+from kmq.model.arrays import Array
 from kmq.model.image import MAX_COLORS
 from kmq.stages.palette import clustering
-from kmq.stages.palette.clustering import Array, KMeansResult
+from kmq.stages.palette.clustering import KMeansResult
 from kmq.threads import resolve_threads, run_chunks
 
 if TYPE_CHECKING:

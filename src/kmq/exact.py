@@ -7,11 +7,9 @@ the fixed operations, to about 2e-15 of the value.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+from kmq.model.arrays import Array
 
 LOG2_OF_E = 1.4426950408889634
 LOG2_OF_10 = 3.321928094887362

@@ -11,6 +11,7 @@ import numpy as np
 from kmq import checks
 from kmq.errors import InputError
 from kmq.model import formats
+from kmq.model.arrays import Array
 from kmq.model.choices import Progress
 from kmq.model.file_info import Limits
 from kmq.model.histogram import MAX_HISTOGRAM_COLORS, ColorHistogram
@@ -22,7 +23,6 @@ from kmq.stages.pictures.reading import checked_format, checked_page
 from kmq.streams import Source, Target, check_target, is_path, opened, write_all, written
 from kmq.threads import resolve_threads
 
-Array = np.ndarray[Any, Any]
 Format = PixelFormatLabel | PixelFormat | None
 
 

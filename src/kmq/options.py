@@ -17,6 +17,7 @@ from kmq.colors import Colors
 from kmq.contradictions import ERRORS, TARGETS, refuse_contradictions
 from kmq.errors import InputError
 from kmq.model import formats
+from kmq.model.arrays import Array
 from kmq.model.choices import EFFORTS, Progress
 from kmq.model.file_info import Limits
 from kmq.model.image import MAX_COLORS, Pixels, QuantizedImage
@@ -30,7 +31,6 @@ from kmq.pipeline.reading import Picture
 from kmq.stages.mapping import dithering
 from kmq.stages.mapping.metrics import mse_at, psnr
 from kmq.stages.palette import clustering, spaces
-from kmq.stages.palette.clustering import Array
 from kmq.stages.palette.effort import SEARCH_EFFORTS, PlainStart, SearchEffort, Stopping
 from kmq.stages.palette.spaces import SpaceName
 from kmq.stages.pictures.reading import checked_format, checked_page

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -23,8 +22,6 @@ from kmq.stages.pictures.reading import checked_format
 from kmq.stages.pictures.writing import save_picture
 from kmq.streams import Source, is_path, write_all
 from kmq.threads import resolve_threads
-
-Array = np.ndarray[Any, Any]
 
 SUFFIXES = (*chunks.SUFFIXES, *palette_files.KINDS, ".png")
 """What `write_palette` writes."""

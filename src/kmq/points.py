@@ -11,10 +11,11 @@ from numpy.typing import ArrayLike
 
 from kmq import checks
 from kmq.errors import InputError
+from kmq.model.arrays import Array
 from kmq.model.choices import Progress
 from kmq.model.image import MAX_COLORS
 from kmq.stages.palette import clustering
-from kmq.stages.palette.clustering import Algorithm, Array, Init, KMeansResult
+from kmq.stages.palette.clustering import Algorithm, Init, KMeansResult
 from kmq.threads import resolve_threads
 
 

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from kmq import checks
 from kmq.colors import GivenColors
 from kmq.errors import MissingExtraError
-from kmq.model.arrays import EqualByFields
+from kmq.model.arrays import Array, EqualByFields
 from kmq.model.choices import Effort, MappingName, Progress
 from kmq.model.file_info import Limits
 from kmq.model.histogram import ColorHistogram
@@ -23,7 +23,7 @@ from kmq.options import Options
 from kmq.pipeline import quantizing
 from kmq.pipeline.reading import Picture, read_picture
 from kmq.stages.mapping.metrics import psnr as psnr_of
-from kmq.stages.palette.clustering import Array, Init
+from kmq.stages.palette.clustering import Init
 from kmq.stages.palette.spaces import SpaceName
 from kmq.stages.pictures.reading import checked_format, checked_page
 from kmq.threads import resolve_threads

@@ -13,13 +13,13 @@ from typing import Any
 from kmq import checks
 from kmq.colors import Colors, GivenColors, has_names
 from kmq.errors import InputError
-from kmq.model.arrays import EqualByFields
+from kmq.model.arrays import Array, EqualByFields
 from kmq.model.choices import DITHER_METHODS, DitherMethod
 from kmq.model.image import MAX_COLORS, IndexedImage
 from kmq.model.palette import Palette
 from kmq.model.pixel_format import MAX_DEPTH
 from kmq.stages.palette import clustering
-from kmq.stages.palette.clustering import Array, Init
+from kmq.stages.palette.clustering import Init
 from kmq.stages.palette.spaces import SPACES, SpaceName
 from kmq.stages.pictures.pillow import is_pillow
 

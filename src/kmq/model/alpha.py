@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Any
 
 import numpy as np
 
+from kmq.model.arrays import Array
 from kmq.model.pixel_format import PixelFormat
-
-Array = np.ndarray[Any, Any]
 
 
 class Kind(IntEnum):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import fields
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -12,6 +12,9 @@ from kmq.errors import InputError
 from kmq.model.pixel_format import PixelFormat
 
 T = TypeVar("T")
+
+Array: TypeAlias = np.ndarray[Any, Any]
+"""An array of any shape and type; docstrings say which."""
 
 _LOOKED_UP_AT_ONCE = 1 << 16  # indices, which NumPy widens to 8 bytes each
 

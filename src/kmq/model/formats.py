@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from kmq.errors import InputError
+from kmq.model.arrays import Array
 from kmq.model.pixel_format import PixelFormat, of_shape
-
-Array = np.ndarray[Any, Any]
 
 
 def _parts(pixel_format: PixelFormat) -> tuple[int, bool, int]:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from kmq.errors import InputError
+from kmq.model.arrays import Array
 from kmq.model.pixel_format import PixelFormat, of_shape
-
-Array = np.ndarray[Any, Any]
 
 _HEX_DIGITS = {3: (3, 1), 4: (4, 1), 6: (3, 2), 8: (4, 2), 12: (3, 4), 16: (4, 4)}
 """Digits of a colour → samples, and digits of each."""

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+from kmq.model.arrays import Array
 
 
 def interleaved(rows: Array, n_bits: int) -> Array:

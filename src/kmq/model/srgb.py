@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 
 from kmq import exact
-
-Array = np.ndarray[Any, Any]
+from kmq.model.arrays import Array
 
 XYB_CONES = np.array(
     [

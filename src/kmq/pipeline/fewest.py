@@ -10,12 +10,12 @@ from operator import itemgetter
 import numpy as np
 
 from kmq import exact
+from kmq.model.arrays import Array
 from kmq.model.histogram import ColorHistogram
 from kmq.pipeline import fitting
 from kmq.pipeline.problem import Problem, points_of_colors
 from kmq.pipeline.rounding import Rounded
 from kmq.stages.palette import search
-from kmq.stages.palette.clustering import Array
 from kmq.stages.palette.spaces import Space
 
 _CURVE_IS_OFF_BY = 1.04

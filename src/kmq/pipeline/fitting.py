@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 
 from kmq.model import alpha
+from kmq.model.arrays import Array
 from kmq.model.histogram import ColorHistogram
 from kmq.pipeline import rounding
 from kmq.pipeline.problem import Problem, distinct
 from kmq.pipeline.rounding import Rounded
 from kmq.stages.palette import clustering, search
-from kmq.stages.palette.clustering import Array
 from kmq.stages.palette.effort import FIRST_ROUNDS, WHERE_SEEN, PlainStart, SearchEffort, Stopping
 from kmq.stages.palette.points import Points, PointSet, points_of
 from kmq.stages.palette.rounds import Fit, settle

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from kmq.model.arrays import Array
 from kmq.model.choices import Progress
 from kmq.model.histogram import ColorHistogram
 from kmq.stages.palette import search
-from kmq.stages.palette.clustering import Array
 from kmq.stages.palette.effort import SEARCH_EFFORTS, PlainStart, SearchEffort
 from kmq.stages.palette.masking import Shown, View, favour_ends
 from kmq.stages.palette.points import Points, boxes_of, points_of

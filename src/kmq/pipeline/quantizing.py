@@ -11,7 +11,7 @@ import numpy as np
 
 from kmq.lazily import computed_once
 from kmq.model import alpha
-from kmq.model.arrays import looked_up
+from kmq.model.arrays import Array, looked_up
 from kmq.model.histogram import ColorHistogram
 from kmq.model.image import Pixels, QuantizedImage, Report, index_dtype
 from kmq.pipeline import fewest, fitting, rounding
@@ -23,7 +23,6 @@ from kmq.stages.histogram import counting
 from kmq.stages.mapping import dithering, metrics, optimizing, rate
 from kmq.stages.mapping.dithering import Dither
 from kmq.stages.mapping.ssimulacra2 import Looks
-from kmq.stages.palette.clustering import Array
 from kmq.stages.palette.effort import PlainStart
 from kmq.stages.palette.rounds import Fit
 from kmq.stages.palette.spaces import Space

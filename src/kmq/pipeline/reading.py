@@ -5,12 +5,10 @@ from __future__ import annotations
 import io
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, cast
-
-import numpy as np
+from typing import TYPE_CHECKING, BinaryIO, TypeAlias, cast
 
 from kmq.errors import InputError
-from kmq.model.arrays import looked_up
+from kmq.model.arrays import Array, looked_up
 from kmq.model.file_info import Limits
 from kmq.model.image import IndexedImage, Pixels
 from kmq.model.palette import Palette
@@ -24,7 +22,6 @@ from kmq.streams import Source, is_path, opened, refuse_text
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-Array = np.ndarray[Any, Any]
 PlainPicture: TypeAlias = "Array | Image | str | os.PathLike[str] | bytes | BinaryIO"
 Picture: TypeAlias = "PlainPicture | IndexedImage"
 

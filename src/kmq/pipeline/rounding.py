@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kmq.model import alpha
+from kmq.model.arrays import Array
 from kmq.model.histogram import ColorHistogram
 from kmq.model.pixel_format import PixelFormat
 from kmq.pipeline.problem import Problem
@@ -14,7 +15,6 @@ from kmq.stages.coding import palette_tree
 from kmq.stages.histogram.counting import keys_of
 from kmq.stages.mapping import metrics, nearest
 from kmq.stages.palette import clustering, search
-from kmq.stages.palette.clustering import Array
 from kmq.stages.palette.rounds import Fit
 from kmq.stages.palette.spaces import Space
 

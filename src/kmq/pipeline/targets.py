@@ -20,12 +20,12 @@ from typing import NamedTuple
 from kmq import exact
 from kmq.errors import InputError
 from kmq.lazily import computed_once
+from kmq.model.arrays import Array
 from kmq.model.image import MAX_COLORS, QuantizedImage
 from kmq.pipeline.fewest import ErrorTarget
 from kmq.pipeline.quantizing import Mapped, Quantizer
 from kmq.pipeline.rounding import Rounded
 from kmq.stages.mapping import metrics, rate
-from kmq.stages.palette.clustering import Array
 
 MAX_SIZE = 2**63 - 1
 """Most bytes that can be asked for."""

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from kmq.deflate import MOST_EXPANSION, deflate, inflate_exactly
 from kmq.errors import FormatError
-
-Array = np.ndarray[Any, Any]
+from kmq.model.arrays import Array
 
 _BLOCK = 1 << 16  # indices packed at a time; a multiple of 8, so that blocks end with a byte
 _SMALL = 1 << 16  # bytes that are deflated as well as zlib can, since it takes no time

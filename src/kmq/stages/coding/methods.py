@@ -8,17 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
-
-import numpy as np
+from typing import Literal, Protocol
 
 from kmq.errors import InputError
+from kmq.model.arrays import Array
 from kmq.model.file_info import MAX_STRIPS
 from kmq.model.image import MAX_COLORS
 from kmq.stages.coding import mix, rank
 from kmq.stages.coding.deflate import DeflateCoder
-
-Array = np.ndarray[Any, Any]
 
 MethodName = Literal["deflate", "rank", "mix"]
 

@@ -11,13 +11,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 
 from kmq.errors import FormatError
-
-Array = np.ndarray[Any, Any]
+from kmq.model.arrays import Array
 
 PIXELS_PER_BYTE = 16_384
 """More pixels than a coded byte can stand for: a decision takes log2(65536 / 65512) bits."""

@@ -12,9 +12,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from kmq.errors import FormatError
+from kmq.model.arrays import Array
 from kmq.model.morton import interleaved, separated
-
-Array = np.ndarray[Any, Any]
 
 _ORDERS = {1: (0,), 2: (1, 0), 3: (1, 0, 2), 4: (3, 1, 0, 2)}
 """Number of channels → which of them comes first, second …, at each level of bits."""

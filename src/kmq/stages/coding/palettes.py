@@ -8,16 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from kmq.deflate import deflate, inflate_exactly
 from kmq.errors import FormatError, NewerFormatError
+from kmq.model.arrays import Array
 from kmq.model.pixel_format import PixelFormat
 from kmq.stages.coding import palette_tree
-
-Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)

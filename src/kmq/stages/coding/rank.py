@@ -18,8 +18,7 @@ import numpy as np
 from kmq import exact
 from kmq.errors import FormatError
 from kmq.lazily import computed_once
-
-Array = np.ndarray[Any, Any]
+from kmq.model.arrays import Array
 
 MOST_COLORS = 256
 """Colours of a palette this method is for: its tables are square."""

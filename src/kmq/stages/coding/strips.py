@@ -5,18 +5,17 @@ from __future__ import annotations
 import threading
 import zlib
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from kmq.errors import FormatError, InputError, LimitError, NewerFormatError, located
+from kmq.model.arrays import Array
 from kmq.model.file_info import StripInfo
 from kmq.model.image import index_dtype
 from kmq.stages.coding import mix
 from kmq.stages.coding.methods import STRIP_METHODS, StripCoder, StripMethod, quick_methods
 from kmq.threads import run_chunks
 
-Array = np.ndarray[Any, Any]
 _HEAD = 5  # bytes of a strip's method and checksum
 
 

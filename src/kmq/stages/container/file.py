@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, BinaryIO
-
-import numpy as np
+from typing import BinaryIO
 
 from kmq.errors import FormatError, InputError, LimitError, NewerFormatError, located
+from kmq.model.arrays import Array
 from kmq.model.file_info import MAX_STRIPS, ChunkInfo, Limits, StripInfo
 from kmq.model.image import MAX_COLORS, Metadata
 from kmq.model.pixel_format import PixelFormat
@@ -39,7 +38,6 @@ STRIP_HEAD = 5  # bytes of method and checksum
 MIN_STRIP = 2 + STRIP_HEAD + CRC_SIZE  # bytes of the shortest strip's whole chunk
 _FORMAT_OF_CODE = {pixel_format.code: pixel_format for pixel_format in PixelFormat}
 
-Array = np.ndarray[Any, Any]
 PaletteDecoder = Callable[[bytes, int, PixelFormat], Array]
 """Chunk P's payload, number of colours and pixel format → (k, channels); raises FormatError."""
 

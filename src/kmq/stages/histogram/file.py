@@ -18,10 +18,9 @@ from kmq.buffers import Unsealed
 from kmq.deflate import deflate_pieces, inflate_pieces
 from kmq.errors import FormatError, LimitError, NewerFormatError
 from kmq.model import alpha
+from kmq.model.arrays import Array
 from kmq.model.histogram import MAX_HISTOGRAM_COLORS
 from kmq.model.pixel_format import PixelFormat
-
-Array = np.ndarray[Any, Any]
 
 SIGNATURE = b"\x89KMH\r\n\x1a\n"
 """As a .kmq file's and PNG's: shows damage done by treating it as text."""

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from kmq.model import alpha
-
-Array = np.ndarray[Any, Any]
+from kmq.model.arrays import Array
 
 
 def astray(labels: Array, color_kinds: Array, entry_kinds: Array) -> tuple[Array, Array]:

@@ -16,11 +16,9 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from kmq import exact
-from kmq.model.arrays import EqualByFields
+from kmq.model.arrays import Array, EqualByFields
 from kmq.model.choices import Progress
 from kmq.threads import run_chunks
-
-Array = np.ndarray[Any, Any]
 
 Init = Literal["k-means++", "random", "var-part"]
 INITS: tuple[Init, ...] = get_args(Init)

@@ -14,15 +14,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from kmq.model.arrays import Array
 from kmq.stages.palette.effort import GROWTH, SearchEffort
 from kmq.stages.palette.points import PointSet, Workspace
 from kmq.stages.palette.rounds import MOMENTUM, Clusters, Rounds
-
-Array = np.ndarray[Any, Any]
 
 _LEAST_BREATH = 4
 """Centroids added and dropped at first at least: with 2, as where all are opaque, entries that

@@ -15,12 +15,11 @@ import numpy as np
 
 from kmq.errors import InputError
 from kmq.model import alpha
+from kmq.model.arrays import Array
 from kmq.model.hexadecimal import format_hex, of_hex, parse_hex
 from kmq.model.image import MAX_COLORS
 from kmq.model.palette import Palette
 from kmq.model.pixel_format import PixelFormat, of_shape
-
-Array = np.ndarray[Any, Any]
 
 MOST_BYTES = 16 << 20
 """Longest file that is read: several times what 65,536 colours take in any of the formats."""

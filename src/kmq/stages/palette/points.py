@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 
 from kmq.lazily import computed_once
-
-Array = np.ndarray[Any, Any]
+from kmq.model.arrays import Array
 
 _MAX_CHUNKS = 16
 """Parts that the rounds on all colours are cut into: enough for threads to even out."""

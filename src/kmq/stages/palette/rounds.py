@@ -12,12 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from kmq.model.arrays import Array
 from kmq.model.choices import Progress
 from kmq.stages.palette.effort import Stopping
 from kmq.stages.palette.points import PointSet, buffers_of, parts_of
 from kmq.threads import run_chunks
-
-Array = np.ndarray[Any, Any]
 
 MOMENTUM = 0.6
 """Share of a centroid's last move that is added to the next: halves the rounds at k = 64 and 256.

@@ -9,18 +9,16 @@ starts.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 
+from kmq.model.arrays import Array
 from kmq.model.choices import Progress
 from kmq.stages.palette import clustering, constrained
 from kmq.stages.palette.effort import GROWTH, SearchEffort, Stopping
 from kmq.stages.palette.points import Points, PointSet, Workspace, buffers_of, parts_of
 from kmq.stages.palette.rounds import MOMENTUM, Clusters, Fit, settle
 from kmq.threads import run_chunks
-
-Array = np.ndarray[Any, Any]
 
 
 def grow(points: PointSet, fixed: Array, max_colors: int) -> Iterator[tuple[int, float]]:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from kmq.errors import InputError
 from kmq.model import alpha
+from kmq.model.arrays import Array
 from kmq.model.image import MAX_COLORS, MAX_SIDE, Metadata, Pixels
 from kmq.model.pixel_format import PixelFormat, of_samples
-
-Array = np.ndarray[Any, Any]
 
 _BLOCK = 1 << 18  # pixels whose colours are told apart at a time
 

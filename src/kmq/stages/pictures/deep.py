@@ -16,11 +16,11 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from kmq.errors import InputError, MissingExtraError
+from kmq.model.arrays import Array
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
 
-Array = np.ndarray[Any, Any]
 
 DEEP_PNG = "16-bit PNG files with more than one channel"
 

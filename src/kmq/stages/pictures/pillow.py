@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kmq.errors import InputError
-from kmq.model.arrays import looked_up
+from kmq.model.arrays import Array, looked_up
 from kmq.model.image import IndexedImage, Metadata, Pixels
 from kmq.model.pixel_format import PixelFormat, of_samples
 from kmq.stages.pictures import tiff
@@ -25,7 +25,6 @@ from kmq.stages.pictures.tiff import Tag
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-Array = np.ndarray[Any, Any]
 
 _WITH_ALPHA = {
     PixelFormat.BILEVEL: PixelFormat.GREY8_ALPHA,

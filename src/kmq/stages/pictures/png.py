@@ -15,11 +15,9 @@ from typing import Any
 import numpy as np
 
 from kmq.model import alpha
-from kmq.model.arrays import looked_up
+from kmq.model.arrays import Array, looked_up
 from kmq.model.choices import Effort
 from kmq.model.image import IndexedImage
-
-Array = np.ndarray[Any, Any]
 
 MOST_COLORS = 256
 

@@ -21,6 +21,7 @@ import numpy as np
 from kmq import checks, color_tags
 from kmq.errors import ColorWarning, InputError, KmqError
 from kmq.model import alpha
+from kmq.model.arrays import Array
 from kmq.model.file_info import Limits
 from kmq.model.image import MAX_COLORS, MAX_PAGES, IndexedImage, Pixels
 from kmq.model.pixel_format import PixelFormat, as_pixel_format, of_samples
@@ -48,8 +49,6 @@ from kmq.stages.pictures.pillow import (
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
-
-Array = np.ndarray[Any, Any]
 
 
 def read_pixels(

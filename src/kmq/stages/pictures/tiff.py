@@ -8,14 +8,13 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from kmq.errors import InputError
+from kmq.model.arrays import Array
 from kmq.stages.pictures.deep import scaled
 
 if TYPE_CHECKING:
     from PIL.Image import Image
     from PIL.ImageFile import ImageFile
     from PIL.TiffImagePlugin import ImageFileDirectory_v2
-
-Array = np.ndarray[Any, Any]
 
 
 class Tag:
