@@ -371,7 +371,7 @@ def test_what_is_no_palette_is_refused_in_a_sentence(tmp_path, suffix, content, 
 
 
 def test_files_too_long_are_not_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "MOST_BYTES", 20)
+    monkeypatch.setattr(files, "MAX_BYTES", 20)
     with pytest.raises(InputError, match="longer than the 20 bytes"):
         kmq.read_palette(written(tmp_path, ".hex", "000\n" * 6))
 

@@ -27,7 +27,7 @@ _NARROW = "?bBhHef"
 _WIDE = "iIlLqQd"
 """Type codes that become float64."""
 
-MOST_WEIGHT = 1e9
+MAX_WEIGHT = 1e9
 """How much a pixel or a channel may count: float32 holds squared distances times that."""
 
 _ELSEWHERE = {

@@ -375,9 +375,9 @@ def _checked_weights(weights: Any) -> Array | None:
     given = checks.as_array(weights, "weights")
     if given.dtype.kind not in "biuf":
         raise TypeError(f"weights have dtype {given.dtype}; they must be numbers or bool")
-    if given.size and not (given.min() >= 0 and given.max() <= checks.MOST_WEIGHT):
+    if given.size and not (given.min() >= 0 and given.max() <= checks.MAX_WEIGHT):
         raise InputError(
-            f"weights have a value that is not 0 to {checks.MOST_WEIGHT:g}; how much pixels count "
+            f"weights have a value that is not 0 to {checks.MAX_WEIGHT:g}; how much pixels count "
             "is relative"
         )
     return given

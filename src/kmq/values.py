@@ -272,8 +272,8 @@ def _checked_channel_weights(weights: Any) -> Array:
         raise TypeError(f"channel_weights have dtype {factors.dtype}; they must be numbers")
     if factors.ndim != 1 or not factors.size:
         raise InputError(f"channel_weights have shape {factors.shape}; they must be (channels,)")
-    if not (factors.min() > 0 and factors.max() <= checks.MOST_WEIGHT):
+    if not (factors.min() > 0 and factors.max() <= checks.MAX_WEIGHT):
         raise InputError(
-            f"channel_weights have a value that is not above 0 and at most {checks.MOST_WEIGHT:g}"
+            f"channel_weights have a value that is not above 0 and at most {checks.MAX_WEIGHT:g}"
         )
     return factors

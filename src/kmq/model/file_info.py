@@ -17,7 +17,7 @@ MAX_STRIPS = 65_536
 """Most strips of a file: bounds the strip table before it is read."""
 
 
-_MOST_OF_A_LIMIT = 2**63 - 1
+_MAX_LIMIT = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Limits:
         set_default(self, **{limit.name: limit.default for limit in fields(self)})
         for limit in fields(self):
             most = getattr(self, limit.name)
-            number = checks.whole_number(most, limit.name, 0, _MOST_OF_A_LIMIT)
+            number = checks.whole_number(most, limit.name, 0, _MAX_LIMIT)
             object.__setattr__(self, limit.name, number)
 
     @classmethod

@@ -112,10 +112,10 @@ def read_palette(source: Source) -> Palette:
         if kind is None:
             picture = io.BytesIO(file.read()) if start else file  # Pillow goes to the beginning
             return Palette(*picture_palette(picture, name))
-        content = file.read(palette_files.MOST_BYTES + 1)
+        content = file.read(palette_files.MAX_BYTES + 1)
     try:
-        if len(content) > palette_files.MOST_BYTES:
-            raise InputError(f"it is longer than the {palette_files.MOST_BYTES} bytes kmq reads")
+        if len(content) > palette_files.MAX_BYTES:
+            raise InputError(f"it is longer than the {palette_files.MAX_BYTES} bytes kmq reads")
         return kind.read(content)
     except InputError as error:
         raise InputError(f"{name} cannot be read as a palette: {error}") from error

@@ -63,7 +63,7 @@ class StripMethod:
 
 STRIP_METHODS = (
     StripMethod(0, "deflate", 1 << 18, DeflateCoder),
-    StripMethod(1, "rank", 1 << 20, rank.RankCoder, rank.MOST_COLORS),
+    StripMethod(1, "rank", 1 << 20, rank.RankCoder, rank.MAX_COLORS),
     StripMethod(2, "mix", 1 << 21, mix.MixCoder),
 )
 """What a strip can be coded by."""

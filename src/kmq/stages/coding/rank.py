@@ -20,7 +20,7 @@ from kmq.errors import FormatError
 from kmq.lazily import computed_once
 from kmq.model.arrays import Array
 
-MOST_COLORS = 256
+MAX_COLORS = 256
 """Colours of a palette this method is for: its tables are square."""
 
 PIXELS_PER_WORD = 46_400

@@ -21,7 +21,7 @@ from kmq.model.image import MAX_COLORS
 from kmq.model.palette import Palette
 from kmq.model.pixel_format import PixelFormat, of_shape
 
-MOST_BYTES = 16 << 20
+MAX_BYTES = 16 << 20
 """Longest file that is read: several times what 65,536 colours take in any of the formats."""
 
 _ACT_COLORS = 256
