@@ -310,14 +310,14 @@ def _fit(
     if arguments.json:
         import json
 
-        found = swatches.as_json(palette, pixel_format, counts) | {
+        figures = swatches.as_json(palette, pixel_format, counts) | {
             "n_pictures": n_pictures,
             "n_pixels": histogram.n_pixels,
             "n_distinct": histogram.n_colors,
             "mse": error,
             "psnr": None if math.isinf(decibels_reached) else decibels_reached,
         }
-        print(json.dumps(found, indent=2))
+        print(json.dumps(figures, indent=2))
     if arguments.json or arguments.quiet:
         return
     pictures = "1 picture" if n_pictures == 1 else f"{n_pictures:,} pictures"
