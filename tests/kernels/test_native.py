@@ -165,22 +165,28 @@ def test_results_come_as_python_has_them():
 
 @needs_library
 def test_other_threads_run_meanwhile():
-    columns, weights = np.ones((4, 2_000_000), np.float32), np.ones(2_000_000)
-    ready, seen = threading.Event(), []
+    columns, weights = np.ones((4, 200_000), np.float32), np.ones(200_000)
+    at_work, seen = [], []
 
     def work():
-        ready.set()
-        moments(columns, weights, np.zeros((2, 16)), np.zeros(4), np.zeros(4))
-        seen.append("work")
+        for _ in range(10_000):
+            if seen:
+                break
+            at_work.append(True)
+            moments(columns, weights, np.zeros((2, 16)), np.zeros(4), np.zeros(4))
+            at_work.clear()
 
     worker = threading.Thread(target=work)
-    worker.start()
-    ready.wait()
-    steps = 0
-    while worker.is_alive():
-        steps += 1
-    assert seen == ["work"]
-    assert steps > 10
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1000)  # so that the worker gives way in a kernel, or not at all
+    try:
+        worker.start()
+        while worker.is_alive():
+            worker.join(0.001)
+            seen += at_work
+    finally:
+        sys.setswitchinterval(interval)
+    assert seen
 
 
 @needs_library
