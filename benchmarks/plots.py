@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +18,7 @@ def write(found: list[Record], folder: Path) -> Iterator[Path]:
         if any(record["table"] == name for record in found):
             path = folder / f"{name}.svg"
             figure = draw(found)
-            figure.savefig(path, metadata={"Date": None})
+            figure.savefig(path, metadata={"Date": None}, transparent=True)
             # Its lines end in blanks, which no diff should show.
             lines = path.read_text().splitlines()
             path.write_text("".join(f"{line.rstrip()}\n" for line in lines))
@@ -49,7 +50,7 @@ def _curve(
     axes.loglog(places, limits, "--", color="grey", label=bound)
     axes.set(ylabel="milliseconds")
     axes.grid(visible=True, which="both", alpha=0.3)
-    axes.legend()
+    axes.legend(frameon=False)
 
 
 def coder(found: list[Record]) -> Any:
@@ -62,6 +63,8 @@ def coder(found: list[Record]) -> Any:
     figure, panels = _plotting().subplots(
         1, len(kinds), figsize=(5 * len(kinds), 4.5), layout="constrained", squeeze=False
     )
+    names = dict.fromkeys(name for _, name in figures)
+    shapes = dict(zip(names, itertools.cycle("osD^vP*X<>hp"), strict=False))
     for kind, axes in zip(kinds, panels[0], strict=True):
         points = {
             name: (entry["decode 1"], entry["bits"])
@@ -74,16 +77,17 @@ def coder(found: list[Record]) -> Any:
             for speed, bits in points.values()
             if not any(other > speed and less < bits for other, less in points.values())
         )
-        axes.plot(*zip(*best, strict=True), "-", color="lightgrey", zorder=0)
+        axes.plot(*zip(*best, strict=True), "-", color="grey", zorder=0)
         for name, (speed, bits) in points.items():
-            ours = name.startswith("kmq")
-            axes.scatter(speed, bits, color="tab:red" if ours else "tab:blue")
-            axes.annotate(name, (speed, bits), (4, 4), textcoords="offset points", fontsize=8)
+            color = "tab:red" if name.startswith("kmq") else "tab:blue"
+            label = name if axes is panels[0][0] else None
+            axes.scatter(speed, bits, 60, color=color, marker=shapes[name], label=label)
         axes.set_xscale("log")
-        axes.margins(0.2)
-        axes.set(xlabel="decoded megapixels a second, one thread", title=f"{kind}, k = 64")
+        axes.margins(0.1)
+        axes.set(xlabel="decoded megapixels per second, one thread", title=f"{kind}, k = 64")
         axes.grid(visible=True, which="both", alpha=0.3)
-    panels[0][0].set(ylabel="bits a pixel, whole file")
+    panels[0][0].set(ylabel="bits per pixel, whole file")
+    figure.legend(loc="outside lower center", ncols=5, frameon=False)
     return figure
 
 
@@ -93,6 +97,9 @@ def _plotting() -> Any:
     mpl.use("Agg")
     mpl.rcParams["svg.hashsalt"] = "kmq"
     mpl.rcParams["svg.fonttype"] = "none"
+    # Grey can be read on white and on black.
+    for part in ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"):
+        mpl.rcParams[part] = "#808080"
     import matplotlib.pyplot as plt
 
     return plt
