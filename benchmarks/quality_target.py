@@ -62,7 +62,7 @@ def measure(step: int) -> Iterator[Record]:
         pixels = picture.load()
         looks = Looks(pixels, PixelFormat.RGB24, 1)
         _, plain = _timed(lambda pixels=pixels: kmq.encode(pixels, 64, n_threads=1))
-        peers = _Peers(program, pixels, looks) if program else None
+        peers = Peers(program, pixels, looks) if program else None
         for quality in TARGETS:
             encoded, seconds = _timed(
                 lambda pixels=pixels, quality=quality: kmq.encode(
@@ -84,7 +84,7 @@ def measure(step: int) -> Iterator[Record]:
             }
 
 
-class _Peers:
+class Peers:
     """What other programs make of one picture."""
 
     def __init__(self, program: str, pixels: Array, looks: Looks):

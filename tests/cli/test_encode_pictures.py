@@ -124,3 +124,15 @@ def test_what_a_kind_cannot_hold_is_said(tmp_path, capsys):
     assert "x.gif is written without resolution (no place in a GIF" in capsys.readouterr().err
     assert main(["encode", str(photo), "-k", "9", "-o", f"{out}.webp", "--strip"]) == 0
     assert "written without" not in capsys.readouterr().err
+
+
+def test_range_of_quality_leaves_out_what_looks_worse(tmp_path, capsys):
+    photo, out = save(tmp_path / "photo.png"), tmp_path / "out.png"
+    given = ["encode", str(photo), "-o", str(out), "--max-colors", "4"]
+    assert main([*given, "--quality", "90-95"]) == 99
+    assert "photo.png: skipped, it would look " in capsys.readouterr().out
+    assert names(tmp_path) == ["photo.png"]
+    assert main([*given, "--quality", "0-95", "--strip"]) == 0  # the best there is
+    assert n_colors(out) == 4
+    assert main(["encode", str(photo), "-o", str(out), "--quality", "80-60"]) == 2
+    assert "must have the smaller number first" in capsys.readouterr().err

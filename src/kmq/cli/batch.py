@@ -19,7 +19,6 @@ from kmq.cli.console import (
     DONE,
     FAILED,
     FAILURES,
-    NOT_SMALLER,
     Bar,
     Progress,
     UsageError,
@@ -46,8 +45,12 @@ Work = Callable[[Path, Path, Progress], str]
 """Turns a source into a target, tells how far it is, and returns the line to print about it."""
 
 
-class NotSmallerError(Exception):
-    """A file is left out by ``--skip-if-larger``; the message is the line to print about it."""
+class LeftOutError(Exception):
+    """A file is not written, as an option wants it; the message is the line to print about it."""
+
+    def __init__(self, message: str, code: int):
+        super().__init__(message)
+        self.code = code
 
 
 @dataclass(frozen=True)
@@ -251,7 +254,7 @@ class _Outcome:
 
     Attributes:
         job: which.
-        status: `DONE`, `FAILED`, `NOT_SMALLER`, or None if its file was there already.
+        status: `DONE`, `FAILED`, the code of a `LeftOutError`, or None if its file was there.
         line: to print on stdout, if it is not empty.
         messages: to print on stderr before that.
         before: bytes of its source, which its target may replace.
@@ -295,9 +298,7 @@ def each(
                 sums.add(outcome)
     if (len(jobs) > 1 or sums.skipped) and not arguments.quiet:
         print(sums.line(), flush=True)
-    if sums.failed:
-        return FAILED
-    return NOT_SMALLER if sums.not_smaller else DONE
+    return FAILED if sums.failed else sums.code
 
 
 def _attempt(
@@ -319,8 +320,8 @@ def _attempt(
         except FAILURES as error:
             complain(complaint_about(job.source.path, error))
             status = FAILED
-        except NotSmallerError as reason:
-            line, status = str(reason), NOT_SMALLER
+        except LeftOutError as reason:
+            line, status = str(reason), reason.code
     bar.next(number)
     return _Outcome(job, status, line, messages, before)
 
@@ -350,7 +351,7 @@ class _Sums:
     weighs: bool
     done: int = 0
     skipped: int = 0
-    not_smaller: int = 0
+    code: int = DONE
     failed: int = 0
     before: int = 0
     after: int = 0
@@ -358,8 +359,8 @@ class _Sums:
 
     def add(self, outcome: _Outcome) -> None:
         """Count what became of a job."""
-        self.not_smaller += outcome.status == NOT_SMALLER
-        self.skipped += outcome.status in (None, NOT_SMALLER)
+        self.code = max(self.code, outcome.status or DONE)
+        self.skipped += outcome.status not in (DONE, FAILED)
         self.failed += outcome.status == FAILED
         if outcome.status == DONE:
             self.done += 1

@@ -22,7 +22,7 @@ from kmq.model.image import MAX_COLORS
 from kmq.threads import MAX_THREADS
 
 DONE, FAILED, MISUSED = 0, 1, 2
-NOT_SMALLER = 98  # as pngquant has it
+NOT_SMALLER, NOT_GOOD = 98, 99  # as pngquant has them
 CUT_OFF = 141  # as shells report an end by SIGPIPE: 128 + its number
 
 EXIT_CODES = """\
@@ -31,6 +31,7 @@ exit codes:
   1    some files failed; the others are done
   2    usage error; nothing was done
   98   nothing failed, but --skip-if-larger left out a file
+  99   nothing failed, but --quality MIN-MAX left out a file
   130  interrupted
   141  nobody reads the output any more
 """

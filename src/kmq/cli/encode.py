@@ -12,6 +12,8 @@ from kmq import checks
 from kmq.atomic import replacing
 from kmq.cli import batch, paths, pipes, steering
 from kmq.cli.console import (
+    NOT_GOOD,
+    NOT_SMALLER,
     Commands,
     Options,
     Progress,
@@ -35,6 +37,7 @@ from kmq.model.choices import DITHER_METHODS, EFFORTS, PICTURES, is_picture
 from kmq.model.file_info import Limits
 from kmq.model.image import MAX_COLORS, MAX_SIDE, Metadata
 from kmq.stages.container.chunks import SUFFIXES
+from kmq.threads import resolve_threads
 
 if TYPE_CHECKING:
     from kmq.model.image import IndexedImage, Report
@@ -110,10 +113,11 @@ def _add_targets(group: Options) -> None:
     )
     group.add_argument(
         "--quality",
-        type=number_within(0, 100),
+        type=_qualities,
         metavar="Q",
         help="take the smallest file found that looks this good by SSIMULACRA2: 30 is low quality, "
-        "50 medium, 70 high, 90 cannot be told apart; not with -k",
+        "50 medium, 70 high, 90 cannot be told apart; not with -k. MIN-MAX takes MAX, or the best "
+        "there is, and writes no file below MIN (0: any); the exit code is 99 if one was left out",
     )
     group.add_argument(
         "--psnr",
@@ -150,6 +154,17 @@ def _add_targets(group: Options) -> None:
         help="choose indices and palette by squared error + L x E x bits, with E the mean squared "
         "error of nearest entries: 0.25 is little, 1 to 3 usual, 0 off",
     )
+
+
+def _qualities(text: str) -> tuple[float | None, float]:
+    """Least and wanted quality, as an argparse type for Q or MIN-MAX."""
+    number = number_within(0, 100)
+    least, _, most = text.rpartition("-")
+    if not least:
+        return None, number(text)
+    if number(least) > number(most):
+        raise argparse.ArgumentTypeError(f"must have the smaller number first, not {text!r}")
+    return number(least), number(most)
 
 
 def _add_mixing(group: Options) -> None:
@@ -248,6 +263,7 @@ def _is_one_file(output: str) -> bool:
 def check_encoding_options(arguments: argparse.Namespace) -> None:
     """Raise UsageError if the options of `add_encoding_options` cannot be meant."""
     arguments.rate = arguments.rate or None  # 0 asks for nothing
+    arguments.least_quality, arguments.quality = arguments.quality or (None, None)
     for name in ("dither_strength", "dither_method"):
         if getattr(arguments, name) is not None and not arguments.dither:
             option = "--" + name.replace("_", "-")
@@ -282,11 +298,18 @@ def _encode(
     given = target_options(arguments) | quantize_options(arguments, chosen)
     given |= encode_options(arguments) | {"progress": by_stages(progress)}
     stripped = Metadata() if arguments.strip else None
+    least = arguments.least_quality
+    if least is not None:
+        given["max_colors"] = (
+            arguments.max_colors or MAX_COLORS
+        )  # so that the best there is will do
     image, pieces, _ = encoded(source, given, stripped, str(target))
+    if least and (looks := _looks(arguments, source, image)) < least:
+        raise batch.LeftOutError(f"{source}: skipped, it would look {looks:.1f} of 100", NOT_GOOD)
     before, after = source.stat().st_size, sum(map(len, pieces))
     if arguments.skip_if_larger and after >= before:
-        raise batch.NotSmallerError(
-            f"{source}: skipped, {after:,} bytes would not be smaller than {before:,}"
+        raise batch.LeftOutError(
+            f"{source}: skipped, {after:,} bytes would not be smaller than {before:,}", NOT_SMALLER
         )
     with replacing(target) as stream:  # its name is checked, or is that of a pipe
         write_all(stream, pieces)
@@ -299,6 +322,16 @@ def _encode(
         f"{8 * after / image.indices.size:.3f} bits per pixel, "
         f"{_quality(image.report, arguments.psnr, arguments.max_mse)}"
     )
+
+
+def _looks(arguments: argparse.Namespace, source: Path, image: IndexedImage) -> float:
+    """Return SSIMULACRA2 of an image beside the picture that it was made from."""
+    from kmq.stages.mapping.ssimulacra2 import ssimulacra2
+    from kmq.stages.pictures.reading import read_pixels
+
+    pixels = read_pixels(source, page=arguments.page, limits=limits(arguments))
+    threads = resolve_threads(arguments.threads)
+    return ssimulacra2(pixels.samples, image.to_array(), image.pixel_format, threads)
 
 
 def _complain_of_kind(image: IndexedImage, target: Path, stripped: Metadata | None) -> None:
