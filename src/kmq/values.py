@@ -221,12 +221,6 @@ class Rate:
         _keep(self, lam=checks.number(self.lam, "lam", 0))
 
 
-def _keep(value: Any, **checked: Any) -> None:
-    """Set attributes of a frozen value to what the checks return: plain Python numbers."""
-    for name, number in checked.items():
-        object.__setattr__(value, name, number)
-
-
 @dataclass(frozen=True)
 class Optimize:
     """Indices and palette chosen together so that the picture is right after the eye's own blur.
@@ -252,7 +246,13 @@ class Optimize:
 
     def __post_init__(self) -> None:
         """Check it, and fill it in."""
-        object.__setattr__(self, "lam", checks.number(checks.given(self.lam, 0.0), "lam", 0))
+        _keep(self, lam=checks.number(checks.given(self.lam, 0.0), "lam", 0))
+
+
+def _keep(value: Any, **checked: Any) -> None:
+    """Set attributes of a frozen value to what the checks return: plain Python numbers."""
+    for name, number in checked.items():
+        object.__setattr__(value, name, number)
 
 
 def checked_init(init: Any) -> str | Array | Colors:
