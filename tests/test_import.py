@@ -165,7 +165,7 @@ def imports(module):
     yield from walk(ast.parse(MODULES[module].read_text()), True)
 
 
-ALL_IMPORTS = [found for module in MODULES for found in imports(module)]
+ALL_IMPORTS = [imported for module in MODULES for imported in imports(module)]
 
 SHARED = (
     "atomic",
@@ -225,8 +225,8 @@ def station(module):
     return module.split(".")[2:3] if room(module) == "station" else None
 
 
-def within_kmq(found):
-    return found.target.split(".")[0] == "kmq"
+def within_kmq(imported):
+    return imported.target.split(".")[0] == "kmq"
 
 
 def assert_none(wrong):
@@ -234,7 +234,7 @@ def assert_none(wrong):
 
 
 def test_walk_sees_the_imports():
-    edges = {(found.source, found.target, found.at_top) for found in ALL_IMPORTS}
+    edges = {(imported.source, imported.target, imported.at_top) for imported in ALL_IMPORTS}
     assert ("kmq.quantizing", "kmq.pipeline.quantizing", True) in edges
     assert ("kmq.stages.palette.clustering", "kmq.kernels.nearest", False) in edges
     assert ("kmq.kernels._compiler", "numba.core", True) in edges
@@ -243,24 +243,26 @@ def test_walk_sees_the_imports():
 
 
 def test_arrows_point_down():
-    def is_wrong(found):
-        here, there = room(found.source), room(found.target)
-        if here == there == "kernels":
-            return not found.target.startswith("kmq.kernels._")
-        if here == there == "station":
-            return station(found.source) != station(found.target)
-        excepted = (found.source, found.target, found.at_top) in METHODS
-        return there not in BELOW[here] and not excepted
+    def is_wrong(imported):
+        source, target = room(imported.source), room(imported.target)
+        if source == target == "kernels":
+            return not imported.target.startswith("kmq.kernels._")
+        if source == target == "station":
+            return station(imported.source) != station(imported.target)
+        excepted = (imported.source, imported.target, imported.at_top) in METHODS
+        return target not in BELOW[source] and not excepted
 
-    assert_none([found for found in ALL_IMPORTS if within_kmq(found) and is_wrong(found)])
+    assert_none(
+        [imported for imported in ALL_IMPORTS if within_kmq(imported) and is_wrong(imported)]
+    )
 
 
 def test_no_circle_over_all_imports():
     edges = {}
-    for found in ALL_IMPORTS:
-        is_method = (found.source, found.target, found.at_top) in METHODS
-        if found.target in MODULES and not is_method:
-            edges.setdefault(found.source, set()).add(found.target)
+    for imported in ALL_IMPORTS:
+        is_method = (imported.source, imported.target, imported.at_top) in METHODS
+        if imported.target in MODULES and not is_method:
+            edges.setdefault(imported.source, set()).add(imported.target)
 
     def reached_from(module):
         reached, ahead = set(), [module]
@@ -274,11 +276,11 @@ def test_no_circle_over_all_imports():
 
 
 def test_only_kernels_import_numba():
-    def is_wrong(found):
-        compiler = found.target.split(".")[0] in ("numba", "llvmlite")
-        return compiler and room(found.source) != "kernels"
+    def is_wrong(imported):
+        compiler = imported.target.split(".")[0] in ("numba", "llvmlite")
+        return compiler and room(imported.source) != "kernels"
 
-    assert_none([found for found in ALL_IMPORTS if is_wrong(found)])
+    assert_none([imported for imported in ALL_IMPORTS if is_wrong(imported)])
 
 
 def test_only_one_kernel_module_spells_jit_options():
@@ -291,15 +293,17 @@ def test_only_one_kernel_module_spells_jit_options():
 
 
 def test_kernels_are_imported_by_the_functions_that_run_them():
-    def is_wrong(found):
-        return room(found.target) == "kernels" != room(found.source) and found.at_top
+    def is_wrong(imported):
+        return room(imported.target) == "kernels" != room(imported.source) and imported.at_top
 
-    assert_none([found for found in ALL_IMPORTS if within_kmq(found) and is_wrong(found)])
+    assert_none(
+        [imported for imported in ALL_IMPORTS if within_kmq(imported) and is_wrong(imported)]
+    )
 
 
 def test_only_the_plugin_imports_pillow_at_the_top():
-    def is_wrong(found):
-        pillow = found.target.split(".")[0] == "PIL" or found.target == "kmq.pillow"
-        return pillow and found.at_top and found.source != "kmq.pillow"
+    def is_wrong(imported):
+        pillow = imported.target.split(".")[0] == "PIL" or imported.target == "kmq.pillow"
+        return pillow and imported.at_top and imported.source != "kmq.pillow"
 
-    assert_none([found for found in ALL_IMPORTS if is_wrong(found)])
+    assert_none([imported for imported in ALL_IMPORTS if is_wrong(imported)])
