@@ -154,18 +154,7 @@ class Options:
         given = {"effort": effort, "weights": weights, "palette": palette, "start": started, **more}
         given |= {"fixed": required.fixed, "snap": required.snap or None}
         given |= {"posterize": required.posterize}
-        names = {word: word for word, value in given.items() if value is not None}
-        if k is not None:
-            names |= {"fewest": "k=Fewest"} if isinstance(k, Fewest) else {"k": "k"}
-        if _number_of(init) is not None:
-            names["init"] = "start"
-        if isinstance(mapped, Dither):
-            names["dither"] = "mapping=Dither"
-        if isinstance(mapped, Rate):
-            names["rate"] = "mapping=Rate"
-        if isinstance(mapped, Optimize):
-            names["optimize"] = "mapping=Optimize"
-        refuse_contradictions(names)
+        refuse_contradictions(_names(given, k, init, mapped))
         effort = checks.one_of(checks.given(effort, "balanced"), "effort", EFFORTS)
         n_threads, progress = resolve_threads(n_threads), checks.progress(progress)
         has_error = isinstance(k, Fewest) or any(more.get(name) is not None for name in ERRORS)
@@ -291,6 +280,24 @@ class Options:
                 f"needs ({pixel_format.channels},)"
             )
         return weights
+
+
+def _names(
+    given: Mapping[str, Any],
+    k: Any,
+    init: Colors | str | Array | None,
+    mapped: Dither | Rate | Optimize | None,
+) -> dict[str, str]:
+    """Return the words of `contradictions.CONTRADICTIONS` that hold, and how Python writes each."""
+    names = {word: word for word, value in given.items() if value is not None}
+    if k is not None:
+        names |= {"fewest": "k=Fewest"} if isinstance(k, Fewest) else {"k": "k"}
+    if _number_of(init) is not None:
+        names["init"] = "start"
+    for kind in (Dither, Rate, Optimize):
+        if isinstance(mapped, kind):
+            names[kind.__name__.lower()] = f"mapping={kind.__name__}"
+    return names
 
 
 def _checked_target(k: Any, init: Colors | str | Array | None, more: Mapping[str, Any]) -> Target:
