@@ -226,8 +226,8 @@ class Optimize:
     """Indices and palette chosen together so that the picture is right after the eye's own blur.
 
     Errors of neighbours cancel out, as with dithering, but each pixel is chosen by what is around
-    it on all sides, and the palette moves along. It looks best of all mappings and takes five times
-    as long as the nearest entries; files are larger, unless bits have a price. The report is of the
+    it on all sides, and the palette moves along. It looks best of all mappings and takes seven
+    times as long as dithering; files are larger, unless bits have a price. The report is of the
     mixed picture, whose error is larger.
 
     >>> image = kmq.quantize("photo.png", 16, mapping=kmq.Optimize())
@@ -235,7 +235,8 @@ class Optimize:
 
     Attributes:
         lam: λ, at least 0 (the default): the price of a bit is λ × the mean squared error of
-            nearest entries after the blur. 0 looks best.
+            nearest entries after the blur. 0 looks best; files of 0.1 are smaller than those of
+            nearest entries, and look better.
 
     Raises:
         InputError: λ is negative or not finite.

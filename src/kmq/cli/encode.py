@@ -172,8 +172,8 @@ def _add_mixing(group: Options) -> None:
         "--optimize",
         action=argparse.BooleanOptionalAction,
         help="choose indices and palette by how the picture looks after the eye's own blur: looks "
-        "best, in five times the time and a larger file; with --lambda, in a smaller one (default: "
-        "with --effort best where colours are compared for looks)",
+        "best, in seven times the time of dithering and a larger file; with --lambda, in a smaller "
+        "one (default: with --effort best where colours are compared for looks)",
     )
     group.add_argument(
         "--dither",
