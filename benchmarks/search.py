@@ -20,31 +20,31 @@ import kmq
 from kmq.stages.histogram import counting
 from kmq.stages.palette import clustering, search
 from kmq.stages.palette.effort import SEARCH_EFFORTS, Stopping
-from kmq.stages.palette.points import PointSet, points_of
+from kmq.stages.palette.points import Points, bins_of, points_of
 from kmq.stages.palette.rounds import settle
 from pictures import Array, photos
 from records import Record, mean
 
 PALETTE_SIZES = (4, 16, 64, 256)
 EFFORT = SEARCH_EFFORTS["balanced"]
-Search = Callable[[PointSet, int], Array]
+Search = Callable[[Points, int], Array]
 
 
-def _start(bins: PointSet, k: int, method: str, seed: int = 0) -> Array:
+def _start(bins: Points, k: int, method: str, seed: int = 0) -> Array:
     return clustering.start_centroids(bins.rows, bins.weights, k, method, seed)
 
 
-def _settled(bins: PointSet, start: Array, rounds: int = 60) -> Array:
+def _settled(bins: Points, start: Array, rounds: int = 60) -> Array:
     """Return where rounds with momentum lead from a start, as in the search itself."""
     return settle(bins, start, 0, Stopping(rounds, 0.0), 1, None).centroids
 
 
-def _inertia(bins: PointSet, centroids: Array) -> float:
-    _, distances = search.assign(bins.parts[0], centroids, 1)
+def _inertia(bins: Points, centroids: Array) -> float:
+    _, distances = search.assign(bins, centroids, 1)
     return float((bins.weights * distances).sum())
 
 
-def _best(bins: PointSet, starts: Iterator[Array]) -> Array:
+def _best(bins: Points, starts: Iterator[Array]) -> Array:
     return min((_settled(bins, start) for start in starts), key=lambda found: _inertia(bins, found))
 
 
@@ -55,7 +55,7 @@ def k_means_pp(n_starts: int) -> Search:
     )
 
 
-def var_part(bins: PointSet, k: int) -> Array:
+def var_part(bins: Points, k: int) -> Array:
     """Splits of the cluster of largest variance (Su & Dy 2007), then rounds."""
     return _settled(bins, _start(bins, k, "var-part"))
 
@@ -63,7 +63,7 @@ def var_part(bins: PointSet, k: int) -> Array:
 def random_swaps(per_color: float) -> Search:
     """Random swap (Fränti 2018): a centroid goes to a random point; what is better is kept."""
 
-    def strategy(bins: PointSet, k: int) -> Array:
+    def strategy(bins: Points, k: int) -> Array:
         random = np.random.default_rng(0)
         shares = bins.weights / bins.total_weight
         best = _settled(bins, _start(bins, k, "var-part"))
@@ -83,7 +83,7 @@ def breathing(breath: int, n_starts: int = 1) -> Search:
     """Breathing (Fritzke 2020) that cuts the clusters that gain most, k / `breath` at first."""
     effort = replace(EFFORT, breath=breath)
 
-    def strategy(bins: PointSet, k: int) -> Array:
+    def strategy(bins: Points, k: int) -> Array:
         starts = [_start(bins, k, "var-part")]
         starts += [_start(bins, k, "k-means++", seed) for seed in range(1, n_starts)]
         return search.search(bins, starts, 0, effort, 1)
@@ -111,9 +111,8 @@ def measure(step: int) -> Iterator[Record]:
         found = counting.map_colors(photo.load(), kmq.PixelFormat.RGB24, 1)
         columns = np.ascontiguousarray(found.histogram.colors.T, dtype=np.float32)
         points = points_of(columns, found.histogram.counts.astype(np.float64))
-        point_set = PointSet((points,), (found.keys,))
         for k in PALETTE_SIZES:
-            bins = point_set.bins(EFFORT.enough_bins(k))
+            bins = bins_of(points, found.keys, EFFORT.enough_bins(k))
             errors: dict[str, float] = {}
             for name, strategy in SEARCHES.items():
                 started = time.thread_time()
@@ -128,7 +127,7 @@ def _warm_up() -> None:
     rng = np.random.default_rng(0)
     columns = rng.normal(size=(3, 2000)).astype(np.float32)
     for strategy in SEARCHES.values():
-        strategy(PointSet((points_of(columns, np.ones(2000)),), ()), 4)
+        strategy(points_of(columns, np.ones(2000)), 4)
 
 
 def main() -> None:

@@ -83,15 +83,15 @@ def test_kernels_allocate_nothing_and_never_raise():
 def test_a_call_with_types_that_are_not_declared_is_refused():
     columns, corners = np.zeros((2, 5), np.float64), np.zeros((1, 2), np.float32)
     with pytest.raises(TypeError, match=r"search\.bound_blocks is not declared"):
-        bound_blocks(columns, 5, corners, corners)
+        bound_blocks(columns, 0, 5, corners, corners)
 
 
 def test_writable_and_read_only_arrays_and_all_kinds_of_integers_are_one_signature():
     columns, corners = np.zeros((2, 5), np.float32), np.zeros((1, 2), np.float32)
-    bound_blocks(columns, 5, corners, corners)
+    bound_blocks(columns, 0, 5, corners, corners)
     columns.flags.writeable = False
     for size in (np.uint8(5), np.int64(5), True):
-        bound_blocks(columns, size, corners, corners)
+        bound_blocks(columns, 0, size, corners, corners)
     assert bound_blocks.signatures == bound_blocks.declared
 
 

@@ -101,7 +101,7 @@ def test_the_version_tells_which_kernels_are_used(capsys):
 
 def test_arrays_are_those_that_are_declared():
     columns, corners = np.zeros((2, 5), np.float32), np.zeros((1, 2), np.float32)
-    bound_blocks(columns, 5, corners, corners)
+    bound_blocks(columns, 0, 5, corners, corners)
     for other in (
         columns.astype(np.float64),
         columns.astype(np.int32),
@@ -116,13 +116,13 @@ def test_arrays_are_those_that_are_declared():
         1.0,
     ):
         with pytest.raises(TypeError):
-            bound_blocks(other, 5, corners, corners)
+            bound_blocks(other, 0, 5, corners, corners)
 
 
 def test_read_only_and_empty_arrays_are_taken():
     columns, corners = np.ones((2, 5), np.float32), np.zeros((1, 2), np.float32)
     columns.flags.writeable = False
-    bound_blocks(columns, 5, corners, corners)
+    bound_blocks(columns, 0, 5, corners, corners)
     assert corners.tolist() == [[1, 1]]
     assert rank_bitmap(np.zeros(0, np.uint64), np.zeros(0, np.uint32)) == 0
 
@@ -130,7 +130,7 @@ def test_read_only_and_empty_arrays_are_taken():
 @pytest.mark.parametrize("integer", [int, np.uint8, np.int16, np.int64, np.uint64, bool])
 def test_integers_are_of_any_type(integer):
     columns, corners = np.ones((2, 5), np.float32), np.zeros((1, 2), np.float32)
-    bound_blocks(columns, integer(1), corners, corners)
+    bound_blocks(columns, 0, integer(1), corners, corners)
     assert corners.tolist() == [[1, 1]]
 
 
@@ -146,7 +146,7 @@ def test_the_greatest_unsigned_number_is_taken_as_it_is():
 def test_other_things_are_no_integers(number):
     columns, corners = np.ones((2, 5), np.float32), np.zeros((1, 2), np.float32)
     with pytest.raises(TypeError):
-        bound_blocks(columns, number, corners, corners)
+        bound_blocks(columns, 0, number, corners, corners)
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])

@@ -9,7 +9,13 @@ to the lowest index. Measured on 117,157 colours, all centroids against few: 0.8
 round at k = 64, 1.99 and 0.61 ms at k = 256.
 
 Points are columns (d, n) float32, d = 1 to 4; centroids are rows (k, d) float64, compared as
-float32. Kernels take `channels`, a tuple of d anythings: its length is known when they are
+float32. They are of one kind, or of two: the first `n_opaque` points are opaque, have one and the
+same last coordinate, which no other point has, and may only have centroids that have it too. With
+it given, the mean of the others is still what is nearest to all points of a cluster. A centroid
+keeps it as long as it has opaque points. Sums (kinds, k, d + 1) are of Σ weight · (x, 1): first of
+all points and then, where there are two kinds, of the opaque ones alone. So are losses (kinds, k).
+
+Kernels take `channels`, a tuple of d anythings: its length is known when they are
 compiled, so loops over the channels unroll.
 """
 
@@ -31,12 +37,31 @@ def buffer_rows(k: int) -> int:
     return (k // LANES + 2) * LANES
 
 
-@kernel("f4[:, :], i8, f4[:, :], f4[:, :]")
-def bound_blocks(columns, block_size, out_low, out_high):
-    """Write the corners (blocks, d) of the box of each block of `block_size` points."""
+@inlined
+def _middle(n_opaque, buffers, first, last):
+    """Return where blocks first … last - 1 of opaque points end, and those of others start."""
+    block_size = buffers[-1].size
+    return min(max((n_opaque + block_size - 1) // block_size, first), last)
+
+
+@inlined
+def _place(block, block_size, n, n_opaque):
+    """Return where a block of points starts and its size; each has points of one kind."""
+    n_blocks = (n_opaque + block_size - 1) // block_size
+    if block < n_blocks:
+        start = block * block_size
+        return start, min(block_size, n_opaque - start)
+    start = n_opaque + (block - n_blocks) * block_size
+    return start, min(block_size, n - start)
+
+
+@kernel("f4[:, :], i8, i8, f4[:, :], f4[:, :]")
+def bound_blocks(columns, n_opaque, block_size, out_low, out_high):
+    """Write the corners (blocks, d) of the box of each block of up to `block_size` points."""
     for c in range(columns.shape[0]):
         for block in range(out_low.shape[0]):
-            column = columns[c, block * block_size : (block + 1) * block_size]
+            start, size = _place(block, block_size, columns.shape[1], n_opaque)
+            column = columns[c, start : start + size]
             low = high = column[0]
             for i in range(column.size):
                 low = min(low, column[i])
@@ -84,11 +109,40 @@ def _copy(rows, k, out_rows):
 
 
 @inlined
-def _as_columns(channels, centroids, k, out_columns):
-    """Write centroids as float32 columns, infinitely far from k to the end."""
-    for c in range(len(channels)):
-        for j in range(out_columns.shape[1]):
-            out_columns[c, j] = centroids[j, c] if j < k else np.inf
+def _opacity(columns, n_opaque):
+    """Return the last coordinate of opaque points; NaN, which nothing equals, if there is one kind
+    of points."""
+    return columns[columns.shape[0] - 1, 0] if n_opaque > 0 else np.float32(np.nan)
+
+
+@inlined
+def _is_opaque(centroid, opacity):
+    return np.float32(centroid[centroid.size - 1]) == opacity
+
+
+@inlined
+def _has_opaque(sums, j):
+    """Return whether opaque points are nearest to centroid j, which is opaque then."""
+    return sums.shape[0] > 1 and sums[1, j, sums.shape[2] - 1] > 0
+
+
+@inlined
+def _add_kinds(sums, k):
+    """Add the sums of opaque points to the others', so that those are of all."""
+    if sums.shape[0] > 1:
+        for j in range(k):
+            for c in range(sums.shape[2]):
+                sums[0, j, c] += sums[1, j, c]
+
+
+@inlined
+def _as_columns(channels, centroids, k, all_of_them, opacity, out_columns):
+    """Write centroids as float32 columns, infinitely far from k to the end, and unless
+    `all_of_them` are asked for, where they are not opaque."""
+    for j in range(out_columns.shape[1]):
+        near = j < k and (all_of_them or _is_opaque(centroids[j], opacity))
+        for c in range(len(channels)):
+            out_columns[c, j] = centroids[j, c] if near else np.inf
 
 
 @inlined
@@ -181,15 +235,21 @@ def _nearest(channels, columns, start, size, rows, count, n_nearest, distances, 
 
 
 @inlined
-def _label(channels, columns, block, low, high, k, n_nearest, buffers, seconds):
+def _label(
+    channels, columns, n_opaque, block, is_first, low, high, centroids, k, n_nearest, buffers,
+    seconds,
+):  # fmt: skip
     """Label the points of a block by rows of the centroids that were chosen for it.
 
     Leave distances, labels and the rows' centroid numbers in `buffers`, and with two `n_nearest`
-    the distances to the second nearest in `seconds`; return where the block starts and its size.
+    the distances to the second nearest in `seconds`. Return where the block starts and its size.
+    Centroids are made columns for the first block of a call, and of a kind.
     """
     centroid_columns, near, far, rows, ids, distances, labels = buffers
-    start = block * labels.size
-    size = min(labels.size, columns.shape[1] - start)
+    start, size = _place(block, labels.size, columns.shape[1], n_opaque)
+    if is_first or start == n_opaque:
+        opacity = _opacity(columns, n_opaque)
+        _as_columns(channels, centroids, k, start >= n_opaque, opacity, centroid_columns)
     count = _choose(
         channels, centroid_columns, k, low[block], high[block], n_nearest, near, far, rows, ids
     )
@@ -198,19 +258,22 @@ def _label(channels, columns, block, low, high, k, n_nearest, buffers, seconds):
 
 
 @kernel(
-    "channels, f4[:, :], i8, i8, f4[:, :], f4[:, :], f8[:, :], i8, buffers, i4[:], f4[:]",
+    "channels, f4[:, :], i8, i8, i8, f4[:, :], f4[:, :], f8[:, :], i8, buffers, i4[:], f4[:]",
     channels=UP_TO_4,
     buffers=BUFFERS,
 )
 def assign_blocks(
-    channels, columns, first, last, low, high, centroids, k, buffers, out_labels, out_distances
-):
+    channels, columns, n_opaque, first, last, low, high, centroids, k, buffers, out_labels,
+    out_distances,
+):  # fmt: skip
     """Write the label, and unless `out_distances` is empty the distance, of each point of the
     blocks first … last - 1."""
-    centroid_columns, _, _, _, ids, distances, labels = buffers
-    _as_columns(channels, centroids, k, centroid_columns)
+    _, _, _, _, ids, distances, labels = buffers
     for block in range(first, last):
-        start, size = _label(channels, columns, block, low, high, k, (0,), buffers, distances)
+        start, size = _label(
+            channels, columns, n_opaque, block, block == first, low, high, centroids, k, (0,),
+            buffers, distances,
+        )  # fmt: skip
         block_labels = out_labels[start : start + size]
         for i in range(size):
             block_labels[i] = ids[labels[i]]
@@ -220,23 +283,19 @@ def assign_blocks(
                 block_distances[i] = distances[i]
 
 
-@kernel(
-    "channels, f4[:, :], f8[:], i8, i8, f4[:, :], f4[:, :], f8[:, :], i8, buffers, f8[:, :]",
-    channels=UP_TO_4,
-    buffers=BUFFERS,
-)
-def sum_blocks(channels, columns, weights, first, last, low, high, centroids, k, buffers, out_sums):
-    """Add weight · (x, 1) of each point of the blocks to the row of its nearest centroid.
-
-    Neighbours in Morton order mostly share their centroid: a run of them is added up in registers,
-    which took a third off a round against adding each to memory.
-    """
+@inlined
+def _sum_kind(
+    channels, columns, weights, n_opaque, first, last, low, high, centroids, k, buffers, out_sums
+):
+    """Do as `sum_blocks` does with blocks of one kind."""
     d = len(channels)
     y, z, w = min(1, d - 1), min(2, d - 1), min(3, d - 1)
-    centroid_columns, _, _, _, ids, distances, labels = buffers
-    _as_columns(channels, centroids, k, centroid_columns)
+    _, _, _, _, ids, distances, labels = buffers
     for block in range(first, last):
-        start, size = _label(channels, columns, block, low, high, k, (0,), buffers, distances)
+        start, size = _label(
+            channels, columns, n_opaque, block, block == first, low, high, centroids, k, (0,),
+            buffers, distances,
+        )  # fmt: skip
         xs, ys = columns[0, start : start + size], columns[y, start : start + size]
         zs, ws = columns[z, start : start + size], columns[w, start : start + size]
         block_weights = weights[start : start + size]
@@ -265,24 +324,52 @@ def sum_blocks(channels, columns, weights, first, last, low, high, centroids, k,
             total += weight
 
 
-@kernel("channels, f8[:, :], i8, i8, f8, f8[:, :], f8[:, :]", channels=UP_TO_4)
+@kernel(
+    "channels, f4[:, :], f8[:], i8, i8, i8, f4[:, :], f4[:, :], f8[:, :], i8, buffers, f8[:, :, :]",
+    channels=UP_TO_4,
+    buffers=BUFFERS,
+)
+def sum_blocks(
+    channels, columns, weights, n_opaque, first, last, low, high, centroids, k, buffers, out_sums
+):
+    """Add weight · (x, 1) of each point of the blocks to its kind's sums, (kinds, k, d + 1), of its
+    nearest centroid: those of opaque points are the second.
+
+    Neighbours in Morton order mostly share their centroid: a run of them is added up in registers,
+    which took a third off a round against adding each to memory.
+    """
+    middle = _middle(n_opaque, buffers, first, last)
+    _sum_kind(
+        channels, columns, weights, n_opaque, middle, last, low, high, centroids, k, buffers,
+        out_sums[0],
+    )  # fmt: skip
+    if out_sums.shape[0] > 1:
+        _sum_kind(
+            channels, columns, weights, n_opaque, first, middle, low, high, centroids, k, buffers,
+            out_sums[1],
+        )  # fmt: skip
+
+
+@kernel("channels, f8[:, :, :], i8, i8, f8, f8[:, :], f8[:, :]", channels=UP_TO_4)
 def move(channels, sums, k, n_fixed, momentum, centroids, velocity):
     """Move each centroid towards the mean of its points, on top of what is left of its last move.
 
-    The first `n_fixed` stay. Return by how much Σ weight · |x|² exceeds the inertia with the means
-    (and with the fixed ones as they are).
+    The first `n_fixed` stay, and so does the last coordinate of one that has opaque points. Return
+    by how much Σ weight · |x|² exceeds the inertia with the means (and with what stays as it is).
     """
+    d = len(channels)
     explained = 0.0
     for j in range(k):
-        weight = sums[j, len(channels)]
+        weight = sums[0, j, d]
+        n_free = 0 if j < n_fixed else d - _has_opaque(sums, j)
         if weight > 0:
-            for c in range(len(channels)):
+            for c in range(d):
                 centroid = centroids[j, c]
-                if j < n_fixed:
-                    explained += centroid * (2 * sums[j, c] - weight * centroid)
+                if c >= n_free:
+                    explained += centroid * (2 * sums[0, j, c] - weight * centroid)
                 else:
-                    mean = sums[j, c] / weight
-                    explained += mean * sums[j, c]
+                    mean = sums[0, j, c] / weight
+                    explained += mean * sums[0, j, c]
                     velocity[j, c] = momentum * velocity[j, c] + (mean - centroid)
                     centroids[j, c] = centroid + velocity[j, c]
     return explained
@@ -290,22 +377,23 @@ def move(channels, sums, k, n_fixed, momentum, centroids, velocity):
 
 @inlined
 def _means(channels, sums, k, n_fixed, out_centroids):
+    d = len(channels)
     for j in range(n_fixed, k):
-        weight = sums[j, len(channels)]
+        weight = sums[0, j, d]
         if weight > 0:
-            for c in range(len(channels)):
-                out_centroids[j, c] = sums[j, c] / weight
+            for c in range(d - _has_opaque(sums, j)):
+                out_centroids[j, c] = sums[0, j, c] / weight
 
 
 @kernel(
-    "channels, f4[:, :], f8[:], f4[:, :], f4[:, :], i8, i8, i8, f8, f8, f8, buffers, f8[:, :],"
-    "f8[:, :], f8[:, :]",
+    "channels, f4[:, :], f8[:], i8, f4[:, :], f4[:, :], i8, i8, i8, f8, f8, f8, buffers,"
+    "f8[:, :, :], f8[:, :], f8[:, :]",
     channels=UP_TO_4,
     buffers=BUFFERS,
 )
 def lloyd(
-    channels, columns, weights, low, high, k, n_fixed, max_rounds, patience, total, momentum,
-    buffers, sums, centroids, velocity,
+    channels, columns, weights, n_opaque, low, high, k, n_fixed, max_rounds, patience, total,
+    momentum, buffers, sums, centroids, velocity,
 ):  # fmt: skip
     """Run Lloyd's rounds with momentum until one lowers the inertia by less than `patience` of it,
     at most `max_rounds`; end on plain means. `total` is Σ weight · |x|²."""
@@ -314,11 +402,13 @@ def lloyd(
     _clear(velocity, k)
     before = -np.inf
     for _ in range(max_rounds):
-        _clear(sums, k)
+        for which in range(sums.shape[0]):
+            _clear(sums[which], k)
         sum_blocks(
             channels,
             columns,
             weights,
+            n_opaque,
             np.int64(0),
             low.shape[0],
             low,
@@ -328,6 +418,7 @@ def lloyd(
             buffers,
             sums,
         )
+        _add_kinds(sums, k)
         explained = move(channels, sums, k, n_fixed, momentum, centroids, velocity)
         if explained < before:  # overshot: go on without momentum
             _clear(velocity, k)
@@ -337,29 +428,20 @@ def lloyd(
     _means(channels, sums, k, n_fixed, centroids)
 
 
-@kernel(
-    "channels, f4[:, :], f8[:], f4[:, :], f4[:, :], f8[:, :], i8, buffers, f4[:], i4[:], f8[:],"
-    "f8[:, :], f8[:, :]",
-    channels=UP_TO_4,
-    buffers=BUFFERS,
-)
-def measure(
-    channels, columns, weights, low, high, centroids, k, buffers, seconds, out_labels,
-    out_losses, out_squares, out_sums,
+@inlined
+def _measure_kind(
+    channels, columns, weights, n_opaque, first, last, low, high, centroids, k, buffers, seconds,
+    out_labels, out_losses, out_squares, out_sums,
 ):  # fmt: skip
-    """Assign each point, and write of each cluster: the loss if its centroid were gone and its
-    points went to the second nearest; its squares along each channel; its sums. Return the
-    inertia."""
+    """Add up what `measure` writes, of blocks of one kind, and return their inertia."""
     d = len(channels)
-    centroid_columns, _, _, _, ids, distances, labels = buffers
-    _as_columns(channels, centroids, k, centroid_columns)
-    for j in range(k):
-        out_losses[j] = 0.0
-    _clear(out_squares, k)
-    _clear(out_sums, k)
+    _, _, _, _, ids, distances, labels = buffers
     inertia = 0.0
-    for block in range(low.shape[0]):
-        start, size = _label(channels, columns, block, low, high, k, (0, 0), buffers, seconds)
+    for block in range(first, last):
+        start, size = _label(
+            channels, columns, n_opaque, block, block == first, low, high, centroids, k, (0, 0),
+            buffers, seconds,
+        )  # fmt: skip
         for i in range(size):
             label = ids[labels[i]]
             weight = weights[start + i]
@@ -375,6 +457,40 @@ def measure(
     return inertia
 
 
+@kernel(
+    "channels, f4[:, :], f8[:], i8, f4[:, :], f4[:, :], f8[:, :], i8, buffers, f4[:], i4[:],"
+    "f8[:, :], f8[:, :], f8[:, :, :]",
+    channels=UP_TO_4,
+    buffers=BUFFERS,
+)
+def measure(
+    channels, columns, weights, n_opaque, low, high, centroids, k, buffers, seconds,
+    out_labels, out_losses, out_squares, out_sums,
+):  # fmt: skip
+    """Assign each point, and write of each cluster: the loss if its centroid were gone and its
+    points went to the second nearest; its squares along each channel; its sums. Return the
+    inertia."""
+    n_blocks = low.shape[0]
+    middle = _middle(n_opaque, buffers, 0, n_blocks)
+    _clear(out_squares, k)
+    _clear(out_losses, out_losses.shape[0])
+    for kind in range(out_sums.shape[0]):
+        _clear(out_sums[kind], k)
+    inertia = _measure_kind(
+        channels, columns, weights, n_opaque, middle, n_blocks, low, high, centroids, k, buffers,
+        seconds, out_labels, out_losses[0], out_squares, out_sums[0],
+    )  # fmt: skip
+    if out_sums.shape[0] > 1:
+        inertia += _measure_kind(
+            channels, columns, weights, n_opaque, 0, middle, low, high, centroids, k, buffers,
+            seconds, out_labels, out_losses[1], out_squares, out_sums[1],
+        )  # fmt: skip
+        for j in range(k):
+            out_losses[0, j] += out_losses[1, j]
+    _add_kinds(out_sums, k)
+    return inertia
+
+
 @inlined
 def _largest(numbers, n):
     """Return which of the first `n` numbers is largest, the first of equals."""
@@ -385,37 +501,58 @@ def _largest(numbers, n):
     return largest
 
 
+@inlined
+def _off(weight, last_sum, opacity):
+    """Return what a cluster's error grows by if its centroid is opaque."""
+    return weight * (last_sum / weight - opacity) ** 2
+
+
 @kernel(
-    "channels, f4[:, :], f8[:], i4[:], i8, i8, i8, f8[:, :], f8[:, :], i8[:], f8[:, :], f8[:],"
-    "f8[:, :]",
+    "channels, f4[:, :], f8[:], i8, i4[:], i8, i8, i8, f8[:, :], f8[:, :, :], i8[:], f8[:, :],"
+    "f8[:], b1[:, :], f8[:, :]",
     channels=UP_TO_4,
 )
 def split(
-    channels, columns, weights, labels, k, n_fixed, n_new, squares, sums, axes, halves, gains, out
-):
+    channels, columns, weights, n_opaque, labels, k, n_fixed, n_new, squares, sums, axes, halves,
+    gains, flags, out,
+):  # fmt: skip
     """Cut the clusters that gain most in two, at the mean of the channel of largest variance.
 
     Write the means of the halves in place of the cluster's centroid in `out` (unless it is one of
-    the first `n_fixed`) and after the k there are; return how many were cut, at most `n_new`.
+    the first `n_fixed`) and after the k there are, opaque ones of halves that have opaque points;
+    return how many were cut, at most `n_new`.
     """
     d = len(channels)
+    all_sums, opacity = sums[0], _opacity(columns, n_opaque)
+    lower_opaque, upper_opaque = flags[0], flags[1]
     for j in range(k):
         axes[j] = _largest(squares[j], d)
+        lower_opaque[j] = upper_opaque[j] = False
     _clear(halves, k)
     for i in range(labels.size):
         j = labels[i]
-        if columns[axes[j], i] * sums[j, d] > sums[j, axes[j]]:
+        if columns[axes[j], i] * all_sums[j, d] > all_sums[j, axes[j]]:
             for c in range(d):
                 halves[j, c] += weights[i] * columns[c, i]
             halves[j, d] += weights[i]
+            upper_opaque[j] |= i < n_opaque
+        else:
+            lower_opaque[j] |= i < n_opaque
     for j in range(k):
-        upper, lower = halves[j, d], sums[j, d] - halves[j, d]
+        upper, lower = halves[j, d], all_sums[j, d] - halves[j, d]
         gains[j] = 0.0
         if upper > 0 and lower > 0:
             for c in range(d):
-                gap = halves[j, c] / upper - (sums[j, c] - halves[j, c]) / lower
+                gap = halves[j, c] / upper - (all_sums[j, c] - halves[j, c]) / lower
                 gains[j] += gap * gap
-            gains[j] *= upper * lower / sums[j, d]
+            gains[j] *= upper * lower / all_sums[j, d]
+            last, upper_last = all_sums[j, d - 1], halves[j, d - 1]
+            if _has_opaque(sums, j):
+                gains[j] += _off(upper + lower, last, opacity)
+            if upper_opaque[j]:
+                gains[j] -= _off(upper, upper_last, opacity)
+            if lower_opaque[j]:
+                gains[j] -= _off(lower, last - upper_last, opacity)
     count = 0
     while count < min(n_new, k):  # few of many: a sort would cost more, to compile as well
         j = _largest(gains, k)
@@ -425,42 +562,83 @@ def split(
         for c in range(d):
             out[k + count, c] = halves[j, c] / halves[j, d]
             if j >= n_fixed:
-                out[j, c] = (sums[j, c] - halves[j, c]) / (sums[j, d] - halves[j, d])
+                out[j, c] = (all_sums[j, c] - halves[j, c]) / (all_sums[j, d] - halves[j, d])
+        if upper_opaque[j]:
+            out[k + count, d - 1] = opacity
+        if lower_opaque[j] and j >= n_fixed:
+            out[j, d - 1] = opacity
         count += 1
     return count
 
 
 @inlined
-def _drop(channels, k, n_fixed, n_gone, losses, gone, kept, out):
-    """Take out the `n_gone` of k centroids that are missed least, and not the nearest neighbour of
-    one that goes as long as there are others: it is what its points fall back on. The first
-    `n_fixed` stay."""
+def _neighbour(channels, centroids, k, chosen, gone, opacity):
+    """Return the centroid nearest to the chosen one, of those that are not gone: what its points
+    fall back on. An opaque one has opaque neighbours alone."""
+    nearest, least = chosen, np.inf
+    any_kind = not _is_opaque(centroids[chosen], opacity)
+    for j in range(k):
+        if j != chosen and not gone[j] and (any_kind or _is_opaque(centroids[j], opacity)):
+            distance = 0.0
+            for c in range(len(channels)):
+                distance += (centroids[j, c] - centroids[chosen, c]) ** 2
+            if distance < least:
+                nearest, least = j, distance
+    return nearest
+
+
+@kernel(
+    "channels, f4[:, :], i8, i8, i8, f8[:, :], f8[:, :, :], f8[:], b1[:, :], f8[:, :]",
+    channels=UP_TO_4,
+)
+def release(channels, columns, n_opaque, k, n_fixed, losses, sums, gains, flags, centroids):
+    """Let centroids be translucent where that gains more than their opaque points lose, which go to
+    the second nearest opaque ones; these stay. Return whether there were any."""
+    d = len(channels)
+    opacity = _opacity(columns, n_opaque)
+    gone, kept = flags[0], flags[1]
+    for j in range(k):
+        gone[j] = kept[j] = False
+        gains[j] = 0.0
+        if j >= n_fixed and _has_opaque(sums, j) and sums[0, j, d] > sums[1, j, d]:
+            gains[j] = _off(sums[0, j, d], sums[0, j, d - 1], opacity) - losses[1, j]
+    released = False
+    while True:
+        j = _largest(gains, k)
+        if not gains[j] > 0:
+            return released
+        gains[j] = 0.0
+        if not kept[j]:
+            kept[_neighbour(channels, centroids, k, j, gone, opacity)] = True
+            for c in range(d):
+                translucent = sums[0, j, c] - sums[1, j, c]
+                centroids[j, c] = translucent / (sums[0, j, d] - sums[1, j, d])
+            released = True
+
+
+@inlined
+def _drop(channels, k, n_fixed, n_gone, opacity, losses, flags, out):
+    """Take out the `n_gone` of k centroids that are missed least, and not the neighbour of one that
+    goes as long as there are others. The first `n_fixed` stay, and so does the last opaque one."""
+    gone, kept = flags[0], flags[1]
+    n_opaque = 0
     for j in range(k):
         gone[j] = False
         kept[j] = j < n_fixed
+        n_opaque += _is_opaque(out[j], opacity)
     for _ in range(n_gone):
         chosen = -1
-        for j in range(k):
-            if not (gone[j] or kept[j]) and (chosen < 0 or losses[j] < losses[chosen]):
-                chosen = j
-        if chosen < 0:  # all that are left are neighbours of some that go
-            for j in range(n_fixed, k):
-                kept[j] = False
-            chosen = n_fixed
-            while gone[chosen]:
-                chosen += 1
+        while chosen < 0:
+            for j in range(k):
+                stays = gone[j] or kept[j] or (n_opaque == 1 and _is_opaque(out[j], opacity))
+                if not stays and (chosen < 0 or losses[j] < losses[chosen]):
+                    chosen = j
+            if chosen < 0:  # all that are left are neighbours of some that go
+                for j in range(n_fixed, k):
+                    kept[j] = False
         gone[chosen] = True
-        nearest = chosen
-        least = np.inf
-        for j in range(k):
-            if not gone[j]:
-                distance = 0.0
-                for c in range(len(channels)):
-                    distance += (out[j, c] - out[chosen, c]) ** 2
-                if distance < least:
-                    least = distance
-                    nearest = j
-        kept[nearest] = True
+        n_opaque -= _is_opaque(out[chosen], opacity)
+        kept[_neighbour(channels, out, k, chosen, gone, opacity)] = True
     count = 0
     for j in range(k):
         if not gone[j]:
@@ -470,16 +648,16 @@ def _drop(channels, k, n_fixed, n_gone, losses, gone, kept, out):
 
 
 @kernel(
-    "channels, f4[:, :], f8[:], f4[:, :], f4[:, :], i8, i8, i8, i8, i8, f8, f8, f8, buffers, f4[:],"
-    "i4[:], f8[:], f8[:, :], f8[:, :], i8[:], f8[:, :], f8[:], b1[:], b1[:], f8[:, :], f8[:, :],"
-    "f8[:, :]",
+    "channels, f4[:, :], f8[:], i8, f4[:, :], f4[:, :], i8, i8, i8, i8, i8, f8, f8, f8, buffers,"
+    "f4[:], i4[:], f8[:, :], f8[:, :], f8[:, :, :], i8[:], f8[:, :], f8[:], b1[:, :], f8[:, :],"
+    "f8[:, :], f8[:, :]",
     channels=UP_TO_4,
     buffers=BUFFERS,
 )
 def breathe(
-    channels, columns, weights, low, high, k, n_fixed, breath, start_rounds, rounds, patience,
-    total, momentum, buffers, seconds, labels, losses, squares, sums, axes, halves, gains, gone,
-    kept, velocity, centroids, out_centroids,
+    channels, columns, weights, n_opaque, low, high, k, n_fixed, breath, start_rounds, rounds,
+    patience, total, momentum, buffers, seconds, labels, losses, squares, sums, axes, halves, gains,
+    flags, velocity, centroids, out_centroids,
 ):  # fmt: skip
     """Improve k centroids by breathing k-means (Fritzke 2020) and return the inertia.
 
@@ -492,20 +670,28 @@ def breathe(
     """
     inertia = np.inf
     added = 0
-    restored = False
+    restored = released = False
     rounds_now = start_rounds
     while True:  # one place each for rounds and measure: they are most of what is compiled
         lloyd(
-            channels, columns, weights, low, high, k + added, n_fixed, rounds_now, patience,
-            total, momentum, buffers, sums, centroids, velocity,
+            channels, columns, weights, n_opaque, low, high, k + added, n_fixed, rounds_now,
+            patience, total, momentum, buffers, sums, centroids, velocity,
         )  # fmt: skip
         now = measure(
-            channels, columns, weights, low, high, centroids, k + added, buffers, seconds, labels,
-            losses, squares, sums,
+            channels, columns, weights, n_opaque, low, high, centroids, k + added, buffers, seconds,
+            labels, losses, squares, sums,
         )  # fmt: skip
+        if added == 0 and n_opaque > 0 and not (restored or released):
+            released = release(
+                channels, columns, n_opaque, k, n_fixed, losses, sums, gains, flags, centroids
+            )
+            if released:
+                continue
+        released = False
         rounds_now = rounds
         if added > 0:
-            _drop(channels, k + added, n_fixed, added, losses, gone, kept, centroids)
+            opacity = _opacity(columns, n_opaque)
+            _drop(channels, k + added, n_fixed, added, opacity, losses[0], flags, centroids)
             added = 0
             continue
         if not restored:
@@ -523,8 +709,8 @@ def breathe(
         if breath == 0:
             break
         added = split(
-            channels, columns, weights, labels, k, n_fixed, breath, squares, sums, axes, halves,
-            gains, centroids,
+            channels, columns, weights, n_opaque, labels, k, n_fixed, breath, squares, sums, axes,
+            halves, gains, flags, centroids,
         )  # fmt: skip
         if added == 0:
             break

@@ -48,8 +48,8 @@ def grow(colors: ColorHistogram, keys: Array, max_colors: int) -> Iterator[tuple
     limit = min(max_colors, n_colors - 1)
     transparent = np.zeros((int(fitting.has_transparent(colors)), channels))
     if limit > 0:
-        point_set = fitting.point_set_of(space, points, keys, np.empty((0, channels)))
-        yield from search.grow(point_set, transparent, limit)
+        points, keys = fitting.of_kinds(space, points, keys, np.empty((0, channels)))
+        yield from search.grow(points, keys, transparent, limit)
     if n_colors <= max_colors:
         yield n_colors, 0.0
 

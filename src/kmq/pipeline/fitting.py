@@ -14,7 +14,7 @@ from kmq.pipeline.problem import Problem, distinct
 from kmq.pipeline.rounding import Rounded
 from kmq.stages.palette import clustering, search
 from kmq.stages.palette.effort import FIRST_ROUNDS, WHERE_SEEN, PlainStart, SearchEffort, Stopping
-from kmq.stages.palette.points import Points, PointSet, points_of
+from kmq.stages.palette.points import Points, bins_of, divided, points_of
 from kmq.stages.palette.rounds import Fit, settle
 from kmq.stages.palette.spaces import Space
 
@@ -67,10 +67,8 @@ def _plain(problem: Problem, start: PlainStart, fixed: Array, free: int) -> Fit:
         points, keys = points_of(columns, points.weights[seen]), keys[seen]
         if not isinstance(init, str):  # the one nearest to it is what it replaces
             init = np.delete(init, np.argmin(np.square(init).sum(axis=1)), axis=0)
-    point_set = point_set_of(problem.space, points, keys, fixed)
-    fit = search.plain(
-        point_set, free, init, start.seeds, start.stopping, how.n_threads, how.progress
-    )
+    points, _ = of_kinds(problem.space, points, keys, fixed)
+    fit = search.plain(points, free, init, start.seeds, start.stopping, how.n_threads, how.progress)
     fit = replace(fit, centroids=np.concatenate([fixed, fit.centroids]))
     if fit.opaque is None:
         return fit
@@ -94,7 +92,7 @@ def _search(problem: Problem, effort: SearchEffort, fixed: Array, free: int) -> 
     if how.progress is not None:
         how.progress("search", 1.0)
     stopping = Stopping.of(effort, len(centroids))
-    points = point_set_of(problem.space, problem.fitted, problem.fitted_keys, fixed)
+    points, _ = of_kinds(problem.space, problem.fitted, problem.fitted_keys, fixed)
     return settle(points, centroids, len(fixed), stopping, how.n_threads, how.progress)
 
 
@@ -105,7 +103,8 @@ def _on_bins(
     or else from starts of all kinds."""
     n_fixed, k = len(fixed), len(fixed) + free
     enough, n_starts = effort.enough_bins(k), max(effort.starts, _STARTED_COLORS // k)
-    bins = point_set_of(problem.space, problem.fitted, problem.fitted_keys, fixed).bins(enough)
+    points, keys = of_kinds(problem.space, problem.fitted, problem.fitted_keys, fixed)
+    bins = bins_of(points, keys, enough)
     if begun is None:
         rows, weights = bins.rows, bins.weights
         made = _starts(rows, weights, free, n_starts)
@@ -124,8 +123,8 @@ def _starts(rows: Array, weights: Array, k: int, n_starts: int) -> list[Array]:
     ]
 
 
-def point_set_of(space: Space, points: Points, keys: Array, fixed: Array) -> PointSet:
-    """Return the points, divided if some are opaque and some are not.
+def of_kinds(space: Space, points: Points, keys: Array, fixed: Array) -> tuple[Points, Array]:
+    """Return points and their keys, divided if some are opaque and some are not.
 
     Transparent ones that have a fixed entry to themselves do not count.
     """
@@ -135,5 +134,5 @@ def point_set_of(space: Space, points: Points, keys: Array, fixed: Array) -> Poi
         if not fixed.any(axis=1).all():  # the transparent colour is the origin
             are_others &= points.columns[-1] > 0
         if are_opaque.any() and are_others.any():
-            return PointSet.divided(points, keys, are_opaque)
-    return PointSet((points,), (keys,))
+            return divided(points, keys, are_opaque)
+    return points, keys

@@ -14,7 +14,7 @@ import kmq
 import naive
 from kmq.stages.palette import clustering, search
 from kmq.stages.palette.effort import Stopping
-from kmq.stages.palette.points import PointSet, points_of
+from kmq.stages.palette.points import divided, points_of
 
 
 def vignette():
@@ -148,7 +148,7 @@ def test_plain_starts_are_made_one_at_a_time():
     solid = np.arange(60) < 30
     columns[3, solid] = 255
     points = points_of(columns, np.ones(60))
-    points = PointSet.divided(points, np.arange(60, dtype=np.uint64), solid)
+    points, _ = divided(points, np.arange(60, dtype=np.uint64), solid)
     living = []
 
     def starts():
@@ -239,7 +239,7 @@ def test_lifted_starts_are_let_down():
     rows = random.uniform(0, 100, (300, 4)).astype(np.float32)
     rows[:9, 3] = 220
     points = points_of(np.ascontiguousarray(rows.T), np.ones(300))
-    points = PointSet.divided(points, np.arange(300, dtype=np.uint64), rows[:, 3] == 220)
+    points, _ = divided(points, np.arange(300, dtype=np.uint64), rows[:, 3] == 220)
     for k, method in product((1, 2, 5), ("var-part", "k-means++")):
         found = clustering.start_centroids(points.rows, points.weights, k, method, 0)
         start = points.start(np.empty((0, 4)), found)

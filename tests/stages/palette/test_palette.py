@@ -11,7 +11,7 @@ from kmq.model.pixel_format import PixelFormat
 from kmq.stages.histogram import counting
 from kmq.stages.palette import clustering, search
 from kmq.stages.palette.effort import SEARCH_EFFORTS, Stopping
-from kmq.stages.palette.points import PointSet, bins_of, points_of
+from kmq.stages.palette.points import bins_of, points_of
 from kmq.stages.palette.rounds import settle
 
 FORMATS = [
@@ -42,10 +42,6 @@ def color_map(pixel_format, seed, **options):
 def points_in(colors):
     columns = np.ascontiguousarray(colors.colors.T, dtype=np.float32)
     return points_of(columns, colors.counts.astype(float))
-
-
-def one_kind(points, keys=None):
-    return PointSet((points,), (keys,))
 
 
 @pytest.mark.parametrize("pixel_format", FORMATS)
@@ -106,7 +102,7 @@ def test_moments_are_the_sums():
     np.testing.assert_allclose(sums, (colors.columns * colors.weights).sum(axis=1))
     np.testing.assert_allclose(squares, (colors.columns.astype(float) ** 2 * colors.weights).sum(1))
     variances = [np.cov(c, fweights=colors.weights.astype(int), ddof=0) for c in colors.columns]
-    assert one_kind(colors).mean_variance == pytest.approx(np.mean(variances))
+    assert colors.mean_variance == pytest.approx(np.mean(variances))
 
 
 def inertia(colors: ColorHistogram, centroids):
@@ -121,7 +117,7 @@ def test_search_is_no_worse_than_plain_k_means(pixel_format, k):
     colors = points_in(found.histogram)
     rows = np.ascontiguousarray(colors.columns.T)
     start = clustering.start_centroids(rows, colors.weights, k, "var-part", 0)
-    searched = search.search(one_kind(colors), [start], 0, effort, 1)
+    searched = search.search(colors, [start], 0, effort, 1)
     plain = naive.lloyd(rows, colors.weights, start, 60)
     assert searched.shape == (k, pixel_format.channels)
     # Another optimum may be a little worse, but not much.
@@ -134,7 +130,7 @@ def test_search_leaves_a_bad_optimum():
     found = counting.map_colors(samples, PixelFormat.GREY8, 1)
     colors = points_in(found.histogram)
     bad = np.array([[5.0], [200.0], [208.0], [210.0]])
-    searched = search.search(one_kind(colors), [bad], 0, SEARCH_EFFORTS["balanced"], 1)
+    searched = search.search(colors, [bad], 0, SEARCH_EFFORTS["balanced"], 1)
     assert inertia(found.histogram, searched) == 0
 
 
@@ -147,10 +143,9 @@ def test_the_best_of_the_starts_is_kept():
     ]
     effort = SEARCH_EFFORTS["fast"]
     alone = [
-        inertia(found.histogram, search.search(one_kind(colors), [start], 0, effort, 1))
-        for start in starts
+        inertia(found.histogram, search.search(colors, [start], 0, effort, 1)) for start in starts
     ]
-    together = search.search(one_kind(colors), starts, 0, effort, 2)
+    together = search.search(colors, starts, 0, effort, 2)
     assert inertia(found.histogram, together) == pytest.approx(min(alone))
 
 
@@ -159,7 +154,7 @@ def test_settling_to_nothing_ends_on_the_means():
     colors = points_in(found.histogram)
     rows = np.ascontiguousarray(colors.columns.T)
     start = clustering.start_centroids(rows, colors.weights, 12, "var-part", 0)
-    settled = settle(one_kind(colors), start, 0, Stopping(1000, 0.0), n_threads=2, progress=None)
+    settled = settle(colors, start, 0, Stopping(1000, 0.0), n_threads=2, progress=None)
     assert settled.converged
     labels, _ = naive.nearest(rows, settled.centroids)
     means = naive.means(rows, labels, 12, colors.weights)
@@ -169,7 +164,7 @@ def test_settling_to_nothing_ends_on_the_means():
 def test_growing_yields_falling_errors_near_those_of_a_search():
     found = color_map(PixelFormat.RGB24, 8, n_clouds=20)
     colors = points_in(found.histogram)
-    curve = list(search.grow(one_kind(colors, found.keys), np.empty((0, 3)), 40))
+    curve = list(search.grow(colors, found.keys, np.empty((0, 3)), 40))
     ks = [k for k, _ in curve]
     errors = [error for _, error in curve]
     assert ks[:4] == [1, 2, 3, 4]
@@ -178,7 +173,7 @@ def test_growing_yields_falling_errors_near_those_of_a_search():
     assert errors == sorted(errors, reverse=True)
     rows = np.ascontiguousarray(colors.columns.T)
     start = clustering.start_centroids(rows, colors.weights, 40, "var-part", 0)
-    searched = search.search(one_kind(colors), [start], 0, SEARCH_EFFORTS["balanced"], 1)
+    searched = search.search(colors, [start], 0, SEARCH_EFFORTS["balanced"], 1)
     best = inertia(found.histogram, searched) / found.histogram.n_pixels
     assert 0.999 * best < errors[-1] < 1.1 * best
 
@@ -190,10 +185,8 @@ def test_fixed_centroids_stay_and_the_others_move_around_them():
     fixed = np.array([[0.0, 0.0, 0.0], [128.0, 128.0, 128.0]])
     start = clustering.start_centroids(rows, colors.weights, 10, "var-part", 0)
     effort = SEARCH_EFFORTS["balanced"]
-    searched = search.search(one_kind(colors), [np.concatenate([fixed, start])], 2, effort, 1)
-    settled = settle(
-        one_kind(colors), searched, 2, Stopping(1000, 0.0), n_threads=1, progress=None
-    ).centroids
+    searched = search.search(colors, [np.concatenate([fixed, start])], 2, effort, 1)
+    settled = settle(colors, searched, 2, Stopping(1000, 0.0), n_threads=1, progress=None).centroids
     for centroids in (searched, settled):
         assert centroids.shape == (12, 3)
         np.testing.assert_array_equal(centroids[:2], fixed)

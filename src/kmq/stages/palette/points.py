@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -23,18 +22,24 @@ bins, since they lie farther apart; but each block has its centroids to choose."
 
 @dataclass(frozen=True)
 class Points:
-    """Weighted points in Morton order as the kernels want them.
+    """Weighted points as the kernels want them: of one kind, in Morton order; or opaque ones, and
+    after them others, each kind in Morton order.
+
+    Opaque points may only have opaque centroids: where there are two kinds, the last coordinate
+    says which is which. It is the same for all that are opaque, and larger than that of the others.
 
     Attributes:
         columns: (d, n) float32.
         weights: (n,) float64.
-        block: points of a block.
+        n_opaque: how many are opaque, if there are two kinds; else 0.
+        block: points of a block at most; none has points of both kinds.
         low: (blocks, d) float32, the least corner of each block's box.
         high: (blocks, d) float32, the other.
     """
 
     columns: Array
     weights: Array
+    n_opaque: int
     block: int
     low: Array
     high: Array
@@ -47,7 +52,19 @@ class Points:
     @property
     def arguments(self) -> tuple[Any, ...]:
         """What most kernels take first."""
-        return self.channels, self.columns, self.weights, self.low, self.high
+        return self.channels, self.columns, self.weights, self.n_opaque, self.low, self.high
+
+    @property
+    def kinds(self) -> tuple[slice, ...]:
+        """Where the points of each kind are."""
+        if not self.n_opaque:
+            return (slice(None),)
+        return slice(self.n_opaque), slice(self.n_opaque, None)
+
+    @property
+    def opaque(self) -> float:
+        """The last coordinate of opaque points, where there are two kinds."""
+        return float(self.columns[-1, 0])
 
     @computed_once
     def total_weight(self) -> float:
@@ -57,90 +74,12 @@ class Points:
     @computed_once
     def moments(self) -> tuple[Array, Array]:
         """Σ weight · x and Σ weight · x² of each channel."""
-        from kmq.kernels.search import LANES, moments
-
-        sums, squares = np.empty(len(self.columns)), np.empty(len(self.columns))
-        moments(self.columns, self.weights, np.empty((2, LANES)), sums, squares)
-        return sums, squares
+        return _moments(self.columns, self.weights)
 
     @property
     def squares(self) -> float:
         """Σ weight · |x|²."""
         return float(self.moments[1].sum())
-
-
-def points_of(columns: Array, weights: Array) -> Points:
-    """Return colours, in Morton order, as points: columns (d, m) float32, weights (m,) float64."""
-    return _points(columns, weights, _COLOR_BLOCK)
-
-
-@dataclass(frozen=True)
-class PointSet:
-    """Points of one kind; or of two, opaque ones and others, at least one of each.
-
-    Opaque points may only have opaque centroids. The last coordinate of all of them is the same,
-    and larger than that of the others.
-
-    Attributes:
-        parts: the points of each kind, the opaque ones first.
-        keys: their Morton keys.
-    """
-
-    parts: tuple[Points, ...]
-    keys: tuple[Array, ...]
-
-    @classmethod
-    def divided(cls, points: Points, keys: Array, are_opaque: Array) -> PointSet:
-        """Divide points and their keys; `are_opaque` (n,) bool says which are of the first kind."""
-        kinds = (are_opaque, ~are_opaque)
-        return cls(
-            tuple(
-                points_of(np.ascontiguousarray(points.columns[:, kind]), points.weights[kind])
-                for kind in kinds
-            ),
-            tuple(keys[kind] for kind in kinds),
-        )
-
-    def bins(self, enough: int) -> PointSet:
-        """Return enough bins for each part."""
-        pairs = zip(self.parts, self.keys, strict=True)
-        return PointSet(tuple(bins_of(part, keys, enough) for part, keys in pairs), self.keys)
-
-    @property
-    def is_divided(self) -> bool:
-        """Whether there are two kinds."""
-        return len(self.parts) == 2
-
-    @property
-    def opaque(self) -> float:
-        """The last coordinate of opaque points, where there are two kinds."""
-        return float(self.parts[0].columns[-1, 0])
-
-    @computed_once
-    def columns(self) -> Array:
-        """(d, n) float32: one part after the other."""
-        return _joined([part.columns for part in self.parts])
-
-    @computed_once
-    def weights(self) -> Array:
-        """(n,) float64, in the same order."""
-        return _joined([part.weights for part in self.parts])
-
-    @property
-    def total_weight(self) -> float:
-        """Σ weight."""
-        return sum(part.total_weight for part in self.parts)
-
-    @computed_once
-    def moments(self) -> tuple[Array, Array]:
-        """Σ weight · x and Σ weight · x² of each channel."""
-        sums, squares = zip(*(part.moments for part in self.parts), strict=True)
-        return sum(sums[1:], sums[0]), sum(squares[1:], squares[0])
-
-    @property
-    def squares(self) -> float:
-        """Σ weight · |x|²."""
-        return sum(part.squares for part in self.parts)
 
     @property
     def mean_variance(self) -> float:
@@ -149,22 +88,22 @@ class PointSet:
         return float((squares / self.total_weight - (sums / self.total_weight) ** 2).mean())
 
     def are_opaque(self, rows: Array) -> Array:
-        """Return (n,) bool: which rows (n, d) are opaque, where there are two kinds."""
-        if not self.is_divided:
+        """Return (k,) bool: which rows (k, d) are opaque, where there are two kinds."""
+        if not self.n_opaque:
             return np.zeros(len(rows), np.bool_)
-        opaque: Array = rows[:, -1].astype(np.float32) == self.opaque
+        opaque: Array = rows[:, -1].astype(np.float32) == self.columns[-1, 0]
         return opaque
 
     @computed_once
     def rows(self) -> Array:
         """(n, d) float32 to start on: opaque ones so far off that no cluster has both for long."""
-        return np.ascontiguousarray(self.lifted(self.columns.T), dtype=np.float32)
+        return np.ascontiguousarray(self.lifted(self.columns.T))
 
     def lifted(self, rows: Array) -> Array:
-        """Return (n, d) rows with opaque ones as far off as `rows` has them."""
-        if not self.is_divided:
+        """Return (k, d) rows with opaque ones as far off as `rows` has them."""
+        if not self.n_opaque:
             return rows
-        least = min(part.total_weight for part in self.parts)
+        least = min(float(self.weights[kind].sum()) for kind in self.kinds)
         # Even the fewest cost more in the wrong cluster than all colours in a single one.
         gap = math.sqrt(self.mean_variance * rows.shape[1] * self.total_weight / least)
         lifted = rows.copy()
@@ -173,41 +112,67 @@ class PointSet:
 
     def start(self, fixed: Array, lifted: Array) -> Array:
         """Return centroids (k, d): the fixed ones, then those found for `rows`, let down."""
-        if not self.is_divided:
+        if not self.n_opaque:
             return np.concatenate([fixed, lifted])
         opaque, centroids = self.opaque, lifted.copy()
         are_opaque = centroids[:, -1] > (opaque + self.rows[0, -1]) / 2
         if not are_opaque.any() and not self.are_opaque(fixed).any():
-            first = self.parts[0]
-            centroids[0, :-1] = first.moments[0][:-1] / first.total_weight
+            columns = np.ascontiguousarray(self.columns[:, : self.n_opaque])
+            weights = self.weights[: self.n_opaque]
+            centroids[0] = _moments(columns, weights)[0] / weights.sum()
             are_opaque[0] = True
         centroids[are_opaque, -1] = opaque
-        most = np.nextafter(np.float32(opaque), 0)
+        most = np.nextafter(np.float32(opaque), np.float32(0))
         centroids[~are_opaque, -1] = np.minimum(centroids[~are_opaque, -1], most)
         return np.concatenate([fixed, centroids])
 
 
-def _joined(parts: Sequence[Array]) -> Array:
-    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1)
+def points_of(columns: Array, weights: Array) -> Points:
+    """Return colours, in Morton order, as points: columns (d, m) float32, weights (m,) float64."""
+    return _points(columns, weights, 0, _COLOR_BLOCK)
+
+
+def divided(points: Points, keys: Array, are_opaque: Array) -> tuple[Points, Array]:
+    """Return points and their keys with those first that are opaque, as `are_opaque` (n,) says; at
+    least one is, and one is not."""
+    order = np.argsort(~are_opaque, kind="stable")
+    columns = np.ascontiguousarray(points.columns[:, order])
+    n_opaque = int(np.count_nonzero(are_opaque))
+    return _points(columns, points.weights[order], n_opaque, _COLOR_BLOCK), keys[order]
 
 
 def bins_of(points: Points, keys: Array, enough: int) -> Points:
-    """Return the means and weights of the coarsest boxes of colours that are enough.
+    """Return the means and weights of the coarsest boxes of colours that are enough for each kind.
 
-    The points are in the order of their Morton keys `keys` (m,), so a box, all colours whose keys
-    agree but for so many bits, is a run of them. Boxes are cubes, or two or more of them side by
-    side. If there are no more than `enough` points, they are returned as they are.
+    Points of a kind are in the order of their Morton keys `keys` (n,), so a box, all colours whose
+    keys agree but for so many bits, is a run of them. Boxes are cubes, or two or more of them side
+    by side. If there are no more than `enough` points of each kind, they are returned as they are.
     """
+    binned = [_boxes(points, keys, kind, enough) for kind in points.kinds]
+    columns, weights = binned[0] if len(binned) == 1 else map(_joined, *binned)
+    if len(weights) == len(points.weights):
+        return points
+    n_opaque = len(binned[0][1]) if points.n_opaque else 0
+    return _points(columns, weights, n_opaque, _BIN_BLOCK)
+
+
+def _boxes(points: Points, keys: Array, kind: slice, enough: int) -> tuple[Array, Array]:
+    """Return columns and weights of the boxes of a kind of points."""
     from kmq.kernels.histogram import fill_boxes
 
-    n_bits, n_boxes = _coarsest(keys, enough)
+    columns, weights = np.ascontiguousarray(points.columns[:, kind]), points.weights[kind]
+    n_bits, n_boxes = _coarsest(keys[kind], enough)
     if n_bits == 0:
-        return points
-    columns = np.empty((len(points.columns), n_boxes), np.float32)
-    weights = np.empty(n_boxes)
+        return columns, weights
+    out_columns = np.empty((len(columns), n_boxes), np.float32)
+    out_weights = np.empty(n_boxes)
     shift = keys.dtype.type(n_bits)
-    fill_boxes(keys, shift, points.columns, points.weights, columns, weights)
-    return _points(columns, weights, _BIN_BLOCK)
+    fill_boxes(keys[kind], shift, columns, weights, out_columns, out_weights)
+    return out_columns, out_weights
+
+
+def _joined(first: Array, second: Array) -> Array:
+    return np.concatenate([first, second], axis=-1)
 
 
 def boxes_of(keys: Array, enough: int) -> Array:
@@ -232,13 +197,21 @@ def _coarsest(keys: Array, enough: int) -> tuple[int, int]:
     return n_bits, int(n_boxes[n_bits])
 
 
-def _points(columns: Array, weights: Array, block: int) -> Points:
+def _points(columns: Array, weights: Array, n_opaque: int, block: int) -> Points:
     from kmq.kernels.search import bound_blocks
 
-    low = np.empty((-(-columns.shape[1] // block), len(columns)), np.float32)
-    high = np.empty_like(low)
-    bound_blocks(columns, block, low, high)
-    return Points(columns, weights, block, low, high)
+    n_blocks = -(-n_opaque // block) + -(-(len(weights) - n_opaque) // block)
+    low, high = np.empty((2, n_blocks, len(columns)), np.float32)
+    bound_blocks(columns, n_opaque, block, low, high)
+    return Points(columns, weights, n_opaque, block, low, high)
+
+
+def _moments(columns: Array, weights: Array) -> tuple[Array, Array]:
+    from kmq.kernels.search import LANES, moments
+
+    sums, squares = np.empty(len(columns)), np.empty(len(columns))
+    moments(columns, weights, np.empty((2, LANES)), sums, squares)
+    return sums, squares
 
 
 class Workspace:
@@ -248,13 +221,16 @@ class Workspace:
         d = len(points.columns)
         self.buffers = buffers_of(points, rows)
         self.labels = np.empty(len(points.weights), np.int32)
-        self.sums = np.empty((rows, d + 1))
+        kinds = len(points.kinds)
+        self.sums = np.empty((kinds, rows, d + 1))
         self.velocity = np.empty((rows, d))
         squares = np.empty((rows, d))
-        seconds, losses = np.empty(points.block, np.float32), np.empty(rows)
+        seconds, losses = np.empty(points.block, np.float32), np.empty((kinds, rows))
         self.measured = (self.buffers, seconds, self.labels, losses, squares, self.sums)
         axes, halves, gains = np.empty(rows, np.int64), np.empty((rows, d + 1)), np.empty(rows)
-        self.cut = (squares, self.sums, axes, halves, gains)
+        flags = np.empty((2, rows), np.bool_)
+        self.cut = (squares, self.sums, axes, halves, gains, flags)
+        self.released = (losses, self.sums, gains, flags)
 
 
 def parts_of(points: Points) -> list[tuple[int, int]]:

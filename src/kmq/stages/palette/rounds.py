@@ -1,21 +1,16 @@
-"""Rounds of k-means on points of one kind, or of two: opaque points have opaque centroids.
-
-The last coordinate of opaque centroids stays that of opaque points: with it given, the mean of the
-others is still what is nearest to all. A centroid is opaque as long as it has opaque points.
-"""
+"""Rounds of k-means on all points, on threads."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from kmq.model.arrays import Array
 from kmq.model.choices import Progress
 from kmq.stages.palette.effort import Stopping
-from kmq.stages.palette.points import PointSet, buffers_of, parts_of
+from kmq.stages.palette.points import Points, buffers_of, parts_of
 from kmq.threads import run_chunks
 
 MOMENTUM = 0.6
@@ -39,99 +34,52 @@ class Fit:
     opaque: Array | None = None
 
 
-@dataclass
-class Clusters:
-    """Centroids (k, d) float64 and which of them are opaque (k,); the first `n_fixed` are given."""
-
-    centroids: Array
-    opaque: Array
-    n_fixed: int
-
-    @classmethod
-    def of(cls, points: PointSet, centroids: Array, n_fixed: int) -> Clusters:
-        """Return a copy of centroids for these points."""
-        return cls(centroids.copy(), points.are_opaque(centroids), n_fixed)
-
-    @property
-    def free_opaque(self) -> Array:
-        """Which are opaque and move."""
-        free = self.opaque.copy()
-        free[: self.n_fixed] = False
-        return free
-
-    def for_parts(self, points: PointSet) -> list[tuple[Any, Array]]:
-        """Return for each part of the points which centroids it may have, and these."""
-        every = (slice(None), self.centroids)
-        if not points.is_divided:
-            return [every]
-        return [(self.opaque, np.ascontiguousarray(self.centroids[self.opaque])), every]
-
-
 class Rounds:
     """Rounds of Lloyd's algorithm, for up to `rows` centroids."""
 
-    def __init__(self, points: PointSet, rows: int, n_threads: int):
+    def __init__(self, points: Points, rows: int, n_threads: int):
         self._points, self._n_threads = points, n_threads
-        self._chunks = [
-            (number, *blocks, buffers_of(part, rows))
-            for number, part in enumerate(points.parts)
-            for blocks in parts_of(part)
-        ]
+        self._chunks = [(*blocks, buffers_of(points, rows)) for blocks in parts_of(points)]
         d = len(points.columns)
-        self._sums = np.empty((len(self._chunks), rows, d + 1))
+        self._sums = np.empty((len(self._chunks), len(points.kinds), rows, d + 1))
         self.velocity = np.zeros((rows, d))
 
-    def run(self, clusters: Clusters, momentum: float) -> float:
-        """Move the centroids; return by how much Σ weight · |x|² exceeds the inertia, about.
-
-        Opaque centroids that are left without opaque points are free to be translucent.
-        """
+    def run(self, centroids: Array, n_fixed: int, momentum: float) -> float:
+        """Move the centroids (k, d) but for those that are fixed; return by how much
+        Σ weight · |x|² exceeds the inertia, about."""
         from kmq.kernels.search import move, sum_blocks
 
-        points, centroids, n_fixed = self._points, clusters.centroids, clusters.n_fixed
-        k, d = centroids.shape
-        choices = clusters.for_parts(points)
+        points, k = self._points, len(centroids)
         self._sums[:] = 0
 
         def work(chunk: int) -> None:
-            number, first, last, buffers = self._chunks[chunk]
-            part, rows = points.parts[number], choices[number][1]
+            first, last, buffers = self._chunks[chunk]
             sum_blocks(
-                part.channels,
-                part.columns,
-                part.weights,
+                points.channels,
+                points.columns,
+                points.weights,
+                points.n_opaque,
                 first,
                 last,
-                part.low,
-                part.high,
-                rows,
-                len(rows),
+                points.low,
+                points.high,
+                centroids,
+                k,
                 buffers,
                 self._sums[chunk],
             )
 
         run_chunks(work, len(self._chunks), self._n_threads)
-        sums = np.zeros((len(points.parts), k, d + 1))
-        for (number, *_), added in zip(self._chunks, self._sums, strict=True):
-            which, rows = choices[number]
-            sums[number, which] += added[: len(rows)]
-        total = sums[-1]
-        if points.is_divided:
-            total += sums[0]
-            clusters.opaque[n_fixed:] &= sums[0, n_fixed:, d] > 0
-        channels, velocity = points.parts[0].channels, self.velocity[:k]
-        explained = float(move(channels, total, k, n_fixed, momentum, centroids, velocity))
-        if not points.is_divided:
-            return explained
-        are_opaque = clusters.free_opaque
-        centroids[are_opaque, -1] = points.opaque
-        weights = total[are_opaque, d]
-        off = weights * np.square(total[are_opaque, d - 1] / weights - points.opaque)
-        return explained - math.fsum(off)  # in an order that no machine changes
+        sums = np.zeros(self._sums.shape[1:])
+        for added in self._sums:
+            sums += added
+        if points.n_opaque:  # of all points, and of opaque ones
+            sums[0] += sums[1]
+        return float(move(points.channels, sums, k, n_fixed, momentum, centroids, self.velocity))
 
 
 def settle(
-    points: PointSet,
+    points: Points,
     start: Array,
     n_fixed: int,
     stopping: Stopping,
@@ -143,7 +91,7 @@ def settle(
     They have momentum until it overshoots or there is no time for it.
     """
     max_rounds, limit = stopping.max_rounds, stopping.tol * points.mean_variance
-    clusters = Clusters.of(points, start, n_fixed)
+    centroids = start.copy()
     rounds = Rounds(points, len(start), n_threads)
     momentum, explained = MOMENTUM, -math.inf
     n_iter, converged = 0, False
@@ -151,13 +99,13 @@ def settle(
         n_iter += 1
         if n_iter in (max_rounds, _MOMENTUM_ROUNDS):
             momentum = 0.0
-        before = clusters.centroids.copy()
-        now = rounds.run(clusters, momentum)
+        before = centroids.copy()
+        now = rounds.run(centroids, n_fixed, momentum)
         if now < explained:
             momentum = 0.0
         explained = now
         if progress is not None:
             progress("k-means", n_iter / max_rounds)
-        converged = float(np.square(clusters.centroids - before).sum()) <= limit
-    opaque = clusters.opaque if points.is_divided else None
-    return Fit(clusters.centroids, n_iter, converged, opaque)
+        converged = float(np.square(centroids - before).sum()) <= limit
+    opaque = points.are_opaque(centroids) if points.n_opaque else None
+    return Fit(centroids, n_iter, converged, opaque)

@@ -14,36 +14,45 @@ import numpy as np
 
 from kmq.model.arrays import Array
 from kmq.model.choices import Progress
-from kmq.stages.palette import clustering, constrained
+from kmq.stages.palette import clustering
 from kmq.stages.palette.effort import GROWTH, SearchEffort, Stopping
-from kmq.stages.palette.points import Points, PointSet, Workspace, buffers_of, parts_of
-from kmq.stages.palette.rounds import MOMENTUM, Clusters, Fit, settle
+from kmq.stages.palette.points import Points, Workspace, bins_of, buffers_of, parts_of
+from kmq.stages.palette.rounds import MOMENTUM, Fit, settle
 from kmq.threads import run_chunks
 
+_LEAST_BREATH = (2, 4)
+"""Centroids added and dropped at first at least, for points of one kind and of two: with 2 there,
+entries that ought to be of the other kind stay more often."""
 
-def grow(points: PointSet, fixed: Array, max_colors: int) -> Iterator[tuple[int, float]]:
+
+def grow(points: Points, keys: Array, fixed: Array, max_colors: int) -> Iterator[tuple[int, float]]:
     """Yield (k, squared error per pixel) for k = 1, 2, 3 … and on in steps of a quarter.
 
-    `fixed` (0 or 1, d) is a centroid that must be there, and stays as it is, from k = 2 on.
+    `keys` (n,) are the points' Morton keys. `fixed` (0 or 1, d) is a centroid that must be there,
+    and stays as it is, from k = 2 on.
 
     One incremental pass: the clusters that gain most are cut in two, and a few rounds follow. It
     stops at `max_colors` or where no cluster can be cut. The error is that of the bins' own means
     and of the colours within the bins, a few per cent above what a search for that k finds.
     """
-    from kmq.kernels.search import lloyd, measure, split
+    from kmq.kernels.search import measure, release, split
 
-    if points.is_divided:
-        yield from constrained.grow(points, fixed, max_colors)
-        return
     k, n_fixed = 1, 0
     centroids = (points.moments[0] / points.total_weight)[None]
+    if points.n_opaque:
+        centroids[0, -1] = points.opaque
     while True:
         n_new = min(max(1, k // 4), max_colors - k)
-        (bins,) = points.bins(GROWTH.enough_bins(k + n_new)).parts
+        bins = bins_of(points, keys, GROWTH.enough_bins(k + n_new))
         room = Workspace(bins, k + n_new)
         grown = np.empty((k + n_new, len(bins.columns)))
         grown[:k] = centroids
         inertia = measure(*bins.arguments, grown, k, *room.measured)
+        if points.n_opaque and release(
+            bins.channels, bins.columns, bins.n_opaque, k, n_fixed, *room.released, grown
+        ):
+            _lloyd(bins, room, k, n_fixed, grown)
+            inertia = measure(*bins.arguments, grown, k, *room.measured)
         yield k, (inertia + points.squares - bins.squares) / points.total_weight
         added = 0
         if n_new > 0 and len(fixed) > n_fixed:
@@ -54,6 +63,7 @@ def grow(points: PointSet, fixed: Array, max_colors: int) -> Iterator[tuple[int,
                 bins.channels,
                 bins.columns,
                 bins.weights,
+                bins.n_opaque,
                 room.labels,
                 k,
                 n_fixed,
@@ -64,24 +74,31 @@ def grow(points: PointSet, fixed: Array, max_colors: int) -> Iterator[tuple[int,
         if added == 0:
             return
         k += added
-        lloyd(
-            *bins.arguments,
-            k,
-            n_fixed,
-            GROWTH.rounds,
-            GROWTH.patience,
-            bins.squares,
-            MOMENTUM,
-            room.buffers,
-            room.sums,
-            grown,
-            room.velocity,
-        )
+        _lloyd(bins, room, k, n_fixed, grown)
         centroids = grown[:k]
 
 
+def _lloyd(bins: Points, room: Workspace, k: int, n_fixed: int, centroids: Array) -> None:
+    """Run the rounds of `grow`."""
+    from kmq.kernels.search import lloyd
+
+    lloyd(
+        *bins.arguments,
+        k,
+        n_fixed,
+        GROWTH.rounds,
+        GROWTH.patience,
+        bins.squares,
+        MOMENTUM,
+        room.buffers,
+        room.sums,
+        centroids,
+        room.velocity,
+    )
+
+
 def search(
-    points: PointSet, starts: list[Array], n_fixed: int, effort: SearchEffort, n_threads: int
+    points: Points, starts: list[Array], n_fixed: int, effort: SearchEffort, n_threads: int
 ) -> Array:
     """Return the best centroids (k, d) float64 that breathing finds from the `starts` (k, d).
 
@@ -90,18 +107,14 @@ def search(
     results: list[tuple[float, Array]] = [(np.inf, starts[0])] * len(starts)
 
     def work(attempt: int) -> None:
-        clusters = Clusters.of(points, starts[attempt], n_fixed)
-        if points.is_divided:
-            results[attempt] = constrained.breathe(points, clusters, effort)
-        else:
-            results[attempt] = _breathe(points.parts[0], clusters, effort)
+        results[attempt] = _breathe(points, starts[attempt], n_fixed, effort)
 
     run_chunks(work, len(starts), n_threads)
     return min(results, key=lambda result: result[0])[1]
 
 
 def plain(
-    points: PointSet,
+    points: Points,
     k: int,
     init: str | Array,
     seeds: Sequence[int],
@@ -111,7 +124,7 @@ def plain(
 ) -> Fit:
     """Run plain k-means from one start for each seed, or from `init` if it needs none; keep the
     best, as `clustering.best_of` does."""
-    if points.is_divided:
+    if points.n_opaque:
         given = init if isinstance(init, str) else points.lifted(init)
         starts = clustering.starts(points.rows, points.weights, k, given, seeds)
         return best_settled(points, starts, stopping, n_threads, progress)
@@ -130,7 +143,7 @@ def plain(
 
 
 def best_settled(
-    points: PointSet,
+    points: Points,
     starts: Iterator[Array],
     stopping: Stopping,
     n_threads: int,
@@ -142,11 +155,18 @@ def best_settled(
         settle(points, points.start(none, start), 0, stopping, n_threads, progress)
         for start in starts
     )
-    return min(fits, key=lambda fit: constrained.inertia_of(points, fit.centroids))
+    return min(fits, key=lambda fit: _inertia_of(points, fit.centroids, n_threads))
+
+
+def _inertia_of(points: Points, centroids: Array, n_threads: int) -> float:
+    """Return Σ weight · squared distance to the nearest centroid that a point may have."""
+    _, distances = assign(points, centroids, n_threads)
+    return float((distances * points.weights).sum())
 
 
 def assign(points: Points, centroids: Array, n_threads: int) -> tuple[Array, Array]:
-    """Return the nearest of `centroids` (k, d) float64 for each point (int32), and its distance.
+    """Return the nearest of `centroids` (k, d) float64 that each point may have (int32), and its
+    distance.
 
     Distances are squared, float32. Ties go to the lowest index.
     """
@@ -160,6 +180,7 @@ def assign(points: Points, centroids: Array, n_threads: int) -> tuple[Array, Arr
         assign_blocks(
             points.channels,
             points.columns,
+            points.n_opaque,
             *parts[part],
             points.low,
             points.high,
@@ -174,20 +195,23 @@ def assign(points: Points, centroids: Array, n_threads: int) -> tuple[Array, Arr
     return labels, distances
 
 
-def _breathe(points: Points, clusters: Clusters, effort: SearchEffort) -> tuple[float, Array]:
+def _breathe(
+    points: Points, start: Array, n_fixed: int, effort: SearchEffort
+) -> tuple[float, Array]:
     """Return the inertia and the centroids after breathing."""
     from kmq.kernels.search import breathe
 
-    k, d = clusters.centroids.shape
-    breath = max(2, k // effort.breath) if effort.breath else 0
+    k, d = start.shape
+    kind = len(points.kinds) - 1
+    breath = max(_LEAST_BREATH[kind], k // effort.breath) if effort.breath else 0
     room = Workspace(points, k + breath)
     centroids = np.empty((k + breath, d))
-    centroids[:k] = clusters.centroids
+    centroids[:k] = start
     best = np.empty((k, d))
     inertia = breathe(
         *points.arguments,
         k,
-        clusters.n_fixed,
+        n_fixed,
         breath,
         effort.start_rounds,
         effort.rounds,
@@ -196,8 +220,6 @@ def _breathe(points: Points, clusters: Clusters, effort: SearchEffort) -> tuple[
         MOMENTUM,
         *room.measured,
         *room.cut[2:],
-        np.empty(k + breath, np.bool_),
-        np.empty(k + breath, np.bool_),
         room.velocity,
         centroids,
         best,
