@@ -167,3 +167,13 @@ def test_grey_with_a_colour_profile_stays_grey(tmp_path):
     kmq.write(tmp_path / "x.png", tmp_path / "grey.png", 4)
     assert modes(tmp_path / "x.png") == "L"
     assert read_pixels(tmp_path / "x.png").metadata.icc_profile == profile
+
+
+def test_quality_compares_the_files_themselves(tmp_path, monkeypatch):
+    # What is small as a .kmq file may be large as a PNG: deflate finds tiles that λ breaks.
+    sizes = iter((100, 10))
+    monkeypatch.setattr(
+        "kmq.stages.pictures.writing.picture_file", lambda *_, **__: bytes(next(sizes))
+    )
+    kmq.write(tmp_path / "x.png", picture(60, 70), quality=60)
+    assert (tmp_path / "x.png").stat().st_size == 10

@@ -201,7 +201,7 @@ def test_help_tells_the_exit_codes(command, capsys):
     assert main([command, "--help"]) == 0
     told = capsys.readouterr().out
     assert re.findall(r"^  (\d+) ", told.partition("exit codes:\n")[2], re.MULTILINE) == [
-        *("0", "1", "2", "98", "130", "141")
+        *("0", "1", "2", "98", "99", "130", "141")
     ]
 
 

@@ -163,7 +163,10 @@ def reach(
     if target.name in ("size", "bpp"):
         return _for_size(quantizer, target, code, colors, most)
     if target.name == "quality":
-        return _for_looks(quantizer, target.value, code, most, is_strict=is_strict)
+        is_kmq = limit == MAX_COLORS
+        return _for_looks(
+            quantizer, target.value, code, most, is_strict=is_strict, trusts_estimates=is_kmq
+        )
     mse = target.value
     if target.name == "psnr":
         mse = metrics.mse_at(mse, quantizer.pixels.pixel_format)
@@ -221,9 +224,18 @@ def _for_error(
 
 
 def _for_looks(
-    quantizer: Quantizer, quality: float, code: Code, most: int, *, is_strict: bool
+    quantizer: Quantizer,
+    quality: float,
+    code: Code,
+    most: int,
+    *,
+    is_strict: bool,
+    trusts_estimates: bool,
 ) -> Encoded:
-    """Return the smallest file found that looks as good, or the best if there is none."""
+    """Return the smallest file found that looks as good, or the best if there is none.
+
+    Estimates are of .kmq files; those of other kinds are made to be compared.
+    """
     search = _LooksSearch(quantizer, code, quality, most)
     nearest = search.fewest()
     if nearest.looks < quality and is_strict:
@@ -234,7 +246,7 @@ def _for_looks(
     traded = search.traded(len(nearest.mapped.palette)) if nearest.looks >= quality else None
     if traded is None:
         return nearest.encoded
-    if nearest.estimate > _MAY_BE_SMALLER * traded.estimate:
+    if trusts_estimates and nearest.estimate > _MAY_BE_SMALLER * traded.estimate:
         return traded.encoded
     return min(traded, nearest, key=_size).encoded
 
