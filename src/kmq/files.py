@@ -74,7 +74,7 @@ def encode(
 ) -> bytes:
     """Return a picture as the bytes of a .kmq file.
 
-    At most one of `size`, `bpp`, `quality`, `psnr` and `max_mse` says what the file is to be like.
+    At most one of `size`, `bpp`, `quality`, `psnr` and `max_mse` sets a target for the file.
     kmq then chooses the number of colours and λ (see `kmq.Rate`) together, at about ten times the
     cost.
 

@@ -53,10 +53,11 @@ def quantize(
 ) -> QuantizedImage:
     """Reduce a picture to a few colours by k-means on its pixels.
 
-    The palette is to look best; with ``space="rgb"`` it has the least squared error in the
-    picture's own samples. A picture with at most `k` distinct colours comes back exactly, with just
-    those colours. Colours with alpha are compared as they look over black and over white; opaque
-    pixels stay opaque, and fully transparent ones (of whatever hidden colour) fully transparent.
+    The search is for the palette that looks best; with ``space="rgb"``, for the least squared error
+    in the picture's own samples. A picture with at most `k` distinct colours comes back exactly,
+    with just those colours. Colours with alpha are compared as they look over black and over white;
+    opaque pixels stay opaque, and fully transparent ones (of whatever hidden colour) fully
+    transparent.
 
     Unless a start is given, the palette is searched for on coarse bins of the colours: a start by
     variance-based splitting (Su & Dy 2007), then breathing k-means (Fritzke 2020), then rounds on
@@ -71,7 +72,7 @@ def quantize(
             None takes 64, or as many as `start` gives.
         effort: how long to search: "fast", "balanced" (the default) or "best", with which `mapping`
             is "optimized" by default where `space` is "eye". Not with `start`.
-        space: where distances are measured: "eye", for pictures that are to be looked at: XYB with
+        space: where distances are measured: "eye", for pictures that people look at: XYB with
             weights, and pixels count less where detail hides errors and more where errors would
             be seen (docs/EYE.md); "rgb", the samples as they are, for a small squared error;
             "linear", light; "oklab" (Ottosson 2020); "lab" (CIE L*a*b*). All but "rgb" assume
