@@ -64,7 +64,7 @@ def to_show() -> dict[str, tuple[Array, tuple[int, int]]]:
     domain.
     """
     return {
-        "scene": (np.ascontiguousarray(_scene()[..., :3]), (180, 340)),
+        "scene": (np.ascontiguousarray(_scene()[..., :3]), (200, 400)),
         "astronaut": (_astronaut(), (20, 130)),
     }
 
