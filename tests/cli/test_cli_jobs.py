@@ -111,7 +111,11 @@ def test_an_interruption_stops_every_job(photos, tmp_path, monkeypatch, capsys):
             progress("palette", 0)
 
     monkeypatch.setattr(encode, "_encode", work)
-    assert main(["encode", str(photos), "-o", f"{tmp_path}/out/", "--jobs", "2"]) == 130
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # workers of xdist ignore it
+    try:
+        assert main(["encode", str(photos), "-o", f"{tmp_path}/out/", "--jobs", "2"]) == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert capsys.readouterr().err.endswith("kmq: interrupted\n")
     assert os.listdir(tmp_path / "out") == []
     assert not any(thread.name.startswith("kmq-job") for thread in threading.enumerate())

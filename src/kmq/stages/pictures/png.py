@@ -86,7 +86,7 @@ def _orders(image: IndexedImage, effort: Effort) -> list[Array]:
     """Return orders of the entries that may make a file small: by luminance, share, as they are."""
     palette, number = image.palette, np.arange(image.n_colors)
     is_opaque = alpha.kinds(palette, image.pixel_format) == alpha.OPAQUE
-    keys = [palette[:, :3] @ _LUMINANCE]
+    keys = [np.sum(palette[:, :3] * _LUMINANCE, axis=1)]
     if effort != "fast":
         keys += [-image.counts, number]
     return [np.lexsort((number, key, is_opaque)) for key in keys]
