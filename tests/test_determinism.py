@@ -41,6 +41,7 @@ def features_of_numpy():
 
 
 def test_the_plainest_processor_gives_the_same_results():
+    pytest.importorskip("numba")  # which compiles for it
     # Kernels and NumPy alike have no fused multiply-add and no wide vectors here.
     variables = {"KMQ_KERNELS": "jit", "NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}
     variables["NPY_DISABLE_CPU_FEATURES"] = " ".join(features_of_numpy())
