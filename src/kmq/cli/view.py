@@ -17,6 +17,8 @@ from kmq.cli.console import (
     FAILURES,
     Commands,
     add_command,
+    add_force_option,
+    add_output_option,
     complain,
     complaint_about,
     spoken,
@@ -40,14 +42,8 @@ def add(commands: Commands) -> None:
         examples=_EXAMPLES,
     )
     parser.add_argument("files", metavar="FILE.kmq", nargs="*", help="file, folder, pattern or -")
-    parser.add_argument(
-        "-o",
-        "--out",
-        dest="output",
-        metavar="PAGE.html",
-        help="write the page there and do not open it",
-    )
-    parser.add_argument("--force", action="store_true", help="overwrite an existing page")
+    add_output_option(parser, "PAGE.html", "write the page there and do not open it")
+    add_force_option(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -70,8 +66,9 @@ def _read_each(sources: Sequence[Path], failed: list[Path]) -> list[tuple[str, b
     named = []
     for source in sources:
         try:
-            info(source)
-            named.append((spoken(source.name), source.read_bytes()))
+            content = source.read_bytes()
+            info(content)
+            named.append((spoken(source.name), content))
         except FAILURES as error:
             complain(complaint_about(source, error))
             failed.append(source)
