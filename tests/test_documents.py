@@ -1,11 +1,14 @@
-"""Every example of the README and the pages in docs/ runs, in a folder with a few pictures."""
+"""Every example of the README, docs/ and docstrings runs, in a folder with a few pictures."""
 
+import doctest
+import inspect
 import io
 import re
 import shlex
 import shutil
 import subprocess
 import sys
+import warnings
 import webbrowser
 from pathlib import Path
 
@@ -84,3 +87,35 @@ def test_examples_are_found():
     # In the README, and within the tabs of a page.
     for name, least in (("README.md", 4), ("docs/index.md", 6), ("docs/palettes.md", 4)):
         assert len(list(SYBIL.parse(PROJECT / name).examples())) >= least
+
+
+def public_names():
+    """List what a docstring describes: public names, and the methods of public classes."""
+    for name in kmq.__all__:
+        yield name
+        value = getattr(kmq, name)
+        if inspect.isclass(value):
+            for member, of in vars(value).items():
+                is_ours = getattr(of, "__module__", "").startswith("kmq.")  # not scikit-learn's
+                if is_ours and inspect.isroutine(of) and not member.startswith("_"):
+                    yield f"{name}.{member}"
+
+
+def docstring_examples(name):
+    value = kmq
+    for part in name.split("."):
+        value = getattr(value, part)
+    finder = doctest.DocTestFinder(recurse=False)
+    tests = finder.find(value, f"kmq.{name}", module=False, globs={"kmq": kmq, "np": np})
+    return [test for test in tests if test.examples]
+
+
+@pytest.mark.parametrize("name", list(public_names()))
+def test_docstrings_show_examples_that_run(name, folder):
+    tests = docstring_examples(name)
+    assert tests, f"the docstring of kmq.{name} has no example"
+    printed = []
+    with warnings.catch_warnings():
+        for test in tests:
+            doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(test, out=printed.append)
+    assert not printed, "".join(printed)

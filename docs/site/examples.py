@@ -7,7 +7,7 @@ from typing import Any
 
 import griffe
 
-_EXAMPLE = re.compile(r"^( *)>>> .*(?:\n\1\S.*|\n *>>> .*|\n *\.\.\. .*)*", re.MULTILINE)
+_EXAMPLE = re.compile(r"^( *)>>> .*(?:\n\1.*\S.*)*", re.MULTILINE)
 
 
 class Examples(griffe.Extension):

@@ -18,11 +18,24 @@ from __future__ import annotations
 
 
 class KmqError(Exception):
-    """Base of every error kmq defines."""
+    """Base of every error kmq defines.
+
+    >>> try:
+    ...     kmq.quantize("photo.png", 0)
+    ... except kmq.KmqError as error:
+    ...     print(error)
+    k is 0; it must be from 1 to 65536
+    """
 
 
 class InputError(KmqError, ValueError):
-    """An argument cannot be used; the message names the fact and the rule."""
+    """An argument cannot be used; the message names the fact and the rule.
+
+    >>> kmq.quantize("photo.png", 0)
+    Traceback (most recent call last):
+        ...
+    kmq.errors.InputError: k is 0; it must be from 1 to 65536
+    """
 
 
 class FormatError(KmqError, ValueError):
@@ -31,6 +44,14 @@ class FormatError(KmqError, ValueError):
     Attributes:
         chunk: letter of the chunk at fault, or None outside any chunk.
         offset: byte offset in the file where that chunk (or the fault) begins, or None.
+
+    >>> encoded = bytearray(kmq.encode("photo.png", 16))
+    >>> encoded[-20] ^= 1
+    >>> try:
+    ...     kmq.decode(encoded)
+    ... except kmq.FormatError as error:
+    ...     print(error.chunk)
+    S
     """
 
     def __init__(self, message: str, *, chunk: str | None = None, offset: int | None = None):
@@ -43,27 +64,72 @@ class FormatError(KmqError, ValueError):
 
 
 class NewerFormatError(FormatError):
-    """The file uses a version, method or critical chunk that this kmq does not know."""
+    """The file uses a version, method or critical chunk that this kmq does not know.
+
+    >>> kmq.write("photo.kmq", "photo.png", 16)
+    >>> try:
+    ...     image = kmq.read("photo.kmq")
+    ... except kmq.NewerFormatError as error:
+    ...     print(error)  # a newer kmq wrote the file
+    """
 
 
 class LimitError(FormatError):
-    """The file asks for more pixels, bytes or work than the reader's limits allow."""
+    """The file asks for more pixels, bytes or work than the reader's limits allow.
+
+    >>> encoded = kmq.encode("photo.png", 16)
+    >>> kmq.decode(encoded, limits=kmq.Limits(pixels=1000))
+    Traceback (most recent call last):
+        ...
+    kmq.errors.LimitError: the picture is 96 x 64, 6144 pixels; the limit is 1000, ...
+    """
 
 
 class MissingExtraError(KmqError, ImportError):
-    """An optional package is needed; the message names the extra that installs it."""
+    """An optional package is needed; the message names the extra that installs it.
+
+    >>> try:
+    ...     axes = kmq.error_curve("photo.png", 8).plot()
+    ... except kmq.MissingExtraError as error:
+    ...     print(error)  # plot needs matplotlib: pip install 'kmq[plot]'
+    """
 
 
 class SalvageWarning(UserWarning):
-    """A damaged ``.kmq`` file was read on request; the message says what of it is lost."""
+    """A damaged ``.kmq`` file was read on request; the message says what of it is lost.
+
+    >>> import warnings
+    >>> encoded = kmq.encode("photo.png", 16, strip_height=32)
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always", kmq.SalvageWarning)
+    ...     image = kmq.decode(encoded[:-30], on_error="salvage")
+    >>> caught[0].category is kmq.SalvageWarning, image.lost
+    (True, ((32, 64),))
+    """
 
 
 class MetadataWarning(UserWarning):
-    """A picture was written to a file that cannot hold all its metadata; the message says which."""
+    """A picture was written to a file that cannot hold all its metadata; the message says which.
+
+    >>> import warnings
+    >>> noted = kmq.Metadata(text={"Title": "Harbour"})
+    >>> palette, indices = kmq.Palette(["#000000", "#ffffff"]), np.eye(2, dtype=np.uint8)
+    >>> image = kmq.IndexedImage(palette, indices, metadata=noted)
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter("error", kmq.MetadataWarning)
+    ...     image.save("small.bmp")
+    Traceback (most recent call last):
+        ...
+    kmq.errors.MetadataWarning: ...
+    """
 
 
 class ColorWarning(UserWarning):
-    """A picture was read that says its colours are not sRGB, which kmq takes them for."""
+    """A picture was read that says its colours are not sRGB, which kmq takes them for.
+
+    >>> import warnings
+    >>> warnings.simplefilter("error", kmq.ColorWarning)  # refuse pictures that are not sRGB
+    """
 
 
 class located:  # noqa: N801  # used as a function is

@@ -82,6 +82,12 @@ class KMeans(Estimator):
     `X` is (n_samples, n_features) array-like of real numbers; float32 is computed in float32, all
     else in float64. A data frame or a SciPy sparse matrix is made a dense array first, which takes
     n_samples × n_features numbers of memory.
+
+    >>> kmeans = kmq.KMeans(2, random_state=0).fit([[0, 0], [0, 2], [10, 0], [10, 2]])
+    >>> sorted(kmeans.cluster_centers_.tolist())
+    [[0.0, 1.0], [10.0, 1.0]]
+    >>> kmeans.inertia_
+    4.0
     """
 
     def __init__(
@@ -122,6 +128,10 @@ class KMeans(Estimator):
             InputError: a value out of range, not finite, or of the wrong shape.
 
         Cost: O(n · k · d) a round; memory O(n) beside X.
+
+        >>> kmeans = kmq.KMeans(2, init=[[0.0], [9.0]]).fit([[0], [1], [8], [9]])
+        >>> kmeans.labels_.tolist()
+        [0, 0, 1, 1]
         """
         points = self._learned_points(X)
         weights = _weights(sample_weight, len(points))
@@ -174,6 +184,12 @@ class KMeans(Estimator):
             InputError: a value out of range, not finite, or of the wrong shape.
 
         Cost: as two rounds of `fit` on the chunk.
+
+        >>> kmeans = kmq.KMeans(2, init=[[0.0], [9.0]])
+        >>> for chunk in ([[0], [8]], [[2], [10]]):
+        ...     kmeans = kmeans.partial_fit(chunk)
+        >>> kmeans.cluster_centers_.tolist()
+        [[1.0], [9.0]]
         """
         begun = hasattr(self, "cluster_centers_")
         points = self._fitted_points(X) if begun else self._learned_points(X)
@@ -202,6 +218,10 @@ class KMeans(Estimator):
             NotFittedError: there are no centres yet.
             TypeError: X of the wrong type.
             InputError: a value not finite, or other features than those fitted.
+
+        >>> kmeans = kmq.KMeans(2, init=[[0.0], [9.0]]).fit([[0], [1], [8], [9]])
+        >>> kmeans.predict([[2], [7]]).tolist()
+        [0, 1]
         """
         points = self._fitted_points(X)
         labels, _ = _nearest(points, self._centers(), resolve_threads(self.n_threads))
@@ -211,23 +231,40 @@ class KMeans(Estimator):
         """Return the Euclidean distance of each sample to each centre, (n_samples, n_clusters).
 
         float32 where X is, else float64. Raises as `predict`.
+
+        >>> kmeans = kmq.KMeans(2, init=[[0.0], [9.0]]).fit([[0], [1], [8], [9]])
+        >>> kmeans.transform([[2.5]]).tolist()
+        [[2.0, 6.0]]
         """
         points = self._fitted_points(X)
         return _distances(points, self._centers(), resolve_threads(self.n_threads))
 
     def score(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> float:
-        """Return minus the inertia of X: the nearer 0 the better. Raises as `predict`."""
+        """Return minus the inertia of X: the nearer 0 the better. Raises as `predict`.
+
+        >>> kmeans = kmq.KMeans(2, init=[[0.0], [9.0]]).fit([[0], [1], [8], [9]])
+        >>> kmeans.score([[0.5], [6.5]])
+        -4.0
+        """
         points = self._fitted_points(X)
         weights = _weights(sample_weight, len(points))
         _, distances = _nearest(points, self._centers(), resolve_threads(self.n_threads))
         return -float((weights * distances).sum())
 
     def fit_predict(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> Array:
-        """Fit X and return its labels; see `fit`."""
+        """Fit X and return its labels; see `fit`.
+
+        >>> kmq.KMeans(2, init=[[0.0], [9.0]]).fit_predict([[0], [1], [8], [9]]).tolist()
+        [0, 0, 1, 1]
+        """
         return self.fit(X, sample_weight=sample_weight).labels_
 
     def fit_transform(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> Array:
-        """Fit X and return its distances to the centres; see `fit` and `transform`."""
+        """Fit X and return its distances to the centres; see `fit` and `transform`.
+
+        >>> kmq.KMeans(2, init=[[0.0], [9.0]]).fit_transform([[0], [1], [8], [9]])[0].tolist()
+        [0.5, 8.5]
+        """
         return self.fit(X, sample_weight=sample_weight).transform(X)
 
     def get_feature_names_out(self, input_features: Any = None) -> Array:
@@ -239,6 +276,9 @@ class KMeans(Estimator):
         Raises:
             NotFittedError: there are no centres yet.
             InputError: other names than those fitted, or another number of them.
+
+        >>> kmq.KMeans(2, init=[[0.0], [9.0]]).fit([[0], [9]]).get_feature_names_out().tolist()
+        ['kmeans0', 'kmeans1']
         """
         self._check_fitted()
         if input_features is not None:

@@ -150,6 +150,9 @@ def decode(
         FormatError: the bytes are damaged (with chunk and offset), need a newer kmq
             (NewerFormatError), or hold more than the limits allow (LimitError).
         TypeError: an argument is of the wrong type.
+
+    >>> kmq.decode(kmq.encode("photo.png", 16))
+    <kmq.IndexedImage 96x64 RGB, 16 colours>
     """
     limits, threads = Limits.checked(limits), resolve_threads(n_threads)
     salvaging = _salvaging(on_error)
@@ -308,6 +311,10 @@ def read(
             (NewerFormatError), or holds more than the limits allow (LimitError).
         TypeError: an argument is of the wrong type.
         OSError: the file cannot be read.
+
+    >>> kmq.write("photo.kmq", "photo.png", 16)
+    >>> kmq.read("photo.kmq")
+    <kmq.IndexedImage 96x64 RGB, 16 colours>
     """
     limits, threads = Limits.checked(limits), resolve_threads(n_threads)
     salvaging = _salvaging(on_error)
@@ -345,6 +352,10 @@ def read_region(
         FormatError: as for `read`.
         TypeError: an argument is of the wrong type.
         OSError: the file cannot be read.
+
+    >>> kmq.write("photo.kmq", "photo.png", 16)
+    >>> kmq.read_region("photo.kmq", (8, 0, 40, 16))
+    <kmq.IndexedImage 32x16 RGB, 16 colours>
     """
     limits, threads = Limits.checked(limits), resolve_threads(n_threads)
     region = _checked_box(box)
@@ -366,6 +377,10 @@ def info(source: Source, *, limits: Limits | None = None) -> FileInfo:
         FormatError: as for `read`.
         TypeError: an argument is of the wrong type.
         OSError: the file cannot be read.
+
+    >>> kmq.write("photo.kmq", "photo.png", 16)
+    >>> kmq.info("photo.kmq")
+    <kmq.FileInfo 96x64 RGB, 16 colours, 1 strip, ... bytes>
     """
     limits = Limits.checked(limits)
     with opened(source) as stream:

@@ -58,7 +58,9 @@ def read_palette(source: Source) -> Palette:
 
     Cost: of a picture, time and memory to decode it, and little else.
 
-    >>> image = kmq.quantize("photo.png", palette=kmq.read_palette("theme.gpl"))
+    >>> kmq.write_palette("theme.gpl", ["#102030", "white"])
+    >>> palette = kmq.read_palette("theme.gpl")
+    >>> image = kmq.quantize("photo.png", palette=palette)
     """
     return reading.read_palette(source)
 
@@ -87,6 +89,10 @@ def write_palette(
         InputError: the kind of file cannot hold the palette unchanged.
         TypeError: not an array of whole numbers.
         OSError: the file cannot be written.
+
+    >>> kmq.write_palette("theme.gpl", ["#102030", "white"])
+    >>> kmq.read_palette("theme.gpl").hex
+    ('#102030', '#ffffff')
     """
     if not is_path(path):
         raise TypeError(

@@ -59,6 +59,13 @@ def kmeans(
         InputError: a value out of range, not finite, or of the wrong shape.
 
     Cost: O(n · k · d) a round; memory O(n) beside the points.
+
+    >>> points = [[0, 0], [0, 2], [10, 0], [10, 2]]
+    >>> result = kmq.kmeans(points, 2)
+    >>> result
+    <kmq.KMeansResult 2 clusters of 4 points, inertia 4, 2 rounds>
+    >>> sorted(result.centroids.tolist())
+    [[0.0, 1.0], [10.0, 1.0]]
     """
     rows = checks.float_rows(points, "points")
     k = checks.whole_number(k, "k", 1, min(MAX_COLORS, len(rows)))
@@ -113,6 +120,9 @@ def assign(
         InputError: a value not finite, or a shape that does not fit.
 
     Cost: O(n · k · d); with `out`, and points as they are computed in, no memory that grows with n.
+
+    >>> kmq.assign([[1, 1], [9, 1], [4, 0]], [[0, 1], [10, 1]]).tolist()
+    [0, 1, 0]
     """
     rows = checks.float_rows(points, "points")
     centers = checks.float_rows(centroids, "centroids", rows.dtype)
@@ -156,6 +166,10 @@ def accumulate(
     Raises:
         TypeError: an argument of the wrong type.
         InputError: a label out of range, a value not finite, or a shape that does not fit.
+
+    >>> sums, counts = kmq.accumulate([[0, 0], [0, 2], [10, 0]], [0, 0, 1], 2)
+    >>> (sums / counts[:, None]).tolist()
+    [[0.0, 1.0], [10.0, 0.0]]
     """
     rows = checks.float_rows(points, "points")
     k = checks.whole_number(k, "k", 1, MAX_COLORS)

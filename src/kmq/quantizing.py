@@ -116,6 +116,8 @@ def quantize(
     about twice the picture's. `kmq.Fewest` costs two to three times as much.
 
     >>> image = kmq.quantize("photo.png", 64)
+    >>> image
+    <kmq.IndexedImage 96x64 RGB, 64 colours>
     """
     given = {**locals()}  # first: there is nothing else yet
     del given["picture"]
@@ -163,7 +165,8 @@ def choose_k(
 
     Cost: less than three times that of `quantize` at the k returned.
 
-    >>> n_colors = kmq.choose_k("photo.png", kmq.Fewest(psnr=35))
+    >>> kmq.choose_k("photo.png", kmq.Fewest(psnr=30))
+    15
     """
     given = {**locals()}  # first: there is nothing else yet
     if not isinstance(k, Fewest):
@@ -213,6 +216,10 @@ def fit_palette(
         TypeError: an argument of the wrong type.
 
     Cost: as `quantize` without its O(pixels); memory of 50 bytes a distinct colour.
+
+    >>> histogram = kmq.ColorHistogram.from_pictures(["a.png", "b.png"])
+    >>> kmq.fit_palette(histogram, 4)
+    <kmq.Palette RGB, 4 colours>
     """
     given = {**locals()}  # first: there is nothing else yet
     if not isinstance(given.pop("histogram"), ColorHistogram):
@@ -241,6 +248,12 @@ class ErrorCurve(EqualByFields):
         knee: the k from which more colours bring little: the point of the root mean squared error
             farthest below the straight line between the ends of the curve (Satopää et al. 2011).
             It depends on where the curve ends: a longer one has its knee farther out.
+
+    >>> curve = kmq.error_curve("photo.png", 64)
+    >>> curve.k[:4].tolist()
+    [1, 2, 3, 4]
+    >>> bool(curve.mse[0] > curve.mse[-1])
+    True
     """
 
     k: Array
@@ -267,6 +280,9 @@ class ErrorCurve(EqualByFields):
 
         Raises:
             MissingExtraError: matplotlib is not installed.
+
+        >>> axes = kmq.error_curve("photo.png", 64).plot()
+        >>> axes.figure.savefig("curve.png")
         """
         if axes is None:
             try:
@@ -313,6 +329,9 @@ def error_curve(
     Raises:
         TypeError: an argument of the wrong type.
         InputError: a picture or option that cannot be used.
+
+    >>> kmq.error_curve("photo.png", 64)
+    <kmq.ErrorCurve up to 64 colours, knee at 8 with 27.31 dB>
     """
     most = _CURVE_COLORS if max_colors is None else max_colors
     most = checks.whole_number(most, "max_colors", 1, MAX_COLORS)

@@ -89,7 +89,7 @@ class Space:
 class Require(EqualByFields):
     """What a palette must hold.
 
-    >>> scan = kmq.quantize("scan.png", 8, require=kmq.Require(fixed=["#ff8800"], snap=True))
+    >>> scan = kmq.quantize("photo.png", 8, require=kmq.Require(fixed=["#ff8800"], snap=True))
 
     Attributes:
         fixed: (f, channels) colours that must be entries, exactly; the rest is free. Or names of

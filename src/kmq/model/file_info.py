@@ -32,6 +32,8 @@ class Limits:
         decisions: most binary decisions of method "mix" in all that is decoded, beyond the 64 that
             each coded byte pays for: photographs take 16 to 90 a byte. A million take about a tenth
             of a second, so that a file of a few bytes costs two seconds at most, and not minutes.
+
+    >>> image = kmq.quantize("photo.png", 16, limits=kmq.Limits(pixels=10_000))
     """
 
     pixels: int = 178_956_970
@@ -48,7 +50,11 @@ class Limits:
 
     @classmethod
     def checked(cls, limits: Any) -> Limits:
-        """Return limits, the usual ones for None; raise TypeError for anything else."""
+        """Return limits, the usual ones for None; raise TypeError for anything else.
+
+        >>> kmq.Limits.checked(None) == kmq.Limits()
+        True
+        """
         if limits is None:
             return cls()
         if not isinstance(limits, cls):
@@ -56,7 +62,13 @@ class Limits:
         return limits
 
     def check_pixels(self, width: int, height: int, error: type[KmqError] = InputError) -> None:
-        """Raise an error of that type if a picture has more pixels."""
+        """Raise an error of that type if a picture has more pixels.
+
+        >>> kmq.Limits(pixels=10_000).check_pixels(200, 100)
+        Traceback (most recent call last):
+            ...
+        kmq.errors.InputError: the picture is 200 x 100, 20000 pixels; the limit is 10000, ...
+        """
         if width * height > self.pixels:
             raise error(
                 f"the picture is {width} x {height}, {width * height} pixels; the limit is "
@@ -108,6 +120,13 @@ class FileInfo(EqualByFields):
         strips: the strips, top to bottom.
         chunks: all chunks in file order.
         file_size: bytes of the whole file.
+
+    >>> kmq.write("photo.kmq", "photo.png", 16)
+    >>> info = kmq.info("photo.kmq")
+    >>> info.width, info.height, info.n_colors, info.memory
+    (96, 64, 16, 18432.0)
+    >>> sum(info.parts.values()) == info.file_size
+    True
     """
 
     version: int

@@ -29,9 +29,9 @@ class ColorHistogram:
     takes 9 to 16 bytes; pictures of 24-bit RGB have 2^24 at most, and a sum holds up to 2^26. The
     arrays are copied and read-only, as those of an `IndexedImage` are.
 
-    >>> histogram = kmq.ColorHistogram.from_pictures(paths)
+    >>> histogram = kmq.ColorHistogram.from_pictures(["a.png", "b.png"])
     >>> palette = kmq.fit_palette(histogram, 64)
-    >>> image = kmq.quantize(paths[0], palette=palette)
+    >>> image = kmq.quantize("a.png", palette=palette)
 
     Attributes:
         colors: (m, channels) uint8 or uint16, distinct, ordered by interleaved bits (Morton order).
@@ -103,6 +103,9 @@ class ColorHistogram:
             InputError: the picture cannot be used.
             TypeError: an argument of the wrong type.
             OSError: the path cannot be read.
+
+        >>> kmq.ColorHistogram.from_picture("photo.png")
+        <kmq.ColorHistogram RGB, 3735 colours, 6144 pixels>
         """
         from kmq import histograms
 
@@ -141,6 +144,9 @@ class ColorHistogram:
 
         Cost: that of reading and of O(pixels) counting; memory of one picture, and of up to twice
         the largest sum.
+
+        >>> kmq.ColorHistogram.from_pictures(["a.png", "b.png"])
+        <kmq.ColorHistogram RGB, 3735 colours, 12288 pixels>
         """
         from kmq import histograms
 
@@ -158,6 +164,10 @@ class ColorHistogram:
             FormatError: the file is damaged, needs a newer kmq (NewerFormatError), or has more
                 colours than a histogram holds (LimitError).
             OSError: the file cannot be read.
+
+        >>> kmq.ColorHistogram.from_picture("photo.png").write("photo.kmqhist")
+        >>> kmq.ColorHistogram.read("photo.kmqhist")
+        <kmq.ColorHistogram RGB, 3735 colours, 6144 pixels>
         """
         from kmq import histograms
 
@@ -175,6 +185,9 @@ class ColorHistogram:
         Raises:
             InputError: the path has the suffix of another kind of file.
             OSError: the file cannot be written.
+
+        >>> histogram = kmq.ColorHistogram.from_picture("photo.png")
+        >>> histogram.write("photo.kmqhist")
         """
         from kmq import histograms
 
@@ -185,6 +198,9 @@ class ColorHistogram:
 
         Raises:
             InputError: it cannot hold the colours unchanged: 16 bits do not fit 8, colours no grey.
+
+        >>> kmq.ColorHistogram.from_picture("photo.png").to_format("RGBA")
+        <kmq.ColorHistogram RGBA, 3735 colours, 6144 pixels>
         """
         from kmq import histograms
 

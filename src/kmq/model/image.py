@@ -56,6 +56,10 @@ class Metadata:
         cicp: coding-independent code points (ITU-T H.273), or None: colour primaries, transfer
             characteristics, matrix coefficients, 1 for full range.
         extra: ancillary chunks kmq does not know, kept as (letter, payload) in file order.
+
+    >>> metadata = kmq.read(kmq.encode("photo.png", 16)).metadata
+    >>> metadata.dpi is None, dict(metadata.text)
+    (True, {})
     """
 
     icc_profile: bytes | None = None
@@ -90,6 +94,10 @@ class Report:
         converged: whether the last round moved no centre by more than the tolerance.
         seed: the seed that was used.
         seconds: wall time per stage, in the order they ran.
+
+    >>> report = kmq.quantize("photo.png", 16).report
+    >>> report.colors_out, round(report.psnr, 1)
+    (16, 29.5)
     """
 
     colors_in: int
@@ -126,7 +134,11 @@ class IndexedImage:
         InputError: a shape, dtype, index or band of rows does not fit the above.
         TypeError: palette or indices are not arrays, or pixel_format is neither.
 
+    >>> palette = np.array([[0, 0, 0], [255, 136, 0]], dtype=np.uint8)
+    >>> indices = np.array([[0, 1], [1, 1]], dtype=np.uint8)
     >>> image = kmq.IndexedImage(palette, indices, "RGB")
+    >>> image.hex, image.counts.tolist()
+    (('#000000', '#ff8800'), [1, 3])
     """
 
     palette: np.ndarray[Any, Any]
@@ -261,6 +273,9 @@ class IndexedImage:
 
         Returns:
             bool (h, w) for 1-bit; (h, w) for grey; (h, w, channels) otherwise; uint8 or uint16.
+
+        >>> kmq.quantize("photo.png", 16).to_array().shape
+        (64, 96, 3)
         """
         samples: np.ndarray[Any, Any] = looked_up(self.palette, self.indices)
         if self.pixel_format.channels == 1:
@@ -268,7 +283,12 @@ class IndexedImage:
         return samples.astype(np.bool_) if self.pixel_format is PixelFormat.BILEVEL else samples
 
     def to_palette(self) -> Palette:
-        """Return the palette with its pixel format and the shares of the pixels, in O(pixels)."""
+        """Return the palette with its pixel format and the shares of the pixels, in O(pixels).
+
+        >>> palette = kmq.quantize("photo.png", 4).to_palette()
+        >>> len(palette.hex), round(float(palette.shares.sum()), 6)
+        (4, 1.0)
+        """
         return Palette(self.palette, self.pixel_format, self.counts / self.indices.size)
 
     @classmethod
@@ -284,6 +304,10 @@ class IndexedImage:
                 frames.
             FormatError: a damaged .kmq file.
             OSError: the file cannot be read.
+
+        >>> kmq.quantize("photo.png", 16).save("small.png")
+        >>> kmq.IndexedImage.open("small.png")
+        <kmq.IndexedImage 96x64 RGB, 16 colours>
         """
         from kmq import files
 
@@ -306,6 +330,11 @@ class IndexedImage:
 
         Warns:
             MetadataWarning: metadata that the file cannot hold are left out.
+
+        >>> image = kmq.quantize("photo.png", 16)
+        >>> image.save("small.tif")
+        >>> np.array_equal(kmq.IndexedImage.open("small.tif").indices, image.indices)
+        True
         """
         from kmq import files
 
@@ -316,6 +345,10 @@ class IndexedImage:
 
         Raises:
             InputError: Pillow has no mode for the pixel format (16-bit RGB, RGBA and grey-alpha).
+
+        >>> picture = kmq.quantize("photo.png", 16).to_pillow()
+        >>> picture.mode, picture.size
+        ('P', (96, 64))
         """
         from kmq.stages.pictures.pillow import to_pillow
 
@@ -328,6 +361,10 @@ class IndexedImage:
         Raises:
             InputError: any other mode, which `kmq.quantize` takes; or an image of several frames:
                 take a ``copy()`` of the one that is meant.
+
+        >>> picture = kmq.quantize("photo.png", 16).to_pillow()
+        >>> kmq.IndexedImage.from_pillow(picture)
+        <kmq.IndexedImage 96x64 RGB, 16 colours>
         """
         from kmq.stages.pictures.pillow import indexed_from_pillow
 
@@ -335,7 +372,12 @@ class IndexedImage:
 
 
 class QuantizedImage(IndexedImage):
-    """The image that `kmq.quantize` returns: its `report` is never None."""
+    """The image that `kmq.quantize` returns: its `report` is never None.
+
+    >>> image = kmq.quantize("photo.png", 16)
+    >>> type(image).__name__, image.report.colors_in
+    ('QuantizedImage', 3735)
+    """
 
     report: Report
 

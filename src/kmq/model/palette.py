@@ -119,6 +119,9 @@ class Palette:
 
         Raises:
             InputError: shares are not known.
+
+        >>> kmq.Palette(["#102030", "#ffffff"], shares=[0.25, 0.75]).sorted_by_share().hex
+        ('#ffffff', '#102030')
         """
         shares = self.shares
         if shares is None:
@@ -129,7 +132,11 @@ class Palette:
         return Palette(self.colors[order], self.pixel_format, shares[order])
 
     def tolist(self) -> list[list[int]]:
-        """Return the colours as lists of whole numbers."""
+        """Return the colours as lists of whole numbers.
+
+        >>> kmq.Palette(["#102030", "#ffffff"]).tolist()
+        [[16, 32, 48], [255, 255, 255]]
+        """
         rows: list[list[int]] = self.colors.tolist()
         return rows
 

@@ -20,6 +20,10 @@ class PixelFormat(Enum):
         code: the number a ``.kmq`` header stores.
         channels: samples per pixel.
         depth: bits per sample; samples range from 0 to 2**depth - 1.
+
+    >>> rgb = kmq.PixelFormat("RGB")
+    >>> rgb.channels, rgb.depth, rgb.max_value, rgb.bytes_per_pixel
+    (3, 8, 255, 3.0)
     """
 
     BILEVEL = ("1", 0, 1, 1)
@@ -72,7 +76,11 @@ class PixelFormat(Enum):
 
     @classmethod
     def from_label(cls, label: str) -> PixelFormat:
-        """Look a format up by its label; raise InputError naming the labels there are."""
+        """Look a format up by its label; raise InputError naming the labels there are.
+
+        >>> kmq.PixelFormat.from_label("L16").depth
+        16
+        """
         for pixel_format in cls:
             if pixel_format.label == label:
                 return pixel_format

@@ -70,6 +70,10 @@ class KMeansResult(EqualByFields):
         inertia: Σ weight · squared distance to the nearest centroid.
         n_iter: rounds of Lloyd's algorithm.
         converged: whether the last round moved the centroids by no more than the tolerance.
+
+    >>> result = kmq.kmeans([[0, 0], [0, 2], [10, 0], [10, 2]], 2, init=[[0, 0], [9, 0]])
+    >>> result.labels.tolist(), result.inertia, result.n_iter, result.converged
+    ([0, 0, 1, 1], 4.0, 2, True)
     """
 
     centroids: Array
