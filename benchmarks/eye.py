@@ -1,14 +1,17 @@
 """What the eye sees: SSIMULACRA2 and butteraugli of kmq and its peers, plain, dithered and
-optimised, beside the targets; the speed of the last; and the error of pictures with alpha over
-black, over white and over a colour.
+optimised, beside the targets; bytes of graphics; the speed of optimised mapping; and the error of
+pictures with alpha over black, over white and over a colour.
 
     KMQ_QBENCH=… python benchmarks/eye.py              all photographs and graphics
     KMQ_QBENCH=… python benchmarks/eye.py --sample 6   every sixth
+    KMQ_QBENCH=… python benchmarks/eye.py --graphics   only graphics
+    KMQ_QBENCH=… python benchmarks/eye.py --jobs 8     eight pictures at a time
     python benchmarks/eye.py --alpha                   only pictures with alpha
 
 KMQ_QBENCH names a program with the peers and both measures: ``PROGRAM metric A.png B.png`` prints
 SSIMULACRA2 (more is better) and butteraugli (less is better), ``PROGRAM quant METHOD K DITHER IN
-OUT 1`` writes what a peer makes. Without it there is nothing to measure looks by.
+OUT 1`` writes what a peer makes. Without it there is nothing to measure looks by. Files of graphics
+are kmq's own, and for peers PNG, by Pillow and by oxipng where that is installed.
 """
 
 from __future__ import annotations
@@ -19,19 +22,22 @@ import re
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 import kmq
 import records
 from contenders import SPACES, Contender
 from kmq.stages.mapping import metrics
-from pictures import Array, drawn, from_corpus, photos, with_alpha
+from pictures import Array, by_name, on_white, over, photos, with_alpha
+from quality_target import palette_png
 from records import Record, mean
+from workers import add_jobs, each
 
 PALETTE_SIZES = (16, 64, 256)
 DEFAULT, PEER = "kmq, rgb", "libimagequant"
@@ -60,44 +66,75 @@ OPTIMIZED_SPEED = 1.5
 ORDERED_LOSS = 4
 """By how much ordered dithering may be below diffusion."""
 
+Cell = dict[str, Record]
+"""What a contender made in k colours, by picture."""
 
-def measure(step: int) -> Iterator[Record]:
-    """Yield a record for each contender, k, and each `step`-th picture."""
-    program = os.environ.get("KMQ_QBENCH")
-    if program is None:
+_LITTLE = 1e-3
+"""What keeps a share of nothing, of exact pictures, from dividing by it."""
+
+
+def measure(kinds: Sequence[str], step: int, jobs: int) -> Iterator[Record]:
+    """Yield a record for each contender, k, and each `step`-th picture of the kinds."""
+    if os.environ.get("KMQ_QBENCH") is None:
         print("KMQ_QBENCH is not set: SSIMULACRA2, butteraugli and the peers are left out")
         return
-    graphics = [*from_corpus("graphics"), *drawn()]
-    for picture in [*photos(full=True)[::step], *graphics[::step]]:
-        pixels = _over(picture.load(), (255, 255, 255))
-        kind = "graphic" if picture in graphics else "photo"
-        with tempfile.TemporaryDirectory() as folder:
-            original = _saved(pixels, Path(folder) / "original.png")
-            for k in PALETTE_SIZES:
-                for name, shown in _contenders(program, original, pixels, k):
-                    looks, butteraugli = _looks(program, original, shown)
-                    yield {
-                        "table": "eye",
-                        "kind": kind,
-                        "picture": picture.name,
-                        "k": k,
-                        "contender": name,
-                        "ssimulacra2": looks,
-                        "butteraugli": butteraugli,
-                    }
+    tasks = [
+        (kind, name, k)
+        for kind in kinds
+        for name in [*by_name(kind)][::step]
+        for k in PALETTE_SIZES
+    ]
+    for found in each(measure_one, tasks, jobs):
+        yield from found
 
 
-def _contenders(program: str, original: Path, pixels: Array, k: int) -> Iterator[tuple[str, Path]]:
-    """Yield each contender's name and the file of what it makes."""
+def measure_one(task: tuple[str, str, int]) -> list[Record]:
+    """Return the records of a picture of a kind in k colours."""
+    kind, name, k = task
+    program = os.environ["KMQ_QBENCH"]
+    pixels = on_white(by_name(kind)[name].load())
+    found = []
+    with tempfile.TemporaryDirectory() as folder:
+        original = _saved(pixels, Path(folder) / "original.png")
+        for contender, shown, n_bytes in _contenders(program, original, pixels, k):
+            looks, butteraugli = _looks(program, original, shown)
+            record: Record = {
+                "table": "eye",
+                "kind": kind,
+                "picture": name,
+                "k": k,
+                "contender": contender,
+                "ssimulacra2": looks,
+                "butteraugli": butteraugli,
+            }
+            found.append(record if kind == "photo" else record | {"bytes": n_bytes()})
+    return found
+
+
+def _contenders(
+    program: str, original: Path, pixels: Array, k: int
+) -> Iterator[tuple[str, Path, Callable[[], int]]]:
+    """Yield each contender's name, the file of what it makes, and what tells the bytes of that."""
     shown = original.with_name("shown.png")
     for name, run in OURS.items():
-        yield name, _saved(run(pixels, k).to_array(), shown)
+        image = run(pixels, k)
+        yield name, _saved(image.to_array(), shown), lambda image=image: len(kmq.encode(image))
     for dither in (0, 1):
         for name, method in PEERS.items():
             if made_by_peer(program, method, k, dither, original, shown):
-                yield name + ", dithered" * dither, shown
+                yield name + ", dithered" * dither, shown, lambda: _png_bytes(shown)
             else:
                 print(f"{name} is left out: {program} has no {method}")
+
+
+def _png_bytes(shown: Path) -> int:
+    """Return the bytes of a PNG file with a palette that shows as much."""
+    packed = palette_png(np.asarray(Image.open(shown).convert("RGB")))
+    if find_spec("oxipng") is not None:
+        import oxipng
+
+        packed = oxipng.optimize_from_memory(packed, level=4)
+    return len(packed)
 
 
 def made_by_peer(
@@ -117,8 +154,6 @@ def _looks(program: str, original: Path, shown: Path) -> tuple[float, float]:
 
 
 def _saved(pixels: Array, path: Path) -> Path:
-    from PIL import Image
-
     Image.fromarray(pixels).save(path, compress_level=1)
     return path
 
@@ -156,7 +191,7 @@ def measure_alpha() -> Iterator[Record]:
                     "not_opaque": int(np.count_nonzero(shown[solid, 3] != 255)),
                     "not_clear": int(np.count_nonzero(shown[clear, 3])),
                 } | {
-                    f"delta_e_{name}": _delta_e(_over(pixels, color), _over(shown, color))
+                    f"delta_e_{name}": _delta_e(over(pixels, color), over(shown, color))
                     for name, color in BACKGROUNDS.items()
                 }
 
@@ -179,20 +214,10 @@ def _delta_e(pixels: Array, shown: Array) -> float:
     return float(np.average(deltaE_ciede2000(pairs[:, 0], pairs[:, 1]), weights=counts))
 
 
-def _over(pixels: Array, color: tuple[int, int, int]) -> Array:
-    """Return pixels as RGB, those with alpha over a colour."""
-    if pixels.ndim == 2:
-        return np.dstack([pixels] * 3)
-    if pixels.shape[2] == 3:
-        return pixels
-    alpha = pixels[..., 3:] / 255
-    return np.rint(pixels[..., :3] * alpha + (1 - alpha) * np.array(color)).astype(np.uint8)
-
-
 def report(found: list[Record]) -> None:
     """Print means and the worst picture of each contender, and each target beside its figure."""
     for kind in ("photo", "graphic"):
-        cells: dict[tuple[str, int], dict[str, Record]] = {}
+        cells: dict[tuple[str, int], Cell] = {}
         for record in found:
             if record["kind"] == kind:
                 cells.setdefault((record["contender"], record["k"]), {})[record["picture"]] = record
@@ -209,40 +234,87 @@ def report(found: list[Record]) -> None:
                 f"{high['butteraugli']:.1f} {high['picture']}"
             )
         for k in PALETTE_SIZES:
-            _report_targets(cells, k, kind)
+            for own, ending, leads, share in TARGETS:
+                peers = [cells[name + ending, k] for name in PEERS if (name + ending, k) in cells]
+                if not peers:
+                    continue
+                if kind == "photo":
+                    _report_photos(f"k = {k}, {own}", cells[own, k], peers, leads[k], share)
+                else:
+                    _report_graphics(f"k = {k}, {own}", cells[own, k], peers)
+            if kind == "photo":
+                _report_ordered(cells, k)
 
 
-def _report_targets(cells: dict[tuple[str, int], dict[str, Record]], k: int, kind: str) -> None:
-    """Print the targets of a palette size; of graphics that nobody is better."""
-    for own, ending, leads, share in TARGETS:
-        lead = leads[k]
-        peers = [cells[name + ending, k] for name in PEERS if (name + ending, k) in cells]
-        if not peers:
-            continue
-        if kind == "graphic":
-            lead, share = 0, 1.0
-        least = max(_mean(peer, "ssimulacra2") for peer in peers) + lead
-        most = min(_mean(peer, "butteraugli") for peer in peers) * share
-        looks, butteraugli = (
-            _mean(cells[own, k], "ssimulacra2"),
-            _mean(cells[own, k], "butteraugli"),
-        )
-        print(
-            f"k = {k}, {own}: SSIMULACRA2 {looks:.2f}, at least {least:.2f}: {_met(looks >= least)}"
-        )
-        print(
-            f"k = {k}, {own}: butteraugli {butteraugli:.2f}, at most {most:.2f}: "
-            f"{_met(butteraugli <= most)}"
-        )
-    loss = _mean(cells["kmq, eye, dithered", k], "ssimulacra2") - _mean(
-        cells["kmq, eye, ordered", k], "ssimulacra2"
+def _report_photos(title: str, own: Cell, peers: list[Cell], lead: float, share: float) -> None:
+    """Print the targets of the means, and the picture that is worst beside its best peer."""
+    looks, butteraugli = _mean(own, "ssimulacra2"), _mean(own, "butteraugli")
+    least = max(_mean(peer, "ssimulacra2") for peer in peers) + lead
+    most = min(_mean(peer, "butteraugli") for peer in peers) * share
+    leads, shares = _leads(own, peers), _shares(own, peers, "butteraugli")
+    worst, widest = min(leads, key=leads.__getitem__), max(shares, key=shares.__getitem__)
+    print(
+        f"{title}: SSIMULACRA2 {looks:.2f}, at least {least:.2f}: {_met(looks >= least)} "
+        f"(worst: {leads[worst]:+.1f} {worst})"
     )
     print(
-        f"k = {k}, ordered: {loss:.2f} below, at most {ORDERED_LOSS}: {_met(loss <= ORDERED_LOSS)}"
+        f"{title}: butteraugli {butteraugli:.2f}, at most {most:.2f}: {_met(butteraugli <= most)} "
+        f"(worst: {shares[widest]:.2f} x {widest})"
     )
 
 
-def _mean(group: dict[str, Record], fact: str) -> float:
+def _report_graphics(title: str, own: Cell, peers: list[Cell]) -> None:
+    """Print how far single pictures are above the best peer, and how large files are beside the
+    smallest: nothing is to be worse."""
+    leads, shares = _leads(own, peers), _shares(own, peers, "butteraugli")
+    files = _shares(own, peers, "bytes")
+    for name, lead in leads.items():
+        print(f"  {name:<14}{lead:+6.1f}  {shares[name]:.2f} x  {files[name]:.2f} of the bytes")
+    below = [name for name, lead in leads.items() if lead < 0]
+    larger = [name for name, ratio in files.items() if ratio > 1]
+    worst, largest = min(leads, key=leads.__getitem__), max(files, key=files.__getitem__)
+    print(
+        f"{title}: SSIMULACRA2 above the best peer's by {mean(leads.values()):.2f}, in each at "
+        f"least 0: {_met(not below)} (worst: {leads[worst]:+.1f} {worst}; below: {len(below)} of "
+        f"{len(leads)})"
+    )
+    print(
+        f"{title}: butteraugli {mean(shares.values()):.2f} of the best peer's; bytes "
+        f"{mean(files.values()):.2f} of the smallest file's, in each at most 1: "
+        f"{_met(not larger)} (worst: {files[largest]:.2f} {largest})"
+    )
+
+
+def _report_ordered(cells: dict[tuple[str, int], Cell], k: int) -> None:
+    diffused, ordered = cells["kmq, eye, dithered", k], cells["kmq, eye, ordered", k]
+    losses = {
+        name: record["ssimulacra2"] - ordered[name]["ssimulacra2"]
+        for name, record in diffused.items()
+    }
+    loss, worst = mean(losses.values()), max(losses, key=losses.__getitem__)
+    print(
+        f"k = {k}, ordered: {loss:.2f} below, at most {ORDERED_LOSS}: "
+        f"{_met(loss <= ORDERED_LOSS)} (worst: {losses[worst]:.1f} {worst})"
+    )
+
+
+def _leads(own: Cell, peers: list[Cell]) -> dict[str, float]:
+    """Return by picture how far SSIMULACRA2 is above the best peer's."""
+    return {
+        name: record["ssimulacra2"] - max(peer[name]["ssimulacra2"] for peer in peers)
+        for name, record in own.items()
+    }
+
+
+def _shares(own: Cell, peers: list[Cell], fact: str) -> dict[str, float]:
+    """Return by picture a fact, of which little is good, over the best peer's."""
+    return {
+        name: (record[fact] + _LITTLE) / (min(peer[name][fact] for peer in peers) + _LITTLE)
+        for name, record in own.items()
+    }
+
+
+def _mean(group: Cell, fact: str) -> float:
     return mean(record[fact] for record in group.values())
 
 
@@ -264,19 +336,25 @@ def report_alpha(found: list[Record]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--sample", metavar="N", type=int, default=1, help="every Nth photograph")
+    parser.add_argument("--sample", metavar="N", type=int, default=1, help="every Nth picture")
+    parser.add_argument("--graphics", action="store_true", help="only graphics")
     parser.add_argument("--alpha", action="store_true", help="only pictures with alpha")
+    add_jobs(parser)
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep the figures")
     arguments = parser.parse_args()
-    found = [] if arguments.alpha else list(measure(arguments.sample))
-    if found:
-        report(found)
+    kinds = ("graphic",) if arguments.graphics else ("photo", "graphic")
+    found: list[Record] = []
     if not arguments.alpha:
+        found += measure(kinds, arguments.sample, arguments.jobs)
+        report(found)
+    if not (arguments.alpha or arguments.graphics):
         report_speed()
-    with_alpha_found = list(measure_alpha())
-    report_alpha(with_alpha_found)
+    if not arguments.graphics:
+        alpha_found = list(measure_alpha())
+        report_alpha(alpha_found)
+        found += alpha_found
     if arguments.json:
-        records.save(arguments.json, found + with_alpha_found)
+        records.save(arguments.json, found)
 
 
 if __name__ == "__main__":

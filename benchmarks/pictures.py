@@ -21,6 +21,8 @@ PROJECT = FOLDER.parent
 FEW_PHOTOS = ("pencils", "girl")
 FEW_GRAPHICS = ("choropleth", "screenshot")
 
+_PICTURES = (".png", ".jpg", ".jpeg", ".webp")
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -57,6 +59,27 @@ def drawn() -> list[Picture]:
     return [Picture(name, lru_cache(maxsize=1)(draw)) for name, draw in drawings.ALL.items()]
 
 
+def by_name(kind: str) -> dict[str, Picture]:
+    """Return all pictures of a kind, "photo" or "graphic", those that are drawn here included."""
+    found = photos(full=True) if kind == "photo" else [*from_corpus("graphics"), *drawn()]
+    return {picture.name: picture for picture in found}
+
+
+def on_white(pixels: Array) -> Array:
+    """Return pixels (height, width), or with channels, as RGB on white."""
+    return over(pixels, (255, 255, 255))
+
+
+def over(pixels: Array, color: tuple[int, int, int]) -> Array:
+    """Return pixels as RGB, those with alpha over a colour."""
+    if pixels.ndim == 2:
+        return np.dstack([pixels] * 3)
+    if pixels.shape[2] == 3:
+        return pixels
+    alpha = pixels[..., 3:] / 255
+    return np.rint(pixels[..., :3] * alpha + (1 - alpha) * np.array(color)).astype(np.uint8)
+
+
 def to_show() -> dict[str, tuple[Array, tuple[int, int]]]:
     """Return pictures that anyone may show, RGB, each with the corner of what is worth showing.
 
@@ -88,9 +111,9 @@ def large() -> list[Picture]:
 def from_corpus(folder: str, names: Iterable[str] | None = None) -> list[Picture]:
     """Return the pictures of a folder of the corpus by name, those with `names` if given."""
     corpus = corpus_folder()
-    if corpus is None:
+    if corpus is None or not (corpus / folder).is_dir():
         return []
-    paths = sorted(path for path in (corpus / folder).iterdir() if path.suffix != ".csv")
+    paths = sorted(path for path in (corpus / folder).iterdir() if path.suffix in _PICTURES)
     return [
         Picture(path.stem, partial(load, path), path)
         for path in paths
