@@ -98,6 +98,8 @@ def test_site_has_every_page_and_every_public_name():
     generated = {"format.md", "contributing.md", "changelog.md"}
     listed = re.findall(r"[\w-]+\.md", navigation)
     assert sorted(listed) == sorted(pages | generated)
+    notebooks = {page.name for page in (PROJECT / "docs" / "notebooks").glob("*.ipynb")}
+    assert set(re.findall(r"[\w-]+\.ipynb", navigation)) == notebooks
     names = re.findall(r"^::: kmq\.(\w+)$", (PROJECT / "docs/api.md").read_text("utf-8"), re.M)
     assert sorted(names) == sorted(kmq.__all__)
 
