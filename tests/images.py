@@ -115,3 +115,17 @@ def exif_of(orientation, order="MM"):
     ]
     maker, software = (0x010F, 2, 4, texts[0]), (0x0131, 2, 4, texts[1])
     return exif_block([maker, (0x0112, 3, 1, orientation), software], "<" if order == "II" else ">")
+
+
+def label_map(dtype, shape, n_labels, seed=0):
+    """Cells of a label map: whatever seed is nearest, with labels from all over the type."""
+    rng = np.random.default_rng([seed, n_labels, *shape])
+    places = rng.random((n_labels, len(shape))) * shape
+    grid = np.stack(np.indices(shape), -1)[..., np.newaxis, :]
+    nearest = ((grid - places) ** 2).sum(-1).argmin(-1)
+    if dtype == np.bool_:
+        return nearest % 2 == 1
+    limits = np.iinfo(dtype)
+    values = rng.integers(limits.min, limits.max, n_labels, np.dtype(dtype), endpoint=True)
+    values[: n_labels // 2] = np.arange(n_labels // 2)
+    return values[nearest]

@@ -23,7 +23,10 @@ PIXEL_FORMATS = {
     7: (3, 2, 65535),
     8: (4, 2, 65535),
     9: (4, 1, 255),
+    10: (1, 2, 65535),  # a label map
 }
+# code: (bytes of a label, whether it has a sign)
+LABEL_TYPES = [(1, False), *((2**i, False) for i in range(4)), *((2**i, True) for i in range(4))]
 
 
 class NewerError(ValueError):
@@ -57,7 +60,10 @@ def decode(file):
 def decode_chunks(chunks):
     demand(chunks.file[:8] == bytes.fromhex("8B4B4D510D0A1A0A"), "signature")
     picture = decode_header(chunks.take("H"))
-    picture["palette"] = decode_palette(chunks.take("P"), picture)
+    if picture["pixel_format"] == 10:
+        picture.update(decode_labels(chunks.take("L"), picture))
+    else:
+        picture["palette"] = decode_palette(chunks.take("P"), picture)
     picture.update(decode_ancillary(chunks))
 
     n_strips = -(-picture["height"] // picture["strip_height"])
@@ -137,7 +143,7 @@ class Chunks:
         demand(end + 4 <= len(self.file), "chunk ends early")
         crc = struct.unpack("<I", self.file[end : end + 4])[0]
         demand(crc == zlib.crc32(self.file[start:end]), "CRC")
-        know(self.letter.islower() or self.letter in "HPTSE", "critical chunk")
+        know(self.letter.islower() or self.letter in "HPLTSE", "critical chunk")
         demand(letter == self.letter, "order of chunks")
         self.position = end + 4
         self.size = self.position - start
@@ -204,6 +210,40 @@ def summed_entries(stored, n_colors, channels, sample_size):
             column.append(sample)
         columns.append(column)
     return list(zip(*columns, strict=True))
+
+
+# L: labels
+
+
+def decode_labels(payload, header):
+    demand(len(payload) >= 2, "labels end")
+    know(payload[0] < len(LABEL_TYPES), "type of labels")
+    demand(1 <= payload[1] <= 32, "dimensions")
+    shape, position = [], 2
+    for _ in range(payload[1]):
+        size, position = varint(payload, position)
+        shape.append(size)
+    rows = 1
+    for size in shape[:-1]:
+        rows *= size
+    demand(shape[-1] == header["width"] and rows == header["height"], "shape")
+    demand(position < len(payload), "labels end after their shape")
+    know(payload[position] in (0, 1), "method of labels")
+    n_labels = header["n_colors"]
+    size, has_sign = LABEL_TYPES[payload[0]]
+    planes = inflate(payload[position + 1 :])
+    demand(len(planes) == n_labels * size, "size of the labels")
+    values, before = [], 0
+    for i in range(n_labels):
+        value = int.from_bytes(planes[i::n_labels], "big")
+        if payload[position] == 1:
+            value = (value + before) % 256**size
+        before = value
+        demand(payload[0] > 0 or value <= 1, "label of type bool")
+        negative = has_sign and value >= 256**size // 2
+        values.append(value - 256**size if negative else value)
+    shades = [(65535 * i // max(1, n_labels - 1),) for i in range(n_labels)]
+    return {"type": payload[0], "shape": tuple(shape), "labels": values, "palette": shades}
 
 
 # T: strip table

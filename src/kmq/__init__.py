@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     )
     from kmq.estimator import KMeans
     from kmq.files import decode, encode, info, read, read_region, write
+    from kmq.labels import decode_labels, encode_labels, read_labels, write_labels
     from kmq.model.file_info import FileInfo, Limits
     from kmq.model.histogram import ColorHistogram
     from kmq.model.image import IndexedImage, Metadata, QuantizedImage, Report
@@ -61,6 +62,7 @@ _HOMES = {
     ),
     "kmq.estimator": ("KMeans",),
     "kmq.files": ("decode", "encode", "info", "read", "read_region", "write"),
+    "kmq.labels": ("decode_labels", "encode_labels", "read_labels", "write_labels"),
     "kmq.model.file_info": ("FileInfo", "Limits"),
     "kmq.model.histogram": ("ColorHistogram",),
     "kmq.model.image": ("IndexedImage", "Metadata", "QuantizedImage", "Report"),
@@ -114,16 +116,20 @@ __all__ = [
     "assign",
     "choose_k",
     "decode",
+    "decode_labels",
     "encode",
+    "encode_labels",
     "error_curve",
     "fit_palette",
     "info",
     "kmeans",
     "quantize",
     "read",
+    "read_labels",
     "read_palette",
     "read_region",
     "write",
+    "write_labels",
     "write_palette",
 ]
 

@@ -11,13 +11,17 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 GOLDEN = Path(__file__).parent
 MANIFEST = GOLDEN / "manifest.json"
 sys.path.insert(0, str(GOLDEN.parent))
 
 import kmq.files  # noqa: E402
-from images import COLOR_TAGS, FULL_METADATA, indexed_image, scenery  # noqa: E402
+from images import COLOR_TAGS, FULL_METADATA, indexed_image, label_map, scenery  # noqa: E402
+from kmq.labels import encode_labels  # noqa: E402
 from kmq.model.image import Metadata  # noqa: E402
+from kmq.model.labels import LABEL_TYPES  # noqa: E402
 from kmq.model.pixel_format import PixelFormat  # noqa: E402
 from kmq.stages.coding import palette_tree, rank  # noqa: E402
 from kmq.stages.coding.methods import STRIP_METHODS  # noqa: E402
@@ -66,6 +70,24 @@ def recipes():
         yield name, image, method, height
 
 
+LABELS = [  # method, type, shape, labels
+    *(("deflate", str(dtype), (13, 17), 9) for dtype in LABEL_TYPES),
+    ("mix", "int16", (5, 6, 20), 30),
+    ("mix", "uint64", (40, 30), 300),
+    ("rank", "int32", (3, 8, 11), 12),
+    ("deflate", "int64", (1, 2, 3, 4, 5), 20),
+    ("deflate", "uint8", (50,), 5),
+    ("deflate", "int8", (4, 4), 1),
+]
+
+
+def label_recipes():
+    """Yield name, array and method of each golden label map."""
+    for method, dtype, shape, n_labels in LABELS:
+        name = f"{method}-{dtype}-{n_labels}-{'x'.join(map(str, shape))}"
+        yield name, label_map(np.dtype(dtype), shape, n_labels), method
+
+
 @contextmanager
 def free_leaves():
     """Have "rank" split its contexts as often as it may, whatever a table costs."""
@@ -78,6 +100,16 @@ def free_leaves():
 def hash_of(array):
     """SHA-256 of samples or indices in C order, uint16 lowest byte first."""
     return hashlib.sha256(array.astype(array.dtype.newbyteorder("<")).tobytes()).hexdigest()
+
+
+def add_labels():
+    """Add label maps: a .kmq file and the array it holds, as an .npy file."""
+    for name, labels, method in label_recipes():
+        path = GOLDEN / "labels" / f"{name}.kmq"
+        if not path.exists():
+            np.save(path.with_suffix(".npy"), labels)
+            path.write_bytes(encode_labels(labels, method=method))
+            print(f"added labels/{name}")
 
 
 def main():
@@ -97,6 +129,7 @@ def main():
                 "indices": hash_of(image.indices),
             }
             print(f"added {name}")
+    add_labels()
     lines = [f"{json.dumps(name)}: {json.dumps(entry)}" for name, entry in manifest.items()]
     MANIFEST.write_text("{\n" + ",\n".join(lines) + "\n}\n")
 

@@ -22,10 +22,11 @@ for (const name of fs.readdirSync(folder).filter((name) => name.endsWith(".kmq")
   try {
     const image =
       piece === "0" ? decode(bytes, options) : await decodeStream(pieces(bytes, Number(piece)), options);
-    const { palette, indices, metadata, ...rest } = image;
+    const { palette, indices, metadata, labels, ...rest } = image;
     const { text, extra, iccProfile, exif, xmp, ...tags } = metadata;
     found[name] = {
       ...rest,
+      labels: labels && { ...labels, values: base64(labels.values) },
       palette: base64(palette),
       indices: base64(indices),
       bytes: [iccProfile, exif, xmp].map((content) => content && base64(content)),

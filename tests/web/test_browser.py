@@ -95,7 +95,7 @@ def agree(found, encoded, limits=None):
 def test_a_page_loads_little():
     """Bytes over the wire, compressed as any server does it."""
     sizes = [len(gzip.compress((WEB / n).read_bytes(), 9)) for n in ("kmq.js", "kmq-image.js")]
-    assert sizes[0] < 24 * 1024
+    assert sizes[0] < 26 * 1024
     assert sizes[1] < 5 * 1024
 
 
@@ -113,6 +113,23 @@ def test_golden_files(piece, plain):
     paths = sorted(GOLDEN.glob("*.kmq"))
     assert len(found) == len(paths) > 200
     assert [p.name for p in paths if not agree(found[p.name], p.read_bytes())] == []
+
+
+@needs_node
+def test_label_maps():
+    folder = GOLDEN / "labels"
+    found = in_node(folder)
+    assert len(found) > 10
+    for name, image in found.items():
+        expected = np.load((folder / name).with_suffix(".npy"))
+        labels = image["labels"]
+        assert (labels["type"], tuple(labels["shape"])) == (str(expected.dtype), expected.shape)
+        values = np.frombuffer(base64.b64decode(labels["values"]), expected.dtype)
+        indices = np.frombuffer(
+            base64.b64decode(image["indices"]), np.uint8 if len(values) <= 256 else np.uint16
+        )
+        assert np.array_equal(values[indices].reshape(expected.shape), expected)
+        assert image["pixelFormat"] == 10
 
 
 @needs_node

@@ -51,6 +51,7 @@ keys of --json:
   strip_height  rows of each strip but perhaps the last
   strips        list of them: row, height, offset and length in bytes, method
   chunks        list of them: letter, offset, length of what they hold
+  labels        of a label map its dtype, shape and values; null for a picture
   metadata      icc_profile_bytes, exif_bytes, xmp_bytes, dpi, text, gamma, chromaticities, srgb,
                 cicp, unknown
 """
@@ -179,6 +180,12 @@ def as_json(facts: FileInfo, counts: np.ndarray[Any, Any] | None) -> dict[str, A
             {"letter": chunk.letter, "offset": chunk.offset, "length": chunk.length}
             for chunk in facts.chunks
         ],
+        "labels": facts.labels
+        and {
+            "dtype": str(facts.labels.values.dtype),
+            "shape": list(facts.labels.shape),
+            "values": facts.labels.values.tolist(),
+        },
         "metadata": {
             "icc_profile_bytes": len(metadata.icc_profile or b""),
             "exif_bytes": len(metadata.exif or b""),
@@ -216,11 +223,20 @@ def _lines(source: Path, facts: FileInfo, counts: np.ndarray[Any, Any] | None) -
         f"{chunk.letter}: {chunk.length:,} bytes at {chunk.offset:,}" for chunk in facts.chunks
     ]
     yield from _shortened(chunks)
+    if facts.labels is not None:
+        values = facts.labels.values.tolist()
+        yield _row("labels", f"{len(values):,}, as they first occur")
+        yield from _shortened([str(value) for value in values])
+        return
     yield _row("palette", colors(facts.n_colors))
     yield from _palette_lines(facts, counts)
 
 
 def _headline(source: Path, facts: FileInfo) -> str:
+    if facts.labels is not None:
+        shape = " × ".join(map(str, facts.labels.shape))
+        n_labels = f"{facts.n_colors:,} label{'s' * (facts.n_colors > 1)}"
+        return f"{spoken(str(source))}: label map, {shape}, {facts.labels.values.dtype}, {n_labels}"
     size = f"{facts.width} × {facts.height} pixels"
     return f"{spoken(str(source))}: {size}, {facts.pixel_format.label}, {colors(facts.n_colors)}"
 
@@ -273,7 +289,7 @@ def _row(label: str, text: str) -> str:
 
 
 def _memory_sum(facts: FileInfo) -> str:
-    pixel_size = facts.pixel_format.bytes_per_pixel
+    pixel_size = facts.memory / (facts.height * facts.width)
     return (
         f"height × width × bytes per pixel = {facts.height} × {facts.width} × {pixel_size:g} "
         f"= {facts.memory:,.12g} bytes; the file is {facts.file_size:,} "

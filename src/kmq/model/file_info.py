@@ -11,6 +11,7 @@ from kmq import checks
 from kmq.errors import InputError, KmqError
 from kmq.model.arrays import EqualByFields, set_default
 from kmq.model.image import Metadata
+from kmq.model.labels import Labels
 from kmq.model.pixel_format import PixelFormat
 
 MAX_STRIPS = 65_536
@@ -120,6 +121,9 @@ class FileInfo(EqualByFields):
         strips: the strips, top to bottom.
         chunks: all chunks in file order.
         file_size: bytes of the whole file.
+        labels: of a label map the label of each index, and its shape; None of a picture. The
+            palette of a label map is greys, one for each label, and the rows are those of all
+            slices, one below the other.
 
     >>> kmq.write("photo.kmq", "photo.png", 16)
     >>> info = kmq.info("photo.kmq")
@@ -139,12 +143,15 @@ class FileInfo(EqualByFields):
     strips: tuple[StripInfo, ...]
     chunks: tuple[ChunkInfo, ...]
     file_size: int
+    labels: Labels | None = None
 
     def __repr__(self) -> str:
         """One line: size, format, colours, strips and bytes."""
+        size, noun = f"{self.width}x{self.height} {self.pixel_format.label}", "colour"
+        if self.labels is not None:
+            size, noun = f"label map {self.labels.shape} {self.labels.values.dtype}", "label"
         return (
-            f"<kmq.FileInfo {self.width}x{self.height} {self.pixel_format.label}, "
-            f"{self.n_colors} colour{'s' * (self.n_colors > 1)}, "
+            f"<kmq.FileInfo {size}, {self.n_colors} {noun}{'s' * (self.n_colors > 1)}, "
             f"{len(self.strips)} strip{'s' * (len(self.strips) > 1)}, {self.file_size:,} bytes>"
         )
 
@@ -156,6 +163,8 @@ class FileInfo(EqualByFields):
     @property
     def memory(self) -> float:
         """Bytes of the uncompressed picture: height × width × bytes per pixel."""
+        if self.labels is not None:
+            return self.height * self.width * self.labels.values.itemsize
         return self.height * self.width * self.pixel_format.bytes_per_pixel
 
     @property
@@ -170,7 +179,7 @@ class FileInfo(EqualByFields):
         They add up to the whole file. The frame is signature, header, table of strips, and letters,
         lengths and checksums of all chunks.
         """
-        palette = sum(chunk.length for chunk in self.chunks if chunk.letter == "P")
+        palette = sum(chunk.length for chunk in self.chunks if chunk.letter in "PL")
         strips = sum(strip.length for strip in self.strips)
         metadata = sum(chunk.length for chunk in self.chunks if chunk.letter.islower())
         frame = self.file_size - palette - strips - metadata

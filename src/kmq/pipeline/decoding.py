@@ -80,7 +80,7 @@ def decoded_region(
 
 def info(stream: BinaryIO, limits: Limits) -> FileInfo:
     """Return what a file says about itself, without its pixels."""
-    contents = file.unpack_file(stream, limits, decode_palette, skip_strips=True)
+    contents = file.unpack_file(stream, limits, decode_palette, kind=None, skip_strips=True)
     header = contents.front.header
     return FileInfo(
         version=file.VERSION,
@@ -93,6 +93,7 @@ def info(stream: BinaryIO, limits: Limits) -> FileInfo:
         strips=contents.strips,
         chunks=contents.chunks,
         file_size=contents.file_size,
+        labels=contents.front.labels,
     )
 
 

@@ -46,7 +46,7 @@ class Coding:
         if self.strip_height is None:
             rows = even_strip_height(image.height, image.width, plan.strip_pixels)
         else:
-            rows = _checked_strip_height(self.strip_height, image.height)
+            rows = checked_strip_height(self.strip_height, image.height)
         header = file.Header(image.pixel_format, image.width, image.height, n_colors, rows)
         palette = encode_palette(image.palette)
         strips = encode_strips(
@@ -86,7 +86,7 @@ class PictureCoding:
         return [content]
 
 
-def _checked_strip_height(strip_height: int, height: int) -> int:
+def checked_strip_height(strip_height: int, height: int) -> int:
     """Return the rows of a strip, at most those of the picture."""
     rows = min(strip_height, height)
     if rows * MAX_STRIPS < height:

@@ -24,8 +24,14 @@ const newer = (fact) => new KmqError("newer", `this file needs a newer reader: $
 // Code of a pixel format: channels, bytes of a sample, largest sample.
 const PIXEL_FORMATS = [
   [1, 1, 1], [1, 1, 255], [2, 1, 255], [1, 2, 65535], [2, 2, 65535],
-  [3, 1, 255], [4, 1, 255], [3, 2, 65535], [4, 2, 65535], [4, 1, 255],
+  [3, 1, 255], [4, 1, 255], [3, 2, 65535], [4, 2, 65535], [4, 1, 255], [1, 2, 65535],
 ];
+const LABEL_MAP = 10; // in place of a pixel format
+const LABEL_TYPES = [
+  Uint8Array, Uint8Array, Uint16Array, Uint32Array, BigUint64Array,
+  Int8Array, Int16Array, Int32Array, BigInt64Array,
+];
+const TYPE_NAMES = ["bool", "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64"];
 const SIGNATURE = [0x8b, 0x4b, 0x4d, 0x51, 13, 10, 26, 10];
 const INTENTS = ["perceptual", "relative colorimetric", "saturation", "absolute colorimetric"];
 const MOST = 65536; // of colours, of strips and of ancillary chunks
@@ -294,6 +300,39 @@ function unpackPalette(payload, header) {
   return palette;
 }
 
+/** Returns {type, shape, values} of a label map; the shades that stand for its labels go to `header`. */
+function unpackLabels(payload, header) {
+  const { nColors, width, height } = header;
+  demand(payload.length > 1, "the labels end before their shape");
+  const [code, dimensions] = payload;
+  if (code >= LABEL_TYPES.length) throw newer(`its labels have type ${code}`);
+  demand(dimensions && dimensions <= 32, `the labels have ${dimensions} dimensions`);
+  const numbers = new Numbers(payload);
+  numbers.at = 2;
+  const shape = Array.from({ length: dimensions }, () => numbers.take());
+  const rows = shape.slice(0, -1).reduce((product, size) => product * size, 1);
+  demand(shape[dimensions - 1] === width && rows === height, "the labels have another shape");
+  demand(numbers.at < payload.length, "the labels end after their shape");
+  const method = payload[numbers.at++];
+  if (method > 1) throw newer(`its labels are coded by method ${method}`);
+  const values = new LABEL_TYPES[code](nColors);
+  const bytes = values.BYTES_PER_ELEMENT;
+  const planes = inflate(payload.subarray(numbers.at), nColors * bytes, true);
+  let label = 0n;
+  for (let i = 0; i < nColors; i++) {
+    let number = 0n;
+    for (let plane = 0; plane < bytes; plane++) {
+      number = (number << 8n) | BigInt(planes[plane * nColors + i]);
+    }
+    label = BigInt.asUintN(8 * bytes, method ? label + number : number);
+    values[i] = bytes === 8 ? label : Number(label);
+  }
+  demand(code || values.every((value) => value < 2), "a label of type bool is above 1");
+  header.palette = Uint16Array.from({ length: nColors }, (_, i) =>
+    Math.floor((65535 * i) / Math.max(1, nColors - 1)));
+  return { type: TYPE_NAMES[code], shape, values };
+}
+
 /** Palette method 2: entries in ascending order, by a range coder. */
 function unpackTree(coded, { nColors, channels, sampleBytes }, palette) {
   const order = [[0], [1, 0], [1, 0, 2], [3, 1, 0, 2]][channels - 1];
@@ -515,14 +554,15 @@ export class Parser {
 
   #critical(letter, payload, size) {
     if (this.#stage === "ancillary") this.#stage = this.#front.nStrips > 1 ? "T" : "S";
-    if (letter <= "Z" && !"HPTSE".includes(letter)) throw newer(`it has a critical chunk ${letter}`);
+    if (letter <= "Z" && !"HPLTSE".includes(letter)) throw newer(`it has a critical chunk ${letter}`);
     demand(letter === this.#stage, `chunk ${letter} stands where ${this.#stage} belongs`);
     const front = this.#front;
     if (letter === "H") {
       this.#front = unpackHeader(payload, this.#limits);
-      this.#stage = "P";
-    } else if (letter === "P") {
-      front.palette = unpackPalette(payload, front);
+      this.#stage = this.#front.pixelFormat === LABEL_MAP ? "L" : "P";
+    } else if (letter === "P" || letter === "L") {
+      if (letter === "P") front.palette = unpackPalette(payload, front);
+      else front.labels = unpackLabels(payload, front);
       front.metadata = { text: new Map(), extra: [] };
       for (const name of Object.values(NAMES)) front.metadata[name] = null;
       this.#stage = "ancillary";
@@ -1493,7 +1533,9 @@ export class StripDecoder {
  * Decodes a whole file at once.
  *
  * Returns {width, height, pixelFormat, channels, sampleBytes, maxValue, nColors, palette, indices,
- * metadata, …}; `palette` has `channels` samples for each entry. Throws KmqError, never a wrong picture.
+ * metadata, …}; `palette` has `channels` samples for each entry. Of a label map, the palette is a shade of
+ * grey for each label, and there is `labels`, {type, shape, values}: index i is label values[i].
+ * Throws KmqError, never a wrong picture.
  */
 export function decode(source, { limits } = {}) {
   const strips = [];

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 from kmq.errors import FormatError, InputError, LimitError, NewerFormatError, located
 from kmq.model.arrays import Array
 from kmq.model.file_info import MAX_STRIPS, ChunkInfo, Limits, StripInfo
 from kmq.model.image import MAX_COLORS, Metadata
+from kmq.model.labels import Labels, label_shades
 from kmq.model.pixel_format import PixelFormat
 from kmq.stages.container.chunks import (
     CRC_SIZE,
@@ -26,6 +27,7 @@ from kmq.stages.container.chunks import (
     pack_varint,
     unpack_varint,
 )
+from kmq.stages.container.labels import unpack_labels
 from kmq.stages.container.metadata import (
     MAX_ANCILLARY,
     check_readable,
@@ -36,7 +38,12 @@ from kmq.stages.container.metadata import (
 VERSION = 1
 STRIP_HEAD = 5  # bytes of method and checksum
 MIN_STRIP = 2 + STRIP_HEAD + CRC_SIZE  # bytes of the shortest strip's whole chunk
+LABELS = 10  # where others have the code of a pixel format
 _FORMAT_OF_CODE = {pixel_format.code: pixel_format for pixel_format in PixelFormat}
+_FORMAT_OF_CODE[LABELS] = PixelFormat.GREY16
+
+Kind = Literal["picture", "label map"]
+"""What a file holds."""
 
 PaletteDecoder = Callable[[bytes, int, PixelFormat], Array]
 """Chunk P's payload, number of colours and pixel format → (k, channels); raises FormatError."""
@@ -52,6 +59,7 @@ class Header:
         height: rows.
         n_colors: entries of the palette.
         strip_height: rows of each strip but perhaps the last.
+        kind: what the file holds. Strips of a label map are those of a picture of 16-bit greys.
     """
 
     pixel_format: PixelFormat
@@ -59,6 +67,7 @@ class Header:
     height: int
     n_colors: int
     strip_height: int
+    kind: Kind = "picture"
 
     @property
     def n_strips(self) -> int:
@@ -80,12 +89,14 @@ class Front:
         palette: what chunk P holds: (k, channels) samples.
         metadata: what the ancillary chunks say.
         lengths: bytes of each strip's chunk as chunk T has them; empty for a single strip.
+        labels: what chunk L holds, which a label map has in place of chunk P; None of a picture.
     """
 
     header: Header
     palette: Array
     metadata: Metadata
     lengths: tuple[int, ...]
+    labels: Labels | None = None
 
 
 @dataclass(frozen=True)
@@ -112,12 +123,15 @@ def pack_file(
 ) -> list[bytes]:
     """Return the pieces of a file, front to back; `payloads` are those of the strips.
 
+    `palette` is the payload of chunk P, or of chunk L of a label map.
+
     Raises:
         InputError: metadata that the format cannot hold, or a reader with these limits.
         TypeError: metadata of another type than `Metadata` says.
     """
     strips = [pack_chunk("S", payload) for payload in payloads]
-    front = [SIGNATURE, pack_chunk("H", _pack_header(header)), pack_chunk("P", palette)]
+    letter = "P" if header.kind == "picture" else "L"
+    front = [SIGNATURE, pack_chunk("H", _pack_header(header)), pack_chunk(letter, palette)]
     ancillary = list(pack_metadata(metadata))
     if len(ancillary) > MAX_ANCILLARY:
         raise InputError(f"metadata have {len(ancillary)} items; a file holds {MAX_ANCILLARY}")
@@ -130,14 +144,21 @@ def pack_file(
 
 def _pack_header(header: Header) -> bytes:
     sizes = (header.width, header.height, header.n_colors, header.strip_height)
-    code = bytes([header.pixel_format.code])
-    return pack_varint(VERSION) + code + b"".join(pack_varint(size) for size in sizes)
+    code = header.pixel_format.code if header.kind == "picture" else LABELS
+    return pack_varint(VERSION) + bytes([code]) + b"".join(pack_varint(size) for size in sizes)
 
 
 def unpack_file(
-    stream: BinaryIO, limits: Limits, decode_palette: PaletteDecoder, *, skip_strips: bool = False
+    stream: BinaryIO,
+    limits: Limits,
+    decode_palette: PaletteDecoder,
+    *,
+    kind: Kind | None = "picture",
+    skip_strips: bool = False,
 ) -> Contents:
     """Read one file from where the stream stands through its chunk E.
+
+    It must be of that kind, or may be of any for None.
 
     Of several faults the first in the file is told; FORMAT.md says more about it. With
     `skip_strips` the payloads of strips are passed over, by seeking where the stream can,
@@ -148,7 +169,7 @@ def unpack_file(
         TypeError: the stream gives something else than bytes.
     """
     reader = ChunkReader(stream)
-    front = unpack_front(reader, limits, decode_palette)
+    front = unpack_front(reader, limits, decode_palette, kind)
     strips, payloads = take_strips(reader, front, range(front.header.n_strips), skip=skip_strips)
     end = reader.take_only("E")
     if end.payload:
@@ -156,30 +177,47 @@ def unpack_file(
     return Contents(front, strips, payloads, tuple(reader.chunks), reader.offset)
 
 
-def unpack_front(reader: ChunkReader, limits: Limits, decode_palette: PaletteDecoder) -> Front:
+def unpack_front(
+    reader: ChunkReader,
+    limits: Limits,
+    decode_palette: PaletteDecoder,
+    kind: Kind | None = "picture",
+) -> Front:
     """Read from the signature up to the first strip; `decode_palette` is that of `coding`.
 
     Raises:
         FormatError: the file is damaged, needs a newer kmq or exceeds the limits.
         TypeError: the stream gives something else than bytes.
     """
-    header, palette = unpack_head(reader, limits, decode_palette)
+    header, palette, labels = unpack_head(reader, limits, decode_palette, kind)
     metadata = read_metadata(reader, limits)
     lengths: tuple[int, ...] = ()
     if header.n_strips > 1:
         lengths = unpack_strip_table(reader.take_only("T"), header.n_strips)
-    return Front(header, palette, metadata, lengths)
+    return Front(header, palette, metadata, lengths, labels)
 
 
 def unpack_head(
-    reader: ChunkReader, limits: Limits, decode_palette: PaletteDecoder
-) -> tuple[Header, Array]:
-    """Read signature, header and palette, as `unpack_front` does."""
+    reader: ChunkReader,
+    limits: Limits,
+    decode_palette: PaletteDecoder,
+    kind: Kind | None = "picture",
+) -> tuple[Header, Array, Labels | None]:
+    """Read signature, header and palette or labels, as `unpack_front` does."""
     reader.read_signature()
     header = unpack_header(reader.take_only("H"), limits)
-    chunk = reader.take_only("P")
+    chunk = reader.take_only("P" if header.kind == "picture" else "L")
     with located(chunk.letter, chunk.offset):
-        return header, decode_palette(chunk.payload, header.n_colors, header.pixel_format)
+        labels = None
+        if header.kind == "picture":
+            palette = decode_palette(chunk.payload, header.n_colors, header.pixel_format)
+        else:
+            labels = unpack_labels(chunk.payload, header.width, header.height, header.n_colors)
+            palette = label_shades(header.n_colors)
+    if kind is not None and kind != header.kind:
+        reading = "kmq.read" if header.kind == "picture" else "kmq.read_labels"
+        raise FormatError(f"the file holds a {header.kind}, not a {kind}; {reading} reads it")
+    return header, palette, labels
 
 
 def take_strips(
@@ -231,7 +269,9 @@ def unpack_header(chunk: Chunk, limits: Limits) -> Header:
             sizes.append(size)
         if position < len(chunk.payload):
             raise NewerFormatError(f"{NEWER}: its header goes on")
-        header = Header(_FORMAT_OF_CODE[code], *sizes)
+        kind: Kind = "label map" if code == LABELS else "picture"
+        width, height, n_colors, rows = sizes
+        header = Header(_FORMAT_OF_CODE[code], width, height, n_colors, rows, kind)
         _check_header(header, limits)
         return header
 

@@ -99,7 +99,7 @@ def salvage_file(stream: BinaryIO, limits: Limits, decode_palette: PaletteDecode
         TypeError: the stream gives something else than bytes.
     """
     reader = ChunkReader(stream)
-    header, palette = unpack_head(reader, limits, decode_palette)
+    header, palette, _ = unpack_head(reader, limits, decode_palette)
     walk = _Walk(reader.take_rest(), reader.offset, header.n_strips)
     pieces = list(walk.pieces())
     chunks = [piece for piece in pieces if isinstance(piece, Chunk)]
