@@ -2,6 +2,6 @@
 
 import sys
 
-from kmq.cli import main
+from kmq.cli import process
 
-sys.exit(main())
+sys.exit(process())

@@ -6,6 +6,7 @@ import difflib
 import inspect
 import operator
 import os
+import sys
 from collections.abc import Callable, Iterable
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
@@ -288,8 +289,9 @@ def as_array(values: Any, name: str) -> Array:
 
 def refuse_mask(values: Any, name: str) -> None:
     """Raise InputError for a masked array that masks something, which kmq would take for values."""
-    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
-        n_masked = np.count_nonzero(np.ma.getmaskarray(values))
+    ma: Any = sys.modules.get("numpy.ma")  # who has such an array has imported it
+    if ma is not None and isinstance(values, ma.MaskedArray) and ma.is_masked(values):
+        n_masked = np.count_nonzero(ma.getmaskarray(values))
         raise InputError(
             f"{name} has {n_masked} masked values; kmq knows no masks: fill them with filled(…), "
             "and give them a weight of 0 where they are not to count"

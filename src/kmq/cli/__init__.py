@@ -6,6 +6,7 @@ command that needs it, so that ``kmq --help`` and ``kmq info`` answer at once.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
@@ -16,6 +17,16 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 INTERRUPTED = 130  # as shells report an end by SIGINT: 128 + its number
+
+
+def process() -> int:
+    """Do what the process ``kmq`` is for, and return its exit code."""
+    # NumPy's library for matrices, of which kmq has none, would start a thread on each core, and
+    # each would spin for a while: a fifth of what importing NumPy takes.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    code = main()
+    gc.freeze()  # nothing is left to collect where all memory is given back at once
+    return code
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -6,13 +6,17 @@ It is a module of Python's, made by `kmq.build`. ``KMQ_KERNELS=jit`` does withou
 
 from __future__ import annotations
 
-import hashlib
 import os
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from kmq.errors import InputError
+
+try:
+    from _blake2 import blake2b
+except ImportError:
+    from hashlib import blake2b  # the same, but it loads OpenSSL, which takes longer than to hash
 
 LEVELS = ("x86_64_v4", "x86_64_v3", "aarch64")
 """Kinds of processors that libraries are built for, the fastest first."""
@@ -23,7 +27,7 @@ def digest_of_sources() -> str | None:
 
     None where there are no sources, as in a program that PyInstaller made.
     """
-    digest = hashlib.blake2b(digest_size=16)
+    digest = blake2b(digest_size=16)
     paths = sorted(path for kind in ("*.py", "*.c") for path in Path(__file__).parent.glob(kind))
     if not paths:
         return None
