@@ -659,3 +659,30 @@ def test_a_limit_is_handed_on(tmp_path):
     kmq.files.write(path, IMAGE)
     with pytest.raises(FormatError, match="the limit is 5"):
         kmq.files.read(path, limits=Limits(pixels=5))
+
+
+DOORS = {
+    "read": kmq.read,
+    "read_region": lambda name: kmq.read_region(name, (0, 0, 1, 1)),
+    "info": kmq.info,
+    "encode": kmq.encode,
+    "quantize": kmq.quantize,
+    "palette": lambda name: kmq.quantize(IMAGE.to_array(), palette=name),
+    "write": lambda name: kmq.write(name, IMAGE),
+    "write source": lambda name: kmq.write(io.BytesIO(), name),
+    "read_palette": kmq.read_palette,
+    "write_palette": lambda name: kmq.write_palette(name, IMAGE),
+    "histogram": kmq.ColorHistogram.from_picture,
+    "read histogram": kmq.ColorHistogram.read,
+    "write histogram": lambda name: kmq.ColorHistogram.from_picture(IMAGE).write(name),
+    "save": IMAGE.save,
+}
+
+
+@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("name", ["\0.kmq", "a\0", Path("a\0b.png"), "\ud800.png"])
+def test_a_name_that_no_file_can_have_is_refused(door, name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"null character in it|names cannot have here"):
+        DOORS[door](name)
+    assert os.listdir(tmp_path) == []

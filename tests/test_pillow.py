@@ -312,6 +312,12 @@ def test_effort_and_targets_reach_quantize(options):
     assert kmq.decode(saved(picture, **options)) == kmq.decode(kmq.encode(picture, **options))
 
 
+@pytest.mark.parametrize("name", ["\0.kmq", b"a\0b.kmq", "\ud800.kmq"])
+def test_a_name_that_no_file_can_have_is_refused(name):
+    with pytest.raises(InputError, match=r"null character in it|names cannot have here"):
+        Image.new("RGB", (2, 2)).save(name)
+
+
 def test_options_that_contradict_each_other_are_refused():
     with pytest.raises(InputError, match="k and psnr are both given"):
         saved(photo(), k=4, psnr=30)

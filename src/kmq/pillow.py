@@ -52,7 +52,7 @@ from kmq.stages.container.file import Front, unpack_front
 from kmq.stages.pictures import tiff
 from kmq.stages.pictures.metadata import pillow_metadata
 from kmq.stages.pictures.pillow import indexed_from_pillow, pillow_bytes, pillow_info, pillow_mode
-from kmq.streams import write_all
+from kmq.streams import check_name, write_all
 
 if TYPE_CHECKING:
     from PIL.Image import DecoderInput
@@ -212,9 +212,11 @@ def _replacing_whole(save: Callable[..., None]) -> Callable[..., None]:
         if not _is_kmq_path(fp, format):
             save(picture, fp, format, **params)
             return
+        path = os.fsdecode(fp)
+        check_name(path)
         content = io.BytesIO()
         save(picture, content, KmqImageFile.format, **params)
-        with replacing(os.fsdecode(fp)) as file:
+        with replacing(path) as file:
             file.write(content.getbuffer())
 
     vars(save_whole)[_WRAPPED] = True

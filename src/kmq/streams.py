@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any, BinaryIO, Protocol, TypeAlias, TypeGuard, cast
 
 from kmq.atomic import replacing
+from kmq.errors import InputError
 
 
 class WritableFile(Protocol):
@@ -23,8 +24,27 @@ Target: TypeAlias = "str | os.PathLike[str] | WritableFile"
 
 
 def is_path(file: Any) -> TypeGuard[str | os.PathLike[str]]:
-    """Whether a file is named and not open."""
-    return isinstance(file, str | os.PathLike)
+    """Whether a file is named and not open.
+
+    Raises:
+        InputError: no file can have such a name.
+    """
+    if not isinstance(file, str | os.PathLike):
+        return False
+    check_name(file)
+    return True
+
+
+def check_name(path: str | os.PathLike[str]) -> None:
+    """Raise InputError for a name that no file can have."""
+    try:
+        has_null = b"\0" in os.fsencode(path)
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"the file name {os.fspath(path)!r} has a character that names cannot have here"
+        ) from error
+    if has_null:
+        raise InputError(f"the file name {os.fspath(path)!r} has a null character in it")
 
 
 @contextmanager

@@ -1,4 +1,5 @@
 import argparse
+import errno
 import json
 import os
 import re
@@ -410,6 +411,67 @@ def test_the_last_line_has_the_sums(photo, tmp_path, capsys):
     last = capsys.readouterr().out.splitlines()[-1]
     share = f"{sizes[1] / sizes[0]:.1%}"
     assert last.startswith(f"2 files: {sizes[0]:,} → {sizes[1]:,} bytes ({share}), 1 failed, ")
+
+
+@pytest.fixture
+def closed(monkeypatch):
+    """Close a folder so that it cannot be looked into, not even by root."""
+    scandir = os.scandir
+
+    def close(folder, code):
+        def refuse(path):
+            if os.fspath(path) == str(folder):
+                raise OSError(code, os.strerror(code), str(path))
+            return scandir(path)
+
+        monkeypatch.setattr(os, "scandir", refuse)
+
+    return close
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.ENOENT, errno.EIO])
+@pytest.mark.parametrize("inner", ["sub", ""])
+def test_a_folder_that_cannot_be_looked_into_is_reported(tmp_path, closed, code, inner, capsys):
+    folder = tmp_path / "in"
+    (folder / "sub").mkdir(parents=True)
+    save(folder / "sub.png")
+    other = save(tmp_path / "other.png")
+    closed(folder / inner, code)
+    assert main(["encode", str(folder), str(other), "-k", "2", "-o", str(tmp_path / "out")]) == 1
+    out, err = capsys.readouterr()
+    assert tree(tmp_path / "out") == (["in/sub.kmq"] if inner else []) + ["other.kmq"]
+    assert err == f"kmq: {folder / inner}: {os.strerror(code)}\n"
+    assert ", 1 failed, " in out
+
+
+@pytest.mark.parametrize("command", ["info", "decode", "view", "palette", "report"])
+def test_every_command_reports_a_folder_that_cannot_be_looked_into(
+    photo, packed, tmp_path, closed, command, capsys
+):
+    folder = tmp_path / "in"
+    (folder / "sub").mkdir(parents=True)
+    shutil.copy(photo if command in ("palette", "report") else packed, folder)
+    closed(folder / "sub", errno.EACCES)
+    given = {"decode": ["-o", f"{tmp_path}/out/"], "view": ["-o", f"{tmp_path}/page.html"]}
+    assert main([command, str(folder), *given.get(command, [])]) == 1
+    assert f"kmq: {folder / 'sub'}: Permission denied\n" in capsys.readouterr().err
+
+
+def test_a_file_that_cannot_be_looked_at_is_reported(tmp_path, monkeypatch, capsys):
+    save(tmp_path / "a.png")
+    hidden = save(tmp_path / "b.png")
+    is_file = Path.is_file
+
+    def refuse(path, **options):
+        if path == hidden:
+            hidden.unlink()
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return is_file(path, **options)
+
+    monkeypatch.setattr(Path, "is_file", refuse)
+    assert main(["encode", str(tmp_path), "-k", "2"]) == 1
+    assert (tmp_path / "a.kmq").exists()
+    assert f"{hidden}: No such file" in capsys.readouterr().err
 
 
 def test_a_name_with_brackets_is_no_pattern(tmp_path):
@@ -1340,13 +1402,53 @@ for kernel in all_kernels():
 
 
 @pytest.mark.skipif(os.name != "posix", reason="other systems have no such names")
-def test_a_name_cannot_move_the_cursor(photo, tmp_path, capsys):
-    evil = tmp_path / "a\x1b[2Jb.kmq"
+@pytest.mark.parametrize(("name", "shown"), [("\x1b[2J", "\\x1b[2J"), ("\n", "\\x0a")])
+def test_a_name_cannot_move_the_cursor(photo, tmp_path, name, shown, capsys):
+    evil = tmp_path / f"a{name}b.kmq"
     assert main(["encode", str(photo), "-o", str(evil), "-k", "4"]) == 0
     assert main(["info", str(evil)]) == 0
+    assert main(["compare", str(photo), str(evil)]) == 0
     evil.write_bytes(b"none")
     assert main(["info", str(evil)]) == 1
     out, err = capsys.readouterr()
-    assert "\x1b[2J" not in out + err
-    assert out.count("a\\x1b[2Jb.kmq") == 2
-    assert err.count("a\\x1b[2Jb.kmq") == 1
+    assert f"a{name}b" not in out + err
+    assert out.count(f"a{shown}b.kmq") == 3
+    assert err.count(f"a{shown}b.kmq") == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_a_name_that_is_no_text_is_written_and_told(photo, tmp_path, capfd):
+    odd = os.fsdecode(bytes(tmp_path) + b"/\xff.png")
+    shutil.copy(photo, odd)
+    assert main(["encode", odd, "-k", "2"]) == 0
+    packed = odd.replace(".png", ".kmq")
+    assert main(["info", packed]) == 0
+    assert main(["decode", packed, "-o", str(tmp_path / "again")]) == 0
+    assert main(["info", packed + "x"]) == 1
+    assert sorted(os.listdir(bytes(tmp_path))) == [b"again", b"photo.png", b"\xff.kmq", b"\xff.png"]
+    assert os.listdir(bytes(tmp_path / "again")) == [b"\xff.png"]
+    out, err = capfd.readouterr()
+    assert out.count("\\udcff.kmq: ") == 2
+    assert "\\udcff.kmqx: No such file" in err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["encode", "a\0b.png"],
+        ["encode", "photo.png", "-o", "a\0b.kmq"],
+        ["info", "a\0b.kmq"],
+        ["palette", "photo.png", "-o", "a\0b.gpl"],
+        ["compare", "photo.png", "a\0b.png"],
+        ["curve", "a\0b.png"],
+        ["decode", "a\0b.kmq"],
+        ["view", "a\0b.kmq"],
+        ["report", "photo.png", "-o", "a\0b/"],
+        ["encode", "photo.png", "--palette", "a\0b.gpl"],
+    ],
+)
+def test_a_name_that_no_file_can_have_is_refused(photo, tmp_path, monkeypatch, arguments, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 1
+    assert "has a null character in it" in capsys.readouterr().err
+    assert names(tmp_path) == ["photo.png"]

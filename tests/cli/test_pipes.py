@@ -347,3 +347,37 @@ def test_a_shell_can_put_commands_in_the_place_of_files(photo, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "dB" in done.stdout
     assert re.search(r"^standard output: 64 colours", done.stderr, re.MULTILINE)
+
+
+@posix
+@pytest.mark.parametrize(
+    ("arguments", "unbuffered"),
+    [(["--version"], ""), (["--version"], "1"), (["--help"], ""), (["encode", "--help"], "1")],
+)
+def test_what_it_says_of_itself_ends_quietly_when_nobody_reads_it(arguments, unbuffered):
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = run_kmq(*arguments, stdout=writing, PYTHONUNBUFFERED=unbuffered)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is full")
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"]])
+def test_what_it_says_of_itself_does_not_fit(arguments):
+    with open("/dev/full", "wb") as full:
+        done = run_kmq(*arguments, stdout=full)
+    assert (done.returncode, done.stderr) == (
+        1,
+        b"kmq: No space left on device: standard output\n",
+    )
+
+
+def run_kmq(*arguments, stdout, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", "kmq", *arguments],
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        env=os.environ | environment,
+        check=False,
+    )

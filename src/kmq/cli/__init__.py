@@ -15,8 +15,10 @@ from kmq import __version__
 TYPE_CHECKING = False  # as in `kmq`
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import TextIO
 
-INTERRUPTED = 130  # as shells report an end by SIGINT: 128 + its number
+INTERRUPTED, CUT_OFF = 130, 141  # as shells report an end by SIGINT, SIGPIPE: 128 + its number
+UNWRITABLE = 1  # as of any output
 
 
 def process() -> int:
@@ -39,13 +41,34 @@ def main(argv: Sequence[str] | None = None) -> int:
         # A file name that the terminal cannot show is no reason to fail.
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
-    if list(argv) == ["--version"]:  # most of what a parser takes is to import it
-        print(f"kmq {__version__}")
-        return 0
     try:
-        from kmq.cli.command import run  # takes long enough to be interrupted
-
-        return run(argv)
+        code = _run(argv)
+        sys.stdout.flush()
     except KeyboardInterrupt:
         print("kmq: interrupted", file=sys.stderr)
         return INTERRUPTED
+    except BrokenPipeError:  # whoever read our output has seen enough
+        code = CUT_OFF
+    except OSError as error:
+        print(f"kmq: {error.strerror}: standard output", file=sys.stderr)
+        code = UNWRITABLE
+    for stream in (sys.stdout, sys.stderr):
+        _let_go(stream)
+    return code
+
+
+def _run(argv: Sequence[str]) -> int:
+    if list(argv) == ["--version"]:  # most of what a parser takes is to import it
+        print(f"kmq {__version__}")
+        return 0
+    from kmq.cli.command import run  # takes long enough to be interrupted
+
+    return run(argv)
+
+
+def _let_go(stream: TextIO) -> None:
+    """Let what a stream still holds go nowhere if it cannot be written; Python would complain."""
+    try:
+        stream.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

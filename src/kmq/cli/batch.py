@@ -146,7 +146,9 @@ def plan(
     jobs = []
     for source in paths.find(names, suffixes):
         suffix = f".{chosen}" if chosen else suffix_of(source.path)
-        if output is not None and folder is None:
+        if source.fault is not None:
+            target = source.path  # which nothing will be written to
+        elif output is not None and folder is None:
             target = pipes.target(output, suffix, chosen)
         elif folder is None and pipes.is_piped(source.path):
             target = pipes.target(pipes.STANDARD, suffix)
@@ -336,11 +338,12 @@ def _size(path: Path) -> int:
 
 def _do(job: Job, work: Work, progress: Progress, force: bool) -> str:
     """Return the line about a job."""
+    source = job.source.file()
     if job.problem:
         raise InputError(job.problem)
     started = working_time()
-    paths.claim(job.target, force=force, source=None if job.replaces else job.source.path)
-    line = work(job.source.path, job.target, progress)
+    paths.claim(job.target, force=force, source=None if job.replaces else source)
+    line = work(source, job.target, progress)
     return f"{line}, {working_time() - started:.2f} s"
 
 

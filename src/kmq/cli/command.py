@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
-import sys
 import warnings
 from collections.abc import Sequence
 from importlib import import_module
@@ -14,7 +13,6 @@ from typing import NoReturn
 from kmq import __version__
 from kmq.cli import pipes, warmup
 from kmq.cli.console import (
-    CUT_OFF,
     EXIT_CODES,
     FAILED,
     FAILURES,
@@ -67,13 +65,11 @@ def _run(arguments: argparse.Namespace) -> int:
     try:
         with pipes.attended(), warmup.announcing():
             code: int = arguments.run(arguments)
-            sys.stdout.flush()
     except UsageError as error:
         complain(f"{error} (see kmq {arguments.command} --help)")
         return MISUSED
-    except BrokenPipeError:  # whoever read our output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return CUT_OFF
+    except BrokenPipeError:
+        raise  # and is not told of
     except FAILURES as error:
         complain(reason(error))
         return FAILED

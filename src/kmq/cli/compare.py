@@ -91,7 +91,7 @@ def run(arguments: argparse.Namespace) -> int:
 
         print(json.dumps(figures.as_json(), indent=2))
     else:
-        print(spoken("\n".join(figures.lines())))
+        print("\n".join(map(spoken, figures.lines())))
     if out is not None:
         _save_side_by_side(figures.compared, out)
         complain(f"wrote {out}")

@@ -23,7 +23,6 @@ from kmq.threads import MAX_THREADS
 
 DONE, FAILED, MISUSED = 0, 1, 2
 NOT_SMALLER, NOT_GOOD = 98, 99  # as pngquant has them
-CUT_OFF = 141  # as shells report an end by SIGPIPE: 128 + its number
 
 EXIT_CODES = """\
 exit codes:
@@ -48,7 +47,7 @@ for _power, _prefix in enumerate("kmg", 1):
 
 _BAR_AFTER = 1.0  # seconds
 
-_CONTROLS = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")  # all but the end of a line
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 SPOKEN: dict[str, str] = {}
 """What a file is called that stands in for a pipe: its path without suffix, and the name."""
@@ -104,9 +103,10 @@ def named(text: str) -> str:
     return text
 
 
-def spoken(text: str) -> str:
-    """Do as `named`, and write controls as escapes: a file's name may move a terminal's cursor."""
-    return _CONTROLS.sub(lambda control: f"\\x{ord(control[0]):02x}", named(text))
+def spoken(line: str) -> str:
+    """Do as `named`, and write controls as escapes: a file's name may move a terminal's cursor, or
+    begin a line of its own."""
+    return _CONTROLS.sub(lambda control: f"\\x{ord(control[0]):02x}", named(line))
 
 
 def add_command(

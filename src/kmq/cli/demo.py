@@ -21,6 +21,7 @@ from kmq.cli.console import (
     add_output_option,
     colors,
     decibels,
+    spoken,
 )
 
 if TYPE_CHECKING:
@@ -178,4 +179,4 @@ def _png(picture: Any) -> bytes:
 def _write(path: Path, content: bytes, remark: str) -> None:
     with replacing(path) as stream:
         stream.write(content)
-    print(f"{path}: {len(content):,} bytes, {remark}", flush=True)
+    print(f"{spoken(str(path))}: {len(content):,} bytes, {remark}", flush=True)

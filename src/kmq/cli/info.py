@@ -82,7 +82,7 @@ def add(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print what `kmq.info` tells of each file, and report those that cannot be read."""
-    sources = paths.expand(arguments.files, frozenset([".kmq"]))
+    sources = paths.find(arguments.files, frozenset([".kmq"]))
     several = paths.names_several(arguments.files)
     failed: list[Path] = []
     results = _read_each(sources, arguments.counts, limits(arguments), failed)
@@ -97,7 +97,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _read_each(
-    sources: Sequence[Path], with_counts: bool, limits: Limits, failed: list[Path]
+    sources: Sequence[paths.Source], with_counts: bool, limits: Limits, failed: list[Path]
 ) -> Iterator[_Result]:
     """Yield what is found in each file, or say what is wrong with it."""
     from kmq.pipeline import decoding  # and not `kmq.files`, which would import all that encodes
@@ -105,14 +105,14 @@ def _read_each(
 
     for source in sources:
         try:
-            with opened(source) as stream:
+            with opened(source.file()) as stream:
                 facts = decoding.info(stream, limits)
-            counts = _counts(source, limits) if with_counts else None
+            counts = _counts(source.path, limits) if with_counts else None
         except FAILURES as error:
-            complain(complaint_about(source, error))
-            failed.append(source)
+            complain(complaint_about(source.path, error))
+            failed.append(source.path)
         else:
-            yield source, facts, counts
+            yield source.path, facts, counts
 
 
 def _counts(source: Path, limits: Limits) -> np.ndarray[Any, Any]:

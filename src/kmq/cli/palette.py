@@ -150,7 +150,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     started = working_time()
     fitting = _fitting(arguments)
-    sources = paths.expand(arguments.pictures, paths.PICTURE_SUFFIXES)
+    sources = paths.find(arguments.pictures, paths.PICTURE_SUFFIXES)
     _claim_targets(arguments, sources)
     failures: list[str] = []
     with Bar(len(sources)) as bar:
@@ -189,7 +189,7 @@ def _fitting(arguments: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _claim_targets(arguments: argparse.Namespace, sources: Sequence[Path]) -> None:
+def _claim_targets(arguments: argparse.Namespace, sources: Sequence[paths.Source]) -> None:
     """Find out what would stop writing before the work is done."""
     if arguments.output is not None:
         from kmq.palettes import SUFFIXES
@@ -206,7 +206,7 @@ def _claim_targets(arguments: argparse.Namespace, sources: Sequence[Path]) -> No
     for target in (arguments.output, arguments.histogram):
         if target is not None:
             for source in sources:
-                paths.claim(Path(target), force=arguments.force, source=source)
+                paths.claim(Path(target), force=arguments.force, source=source.path)
 
 
 def _is_histogram(path: Path) -> bool:
@@ -224,7 +224,7 @@ def _holds_histogram(source: Path) -> bool:
 
 
 def _counted(
-    arguments: argparse.Namespace, sources: Sequence[Path], failures: list[str], bar: Bar
+    arguments: argparse.Namespace, sources: Sequence[paths.Source], failures: list[str], bar: Bar
 ) -> Iterator[ColorHistogram]:
     """Yield the histogram of each source, or note why there is none."""
     from kmq.model.formats import common_format
@@ -239,22 +239,23 @@ def _counted(
                     raise histogram
                 common = common_format(common or histogram.pixel_format, histogram.pixel_format)
             except FAILURES as error:
-                failures.append(complaint_about(source, error))
+                failures.append(complaint_about(source.path, error))
             else:
                 yield histogram
             bar.next()
             bar.advance(f"counted {number:,} of {len(sources):,}", 0)
 
 
-def _count(arguments: argparse.Namespace, source: Path) -> ColorHistogram | Exception:
+def _count(arguments: argparse.Namespace, source: paths.Source) -> ColorHistogram | Exception:
     """Return the histogram of a source, or what is wrong with it."""
     from kmq.model.histogram import ColorHistogram
 
     try:
-        if _is_histogram(source) or _holds_histogram(source):
-            return ColorHistogram.read(source)
+        file = source.file()
+        if _is_histogram(file) or _holds_histogram(file):
+            return ColorHistogram.read(file)
         return ColorHistogram.from_picture(
-            source, page=arguments.page, n_threads=arguments.threads, limits=limits(arguments)
+            file, page=arguments.page, n_threads=arguments.threads, limits=limits(arguments)
         )
     except FAILURES as error:
         return error

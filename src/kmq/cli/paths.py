@@ -30,15 +30,22 @@ class Source(NamedTuple):
     Attributes:
         path: the file.
         place: its path within the folder or pattern that it was found by, or its name.
+        fault: why it is a folder that cannot be looked into, and not a file.
     """
 
     path: Path
     place: Path
+    fault: OSError | None = None
 
+    def file(self) -> Path:
+        """Return the path of the file.
 
-def expand(names: Sequence[str], suffixes: frozenset[str]) -> list[Path]:
-    """Return the paths of what `find` returns."""
-    return [source.path for source in find(names, suffixes)]
+        Raises:
+            OSError: it is a folder, of which the error tells.
+        """
+        if self.fault is not None:
+            raise self.fault
+        return self.path
 
 
 def find(names: Sequence[str], suffixes: frozenset[str]) -> list[Source]:
@@ -46,12 +53,12 @@ def find(names: Sequence[str], suffixes: frozenset[str]) -> list[Source]:
 
     A pipe is replaced by a file with what comes through it. Files come in the order named, those
     of a folder or pattern sorted, each once; hidden ones are left out. A name that exists is never
-    a pattern; a name that matches nothing is kept, to be reported as missing. Of several folders
-    each keeps its name in the places of its files.
+    a pattern; a name that matches nothing is kept, to be reported as missing, and so is a folder
+    that cannot be looked into. Of several folders each keeps its name in the places of its files.
 
     Raises:
         UsageError: a folder or a pattern holds no file of that kind, or a name is empty.
-        OSError: a folder cannot be listed.
+        InputError: no file can have such a name.
         UsageError, InputError, OSError: see `pipes.source`.
     """
     distinct: dict[Path, Source] = {}
@@ -68,18 +75,19 @@ def _find_one(name: str, suffixes: frozenset[str], *, alone: bool) -> list[Sourc
         path = pipes.source(name)
         return [Source(path, Path(path.name))]
     if os.path.isdir(name):
-        files = sorted(_below(name, suffixes))
+        faults: dict[Path, OSError] = {}
+        files = sorted([*_below(name, suffixes, faults), *faults])
         if not files:
             raise UsageError(f"folder {name} contains no {_kinds(suffixes)} files")
         above = Path() if alone else Path(os.path.basename(os.path.abspath(name)))
-        return [Source(file, above / file.relative_to(name)) for file in files]
+        return [Source(file, above / file.relative_to(name), faults.get(file)) for file in files]
     if re.fullmatch(r"[0-9]+(\.[0-9]+)?", name) and is_missing(name):
         raise UsageError(f"{name} is not a file; the number of colours is -k {name}")
     if os.path.lexists(name) or not glob.has_magic(name):
         return [Source(Path(name), Path(Path(name).name))]
     files = sorted(Path(match) for match in glob.glob(name, recursive=True))
     root = _fixed_part(name)
-    sources = [Source(file, file.relative_to(root)) for file in files if file.is_file()]
+    sources = [Source(file, file.relative_to(root)) for file in files if _may_be_file(file)]
     if not sources:
         raise UsageError(f"no file matches {name}")
     return sources
@@ -90,18 +98,31 @@ def is_missing(name: str) -> bool:
     return not (os.path.lexists(name) or glob.has_magic(name) or pipes.is_pipe(name))
 
 
-def _below(folder: str, suffixes: frozenset[str]) -> Iterator[Path]:
-    """Yield the files of one of these kinds in a folder and in those below it."""
+def _below(
+    folder: str, suffixes: frozenset[str], out_faults: dict[Path, OSError]
+) -> Iterator[Path]:
+    """Yield the files of one of these kinds in a folder and in those below it.
 
-    def refuse(error: OSError) -> None:
-        raise error
+    Of folders that cannot be looked into, note why.
+    """
 
-    for place, folders, names in os.walk(folder, onerror=refuse):
+    def note(fault: OSError) -> None:
+        out_faults[Path(fault.filename)] = fault
+
+    for place, folders, names in os.walk(folder, onerror=note):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in names:
             path = Path(place, name)
-            if path.suffix.lower() in suffixes and not name.startswith(".") and path.is_file():
+            if path.suffix.lower() in suffixes and not name.startswith(".") and _may_be_file(path):
                 yield path
+
+
+def _may_be_file(path: Path) -> bool:
+    """Whether there is a file; if that cannot be told, whoever opens it will hear why."""
+    try:
+        return path.is_file()
+    except OSError:
+        return True
 
 
 def _fixed_part(pattern: str) -> Path:

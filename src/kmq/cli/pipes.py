@@ -19,6 +19,7 @@ from typing import Any, BinaryIO, TextIO
 
 from kmq.cli.console import SPOKEN, Options, UsageError
 from kmq.errors import InputError
+from kmq.streams import check_name
 
 STANDARD = "-"
 
@@ -100,12 +101,17 @@ def add_format_option(parser: Options, formats: Sequence[str], default: str) -> 
 
 
 def is_pipe(name: str) -> bool:
-    """Whether a name stands for what has no end or cannot be replaced: ``-``, a pipe, a device."""
+    """Whether a name stands for what has no end or cannot be replaced: ``-``, a pipe, a device.
+
+    Raises:
+        InputError: no file can have such a name.
+    """
+    check_name(name)
     if name == STANDARD or _descriptor(name) is not None:
         return True
     try:
         mode = os.stat(name).st_mode
-    except (OSError, ValueError):
+    except OSError:
         return False
     return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 

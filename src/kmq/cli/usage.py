@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from typing import Any, NoReturn, cast
@@ -41,6 +42,10 @@ class Parser(argparse.ArgumentParser):
         if files:
             getattr(parsed, cast(str, self._files)).extend(files)
         return parsed, []
+
+    def print_help(self, file: Any = None) -> None:
+        """Print the help; argparse would go on as if it had been read where it cannot be."""
+        (file or sys.stdout).write(self.format_help())
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong after the usage, and where to read more."""

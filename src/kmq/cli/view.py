@@ -49,7 +49,7 @@ def add(commands: Commands) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Make the page, and open it if it was not asked for as a file."""
     failed: list[Path] = []
-    named = _read_each(paths.expand(arguments.files, frozenset([".kmq"])), failed)
+    named = _read_each(paths.find(arguments.files, frozenset([".kmq"])), failed)
     if named or not failed:
         page = viewer.page(named)
         if arguments.output is None:
@@ -59,19 +59,19 @@ def run(arguments: argparse.Namespace) -> int:
     return FAILED if failed else DONE
 
 
-def _read_each(sources: Sequence[Path], failed: list[Path]) -> list[tuple[str, bytes]]:
+def _read_each(sources: Sequence[paths.Source], failed: list[Path]) -> list[tuple[str, bytes]]:
     """Return name and contents of each file that is one of kmq's."""
     from kmq.files import info
 
     named = []
     for source in sources:
         try:
-            content = source.read_bytes()
+            content = source.file().read_bytes()
             info(content)
-            named.append((spoken(source.name), content))
+            named.append((spoken(source.path.name), content))
         except FAILURES as error:
-            complain(complaint_about(source, error))
-            failed.append(source)
+            complain(complaint_about(source.path, error))
+            failed.append(source.path)
     return named
 
 
