@@ -7,8 +7,8 @@ then.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -41,8 +41,7 @@ from kmq.values import Dither, Fewest, Optimize, Rate, Require, Space, Start, ch
 _DEFAULT_COLORS = 64
 
 
-@dataclass(frozen=True)
-class Target:
+class Target(NamedTuple):
     """What decides the number of colours: `k`, or an error and the most colours."""
 
     k: int | None = None
@@ -78,8 +77,7 @@ class Target:
         return ErrorTarget(self.mse(pixel_format), self.most)
 
 
-@dataclass(frozen=True)
-class Options:
+class Options(NamedTuple):
     """Arguments of `kmq.quantize`, checked but for what depends on the picture.
 
     Attributes:

@@ -8,11 +8,11 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from threading import Event
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from kmq.cli import paths, pipes
 from kmq.cli.console import (
@@ -53,8 +53,7 @@ class LeftOutError(Exception):
         self.code = code
 
 
-@dataclass(frozen=True)
-class Job:
+class Job(NamedTuple):
     """A file to read and one to write; or why it is not written.
 
     Attributes:
@@ -195,7 +194,7 @@ def _told_apart(jobs: Sequence[Job]) -> list[Job]:
     """Put the suffixes of sources into names that would otherwise be the same."""
     rivals = [job for same in _by_target(jobs).values() if len(same) > 1 for job in same]
     names = {job: job.target.with_name(job.source.place.name + job.target.suffix) for job in rivals}
-    return [replace(job, target=names.get(job, job.target)) for job in jobs]
+    return [job._replace(target=names.get(job, job.target)) for job in jobs]
 
 
 def _with_problems(jobs: Sequence[Job]) -> list[Job]:
@@ -213,7 +212,7 @@ def _with_problems(jobs: Sequence[Job]) -> list[Job]:
             problem = f"{job.target} is also the output for {others[0]}; name different folders"
         else:
             problem = ""
-        checked.append(replace(job, problem=problem))
+        checked.append(job._replace(problem=problem))
     return checked
 
 
@@ -250,8 +249,7 @@ def at_once(arguments: argparse.Namespace, n_files: int) -> int:
     return n_jobs
 
 
-@dataclass(frozen=True)
-class _Outcome:
+class _Outcome(NamedTuple):
     """What became of a job.
 
     Attributes:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,8 +15,7 @@ if TYPE_CHECKING:
 _COUNTED_PIXELS = 1 << 20  # at a time: NumPy makes 64-bit numbers of the indices
 
 
-@dataclass(frozen=True, eq=False)
-class Picture:
+class Picture(NamedTuple):
     """A picture and the file it came from.
 
     Attributes:
@@ -66,7 +64,7 @@ class Picture:
         colors = self.samples.reshape(-1, self.pixel_format.channels)
         samples = converted(colors, self.pixel_format, pixel_format)
         shape = (self.height, self.width, pixel_format.channels)
-        return replace(self, samples=samples.reshape(shape), pixel_format=pixel_format)
+        return self._replace(samples=samples.reshape(shape), pixel_format=pixel_format)
 
 
 def load(path: Path, page: int | None, limits: Limits) -> Picture:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator
-from dataclasses import dataclass
 from operator import itemgetter
+from typing import NamedTuple
 
 import numpy as np
 
@@ -31,8 +31,7 @@ _TINY = 1e-9
 """An error that stands for none on a logarithmic scale."""
 
 
-@dataclass(frozen=True)
-class ErrorTarget:
+class ErrorTarget(NamedTuple):
     """How good a picture must be: at most `mse` per pixel, with at most `max_colors`."""
 
     mse: float

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from kmq.model import alpha
@@ -33,7 +31,7 @@ def _solve_exactly(problem: Problem, k: int) -> Rounded:
     colors = problem.colors
     if has_transparent(colors) and len(problem.fixed) + 1 < k:
         fixed = distinct(np.concatenate([problem.fixed, colors.colors[:1]]))
-        problem = replace(problem, fixed=fixed)
+        problem = problem._replace(fixed=fixed)
     return rounding.rounded(problem, _fit(problem, k))
 
 
@@ -69,10 +67,10 @@ def _plain(problem: Problem, start: PlainStart, fixed: Array, free: int) -> Fit:
             init = np.delete(init, np.argmin(np.square(init).sum(axis=1)), axis=0)
     points, _ = of_kinds(problem.space, points, keys, fixed)
     fit = search.plain(points, free, init, start.seeds, start.stopping, how.n_threads, how.progress)
-    fit = replace(fit, centroids=np.concatenate([fixed, fit.centroids]))
+    fit = fit._replace(centroids=np.concatenate([fixed, fit.centroids]))
     if fit.opaque is None:
         return fit
-    return replace(fit, opaque=np.concatenate([np.zeros(len(fixed), np.bool_), fit.opaque]))
+    return fit._replace(opaque=np.concatenate([np.zeros(len(fixed), np.bool_), fit.opaque]))
 
 
 def _search(problem: Problem, effort: SearchEffort, fixed: Array, free: int) -> Fit:
@@ -85,7 +83,7 @@ def _search(problem: Problem, effort: SearchEffort, fixed: Array, free: int) -> 
         centroids = _on_bins(problem, fixed, free, effort, None)
     else:
         effort = WHERE_SEEN.get(effort, effort)
-        first = replace(effort, start_rounds=FIRST_ROUNDS, breath=0)
+        first = effort._replace(start_rounds=FIRST_ROUNDS, breath=0)
         centroids = _on_bins(problem, fixed, free, first, None)
         problem = problem.looked_at(centroids)
         centroids = _on_bins(problem, fixed, free, effort, centroids)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,8 +20,7 @@ _VIEW_BOXES = 4096
 """Boxes of colours at least that the view weighs each for itself, if there are as many colours."""
 
 
-@dataclass(frozen=True)
-class Required:
+class Required(NamedTuple):
     """What a palette must hold: the `fixed` colours (f, channels), else multiples of `step`.
 
     With `snap` those nearest to black and white may become so.
@@ -31,8 +31,7 @@ class Required:
     snap: bool = False
 
 
-@dataclass(frozen=True)
-class Fitting:
+class Fitting(NamedTuple):
     """How a palette is fitted.
 
     Attributes:
@@ -50,8 +49,7 @@ class Fitting:
     progress: Progress | None = None
 
 
-@dataclass(frozen=True)
-class Problem:
+class Problem(NamedTuple):
     """What a palette is to be found for.
 
     Attributes:
@@ -96,7 +94,7 @@ class Problem:
         last = len(self.points.columns) - 1
         axes = (0, last) if self.space.pixel_format.has_alpha else (0,)
         given = np.empty((0, 0)) if importance is None else importance
-        return replace(self, view=View(ids, given, axes, self.space.contrast))
+        return self._replace(view=View(ids, given, axes, self.space.contrast))
 
     def looked_at(self, centroids: Array) -> Problem:
         """Return the problem with colours that count more where their errors are seen, with a first
@@ -111,7 +109,7 @@ class Problem:
         favour_ends(self.points.columns, self.space.ends, factors)
         points = replace(self.points, weights=self.points.weights * factors)
         fitted, fitted_keys = _counting(points, self.keys)
-        return replace(self, fitted=fitted, fitted_keys=fitted_keys)
+        return self._replace(fitted=fitted, fitted_keys=fitted_keys)
 
 
 def points_of_colors(

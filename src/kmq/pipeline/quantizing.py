@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -28,8 +28,7 @@ from kmq.stages.palette.rounds import Fit
 from kmq.stages.palette.spaces import Space
 
 
-@dataclass(frozen=True)
-class Mapped:
+class Mapped(NamedTuple):
     """A palette and the picture's indices of it.
 
     Attributes:
@@ -160,7 +159,7 @@ class Quantizer:
             labels = rounding.map_to(self._problem, mapped.palette).labels
             coordinates = self._problem.space.forward(mapped.palette)
             self._mapper.cap(indices, labels, coordinates, most_excess)
-            return _compact(replace(mapped, indices=indices))
+            return _compact(mapped._replace(indices=indices))
 
     def optimized(self, mapped: Mapped, lam: float = 0.0) -> Mapped:
         """Choose indices and entries so that the picture is right after a small blur.
@@ -182,7 +181,7 @@ class Quantizer:
                     progress("optimize", (turn + 1) / (rounds + 1))
             if not mapped.is_given:
                 entries, indices = _used(self._problem, entries, indices)
-        return _compact(replace(mapped, palette=entries, indices=indices))
+        return _compact(mapped._replace(palette=entries, indices=indices))
 
     def bits(self, mapped: Mapped) -> float:
         """Return what the indices cost by the model of the neighbourhood that `traded` has."""
@@ -301,7 +300,7 @@ class Quantizer:
         )
         if not mapped.is_given:
             palette, indices = _recomputed(self._problem, self._mapper, palette, indices)
-        return _compact(replace(mapped, palette=palette, indices=indices))
+        return _compact(mapped._replace(palette=palette, indices=indices))
 
     @contextmanager
     def _timed(self, stage: str) -> Iterator[None]:
@@ -313,7 +312,7 @@ class Quantizer:
 def _compact(mapped: Mapped) -> Mapped:
     """Return the same with indices of the type that files have."""
     dtype = index_dtype(len(mapped.palette))
-    return replace(mapped, indices=mapped.indices.astype(dtype))
+    return mapped._replace(indices=mapped.indices.astype(dtype))
 
 
 def fit_palette(

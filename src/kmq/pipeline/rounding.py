@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,8 +22,7 @@ _SNAP_SHARE = 16
 """Share of the range, as 1 in so many, by which black and white may be off for `snap`."""
 
 
-@dataclass(frozen=True)
-class Rounded:
+class Rounded(NamedTuple):
     """A palette in the picture's own samples, and what becomes of the distinct colours."""
 
     palette: Array

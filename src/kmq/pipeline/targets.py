@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from kmq import exact
@@ -113,8 +112,7 @@ _PALETTE_BYTES, _FRAME_BYTES = 2.5, 64
 """Bytes of an entry, and of what surrounds the indices, about."""
 
 
-@dataclass(frozen=True)
-class FileTarget:
+class FileTarget(NamedTuple):
     """What a file is to be like.
 
     Attributes:

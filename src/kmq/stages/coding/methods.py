@@ -7,8 +7,7 @@ readers for a newer kmq.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from kmq.errors import InputError
 from kmq.model.arrays import Array
@@ -42,8 +41,7 @@ class StripCoder(Protocol):
         """
 
 
-@dataclass(frozen=True)
-class StripMethod:
+class StripMethod(NamedTuple):
     """One way to code a strip.
 
     Attributes:
@@ -92,8 +90,7 @@ def strip_method(name: str) -> StripMethod:
     raise InputError(f"there is no method {name!r}; kmq has {names}")
 
 
-@dataclass(frozen=True)
-class StripPlan:
+class StripPlan(NamedTuple):
     """How the strips of a picture are to be coded.
 
     Attributes:

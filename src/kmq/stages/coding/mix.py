@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
+from typing import NamedTuple
 
 import numpy as np
 
@@ -29,8 +29,7 @@ _NARROW, _WIDE = np.empty((0, 0), np.uint8), np.empty((0, 0), np.uint16)
 _NO_MATTER = 1 << 60  # decisions that no strip takes
 
 
-@dataclass(frozen=True, eq=False)
-class Tree:
+class Tree(NamedTuple):
     """Which decisions name a colour: a binary tree that halves the palette again and again.
 
     Attributes:
@@ -98,8 +97,7 @@ def _curves() -> tuple[Array, Array, Array]:
     return squash, stretch, np.array(hashed + dense, np.int16)
 
 
-@dataclass(frozen=True, eq=False)
-class _Layout:
+class _Layout(NamedTuple):
     """What the size of a strip says about its tables.
 
     Attributes:

@@ -7,7 +7,7 @@ a new entry, and files that use it ask older readers for a newer kmq.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,8 +18,7 @@ from kmq.model.pixel_format import PixelFormat
 from kmq.stages.coding import palette_tree
 
 
-@dataclass(frozen=True)
-class PaletteMethod:
+class PaletteMethod(NamedTuple):
     """One way to code a palette.
 
     Attributes:

@@ -9,9 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -40,8 +39,7 @@ _FAULTS = {
 }
 
 
-@dataclass(frozen=True)
-class _Alphabet:
+class _Alphabet(NamedTuple):
     """One of the two kinds of symbols, and how its contexts and tables are written.
 
     Attributes:

@@ -8,8 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import zlib
-from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from kmq.errors import FormatError, InputError, NewerFormatError, located
 from kmq.model.file_info import ChunkInfo
@@ -27,8 +26,7 @@ NEWER = "this file needs a newer kmq"
 _TEXT_MODE = "was changed on its way, as a transfer in text mode does; copy it in binary mode"
 
 
-@dataclass(frozen=True)
-class Chunk:
+class Chunk(NamedTuple):
     """One chunk: its letter, where it starts, and what is in it."""
 
     letter: str
@@ -99,8 +97,7 @@ def refuse_newer(chunk: Chunk) -> None:
         raise at(chunk, f"{NEWER}: it has a critical chunk unknown here", NewerFormatError)
 
 
-@dataclass(frozen=True)
-class _Head:
+class _Head(NamedTuple):
     """Letter and length of a chunk, and the bytes they were read from."""
 
     letter: str

@@ -7,8 +7,7 @@ is the matter of `coding`; here they are payloads.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import BinaryIO, Literal
+from typing import BinaryIO, Literal, NamedTuple
 
 from kmq.errors import FormatError, InputError, LimitError, NewerFormatError, located
 from kmq.model.arrays import Array
@@ -49,8 +48,7 @@ PaletteDecoder = Callable[[bytes, int, PixelFormat], Array]
 """Chunk P's payload, number of colours and pixel format → (k, channels); raises FormatError."""
 
 
-@dataclass(frozen=True)
-class Header:
+class Header(NamedTuple):
     """What chunk H says.
 
     Attributes:
@@ -80,8 +78,7 @@ class Header:
         return row, min(self.strip_height, self.height - row)
 
 
-@dataclass(frozen=True)
-class Front:
+class Front(NamedTuple):
     """What stands before the strips.
 
     Attributes:
@@ -99,8 +96,7 @@ class Front:
     labels: Labels | None = None
 
 
-@dataclass(frozen=True)
-class Contents:
+class Contents(NamedTuple):
     """A file taken apart, strips still coded.
 
     Attributes:

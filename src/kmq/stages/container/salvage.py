@@ -11,9 +11,8 @@ import zlib
 from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import accumulate, takewhile
-from typing import BinaryIO, TypeGuard
+from typing import BinaryIO, NamedTuple, TypeGuard
 
 from kmq.errors import FormatError, LimitError
 from kmq.model.file_info import Limits, StripInfo
@@ -46,8 +45,7 @@ _TRIAL = 64  # bytes that each check counts as besides
 _INSERTIONS = 1 << 26  # bytes that looking for what was inserted into strips may cost, together
 
 
-@dataclass(frozen=True)
-class Salvage:
+class Salvage(NamedTuple):
     """What is left of a file.
 
     Attributes:
@@ -65,8 +63,7 @@ class Salvage:
     notes: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class _Damaged:
+class _Damaged(NamedTuple):
     """A chunk whose letter and length are there, and no more.
 
     Attributes:
@@ -80,8 +77,7 @@ class _Damaged:
     size: int
 
 
-@dataclass(frozen=True)
-class _Gap:
+class _Gap(NamedTuple):
     """Bytes that may have been any number of chunks, or none of the file's."""
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import sys
 from bisect import bisect_left
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -31,8 +30,7 @@ _PART = 1 << 16
 _PARTS_KEPT = 16
 
 
-@dataclass(frozen=True)
-class ColorMap:
+class ColorMap(NamedTuple):
     """A histogram and the way back from its colours to the picture.
 
     Attributes:

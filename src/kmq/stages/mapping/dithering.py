@@ -7,10 +7,9 @@ serpentine order. "ordered" lets each colour be shown by three entries and a mas
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -64,8 +63,7 @@ _NEIGHBOURS = 24
 """Entries near the nearest that a colour may be mixed of with "ordered"."""
 
 
-@dataclass(frozen=True)
-class Mapping:
+class Mapping(NamedTuple):
     """The distinct colours, the palette, and what colour goes where without dithering.
 
     Attributes:
@@ -87,16 +85,14 @@ class Mapping:
     entry_kinds: Array
 
 
-@dataclass(frozen=True)
-class Dithered:
+class Dithered(NamedTuple):
     """What became of the pixels: (height, width) indices, and (k,) bool which entries occur."""
 
     indices: Array
     used: Array
 
 
-@dataclass(frozen=True)
-class Dither:
+class Dither(NamedTuple):
     """How to dither: the method, one of `DITHER_METHODS`, and the strength, up to 1."""
 
     method: str
@@ -113,8 +109,7 @@ def dithered(ids: Array, mapping: Mapping, how: Dither, n_threads: int) -> Dithe
     return Dithered(indices, used.astype(np.bool_))
 
 
-@dataclass(frozen=True)
-class _Rows:
+class _Rows(NamedTuple):
     """Colours and entries as the kernels take them, flat, and the mean squared error."""
 
     colors: Array
@@ -203,8 +198,7 @@ def _diffusion(
     run_chunks(work, len(bands), n_threads)
 
 
-@dataclass(frozen=True)
-class Search:
+class Search(NamedTuple):
     """Cells of the coordinates and the entries that may be nearest in each.
 
     Attributes:

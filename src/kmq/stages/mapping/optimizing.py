@@ -11,8 +11,7 @@ has what was tried instead.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -57,16 +56,14 @@ _SUM_BUDGET = 1 << 22
 _TINY = 1e-12
 
 
-@dataclass(frozen=True)
-class Palette:
+class Palette(NamedTuple):
     """Entries as they are optimised: (k, channels) coordinates, and the kind (k,) uint8 of each."""
 
     coordinates: Array
     kinds: Array
 
 
-@dataclass(frozen=True)
-class Price:
+class Price(NamedTuple):
     """What bits cost, in squared blurred errors: a bit, and how many bits symbols take.
 
     Attributes:

@@ -9,9 +9,8 @@ docs/RATE.md says what was tried.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -67,8 +66,7 @@ _STRIP_PIXELS = 1 << 15
 """Pixels of a strip, about: what one thread works on. Strips see each other as they were."""
 
 
-@dataclass(frozen=True)
-class Statistics:
+class Statistics(NamedTuple):
     """How often what follows what, and the sums of the points of each entry.
 
     Attributes:
@@ -86,8 +84,7 @@ class Statistics:
     pixels: Array
 
 
-@dataclass(frozen=True)
-class CodeLengths:
+class CodeLengths(NamedTuple):
     """What pixels cost.
 
     Attributes:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from kmq.stages.palette.clustering import DEFAULT_TOLERANCE
 
 
-@dataclass(frozen=True)
-class SearchEffort:
+class SearchEffort(NamedTuple):
     """How long the search goes on.
 
     Attributes:
@@ -66,8 +64,7 @@ GROWTH = SearchEffort(4096, 64, 1, 16, 60, 5, 1e-3, 0)
 """How `grow` bins and settles: with 16 bins a colour it would be 12 % off at k = 256, not 3 %."""
 
 
-@dataclass(frozen=True)
-class Stopping:
+class Stopping(NamedTuple):
     """When rounds on all points end: after `max_rounds`, or once the squared moves of all centroids
     sum to at most `tol` × the mean variance of the channels."""
 
@@ -80,8 +77,7 @@ class Stopping:
         return cls(effort.enough_rounds(k), DEFAULT_TOLERANCE)
 
 
-@dataclass(frozen=True)
-class PlainStart:
+class PlainStart(NamedTuple):
     """Plain k-means in place of a search: from centroids, or a method and a seed for each try."""
 
     init: str | np.ndarray[Any, Any]

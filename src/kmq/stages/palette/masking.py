@@ -10,8 +10,7 @@ colours, so the cost does not grow with the picture. docs/EYE.md has what was tr
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -50,8 +49,7 @@ _CHUNKS = 8
 _TINY = 1e-12
 
 
-@dataclass(frozen=True)
-class Shown:
+class Shown(NamedTuple):
     """Colours by a first palette.
 
     Attributes:
@@ -67,8 +65,7 @@ class Shown:
     mean_square: float
 
 
-@dataclass(frozen=True)
-class View:
+class View(NamedTuple):
     """A picture in which colours are seen.
 
     Attributes:

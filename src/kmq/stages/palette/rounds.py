@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,8 +21,7 @@ _MOMENTUM_ROUNDS = 100
 """Rounds after which momentum has done its part, and centroids may come to rest."""
 
 
-@dataclass(frozen=True)
-class Fit:
+class Fit(NamedTuple):
     """Where the search ended: centroids (k, d) float64, rounds on all colours, whether settled.
 
     `opaque` (k,) bool says which centroids are for opaque colours, where that was settled.

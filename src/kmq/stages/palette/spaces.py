@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from itertools import product
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
@@ -41,8 +41,7 @@ _CHUNK = 1 << 15
 """Colours converted at a time."""
 
 
-@dataclass(frozen=True)
-class _Roots:
+class _Roots(NamedTuple):
     """A space whose axes mix roots of what three kinds of cones take in.
 
     Coordinates are axes · (root(cones · light + bias) - root(bias)), where root is the cube root
