@@ -4,7 +4,6 @@ import errno
 import os
 import stat
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
@@ -114,10 +113,10 @@ def test_file_that_has_no_room_is_named_and_the_old_one_stays(tmp_path, size):
 
 
 def test_what_cannot_take_the_place_is_told_of_the_place(tmp_path, monkeypatch):
-    def refuse(self, target):
-        raise PermissionError(errno.EACCES, "Permission denied", str(self), None, str(target))
+    def refuse(source, target):
+        raise PermissionError(errno.EACCES, "Permission denied", source, None, target)
 
-    monkeypatch.setattr(Path, "replace", refuse)
+    monkeypatch.setattr(os, "replace", refuse)
     with pytest.raises(PermissionError) as caught, replacing(tmp_path / "new.bin"):
         pass
     assert str(caught.value).endswith(f"Permission denied: {str(tmp_path / 'new.bin')!r}")

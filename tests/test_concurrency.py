@@ -189,7 +189,6 @@ def test_eight_threads_at_once_share_points():
 
 def test_a_pool_that_others_make_grow_changes_nothing(monkeypatch):
     monkeypatch.setattr(threads, "_pool", None)
-    monkeypatch.setattr(threads, "_pool_size", 0)
     alone = encoded(0, "rank", n_threads=1)
     begun, grown = threading.Event(), threading.Event()
     heard = []
@@ -198,7 +197,7 @@ def test_a_pool_that_others_make_grow_changes_nothing(monkeypatch):
         begun.wait(PATIENCE)
         for n_threads in range(3, 40, 4):
             threads.run_chunks(lambda chunk: None, n_threads, n_threads)
-            heard.append(threads._pool_size)
+            heard.append(threads._pool.size)
         grown.set()
 
     def wait(stage, fraction):

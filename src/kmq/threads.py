@@ -14,16 +14,83 @@ import re
 import sys
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from operator import itemgetter
+from queue import SimpleQueue
 
 from kmq.checks import whole_number
 from kmq.errors import InputError
 
 MAX_THREADS = 256
 
-_pool: ThreadPoolExecutor | None = None
-_pool_size = 0
+
+class _Help:
+    """Work for a thread of the pool, unless it is taken back before one begins."""
+
+    def __init__(self, work: Callable[[], None]):
+        self._work = [work]  # whoever takes it out has it: `pop` is atomic
+        self._ended = threading.Lock()
+        self._ended.acquire()
+
+    def give(self) -> None:
+        """Do the work, which raises nothing, if it is still there."""
+        try:
+            work = self._work.pop()
+        except IndexError:
+            return
+        work()
+        del work  # before anyone hears of the end: it may hold what is large
+        self._ended.release()
+
+    def end(self) -> None:
+        """Take the work back, or wait for whoever does it."""
+        try:
+            self._work.pop()
+        except IndexError:
+            self._ended.acquire()
+
+
+class _Pool:
+    """Threads that help, started as they are needed; `concurrent.futures` would import `logging`.
+
+    They are daemons, so that those without work do not keep the process.
+    """
+
+    def __init__(self, size: int):
+        self.size = size
+        self._wanted: SimpleQueue[_Help | None] = SimpleQueue()
+        self._n_threads = 0
+        self._lock = threading.Lock()
+        self._n_open = 0  # pieces of work that are waiting or being done
+
+    def ask(self, work: Callable[[], None]) -> _Help:
+        """Have a thread do some work.
+
+        Raises:
+            RuntimeError: no thread could be started for it.
+        """
+        help_ = _Help(work)
+        with self._lock:
+            if self._n_open >= self._n_threads and self._n_threads < self.size:
+                name = f"kmq_{self._n_threads}"
+                threading.Thread(target=self._serve, name=name, daemon=True).start()
+                self._n_threads += 1
+            self._n_open += 1
+        self._wanted.put(help_)
+        return help_
+
+    def retire(self) -> None:
+        """Have each thread end once nothing is left to do."""
+        for _ in range(self._n_threads):
+            self._wanted.put(None)
+
+    def _serve(self) -> None:
+        while (help_ := self._wanted.get()) is not None:
+            help_.give()
+            with self._lock:
+                self._n_open -= 1
+
+
+_pool: _Pool | None = None
 _pool_lock = threading.Lock()
 
 
@@ -116,15 +183,14 @@ def run_chunks(work: Callable[[int], object], n_chunks: int, n_threads: int) -> 
             except BaseException as error:
                 failures.append((isinstance(error, Exception), chunk, error))
 
-    futures = _submit(drain, min(n_threads, n_chunks) - 1)
+    helps = _ask(drain, min(n_threads, n_chunks) - 1)
     try:
         drain()
     finally:
         # Work that never got a thread has nothing left to do; one that runs must end first,
         # since it writes to buffers of the caller.
-        for future in futures:
-            if not future.cancel():
-                future.exception()
+        for help_ in helps:
+            help_.end()
     try:
         if failures:
             raise min(failures, key=itemgetter(0, 1))[2]
@@ -132,20 +198,19 @@ def run_chunks(work: Callable[[int], object], n_chunks: int, n_threads: int) -> 
         failures.clear()
 
 
-def _submit(work: Callable[[], None], n_threads: int) -> list[Future[None]]:
+def _ask(work: Callable[[], None], n_threads: int) -> list[_Help]:
     """Hand `work` to threads of the pool, which is made on first use and only ever grows.
 
     Fewer threads than asked, or none, get it where the interpreter starts no more: while it exits.
     """
-    global _pool, _pool_size
-    with _pool_lock:  # held while submitting, so that no other call retires the pool in between
-        if _pool is None or _pool_size < n_threads:
+    global _pool
+    with _pool_lock:  # held meanwhile, so that no other call retires the pool in between
+        if _pool is None or _pool.size < n_threads:
             if _pool is not None:
-                _pool.shutdown(wait=False)
-            _pool_size = max(available_cores() - 1, n_threads)
-            _pool = ThreadPoolExecutor(_pool_size, thread_name_prefix="kmq")
-        futures: list[Future[None]] = []
+                _pool.retire()
+            _pool = _Pool(max(available_cores() - 1, n_threads))
+        helps: list[_Help] = []
         with contextlib.suppress(RuntimeError):
             for _ in range(n_threads):
-                futures.append(_pool.submit(work))  # noqa: PERF401  # keeps those that were taken
-        return futures
+                helps.append(_pool.ask(work))  # noqa: PERF401  # keeps those that were taken
+        return helps

@@ -6,13 +6,12 @@ import argparse
 import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from threading import Event
-from typing import NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from kmq.cli import paths, pipes
 from kmq.cli.console import (
@@ -34,6 +33,9 @@ from kmq.cli.console import (
 )
 from kmq.errors import InputError
 from kmq.threads import MAX_THREADS, resolve_threads
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -227,6 +229,8 @@ def in_order(
     if n_jobs == 1:
         yield from map(work, items)
         return
+    from concurrent.futures import ThreadPoolExecutor
+
     waiting: deque[Future[_Result]] = deque()
     with ThreadPoolExecutor(n_jobs, thread_name_prefix="kmq-job") as pool:
         try:
