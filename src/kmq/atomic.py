@@ -6,7 +6,6 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import BinaryIO
 
 
@@ -26,23 +25,23 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         with _naming(path), open(path, "wb") as file:
             yield file
         return
-    place = Path(path).resolve()
-    beside = place.with_name(f".kmq-{os.urandom(8).hex()}")
+    place = os.path.realpath(path)
+    beside = os.path.join(os.path.dirname(place), f".kmq-{os.urandom(8).hex()}")
     try:
         with _naming(path, beside):
             with open(beside, "x+b") as file:
                 yield file
             if old is not None:
-                beside.chmod(stat.S_IMODE(old.st_mode))
-            beside.replace(place)
+                os.chmod(beside, stat.S_IMODE(old.st_mode))
+            os.replace(beside, place)
     except BaseException:
         with suppress(OSError):  # none was made
-            beside.unlink()
+            os.unlink(beside)
         raise
 
 
 @contextmanager
-def _naming(path: str | os.PathLike[str], beside: Path | None = None) -> Iterator[None]:
+def _naming(path: str | os.PathLike[str], beside: str | None = None) -> Iterator[None]:
     """Say of an OSError that it is about the file at `path`, unless it is about another one.
 
     Errors of writing, such as that of a full disk, name none; those of the file that is written
@@ -52,7 +51,7 @@ def _naming(path: str | os.PathLike[str], beside: Path | None = None) -> Iterato
         yield
     except OSError as error:
         names_none = error.filename is None and error.errno is not None
-        if names_none or (beside is not None and error.filename == str(beside)):
+        if names_none or (beside is not None and error.filename == beside):
             error.filename = os.fspath(path)
             del error.filename2  # of a renaming: the same file
         raise

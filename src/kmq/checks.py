@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import operator
 import os
@@ -119,8 +118,10 @@ def meant(name: str, known: Iterable[str]) -> str | None:
     for spelling, names in _GROUPED.items():
         if name.lower() in names and spelling.partition("=")[0] in known:
             return spelling
+    from difflib import get_close_matches  # rarely wanted, and slow to import
+
     near = [word for word, others in _ELSEWHERE.items() if name.lower() in others]
-    near += difflib.get_close_matches(name, sorted(known), 1, 0.75)
+    near += get_close_matches(name, sorted(known), 1, 0.75)
     return next((word for word in near if word in known), None)
 
 

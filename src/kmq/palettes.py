@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import numpy as np
 
@@ -100,7 +99,8 @@ def write_palette(
             "file, and it comes before the palette"
         )
     checked = _checked_palette(palette, pixel_format)
-    name, suffix = os.fspath(path), Path(path).suffix.lower()
+    name = os.fspath(path)
+    suffix = os.path.splitext(name)[1].lower()
     if suffix in chunks.SUFFIXES:
         coding = Coding(method="deflate", n_threads=resolve_threads(None))
         with replacing(path) as file:

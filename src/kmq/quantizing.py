@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from kmq import checks
 from kmq.colors import GivenColors
@@ -28,6 +27,9 @@ from kmq.stages.palette.spaces import SpaceName
 from kmq.stages.pictures.reading import checked_format, checked_page
 from kmq.threads import resolve_threads
 from kmq.values import Dither, Fewest, Optimize, Rate, Require, Space, Start
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 _CURVE_COLORS = 256
 """Where a curve ends unless the caller says so."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeAlias, cast
 
 from kmq.errors import InputError
@@ -13,9 +12,7 @@ from kmq.model.file_info import Limits
 from kmq.model.image import IndexedImage, Pixels
 from kmq.model.palette import Palette
 from kmq.model.pixel_format import PixelFormat
-from kmq.pipeline import decoding
 from kmq.stages.container.chunks import SUFFIXES, is_kmq
-from kmq.stages.palette import files as palette_files
 from kmq.stages.pictures.reading import picture_palette, read_pixels, seekable
 from kmq.streams import Source, is_path, opened, refuse_text
 
@@ -51,6 +48,8 @@ def read_picture(
     elif is_path(picture):
         picture = _unpiped(picture)
     if isinstance(picture, str | os.PathLike | io.BytesIO) and _is_kmq(picture):
+        from kmq.pipeline import decoding  # pictures in memory do without
+
         with opened(cast(Source, picture)) as stream:
             picture = decoding.decoded(stream, limits, n_threads)
     if not isinstance(picture, IndexedImage):
@@ -91,13 +90,16 @@ def _is_kmq(source: str | os.PathLike[str] | io.BytesIO) -> bool:
 
 def read_palette(source: Source) -> Palette:
     """Return the palette of a file, as `kmq.read_palette` describes."""
+    from kmq.pipeline import decoding
+    from kmq.stages.palette import files as palette_files
+
     with opened(source) as stream:
         name = source if is_path(source) else getattr(stream, "name", "")
         name = os.fspath(name) if is_path(name) else ""
         file = seekable(stream)
         start = file.tell()
         head = file.read(_MOST_BEGINNING)
-        suffix = Path(name).suffix.lower()
+        suffix = os.path.splitext(name)[1].lower()
         if not suffix:
             suffixes = (
                 _BEGINNINGS[beginning] for beginning in _BEGINNINGS if head.startswith(beginning)
