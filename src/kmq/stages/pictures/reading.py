@@ -14,6 +14,8 @@ import os
 import struct
 import warnings
 from collections.abc import Iterator
+from functools import partial
+from importlib import import_module
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 
 import numpy as np
@@ -49,6 +51,17 @@ from kmq.stages.pictures.pillow import (
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
+
+_PLUGINS = {
+    b"\x89PNG": "Png",
+    b"\xff\xd8\xff": "Jpeg",
+    b"GIF8": "Gif",
+    b"BM": "Bmp",
+    b"RIFF": "WebP",
+    b"II*\0": "Tiff",
+    b"MM\0*": "Tiff",
+}
+"""Plugins of Pillow for files that begin so."""
 
 
 def read_pixels(
@@ -250,7 +263,8 @@ def _opened(file: IO[bytes]) -> ImageFile:
     file.seek(0)
     prefix = file.read(16)
     tried: set[str] = set()
-    for find_plugins in (Image.preinit, Image.init):  # the usual ones, and all
+    # The likely plugin, the usual ones, and all.
+    for find_plugins in (partial(_import_plugin_of, prefix), Image.preinit, Image.init):
         find_plugins()
         for name in [name for name in Image.ID if name not in tried]:
             tried.add(name)
@@ -261,6 +275,14 @@ def _opened(file: IO[bytes]) -> ImageFile:
                     file.seek(0)
                     return factory(file, "")
     raise UnidentifiedImageError("no plugin of Pillow knows it")
+
+
+def _import_plugin_of(prefix: bytes) -> None:
+    """Import the plugin for files that begin so: others would take time."""
+    for beginning, plugin in _PLUGINS.items():
+        if prefix.startswith(beginning):
+            with contextlib.suppress(ImportError):
+                import_module(f"PIL.{plugin}ImagePlugin")
 
 
 def _from_samples(samples: Array, picture: ImageFile) -> Pixels:

@@ -352,6 +352,8 @@ def _save_metadata(metadata: Metadata, file_type: _FileType) -> dict[str, Any]:
 
 def _png_metadata(metadata: Metadata) -> bytes:
     """Return the chunks behind the header of a PNG, those of Pillow from a file of one pixel."""
+    if metadata == Metadata():
+        return b""
     from PIL import Image
 
     pixel = io.BytesIO()
