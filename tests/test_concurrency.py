@@ -43,13 +43,13 @@ def _plain_environment(monkeypatch):
 def helpers(monkeypatch):
     """How many threads beside its own each piece of work asked for, in turn."""
     asked = []
-    submit = threads._submit
+    submit = threads._ask
 
     def listen(work, n_helpers):
         asked.append(n_helpers)
         return submit(work, n_helpers)
 
-    monkeypatch.setattr(threads, "_submit", listen)
+    monkeypatch.setattr(threads, "_ask", listen)
     return asked
 
 
