@@ -203,13 +203,14 @@ def options(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _start(arguments: argparse.Namespace) -> Start | None:
-    from kmq.palettes import read_palette
     from kmq.values import Start
 
     given: dict[str, Any] = {name: getattr(arguments, name) for name in _START}
     if not any(value is not None for value in given.values()):
         return None
     if _starts_from_file(arguments):
+        from kmq.palettes import read_palette
+
         given["init"] = read_palette(pipes.source(arguments.init))
     try:
         return Start(**given)

@@ -14,7 +14,6 @@ import struct
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from fractions import Fraction
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -402,6 +401,8 @@ def _tiff_tags(metadata: Metadata) -> list[exif.Tag]:
 
 
 def _rational(number: float) -> bytes:
+    from fractions import Fraction  # for this alone, and slow to import
+
     fraction = Fraction(number).limit_denominator(10_000)  # the unit of a .kmq file
     return struct.pack("<II", *fraction.as_integer_ratio())
 
