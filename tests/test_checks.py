@@ -34,7 +34,7 @@ def test_spans_of_time_are_no_numbers():
 
 def test_what_a_mask_hides_is_never_taken_for_values():
     hidden = np.ma.masked_greater(np.arange(12).reshape(4, 3), 10)
-    with pytest.raises(InputError, match="X has 1 masked values; kmq knows no masks"):
+    with pytest.raises(InputError, match="X has 1 masked values; kmq takes no masked arrays"):
         checks.float_rows(hidden, "X")
     picture = np.ma.masked_greater(np.arange(12, dtype=np.uint8).reshape(2, 2, 3), 9)
     for door in (kmq.quantize, kmq.encode, kmq.error_curve, kmq.ColorHistogram.from_picture):

@@ -294,8 +294,8 @@ def refuse_mask(values: Any, name: str) -> None:
     if ma is not None and isinstance(values, ma.MaskedArray) and ma.is_masked(values):
         n_masked = np.count_nonzero(ma.getmaskarray(values))
         raise InputError(
-            f"{name} has {n_masked} masked values; kmq knows no masks: fill them with filled(…), "
-            "and give them a weight of 0 where they are not to count"
+            f"{name} has {n_masked} masked values; kmq takes no masked arrays: fill it with "
+            "filled(…), and leave values out by a weight of 0"
         )
 
 

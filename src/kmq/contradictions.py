@@ -14,7 +14,7 @@ QUALITIES = ("quality", *ERRORS)
 """What a file may have to reach, as small as that goes."""
 
 TARGETS = ("size", "bpp", *QUALITIES)
-"""Options of `encode` and `write` that say what a file is to be like; there can be one."""
+"""Targets of `encode` and `write` for a file; there can be one."""
 
 QUANTIZE = (
     *("k", "effort", "space", "weights", "palette", "require", "start", "mapping"),
@@ -27,7 +27,7 @@ FILE = ("method", "strip_height", *TARGETS, "max_colors")
 
 
 class Contradiction(NamedTuple):
-    """Two options that cannot stand together: any of `these` beside any of `those`."""
+    """Options that exclude each other: any of `these` and any of `those`."""
 
     these: tuple[str, ...]
     those: tuple[str, ...]
@@ -58,7 +58,7 @@ CONTRADICTIONS = (
     Contradiction(
         ("optimize",),
         ("fewest", *TARGETS),
-        "what is optimised is how a picture looks, not its error pixel by pixel or its file",
+        "optimised mapping is for how a picture looks, not for its error per pixel or its size",
     ),
     Contradiction(("optimize",), ("dither",), "both say how entries are mixed"),
     Contradiction(("rate",), ("dither",), "one saves bits, the other spends them on a texture"),
@@ -69,7 +69,7 @@ CONTRADICTIONS = (
 )
 """What cannot be combined, for Python and the command line.
 
-Beside the names of arguments there are words for what these may hold: "fewest" (a `Fewest` as k),
+Besides names of arguments there are words for what these may hold: "fewest" (a `Fewest` as k),
 "fixed", "snap" and "posterize" (of a `Require`), "init" (colours of a `Start`), "dither", "rate"
 and "optimize" (kinds of mapping).
 """

@@ -1,4 +1,4 @@
-"""What kmq raises, beside TypeError for an argument of the wrong type.
+"""Exceptions and warnings of kmq. Arguments of the wrong type raise TypeError.
 
 ::
 

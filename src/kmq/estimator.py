@@ -43,10 +43,10 @@ _logger = logging.getLogger(__name__)
 class KMeans(Estimator):
     """k-means clustering with the parameters, methods and attributes of scikit-learn's.
 
-    ``from kmq import KMeans`` in place of ``from sklearn.cluster import KMeans`` is all there is to
-    change. From the same starting centroids both find the same clusters; the random starts differ,
-    since the generators are called differently. scikit-learn is needed only for what is its own
-    (pipelines, ``GridSearchCV``, ``set_output``), and imported only where it is installed.
+    Replace ``from sklearn.cluster import KMeans`` by ``from kmq import KMeans``. From the same
+    starting centroids both find the same clusters. Random starts differ, since kmq draws other
+    numbers. scikit-learn is needed only for its own pipelines, ``GridSearchCV`` and ``set_output``,
+    and imported only if it is installed.
 
     Args:
         n_clusters: number of centroids, 1 to 65,536 and at most the number of samples.
@@ -127,7 +127,7 @@ class KMeans(Estimator):
             TypeError: a parameter or X of the wrong type.
             InputError: a value out of range, not finite, or of the wrong shape.
 
-        Cost: O(n · k · d) a round; memory O(n) beside X.
+        Cost: O(n · k · d) per round; memory O(n) besides X.
 
         >>> kmeans = kmq.KMeans(2, init=[[0.0], [9.0]]).fit([[0], [1], [8], [9]])
         >>> kmeans.labels_.tolist()
@@ -166,13 +166,13 @@ class KMeans(Estimator):
         return self
 
     def partial_fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
-        """Go on with one more chunk of samples, for what does not fit in memory or comes in time.
+        """Learn from one more chunk of samples, for data larger than memory and for streams.
 
-        Each centre is the weighted mean of all samples that were nearest to it when they came: a
-        chunk moves it by its share in them, so that steps shrink as 1 / count (Sculley, "Web-scale
-        k-means clustering", 2010, with the chunk as the mini-batch). The first chunk chooses the
-        starting centres; after `fit`, the fitted ones go on. Centres set by hand are a new start,
-        before any sample. `labels_` and `inertia_` are those of this chunk.
+        Each centre is the weighted mean of all samples that were nearest to it when they came. So
+        later chunks move it less, by 1 / count (Sculley, "Web-scale k-means clustering", 2010, with
+        the chunk as the mini-batch). The first chunk chooses the starting centres; after `fit`, the
+        fitted ones go on. Centres set by hand are a new start. `labels_` and `inertia_` are those
+        of this chunk.
 
         Args:
             X: see the class; the first chunk has at least n_clusters samples.

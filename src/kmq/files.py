@@ -74,44 +74,44 @@ def encode(
 ) -> bytes:
     """Return a picture as the bytes of a .kmq file.
 
-    At most one of `size`, `bpp`, `quality`, `psnr` and `max_mse` sets a target for the file.
-    kmq then chooses the number of colours and λ (see `kmq.Rate`) together, at about ten times the
-    cost.
+    One of `size`, `bpp`, `quality`, `psnr` and `max_mse` may set a target for the file. kmq then
+    chooses the number of colours and λ (see `kmq.Rate`) together, at about ten times the cost.
 
     Args:
         picture: a `kmq.IndexedImage`, which is stored as it is, the order of its palette
             included; or anything `kmq.quantize` takes, which is quantized first.
         k: see `kmq.quantize`, also for the arguments not described here. They do not go with an
             IndexedImage, which has its own palette.
-        effort: time to take, "fast", "balanced" (the default) or "best", for the palette as for the
-            file. "best" looks best, in a larger file, unless `mapping` is "nearest" or another. A
-            start, a palette or an IndexedImage leave nothing to search for but the file.
+        effort: how long to search for a good palette and a small file: "fast", "balanced" (the
+            default) or "best". "best" also looks best, in a larger file, unless `mapping` is given.
+            With a start, a palette or an IndexedImage, it is about the file alone.
         space: see `kmq.quantize`.
         weights: see `kmq.quantize`.
         palette: see `kmq.quantize`.
         require: see `kmq.quantize`.
         start: see `kmq.quantize`.
         mapping: see `kmq.quantize`.
-        size: the most bytes of the file, which it comes within 2 % of where some λ makes such a
-            file; with `k`, `palette` or colours to start from by λ alone.
+        size: most bytes of the file. The result is usually within 2 % of it. With `k`, `palette` or
+            colours to start from, kmq chooses λ alone.
         bpp: the same as bits per pixel.
-        quality: the smallest file found that looks this good by SSIMULACRA2, 0 to 100: 30 is low
-            quality, 50 medium, 70 high, 90 cannot be told apart, 100 is equal.
-        psnr: the same for this PSNR in dB.
-        max_mse: the same for at most this mean squared error per pixel, summed over the channels.
-        max_colors: colours at most, with one of the five above; the qualities are then reached as
-            far as that goes. Alone it is `k`.
-        method: how indices are coded, "deflate", "mix" or, for up to 256 colours, "rank"; None
-            leaves the choice to kmq. Where "mix" takes more work to decode than `limits` allow,
-            as large pictures of repeated tiles do, a quicker method takes its place.
-        strip_height: rows that are coded, and can be decoded, by themselves; None for strips of
-            about a quarter of a million pixels.
+        quality: take the smallest file found that looks this good by SSIMULACRA2, 0 to 100: 30 is
+            low quality, 50 medium, 70 high, 90 cannot be told apart, 100 is equal.
+        psnr: take the smallest file found of this PSNR in dB.
+        max_mse: take the smallest file found of at most this mean squared error per pixel, summed
+            over the channels.
+        max_colors: most colours, with one of the five above. A quality that they do not reach is
+            approached. Alone it is `k`.
+        method: coder of the indices: "deflate", "mix" or, for up to 256 colours, "rank"; None lets
+            kmq choose. If a file of "mix" would take more work to decode than `limits` allow, as
+            for large pictures of repeated tiles, kmq takes a quicker method.
+        strip_height: rows of a strip, which is coded and can be decoded by itself; None for strips
+            of about a quarter of a million pixels.
         pixel_format: see `kmq.quantize`.
         page: see `kmq.quantize`.
         n_threads: threads to use; None for ``KMQ_NUM_THREADS`` or all cores. The bytes do not
             depend on it.
-        limits: how many pixels a picture may have, and how much work it may take to decode; None
-            for `kmq.Limits()`, which readers take, too. Who reads a larger one passes as much.
+        limits: most pixels of the picture, and most work to decode it; None for `kmq.Limits()`,
+            the default of readers too. To read a larger file, pass the same limits there.
         progress: see `kmq.quantize`.
 
     Raises:
@@ -139,10 +139,10 @@ def decode(
     Args:
         encoded: the file; any object with the buffer protocol.
         on_error: what to do about damage: ``"raise"`` a FormatError (the default), or
-            ``"salvage"`` the rest. Then a strip that is damaged or missing costs its rows, which
-            get index 0 and are listed in the image's `lost`, and a `kmq.SalvageWarning` says what
-            happened. Header and palette must be sound. It takes the memory of the whole picture,
-            however short the file.
+            ``"salvage"`` the rest. Rows of a damaged or missing strip then get index 0 and are
+            listed in the image's `lost`, and a `kmq.SalvageWarning` says what happened. Header and
+            palette must be sound. It takes the memory of the whole picture, however short the
+            file.
         limits: what to accept; None for `kmq.Limits()`.
         n_threads: threads to use; None for ``KMQ_NUM_THREADS`` or all cores.
 
@@ -195,15 +195,14 @@ def write(
 ) -> None:
     """Write a picture as a .kmq, PNG, GIF or lossless WebP file.
 
-    A PNG file has indices of 1, 2, 4 or 8 bits, and its palette has an order that makes the file
-    small, unless it is given; with the extra ``png`` the file is about 7 % smaller. Targets count
-    the bytes of the kind of file that is written, with up to 256 colours; λ follows what bits cost
-    in a .kmq file. More colours, which `k` can ask for, make a PNG or WebP file without a palette.
-    `IndexedImage.save` writes other kinds of files, too.
+    A PNG file has indices of 1, 2, 4 or 8 bits. Its palette has an order that makes the file small,
+    unless `palette` is given. With the extra ``png`` the file is about 7 % smaller. Targets count
+    the bytes of the kind of file that is written, and use up to 256 colours; λ follows the cost of
+    bits in a .kmq file. A `k` above 256 makes a PNG or WebP file without a palette.
+    `IndexedImage.save` writes other kinds of files too.
 
-    To a path the file appears whole or not at all: it is written beside its place and then
-    renamed, so that a file that was there before survives a failure. An existing file's
-    permissions are kept.
+    A file at a path appears whole or not at all: kmq writes it next to its place and renames it,
+    so a file that was there before survives a failure. An existing file's permissions are kept.
 
     Args:
         target: a path that ends in ``.png``, ``.gif`` or ``.webp``; or, for a .kmq file, a path
@@ -332,9 +331,9 @@ def read_region(
 ) -> IndexedImage:
     """Read a part of the image of a .kmq file.
 
-    Only the strips that the part's rows lie in are decoded, and where the file object can seek
-    no others are read: the cost follows the height of the box, rounded up to whole strips, times
-    the width of the picture. Damage elsewhere is not noticed.
+    kmq decodes only the strips that hold rows of the box, and reads no others if the file object
+    can seek. So the cost follows the height of the box, rounded up to whole strips, times the width
+    of the picture. Damage elsewhere goes unnoticed.
 
     Args:
         source: as for `read`, but it is left after the last strip that was needed.
@@ -366,8 +365,8 @@ def read_region(
 def info(source: Source, *, limits: Limits | None = None) -> FileInfo:
     """Read what a .kmq file says about itself, without decoding its pixels.
 
-    Where the file object can seek, the strips are not even read, and damage within them is not
-    noticed. Its cost does not depend on the size of the picture.
+    If the file object can seek, the strips are not even read, and damage within them goes
+    unnoticed. The cost does not depend on the size of the picture.
 
     Args:
         source: as for `read`.

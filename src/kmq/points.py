@@ -58,7 +58,7 @@ def kmeans(
         TypeError: an argument of the wrong type.
         InputError: a value out of range, not finite, or of the wrong shape.
 
-    Cost: O(n · k · d) a round; memory O(n) beside the points.
+    Cost: O(n · k · d) per round; memory O(n) besides the points.
 
     >>> points = [[0, 0], [0, 2], [10, 0], [10, 2]]
     >>> result = kmq.kmeans(points, 2)

@@ -55,54 +55,52 @@ def quantize(
 ) -> QuantizedImage:
     """Reduce a picture to a few colours by k-means on its pixels.
 
-    The search is for the palette that looks best; with ``space="rgb"``, for the least squared error
-    in the picture's own samples. A picture with at most `k` distinct colours comes back exactly,
-    with just those colours. Colours with alpha are compared as they look over black and over white;
-    opaque pixels stay opaque, and fully transparent ones (of whatever hidden colour) fully
-    transparent.
+    By default kmq searches for the palette that looks best; with ``space="rgb"``, for the least
+    squared error of the samples. A picture with at most `k` distinct colours comes back exactly,
+    with just those colours. Colours with alpha are compared as they look over black and over white.
+    Opaque pixels stay opaque. Fully transparent pixels stay so, whatever their hidden colour.
 
-    Unless a start is given, the palette is searched for on coarse bins of the colours: a start by
-    variance-based splitting (Su & Dy 2007), then breathing k-means (Fritzke 2020), then rounds on
-    all colours. Nothing in it is left to chance.
+    Unless `start` is given, the search works on coarse bins of the colours: variance-based
+    splitting (Su & Dy 2007), then breathing k-means (Fritzke 2020), then rounds on all colours. It
+    is deterministic.
 
     Args:
         picture: array (h, w), (h, w, 1 to 4), bool, uint8 or uint16; a Pillow image; an
             `IndexedImage`; or a picture file: its path, its bytes, or a file object open for binary
             reading, which is read from where it stands to its end. Four uint8 channels are RGBA
             unless `pixel_format` says "CMYK".
-        k: colours of the palette at most, 1 to 65,536; or `kmq.Fewest`, as few as reach an error.
-            None takes 64, or as many as `start` gives.
+        k: most colours of the palette, 1 to 65,536; or a `kmq.Fewest`, the fewest that reach an
+            error. None is 64, or the number of colours that `start` gives.
         effort: how long to search: "fast", "balanced" (the default) or "best", with which `mapping`
             is "optimized" by default where `space` is "eye". Not with `start`.
-        space: where distances are measured: "eye", for pictures that people look at: XYB with
-            weights, and pixels count less where detail hides errors and more where errors would
-            be seen (docs/EYE.md); "rgb", the samples as they are, for a small squared error;
-            "linear", light; "oklab" (Ottosson 2020); "lab" (CIE L*a*b*). All but "rgb" assume
-            that samples are sRGB. Or a `kmq.Space`, which weighs the channels, too. None takes
-            "eye", but "rgb" for CMYK, which has no other, for weighed channels, with a `start`,
-            and where the error is what is asked for.
+        space: where distances are measured. "eye", for pictures that people look at, is XYB with
+            weights: pixels count less where detail hides errors, and more where errors show
+            (docs/EYE.md). "rgb" is the samples as they are, for a small squared error; "linear" is
+            light; "oklab" (Ottosson 2020); "lab" (CIE L*a*b*). All but "rgb" assume that samples
+            are sRGB. A `kmq.Space` also weighs the channels. None is "eye"; but "rgb" for CMYK
+            (the only choice there), for weighed channels, with a `start`, and for a
+            `kmq.Fewest` or other target in PSNR or MSE.
         weights: (h, w), 0 to 10^9: how much each pixel counts for the palette; 1 is usual, and 0
-            leaves it out. Or bool: which pixels count. They count for the indices, too, as 1/16 or
-            more, where `mapping` is a `kmq.Rate`.
-        palette: colours to map to, given as for `kmq.Require.fixed`; the palette is kept as given,
-            its order and unused entries included. A string is the path of a file that
+            leaves it out. Or bool: which pixels count. Where `mapping` is a `kmq.Rate`, they count
+            for the indices too, as 1/16 or more.
+        palette: colours to map to, given as for `kmq.Require.fixed`. The palette is kept as given,
+            order and unused entries included. A string is the path of a file that
             `kmq.read_palette` reads. Where the colours of a file, an image or a list of names do
-            not fit the picture's pixel format, the picture takes on one that holds both. Not with
-            anything that asks for another palette.
-        require: what the palette must hold, a `kmq.Require`, or its `fixed` alone: colours.
-        start: plain k-means from a start in place of the search: a `kmq.Start`, or its `init`
-            alone.
-        mapping: how pixels get their entries: "nearest" (the default but for "best"); "dither" or
-            "ordered", mixed to look like the colours between, or a `kmq.Dither`; "optimized",
-            chosen with the palette to look best, or a `kmq.Optimize`; or a `kmq.Rate`, for smaller
-            files. All but the first do not go with `kmq.Fewest`.
+            not fit the picture's pixel format, the result has one that holds both. Excludes all
+            arguments that ask for another palette.
+        require: colours that the palette must hold, or a `kmq.Require`.
+        start: plain k-means from this start in place of the search: a `kmq.Start`, or its `init`.
+        mapping: how pixels get their entries. "nearest" is the default, except with
+            ``effort="best"``. "dither", "ordered" or a `kmq.Dither` mix entries to look like the
+            colours between. "optimized" or a `kmq.Optimize` chooses entries and palette together to
+            look best. A `kmq.Rate` makes files smaller. `kmq.Fewest` takes "nearest" alone.
         pixel_format: what the pixels are, where the array alone does not tell.
-        page: which picture of a file with several pages or frames, counted from 1; such a file,
-            and a Pillow image of one, is refused without it.
+        page: which picture of a file with several pages or frames, counted from 1. Such a file
+            needs it, and so does a Pillow image of one.
         n_threads: 1 to 256; None takes ``KMQ_NUM_THREADS`` or all cores. Never changes the result.
-        limits: how large a file is read; None is `kmq.Limits()`. Arrays and images may be larger.
-        progress: called as progress(stage, fraction); an exception it raises stops the work and is
-            passed on.
+        limits: the largest file to read; None is `kmq.Limits()`. Arrays and images may be larger.
+        progress: called as progress(stage, fraction). An exception that it raises stops the work
+            and is passed on.
 
     Returns:
         The image with its palette sorted, every entry used, and a `report`.
@@ -114,8 +112,8 @@ def quantize(
         MissingExtraError: a 16-bit colour file without the extra that reads it.
         OSError: the path cannot be read.
 
-    Cost: O(pixels), and O(distinct colours) a round with a tenth of k comparisons for each; memory
-    about twice the picture's. `kmq.Fewest` costs two to three times as much.
+    Cost: O(pixels), and O(distinct colours) per round with a tenth of k comparisons for each;
+    memory about twice the picture's. `kmq.Fewest` costs two to three times as much.
 
     >>> image = kmq.quantize("photo.png", 64)
     >>> image
@@ -144,12 +142,12 @@ def choose_k(
 ) -> int:
     """Return the fewest colours with which `quantize` reaches an error.
 
-    A curve of error against k, made in one pass, says where about that is; two or three searches
-    there settle it. Use `quantize` with the same `k` to have the image at the same cost.
+    A curve of error against k, made in one pass, gives a first estimate; two or three searches near
+    it settle the number. `quantize` with the same `k` returns the image at the same cost.
 
     Args:
         picture: see `quantize`, also for the arguments not described here.
-        k: what they are to reach, a `kmq.Fewest`.
+        k: the error to reach, a `kmq.Fewest`.
         effort: see `quantize`.
         space: see `quantize`.
         weights: see `quantize`.
@@ -195,9 +193,9 @@ def fit_palette(
 ) -> Palette:
     """Find one palette for all the pictures of a histogram.
 
-    It is what `quantize` finds for a picture with this histogram, but for space "eye": there
-    `quantize` also sees where in the picture a colour stands, which a histogram does not know.
-    `quantize` with `palette` maps pictures to it.
+    `quantize` finds the same palette for a picture with this histogram, except in space "eye":
+    there it also uses where in the picture a colour stands, which a histogram does not know. Map
+    pictures to the palette by ``quantize(picture, palette=palette)``.
 
     Args:
         histogram: see `kmq.ColorHistogram`.
@@ -313,10 +311,10 @@ def error_curve(
 ) -> ErrorCurve:
     """Return the error for k = 1, 2, 3 … and on in steps of a quarter, in one incremental pass.
 
-    Clusters are cut in two and settled as k grows, so the whole curve costs about as much as one
-    `quantize` at its end. Each error is mostly 0 to 6 % above what `quantize` finds for that k;
-    where alpha is smooth and noisy it was up to 16 %. That pass knows the picture's own samples
-    alone; so what steers a palette in `quantize` is not taken here.
+    As k grows, clusters are cut in two and settled, so the whole curve costs about as much as one
+    `quantize` at its end. Errors are mostly 0 to 6 % above those of `quantize` with that k, and up
+    to 16 % where alpha is smooth and noisy. The curve is about the samples as they are, so it takes
+    no space, weights or required colours.
 
     Args:
         picture: see `quantize`.

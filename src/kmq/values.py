@@ -1,7 +1,7 @@
 """Options that belong together, each group one small value that never changes.
 
-They check themselves when they are made, so that what cannot be meant cannot be written. The first
-field of each may be given by position, all others by name; those of `Fewest` by name alone.
+They check themselves when they are made. The first field of each may be given by position, all
+others by name; those of `Fewest` by name alone.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from kmq.stages.pictures.pillow import is_pillow
 
 @dataclass(frozen=True, kw_only=True)
 class Fewest:
-    """As few colours as reach an error: the `k` of `kmq.quantize` where quality is what counts.
+    """The fewest colours that reach an error, as the `k` of `kmq.quantize`.
 
     >>> image = kmq.quantize("photo.png", kmq.Fewest(psnr=35))
 
     Attributes:
-        psnr: the least PSNR in dB. One of this and `max_mse` is given.
+        psnr: the least PSNR in dB. Give either this or `max_mse`.
         max_mse: the largest mean squared error per pixel, summed over the channels.
-        max_colors: colours at most, 1 to 65,536: the best there is with so many if they do not
-            reach it. None raises InputError if 65,536 do not.
+        max_colors: most colours, 1 to 65,536. If they do not reach the error, the result is the
+            best with this number. With None, an error out of reach raises InputError.
 
     Raises:
         InputError: a number out of range, or neither or both of `psnr` and `max_mse`.
@@ -64,12 +64,12 @@ class Space:
 
     Attributes:
         name: see `space` of `kmq.quantize`; None is its default.
-        channel_weights: how much each channel's squared error counts, alpha's last, above 0 and at
-            most 10^9; None counts all alike.
+        channel_weights: factor of each channel's squared error, alpha last, above 0 and at most
+            10^9; None counts all alike.
 
     Raises:
         InputError: there is no such space, or a weight is out of range.
-        TypeError: weights are no numbers.
+        TypeError: weights are not numbers.
     """
 
     name: SpaceName | None = None
@@ -92,15 +92,15 @@ class Require(EqualByFields):
     >>> scan = kmq.quantize("photo.png", 8, require=kmq.Require(fixed=["#ff8800"], snap=True))
 
     Attributes:
-        fixed: (f, channels) colours that must be entries, exactly; the rest is free. Or names of
-            colours as in CSS ("white", "#ff8800"), one or several, also in one list with samples;
-            "background" is the colour of most pixels on the picture's border. Or a `Palette`, an
-            `IndexedImage`, or a Pillow image with a palette.
-        snap: whether the entry nearest to black becomes black, and the one nearest to white white,
-            with all their pixels, if it is off by no more than a sixteenth of the range in any
-            channel. With alpha, only opaque entries do.
-        posterize: bits a channel of an entry may have, 1 to the picture's own depth: entries are
-            multiples of what is left, or white.
+        fixed: (f, channels) colours that must be entries, exactly; the search chooses the others.
+            Or names of colours as in CSS ("white", "#ff8800"), one or several, also mixed with
+            samples; "background" is the most frequent colour on the picture's border. Or a
+            `Palette`, an `IndexedImage`, or a Pillow image with a palette.
+        snap: whether the entry nearest to black becomes black, and the one nearest to white becomes
+            white, with all their pixels. Entries that differ by more than a sixteenth of the range
+            in some channel stay, and so do entries that are not opaque.
+        posterize: bits per channel of an entry, from 1 to the picture's own depth. The lower bits
+            are 0; white stays white.
 
     Raises:
         InputError: a number out of range, or no colours.
@@ -128,9 +128,9 @@ class Start(EqualByFields):
 
     Attributes:
         init: "k-means++" (greedy; the default), "random", "var-part" (needs no seed), or colours
-            given as for `Require.fixed`, as many as the palette is to have.
-        n_init: random starts tried, with seeds from `seed` upward; the best is kept. None is 1.
-        max_iter: rounds at most; None is 300.
+            given as for `Require.fixed`, one for each entry of the palette.
+        n_init: random starts to try, with seeds from `seed` upward; the best is kept. None is 1.
+        max_iter: most rounds; None is 300.
         tol: stop when the squared moves of all centroids sum to at most tol × the mean variance of
             the channels; 0 goes on until no centroid moves. None is 1e-4.
         seed: 0 (the default) to 2^32 - n_init; the same picture, options and seed give the same
@@ -165,10 +165,10 @@ class Start(EqualByFields):
 
 @dataclass(frozen=True)
 class Dither:
-    """Pixels mixed of entries so that from afar they look like the colours between.
+    """Dithering: entries are mixed so that from afar they look like the colours between.
 
-    Least is mixed where the picture's own detail hides the palette's error; colours of the palette
-    show themselves. The report is of the mixed picture, whose error is larger.
+    Pixels whose colour is in the palette keep it. The report is that of the dithered picture, whose
+    error per pixel is larger.
 
     >>> image = kmq.quantize("photo.png", 16, mapping=kmq.Dither(0.7))
 
@@ -199,10 +199,10 @@ class Rate:
     """Indices and palette chosen together by squared error + price · bits, for smaller files.
 
     The price of a bit is λ × the mean squared error of nearest entries (at least ½, on a scale of 8
-    bits), so that one λ suits all pictures and numbers of colours. No pixel's squared error is more
-    than 3 · 32² above that of its nearest entry, and smooth gradients give way least. In "eye"
-    errors that neighbours make up for count less, and so do those in detail. `kmq.encode` and
-    `kmq.write` choose k and λ for a size or a quality.
+    bits). So one λ suits all pictures and numbers of colours. No pixel's squared error is more than
+    3 · 32² above that of its nearest entry, and smooth gradients change least. In space "eye",
+    errors count less where neighbours cancel them out and where detail hides them. `kmq.encode`
+    and `kmq.write` choose k and λ for a size or a quality.
 
     >>> image = kmq.quantize("photo.png", 64, mapping=kmq.Rate(1))
 
@@ -225,10 +225,10 @@ class Rate:
 class Optimize:
     """Indices and palette chosen together so that the picture is right after the eye's own blur.
 
-    Errors of neighbours cancel out, as with dithering, but each pixel is chosen by what is around
-    it on all sides, and the palette moves along. It looks best of all mappings and takes seven
-    times as long as dithering; files are larger, unless bits have a price. The report is of the
-    mixed picture, whose error is larger.
+    Errors of neighbours cancel out, as with dithering. But each pixel is chosen by its neighbours
+    on all sides, and the palette is fitted along with them. Of all mappings this looks best. It
+    takes seven times as long as dithering, and files are larger, unless bits have a price. The
+    report is that of the mixed picture, whose error per pixel is larger.
 
     >>> image = kmq.quantize("photo.png", 16, mapping=kmq.Optimize())
     >>> smaller = kmq.quantize("photo.png", 16, mapping=kmq.Optimize(0.1))

@@ -34,7 +34,7 @@ _EXAMPLES = """\
   kmq decode pictures/ -o pngs/         every .kmq file of a folder
   kmq decode map.kmq --box 0,0,800,600  only its upper left corner
   kmq decode photo.kmq -o - | display   a PNG through a pipe
-  kmq decode pictures/ --format webp    beside each file, in another format
+  kmq decode pictures/ --format webp    next to each file, in another format
   kmq decode hurt.kmq --salvage         the rest of a damaged file
 """
 

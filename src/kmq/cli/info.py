@@ -38,7 +38,7 @@ _EXAMPLES = f"""\
   kmq info photo.kmq --counts                which colours most pixels show
   kmq info pictures/                         a line for each file, and their sum
   kmq info photo.kmq --json | jq .bits_per_pixel
-  kmq info *.kmq --json | jq '.[].file'      a list, where several files may be meant
+  kmq info *.kmq --json | jq '.[].file'      a list, for a pattern or several files
 
 keys of --json:
   file, version, file_size, width, height, bits_per_pixel

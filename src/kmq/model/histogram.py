@@ -24,10 +24,10 @@ MAX_HISTOGRAM_COLORS = 2**26
 class ColorHistogram:
     """The distinct colours of one or more pictures and how often each occurs.
 
-    It is all that k-means needs to know of pictures, however many: histograms add up, in any order
-    and grouping to the same sum, and `kmq.fit_palette` finds one palette for all of them. A colour
-    takes 9 to 16 bytes; pictures of 24-bit RGB have 2^24 at most, and a sum holds up to 2^26. The
-    arrays are copied and read-only, as those of an `IndexedImage` are.
+    k-means needs nothing else, for any number of pictures. Histograms add up, in any order and
+    grouping to the same sum, and `kmq.fit_palette` finds one palette for all of them. A colour
+    takes 9 to 16 bytes; pictures of 24-bit RGB have at most 2^24 colours, and a sum holds up to
+    2^26. Arrays are copied and read-only, like those of an `IndexedImage`.
 
     >>> histogram = kmq.ColorHistogram.from_pictures(["a.png", "b.png"])
     >>> palette = kmq.fit_palette(histogram, 64)

@@ -39,7 +39,7 @@ MAX_PAGES = 65_536
 
 @dataclass(frozen=True)
 class Metadata:
-    """What travels with a picture beside its pixels.
+    """Everything but its pixels that travels with a picture.
 
     Attributes:
         icc_profile: ICC colour profile, or None.
@@ -113,10 +113,10 @@ class Report:
 @unchangeable("palette", "indices")
 @dataclass(frozen=True, eq=False)
 class IndexedImage:
-    """A palette and, for each pixel, which entry it shows. Checked once, then unchangeable.
+    """A palette and, for each pixel, the position of its entry. Checked once, then unchangeable.
 
-    The arrays that are passed are copied, and those that the image hands out are read-only for
-    good: `numpy.array` makes a copy to write to.
+    Arrays that you pass are copied. Arrays that the image returns are read-only: `numpy.array`
+    makes a copy to write to.
 
     Attributes:
         palette: (k, channels) uint8 or uint16, 1 ≤ k ≤ 65,536, in the units of `pixel_format`; a
@@ -360,7 +360,7 @@ class IndexedImage:
 
         Raises:
             InputError: any other mode, which `kmq.quantize` takes; or an image of several frames:
-                take a ``copy()`` of the one that is meant.
+                take a ``copy()`` of the one you want.
 
         >>> picture = kmq.quantize("photo.png", 16).to_pillow()
         >>> kmq.IndexedImage.from_pillow(picture)

@@ -40,7 +40,7 @@ class Palette:
 
     Raises:
         InputError: colours or shares do not fit the above.
-        TypeError: colours are no whole numbers.
+        TypeError: colours are not whole numbers.
     """
 
     colors: np.ndarray[Any, Any]

@@ -110,7 +110,9 @@ def _read_counts(planes: _PlaneReader, n_colors: int) -> Array:
     planes.finish()
     counts = unsealed.seal()
     if not counts.all() or counts.sum(dtype=np.float64) >= 2.0**62:
-        raise FormatError("the histogram is damaged: a count is 0, or they are too many together")
+        raise FormatError(
+            "the histogram is damaged: a count is 0, or the counts sum to 2^62 or more"
+        )
     return counts.view(np.int64)
 
 
