@@ -196,7 +196,11 @@ ROOMS = {f"kmq.{name}": "shared" for name in SHARED} | {
     "kmq.options": "options",
     "kmq.values": "options",
     "kmq.cli": "users",
+    "kmq.codecs": "users",
+    "kmq.framing": "users",
+    "kmq.numcodecs": "users",
     "kmq.pillow": "users",
+    "kmq.zarr": "users",
     "kmq.__main__": "users",
 }
 BELOW = {

@@ -179,7 +179,7 @@ def _checked_coding(
 
 def _checked(labels: Any) -> Array:
     """Return labels in C order and the byte order of the machine; raise InputError or TypeError."""
-    if isinstance(labels, np.ma.MaskedArray):
+    if hasattr(labels, "filled"):  # to ask for its class would import numpy.ma
         raise TypeError("labels is a masked array; labels.filled(…) says what stands in its place")
     array = np.asarray(labels)
     dtype = array.dtype.newbyteorder("=")
