@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import naive
-from kmq.stages.palette import clustering
+from kmq.stages.palette import clustering, products
 
 FLOATS = [np.float32, np.float64]
 EDGES = [63, 64, 65, 127, 129, 511, 512, 513, 1025]
@@ -127,3 +127,71 @@ def test_sums_of_fractions_do_not_depend_on_threads(n_threads):
     alone = clustering.accumulate(points, labels, weights, 7, 1)
     together = clustering.accumulate(points, labels, weights, 7, n_threads)
     assert np.array_equal(alone, together)
+
+
+def by_differences_and_products(points, centroids, monkeypatch):
+    results = []
+    for faster in (False, True):
+        monkeypatch.setattr(products, "are_faster", lambda *_, faster=faster: faster)
+        labels, distances = nearest(points, centroids)
+        sums, inertia = clustering._assign_and_sum(
+            points, np.empty(0), centroids, np.empty(len(points), np.int32), 1
+        )
+        results.append((labels, distances, sums, inertia))
+    return results
+
+
+def assert_products_change_nothing(points, centroids, monkeypatch):
+    differences, from_products = by_differences_and_products(points, centroids, monkeypatch)
+    for one, other in zip(differences, from_products, strict=True):
+        np.testing.assert_array_equal(one, other)  # NaN in the same places
+
+
+NEAR_TIES = {
+    "random": lambda random, points: points + random.normal(size=points.shape) / 10,
+    "equal centroids": lambda random, points: np.repeat(points[::2], 2, axis=0)[: len(points)],
+    "a bit apart": lambda random, points: np.nextafter(points, np.inf),
+    "on a lattice": lambda random, points: np.rint(points),
+    "all one": lambda random, points: np.zeros_like(points),
+    "mirrored": lambda random, points: -points,
+}
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("d", [9, 16, 33, 300])
+@pytest.mark.parametrize("exponent", [-1.1, -0.8, -0.5, 0, 0.4, 0.9])
+def test_products_give_the_labels_of_differences(dtype, d, exponent, monkeypatch):
+    # From numbers that underflow to such whose squares overflow.
+    scale = dtype(float(np.finfo(dtype).max) ** exponent)
+    random = np.random.default_rng(d)
+    unscaled = random.normal(size=(197, d)).astype(dtype)
+    points = unscaled * scale
+    for near in NEAR_TIES.values():
+        for k in (1, 5, 70, 150):
+            centroids = near(random, unscaled[:k]).astype(dtype) * scale
+            with np.errstate(all="ignore"):
+                assert_products_change_nothing(points, centroids, monkeypatch)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("offset", [1e3, 1e6, -1e7])
+def test_products_of_points_far_from_the_origin(dtype, offset, monkeypatch):
+    random = np.random.default_rng(0)
+    points = (random.normal(size=(500, 20)) + offset).astype(dtype)
+    assert_products_change_nothing(points, points[:100] + dtype(0.01), monkeypatch)
+    assert_products_change_nothing(np.rint(points), np.rint(points[:100]), monkeypatch)
+
+
+def test_products_are_certain_mostly(monkeypatch):
+    # Differences would be right for all; they must be rare, or products gain nothing.
+    random = np.random.default_rng(0)
+    points = random.normal(size=(3000, 64)).astype(np.float32) + 100
+    made = products.products_of(points[:128], points.dtype)
+    shifted = points.astype(float) - made.shift
+    scores = np.square(shifted[:128]).sum(axis=1) / 2 - shifted @ shifted[:128].T
+    scores.sort(axis=1)
+    radius, product_error, input_error, distance_error, _ = made.bounds.tolist()
+    lengths = np.sqrt(np.square(shifted).sum(axis=1))
+    error = product_error * (lengths + radius) * radius + input_error * (lengths + radius) ** 2
+    error += distance_error * (2 * scores[:, 0] + lengths**2 + error)
+    assert np.mean(scores[:, 1] - scores[:, 0] <= error) < 0.002

@@ -105,3 +105,15 @@ def leading_zeros(typingctx: Any, bits: Any) -> Any:
         return builder.ctlz(args[0], Constant(IntType(1), 0))
 
     return bits(bits), codegen
+
+
+@intrinsic
+def trailing_zeros(typingctx: Any, bits: Any) -> Any:
+    """Return how many of the lowest bits of an unsigned integer are clear (``llvm.cttz``)."""
+    if not isinstance(bits, types.Integer):
+        return None
+
+    def codegen(context, builder, signature, args):
+        return builder.cttz(args[0], Constant(IntType(1), 0))
+
+    return bits(bits), codegen

@@ -75,6 +75,16 @@ def lane_count(typingctx, array):
 
 
 @intrinsic
+def width_of(typingctx, lanes):
+    """Return how many lanes there are."""
+
+    def codegen(context, builder, signature, args):
+        return context.get_constant(types.intp, lanes.count)
+
+    return types.intp(lanes), codegen
+
+
+@intrinsic
 def load(typingctx, array, index):
     """Return the numbers of a one-dimensional array from `index` (not checked) on, all lanes."""
     return _loading(array, _lane_count(array), lambda lanes: lanes(array, types.intp))
@@ -113,6 +123,24 @@ def splat(typingctx, number, like):
         return builder.shuffle_vector(first, undefined, everywhere)
 
     return lanes(number, like), codegen
+
+
+@intrinsic
+def spread(typingctx, array, index, like):
+    """Return the number at `index` (not checked) of a one-dimensional array, in as many lanes as
+    `like` has."""
+
+    def codegen(context, builder, signature, args):
+        vector = context.get_value_type(like)
+        data = context.make_array(array)(context, builder, args[0]).data
+        undefined, first = ir.Constant(vector, ir.Undefined), ir.Constant(ir.IntType(32), 0)
+        number = builder.insert_element(
+            undefined, builder.load(builder.gep(data, [args[1]])), first
+        )
+        everywhere = ir.Constant(ir.VectorType(ir.IntType(32), like.count), [0] * like.count)
+        return builder.shuffle_vector(number, undefined, everywhere)
+
+    return like(array, types.intp, like), codegen
 
 
 @intrinsic
@@ -189,6 +217,57 @@ def multiply_add(typingctx, a, b, c):
         )
 
     return a(a, b, c), codegen
+
+
+def _halved(builder, lanes, count, join):
+    """Return one number of all lanes, whose number is a power of two: halves joined again and
+    again."""
+    index = ir.IntType(32)
+    while count > 1:
+        count //= 2
+        undefined = ir.Constant(lanes.type, ir.Undefined)
+        low, high = (
+            builder.shuffle_vector(
+                lanes, undefined, ir.Constant(ir.VectorType(index, count), [*range(at, at + count)])
+            )
+            for at in (0, count)
+        )
+        lanes = join(low, high)
+    return builder.extract_element(lanes, ir.Constant(index, 0))
+
+
+@intrinsic
+def total(typingctx, lanes):
+    """Return the sum of all lanes, of floats."""
+
+    def codegen(context, builder, signature, args):
+        return _halved(builder, args[0], lanes.count, builder.fadd)
+
+    return lanes.dtype(lanes), codegen
+
+
+@intrinsic
+def smallest(typingctx, lanes):
+    """Return the least of all lanes, of floats."""
+
+    def codegen(context, builder, signature, args):
+        def join(a, b):
+            return builder.select(builder.fcmp_ordered("<", a, b), a, b)
+
+        return _halved(builder, args[0], lanes.count, join)
+
+    return lanes.dtype(lanes), codegen
+
+
+@intrinsic
+def bits(typingctx, truths):
+    """Return up to 64 truth values as the bits of an unsigned integer, the first as the lowest."""
+
+    def codegen(context, builder, signature, args):
+        word = builder.bitcast(args[0], ir.IntType(truths.count))
+        return word if truths.count == 64 else builder.zext(word, ir.IntType(64))
+
+    return types.uint64(truths), codegen
 
 
 @intrinsic

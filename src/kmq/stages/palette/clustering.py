@@ -8,7 +8,7 @@ on the number of threads; sums of whole numbers below 2^53 are exact besides.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, Literal, get_args
@@ -18,6 +18,8 @@ import numpy as np
 from kmq import exact
 from kmq.model.arrays import Array, EqualByFields
 from kmq.model.choices import Progress
+from kmq.stages.palette import products
+from kmq.stages.palette.products import aligned
 from kmq.threads import run_chunks
 
 Init = Literal["k-means++", "random", "var-part"]
@@ -43,8 +45,6 @@ _CHUNK_POINTS = 512
 """Points of a chunk at least, so that adding its sums to the others costs little."""
 
 _MOST_CHUNKS = 64
-
-_CACHE_LINE = 64
 
 _SORTED_ERRORS = 1024
 """Points sorted by error at first, to refill empty clusters from."""
@@ -320,12 +320,10 @@ def _assign(
     out_sums: Array,
 ) -> float:
     """Run the kernel over chunks of the points, each with its own one of `out_sums`."""
-    from kmq.kernels.nearest import assign
-
     k, d = centroids.shape
     n_chunks = _n_chunks(len(points), k * d, k * (d + 1))
     size = -(-len(points) // n_chunks)
-    groups, channels = _grouped(centroids, points.dtype), _channels(d)
+    assign = _assigner(centroids, points.dtype)
     inertias = [0.0] * n_chunks
 
     def work(chunk: int) -> None:
@@ -333,12 +331,8 @@ def _assign(
         sums = out_sums[chunk] if len(out_sums) else _NO_SUMS
         sums.fill(0)
         inertias[chunk] = assign(
-            channels,
-            d,
             points[part].reshape(-1),
             weights[part],
-            groups,
-            *_scratch(points),
             out_labels[part],
             out_distances[part],
             sums.reshape(-1),
@@ -346,6 +340,28 @@ def _assign(
 
     run_chunks(work, n_chunks, n_threads)
     return sum(inertias)
+
+
+def _assigner(centroids: Array, dtype: np.dtype[Any]) -> Callable[..., float]:
+    """Return the kernel that is fastest for these centroids, to call with points and weights, and
+    with labels, distances and sums to write."""
+    from kmq.kernels.nearest import assign, assign_by_products
+
+    k, d = centroids.shape
+    if products.are_faster(k, d, dtype):
+        made = products.products_of(centroids, dtype)
+
+        def by_products(points: Array, weights: Array, *out: Array) -> float:
+            scratch = products.scratch_of(made, dtype)
+            return float(assign_by_products(d, points, weights, *made, scratch, *out))
+
+        return by_products
+    groups, channels = _grouped(centroids, dtype), _channels(d)
+
+    def by_differences(points: Array, weights: Array, *out: Array) -> float:
+        return float(assign(channels, d, points, weights, groups, *_scratch(d, dtype), *out))
+
+    return by_differences
 
 
 def _naive_assign_and_sum(
@@ -440,20 +456,12 @@ def _grouped(centroids: Array, dtype: np.dtype[Any]) -> Array:
     return padded.transpose(0, 2, 1).ravel()
 
 
-def _scratch(points: Array) -> tuple[Array, Array, Array]:
+def _scratch(d: int, dtype: np.dtype[Any]) -> tuple[Array, Array, Array]:
     """Return what the kernels need besides: a block's tiles, distances and labels."""
     from kmq.kernels.nearest import block_size
 
-    d, dtype = points.shape[1], points.dtype
     size = block_size(d, dtype.itemsize)
-    return _aligned(d * size, dtype), np.empty(size, dtype), np.empty(size, np.int32)
-
-
-def _aligned(count: int, dtype: np.dtype[Any]) -> Array:
-    """Return zeros that start a line of the cache: vectors across two lines took a fifth longer."""
-    zeros = np.zeros(count + _CACHE_LINE // dtype.itemsize, dtype)
-    skipped = -zeros.ctypes.data % _CACHE_LINE // dtype.itemsize
-    return zeros[skipped : skipped + count]
+    return aligned(d * size, dtype), np.empty(size, dtype), np.empty(size, np.int32)
 
 
 def _n_chunks(n_points: int, compared: int, summed: int) -> int:
