@@ -6,6 +6,7 @@ import json
 import os
 import platform
 from collections.abc import Iterable
+from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,12 @@ def machine() -> Record:
         "python": platform.python_version(),
         "versions": versions,
     }
+
+
+def run(table: str) -> Record:
+    """Return a record of where and when a table is measured: here and now."""
+    here = {"cpu": _cpu(), "cores": len(os.sched_getaffinity(0))}
+    return {"table": "run", "of": table, "date": date.today().isoformat(), **here}
 
 
 def mean(values: Iterable[float]) -> float:

@@ -420,11 +420,22 @@ def rendered(document: str, found: list[Record]) -> str:
     measured = {record["table"] for record in found}
 
     def table(match: re.Match[str]) -> str:
-        opening, name, before, closing = match.groups()
-        shown = MADE_OF_OTHERS.get(name, {name}) <= measured
-        return opening + (TABLES[name](found) if shown else before) + closing
+        opening, name, _, closing = match.groups()
+        sources = MADE_OF_OTHERS.get(name, {name})
+        if not sources <= measured:
+            return match[0]
+        return opening + TABLES[name](found) + _where_and_when(sources, found) + closing
 
     return _TABLE.sub(table, document)
+
+
+def _where_and_when(sources: set[str], found: list[Record]) -> str:
+    """Return a line about the machine and the day of some tables, where they are known."""
+    runs = [r for r in found if r["table"] == "run" and r["of"] in sources]
+    machines = dict.fromkeys(f"{run['cpu']}, {run['cores']} cores" for run in runs)
+    days = sorted({run["date"] for run in runs})
+    shown = " to ".join(dict.fromkeys([*days[:1], *days[-1:]]))
+    return f"\n{'; '.join(machines)}; {shown}.\n" if runs else ""
 
 
 def main() -> None:
@@ -454,11 +465,12 @@ def main() -> None:
 
 
 def keep(found: list[Record]) -> None:
-    """Put records in the place of those of the same tables."""
+    """Put records in the place of those of the same tables, and note where and when."""
     tables = {record["table"] for record in found}
     kept = records.load(records.RESULTS) if records.RESULTS.exists() else []
-    others = [record for record in kept if record["table"] not in tables]
-    records.save(records.RESULTS, others + found)
+    others = [r for r in kept if r["table"] not in tables and r.get("of") not in tables]
+    runs = [records.run(table) for table in tables - {"machine"}]
+    records.save(records.RESULTS, others + found + runs)
 
 
 def write(found: list[Record]) -> None:

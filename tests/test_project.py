@@ -77,6 +77,15 @@ def test_table_markers_pair_up_and_name_no_table_twice():
     assert len(set(names)) == len(names)
 
 
+def test_tables_say_where_and_when_they_were_measured():
+    for document in DOCUMENTS:
+        text = document.read_text(encoding="utf-8")
+        for name, table in re.findall(r"<!-- table:(\w+) -->\n(.*?)<!-- /table", text, re.DOTALL):
+            if name != "machine":
+                last = table.rstrip().splitlines()[-1]
+                assert re.search(r"\d cores; \d{4}-\d\d-\d\d", last), name
+
+
 def test_readme_is_a_screen_or_two():
     assert len(README.splitlines()) <= 150
 
