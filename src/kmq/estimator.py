@@ -5,9 +5,10 @@ from __future__ import annotations
 import inspect
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -17,6 +18,8 @@ from kmq.errors import InputError
 from kmq.estimator_base import ConvergenceWarning, Estimator, NotFittedError
 from kmq.model.arrays import Array
 from kmq.model.image import MAX_COLORS
+from kmq.pipeline import chunked
+from kmq.pipeline.chunked import Rows
 from kmq.stages.palette import clustering
 from kmq.stages.palette.clustering import KMeansResult
 from kmq.threads import resolve_threads, run_chunks
@@ -36,6 +39,8 @@ _AUTO_STARTS = 10
 
 _DISTANCE_BLOCK = 1 << 16
 """Distances that `KMeans.transform` computes at a time: 512 KiB, which stay in the cache."""
+
+_Fit = TypeVar("_Fit", KMeansResult, chunked.ChunkedFit)
 
 _logger = logging.getLogger(__name__)
 
@@ -133,6 +138,9 @@ class KMeans(Estimator):
         >>> kmeans.labels_.tolist()
         [0, 0, 1, 1]
         """
+        rows = chunked.rows_of(X, resolve_threads(self.n_threads))
+        if rows is not None:
+            return self._fit_chunks(X, rows, sample_weight)
         points = self._learned_points(X)
         weights = _weights(sample_weight, len(points))
         max_iter = checks.whole_number(
@@ -146,7 +154,7 @@ class KMeans(Estimator):
         fits = clustering.fits_from(
             points,
             weights,
-            self._starts(points, weights, n_starts),
+            self._starts(points, n_starts, partial(_start, points, weights)),
             n_starts,
             max_iter=max_iter,
             tol=tol,
@@ -154,7 +162,7 @@ class KMeans(Estimator):
             algorithm=algorithm,
         )
         best = min(self._logged(fits), key=attrgetter("inertia"))
-        self._warn_of_empty_clusters(best.labels)
+        self._warn_of_empty_clusters(len(np.unique(best.labels)))
         counts = np.bincount(best.labels, weights, len(best.centroids))[:, None]
         self._keep(
             best.centroids.astype(points.dtype), np.hstack([counts * best.centroids, counts])
@@ -191,6 +199,10 @@ class KMeans(Estimator):
         >>> kmeans.cluster_centers_.tolist()
         [[1.0], [9.0]]
         """
+        if chunked.rows_of(X, 1) is not None:
+            raise InputError(
+                "partial_fit takes one chunk, in memory; fit goes through all chunks of X"
+            )
         begun = hasattr(self, "cluster_centers_")
         points = self._fitted_points(X) if begun else self._learned_points(X)
         weights = _weights(sample_weight, len(points))
@@ -198,7 +210,8 @@ class KMeans(Estimator):
         if begun:
             centers, totals, n_steps = self._state()
         else:
-            centers = next(self._starts(points, weights, 1)).astype(points.dtype)
+            starts = self._starts(points, 1, partial(_start, points, weights))
+            centers = next(starts).astype(points.dtype)
             totals, n_steps = np.zeros((len(centers), points.shape[1] + 1)), 0
         labels, _ = _nearest(points, centers, n_threads)
         totals = totals + clustering.accumulate(points, labels, weights, len(centers), n_threads)
@@ -223,6 +236,9 @@ class KMeans(Estimator):
         >>> kmeans.predict([[2], [7]]).tolist()
         [0, 1]
         """
+        if (rows := self._fitted_chunks(X)) is not None:
+            labels: Array = _chunk_labels(rows, self._centers())
+            return labels
         points = self._fitted_points(X)
         labels, _ = _nearest(points, self._centers(), resolve_threads(self.n_threads))
         return labels
@@ -236,6 +252,12 @@ class KMeans(Estimator):
         >>> kmeans.transform([[2.5]]).tolist()
         [[2.0, 6.0]]
         """
+        if (rows := self._fitted_chunks(X)) is not None:
+            centers = self._centers()
+            distances: Array = rows.mapped(
+                partial(_distances, centers=centers, n_threads=1), len(centers), rows.dtype
+            )
+            return distances
         points = self._fitted_points(X)
         return _distances(points, self._centers(), resolve_threads(self.n_threads))
 
@@ -246,6 +268,8 @@ class KMeans(Estimator):
         >>> kmeans.score([[0.5], [6.5]])
         -4.0
         """
+        if (rows := self._fitted_chunks(X)) is not None:
+            return -chunked.Chunks(rows, sample_weight).inertia(self._centers())
         points = self._fitted_points(X)
         weights = _weights(sample_weight, len(points))
         _, distances = _nearest(points, self._centers(), resolve_threads(self.n_threads))
@@ -286,6 +310,34 @@ class KMeans(Estimator):
         prefix = type(self).__name__.lower()
         return np.array([f"{prefix}{i}" for i in range(len(self._centers()))], dtype=object)
 
+    def _fit_chunks(self, X: Any, rows: Rows, sample_weight: Any) -> Self:
+        """Do as `fit` for rows in chunks."""
+        max_iter = checks.whole_number(
+            self._parameter("max_iter"), "max_iter", 1, clustering.MAX_ROUNDS
+        )
+        tol = checks.tolerance(self._parameter("tol"))
+        checks.one_of(self._parameter("algorithm"), "algorithm", tuple(_ALGORITHMS))
+        n_starts = self._number_of_starts()
+        self._learn_columns(_column_names(X), rows.array.shape[1])
+        if not rows.in_file and chunked.reads_anew(rows.array):
+            warnings.warn(
+                "each round computes X anew, from where it is stored or made; X.persist() keeps it "
+                "in memory, where it fits",
+                stacklevel=3,
+            )
+        chunks = chunked.Chunks(rows, sample_weight)
+        limit = tol * chunks.moments.variance() if tol else 0.0
+        starts = self._starts(rows.array, n_starts, chunks.start, chunks.moments.n_rows)
+        fits = (chunks.fit(start, max_iter, limit) for start in starts)
+        best = min(self._logged(fits), key=attrgetter("inertia"))
+        self._warn_of_empty_clusters(int(np.count_nonzero(best.end.counts)))
+        self._keep(best.centroids.astype(rows.dtype), best.end.sums)
+        self.labels_ = _chunk_labels(rows, self.cluster_centers_)
+        self.inertia_ = best.inertia
+        self.n_iter_ = best.n_iter
+        self.n_steps_ = 0
+        return self
+
     def _parameter(self, name: str) -> Any:
         """Return what the constructor was given, or its default where that is None."""
         default = inspect.signature(type(self)).parameters[name].default
@@ -314,15 +366,32 @@ class KMeans(Estimator):
         """Return X as rows, and keep the number and names of its features."""
         names = _column_names(X)
         points = _rows(X)
-        self.n_features_in_ = points.shape[1]
+        self._learn_columns(names, points.shape[1])
+        return points
+
+    def _learn_columns(self, names: list[str] | None, n_features: int) -> None:
+        self.n_features_in_ = n_features
         if names is not None:
             self.feature_names_in_ = np.array(names, dtype=object)
         elif hasattr(self, "feature_names_in_"):
             del self.feature_names_in_
-        return points
 
     def _fitted_points(self, X: Any) -> Array:
         """Return X as rows with the features that were fitted."""
+        names = self._fitted_names(X)
+        points = _rows(X)
+        self._check_columns(names, points.shape[1])
+        return points
+
+    def _fitted_chunks(self, X: Any) -> Rows | None:
+        """Do as `_fitted_points` for rows in chunks; return None for an array in memory."""
+        rows = chunked.rows_of(X, resolve_threads(self.n_threads))
+        if rows is not None:
+            self._check_columns(self._fitted_names(X), rows.array.shape[1])
+        return rows
+
+    def _fitted_names(self, X: Any) -> list[str] | None:
+        """Return the names of the columns of X; warn where it has some and fit had none, or not."""
         self._check_fitted()
         names = _column_names(X)
         fitted_with_names = hasattr(self, "feature_names_in_")
@@ -330,16 +399,14 @@ class KMeans(Estimator):
             warnings.warn(
                 f"X does not have valid feature names, but {type(self).__name__} was fitted with "
                 "feature names",
-                stacklevel=3,
+                stacklevel=4,
             )
         if names is not None and not fitted_with_names:
             warnings.warn(
                 f"X has feature names, but {type(self).__name__} was fitted without feature names",
-                stacklevel=3,
+                stacklevel=4,
             )
-        points = _rows(X)
-        self._check_columns(names, points.shape[1])
-        return points
+        return names
 
     def _check_fitted(self) -> None:
         if not hasattr(self, "cluster_centers_"):
@@ -381,12 +448,19 @@ class KMeans(Estimator):
             return 1
         return n_init
 
-    def _starts(self, points: Array, weights: Array, number: int) -> Iterator[Array]:
-        """Yield starting centroids, as many as asked, once the parameters are checked."""
+    def _starts(
+        self, points: Any, number: int, draw: Callable[[int, str, int], Array], n: int | None = None
+    ) -> Iterator[Array]:
+        """Yield starting centroids, as many as asked, once the parameters are checked.
+
+        `draw` makes one of k, the name of a method and a seed; `points` are n rows, or as many as
+        they are long.
+        """
         k = checks.whole_number(self._parameter("n_clusters"), "n_clusters", 1, MAX_COLORS)
-        if len(points) < k:
+        n = len(points) if n is None else n
+        if n < k:
             raise InputError(
-                f"n_samples={len(points)} should be >= n_clusters={k}: each cluster needs a sample"
+                f"n_samples={n} should be >= n_clusters={k}: each cluster needs a sample"
             )
         for seed in _seeds(self.random_state, number):
             init = self._parameter("init")
@@ -394,19 +468,16 @@ class KMeans(Estimator):
                 made = init(points, k, random_state=np.random.RandomState(seed))
                 init = checks.as_array(made, "init")
             start = checks.init_method(init, clustering.INITS, k, points.shape[1], points.dtype)
-            if isinstance(start, str):
-                start = clustering.start_centroids(points, weights, k, start, seed)
-            yield start
+            yield draw(k, start, seed) if isinstance(start, str) else start
 
-    def _logged(self, fits: Iterator[KMeansResult]) -> Iterator[KMeansResult]:
+    def _logged(self, fits: Iterator[_Fit]) -> Iterator[_Fit]:
         """Yield fits; with `verbose` send a line about each to the logger."""
         for fit in fits:
             if self.verbose:
                 _logger.info("inertia %s after %s rounds", fit.inertia, fit.n_iter)
             yield fit
 
-    def _warn_of_empty_clusters(self, labels: Array) -> None:
-        n_distinct = len(np.unique(labels))
+    def _warn_of_empty_clusters(self, n_distinct: int) -> None:
         n_clusters = self._parameter("n_clusters")
         if n_distinct < n_clusters:
             warnings.warn(
@@ -415,6 +486,19 @@ class KMeans(Estimator):
                 ConvergenceWarning,
                 stacklevel=3,
             )
+
+
+def _start(points: Array, weights: Array, k: int, init: str, seed: int) -> Array:
+    return clustering.start_centroids(points, weights, k, init, seed)
+
+
+def _chunk_labels(rows: Rows, centers: Array) -> Any:
+    """Return the labels of rows in chunks, as an array of the same chunks."""
+    return rows.mapped(partial(_labels, centers=centers), None, np.int32)
+
+
+def _labels(points: Array, centers: Array) -> Array:
+    return _nearest(points, centers, 1)[0]
 
 
 def _seeds(random_state: Any, number: int) -> list[int]:

@@ -1,0 +1,323 @@
+"""k-means on rows that do not fit in memory, or lie on several machines: Dask's arrays.
+
+Each round is one task for each chunk, where the chunk is; only sums travel. Starts are drawn by
+k-means‖ (Bahmani et al. 2012, "Scalable k-means++"), which goes through the rows a few times where
+k-means++ goes through them k times.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from importlib.util import find_spec
+from typing import Any, TypeVar
+
+import numpy as np
+
+from kmq import checks
+from kmq.errors import InputError
+from kmq.model.arrays import Array
+from kmq.stages.palette import chunked, clustering
+from kmq.stages.palette.chunked import Chunk
+
+_Part = TypeVar("_Part")
+
+_IN_MEMORY = 1 << 28
+"""Bytes of rows that are read into memory as a whole, where they lie in a file."""
+
+_FILE_CHUNK = 1 << 25
+"""Bytes of rows that are read from a file at a time, for each thread."""
+
+_FAN_IN = 8
+"""Results of so many neighbouring chunks are added up at a time."""
+
+_DRAWS = 4
+"""Times that k-means‖ draws: after five in all, the authors see no more gain."""
+
+_OVERSAMPLING = 2
+"""Points of a draw for each centroid; twice k, as the authors advise."""
+
+_INITS = ("k-means++", "random")
+
+_POLISHING = 20
+"""Rounds of k-means on the points drawn."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows in chunks.
+
+    Attributes:
+        array: a Dask array (n, d) whose chunks are whole rows; n may be unknown (NaN).
+        dtype: float32 or float64: what they are computed in.
+        in_file: they lie in a file here, not in a Dask array of the caller's.
+        n_threads: chunks that are worked on at once, where no cluster does the work.
+    """
+
+    array: Any
+    dtype: np.dtype[Any]
+    in_file: bool
+    n_threads: int
+
+    def compute(self, value: Any) -> Any:
+        """Return a Dask value computed: where the caller wants it, or on threads here."""
+        import dask
+
+        scheduler = {"scheduler": "threads"} if self.in_file else {}
+        return dask.compute(value, num_workers=self.n_threads, **scheduler)[0]
+
+    def mapped(self, work: Callable[[Array], Array], n_columns: int | None, dtype: Any) -> Any:
+        """Return what `work` gives for the rows of each chunk, as an array of the same chunks.
+
+        It is (n,), or (n, n_columns). Rows in a file give an array of NumPy's.
+        """
+        block = partial(_on_rows, work, self.dtype)
+        if n_columns is None:
+            lazy = self.array.map_blocks(block, dtype=dtype, drop_axis=1, meta=np.empty(0, dtype))
+        else:
+            chunks = (self.array.chunks[0], (n_columns,))
+            lazy = self.array.map_blocks(
+                block, dtype=dtype, chunks=chunks, meta=np.empty((0, 0), dtype)
+            )
+        if not self.in_file:
+            return lazy
+        result = np.empty(lazy.shape, dtype)
+        self.compute(lazy.store(result, lock=False, compute=False))
+        return result
+
+
+def rows_of(points: Any, n_threads: int) -> Rows | None:
+    """Return rows that are worked on in chunks; None for what is, or fits, in memory.
+
+    Raises:
+        TypeError: they are not real numbers.
+        InputError: they are not two-dimensional, or have no features.
+    """
+    points = points.to_dask_array() if hasattr(points, "to_dask_array") else points
+    in_file = _lies_in_file(points)
+    if not in_file and not _is_dask(points):
+        return None
+    if points.ndim != 2 or points.shape[1] == 0:
+        raise InputError(
+            f"X has shape {points.shape}; it must be (n_samples, n_features), with features"
+        )
+    if points.dtype.kind not in "biuf":
+        raise TypeError(f"X has dtype {points.dtype}; it must be bool, integer or float")
+    array = _from_file(points) if in_file else points.rechunk({1: -1})
+    dtype = np.dtype(np.float32 if points.dtype.char == "f" else np.float64)
+    return Rows(array, dtype, in_file, n_threads)
+
+
+def reads_anew(array: Any) -> bool:
+    """Whether a Dask array is read or made each time that it is computed."""
+    return any(
+        _is_stored(value) or (callable(value) and not getattr(value, "dependencies", True))
+        for value in dict(array.__dask_graph__()).values()
+    )
+
+
+def _is_stored(points: Any) -> bool:
+    package = type(points).__module__.partition(".")[0]
+    return isinstance(points, np.memmap) or package in ("zarr", "h5py")
+
+
+def _is_dask(points: Any) -> bool:
+    loaded = sys.modules.get("dask.array")
+    return loaded is not None and isinstance(points, loaded.Array)
+
+
+def _lies_in_file(points: Any) -> bool:
+    """Whether rows lie in a file and are more than is read as a whole; Dask must be there."""
+    if not _is_stored(points):
+        return False
+    size: int = getattr(points, "size", 0) * getattr(points, "dtype", np.dtype("u1")).itemsize
+    return size > _IN_MEMORY and find_spec("dask") is not None
+
+
+def _from_file(points: Any) -> Any:
+    import dask.array
+
+    row_bytes = points.shape[1] * points.dtype.itemsize
+    stored: int = (getattr(points, "chunks", None) or (1,))[0]  # rows that are read together
+    rows = max(1, _FILE_CHUNK // row_bytes // stored) * stored
+    return dask.array.from_array(points, chunks=(rows, points.shape[1]), name=False, asarray=True)
+
+
+@dataclass(frozen=True)
+class ChunkedFit:
+    """Where k-means ended: centroids (k, d) float64, rounds, and the rest of the end."""
+
+    centroids: Array
+    n_iter: int
+    end: chunked.Ended
+
+    @property
+    def inertia(self) -> float:
+        """Σ weight · squared distance to the nearest centroid."""
+        return self.end.inertia
+
+
+class Chunks:
+    """The chunks of rows with their weights, whose sums are asked for.
+
+    Attributes:
+        moments: of all rows.
+
+    Raises:
+        TypeError, InputError: rows or weights that `kmq.checks` refuses.
+    """
+
+    def __init__(self, rows: Rows, weights: Any):
+        self._rows = rows
+        self._blocks: list[Any] = list(rows.array.to_delayed().ravel())
+        self._weights = _weight_blocks(weights, rows, len(self._blocks))
+        self.moments: chunked.Moments = self._sum(
+            chunked.moments, chunked.added_moments, prepare=chunked.checked
+        )
+        if not self.moments.weight > 0:
+            raise InputError("weights are all 0; at least one point must count more than zero")
+
+    def fit(self, start: Array, max_iter: int, tol: float) -> ChunkedFit:
+        """Run Lloyd's algorithm from `start` (k, d), as `clustering.kmeans` does in memory."""
+        centroids, n_iter, converged = start.astype(np.float64), 0, False
+        while n_iter < max_iter and not converged:
+            n_iter += 1
+            sums = self._sum(chunked.round_sums, chunked.added_sums, self._sent(centroids))
+            counts = sums[:, -1:]
+            moved = np.divide(sums[:, :-1], counts, out=centroids.copy(), where=counts > 0)
+            empty = np.flatnonzero(counts == 0)
+            if len(empty):
+                points = self._farthest(moved, len(empty)).points
+                moved[empty[: len(points)]] = points
+            converged = float(np.square(moved - centroids).sum()) <= tol
+            centroids = moved
+        return ChunkedFit(centroids, n_iter, self._end(centroids))
+
+    def start(self, k: int, init: str, seed: int) -> Array:
+        """Return k starting centroids (k, d): "random" by weight, or "k-means++" by k-means‖.
+
+        Raises:
+            InputError: `init` is another method, which needs all rows in memory.
+        """
+        if init not in _INITS:
+            raise InputError(
+                f"init is {init!r}, which needs X in memory; here it must be "
+                f"{checks.either(_INITS, 'an array')}"
+            )
+        points = np.empty((0, len(self.moments.mean)), self._rows.dtype)
+        if init == "random":
+            drawn = self._drawn(points, k, (seed, 0))
+            return np.resize(drawn, (k, drawn.shape[1])).astype(np.float64)
+        for draw in range(1 + _DRAWS):
+            points = np.concatenate([points, self._drawn(points, _OVERSAMPLING * k, (seed, draw))])
+        weights = self._end(points).sums[:, -1]
+        points, weights = points[weights > 0], weights[weights > 0]
+        if len(points) < k:
+            return np.resize(points, (k, points.shape[1])).astype(np.float64)
+        first = clustering.start_centroids(points, weights, k, "k-means++", seed)
+        polished = clustering.kmeans(
+            points, weights, first, max_iter=_POLISHING, tol=0.0, n_threads=self._rows.n_threads
+        )
+        return polished.centroids
+
+    def inertia(self, centroids: Array) -> float:
+        """Return Σ weight · squared distance to the nearest of the centroids."""
+        return self._end(centroids).inertia
+
+    def _drawn(self, points: Array, count: int, seed: tuple[int, int]) -> Array:
+        work = partial(_numbered_draw, count=count, seed=seed)
+        drawn: chunked.Chosen = self._sum(
+            work, partial(chunked.added_draws, count=count), self._sent(points), numbered=True
+        )
+        return drawn.points
+
+    def _farthest(self, centroids: Array, count: int) -> chunked.Chosen:
+        work = partial(chunked.farthest, count=count)
+        add = partial(chunked.added_farthest, count=count)
+        chosen: chunked.Chosen = self._sum(work, add, self._sent(centroids))
+        return chosen
+
+    def _end(self, centroids: Array) -> chunked.Ended:
+        end: chunked.Ended = self._sum(chunked.end, chunked.added_ends, self._sent(centroids))
+        return end
+
+    def _sent(self, centroids: Array) -> Any:
+        """Return centroids as a value of their own, which travels once to each machine."""
+        import dask
+
+        return dask.delayed(centroids.astype(self._rows.dtype))
+
+    def _sum(
+        self,
+        work: Callable[..., _Part],
+        add: Callable[[Sequence[_Part]], _Part],
+        *arguments: Any,
+        numbered: bool = False,
+        prepare: Callable[..., Chunk] = chunked.converted,
+    ) -> _Part:
+        """Return what `work` gives for the chunks, added up in a tree of neighbours."""
+        import dask
+
+        run = dask.delayed(partial(_on_chunk, work, prepare, self._rows.dtype), pure=False)
+        parts = [
+            run(block, weights, *([number] if numbered else []), *arguments)
+            for number, (block, weights) in enumerate(zip(self._blocks, self._weights, strict=True))
+        ]
+        merge = dask.delayed(add, pure=False)
+        while len(parts) > 1:
+            parts = [
+                merge(parts[first : first + _FAN_IN]) for first in range(0, len(parts), _FAN_IN)
+            ]
+        total: _Part = self._rows.compute(parts[0])
+        return total
+
+
+def _on_rows(work: Callable[[Array], Array], dtype: np.dtype[Any], block: Any) -> Array:
+    return work(chunked.checked(block, None, dtype)[0])
+
+
+def _on_chunk(
+    work: Callable[..., _Part],
+    prepare: Callable[..., Chunk],
+    dtype: np.dtype[Any],
+    block: Any,
+    weights: Any,
+    *arguments: Any,
+) -> _Part:
+    return work(prepare(block, weights, dtype), *arguments)
+
+
+def _numbered_draw(
+    chunk: Chunk, number: int, points: Array, *, count: int, seed: tuple[int, int]
+) -> chunked.Chosen:
+    return chunked.drawn(chunk, points, count, (*seed, number))
+
+
+def _weight_blocks(weights: Any, rows: Rows, n_blocks: int) -> list[Any]:
+    """Return the weights of each chunk: None, a number, or values of Dask's."""
+    if weights is None or np.ndim(weights) == 0:
+        return [weights] * n_blocks
+    sizes = rows.array.chunks[0]
+    if not _is_dask(weights):
+        import dask.array
+
+        if np.isnan(sizes).any():
+            raise InputError(
+                "the chunks of X have unknown sizes, so sample_weight must be a Dask array with "
+                "the same chunks; X.compute_chunk_sizes() finds the sizes"
+            )
+        weights = dask.array.from_array(checks.point_weights(weights, sum(sizes)), chunks=-1)
+    if weights.ndim != 1 or not (np.isnan(sizes).any() or len(weights) == sum(sizes)):
+        raise InputError(
+            f"sample_weight has shape {weights.shape}; it must be ({rows.array.shape[0]},)"
+        )
+    if not np.isnan(sizes).any():
+        weights = weights.rechunk((sizes,))
+    if weights.numblocks != (n_blocks,):
+        raise InputError(
+            f"sample_weight has {weights.numblocks[0]} chunks and X has {n_blocks}; where their "
+            "sizes are unknown both must have the same"
+        )
+    return list(weights.to_delayed().ravel())

@@ -1,0 +1,218 @@
+"""k-means on one chunk of many: what a start, a round and the end need of it, and how it adds up.
+
+A chunk is rows (n, d) and their weights (n,), empty where all are 1; it may have no rows. Results
+are added up in an order that depends on the chunks alone, not on who computed which of them when.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from kmq import checks
+from kmq.model.arrays import Array
+from kmq.stages.palette import clustering
+
+_ONE_THREAD = 1
+"""Chunks are worked on side by side, each on one thread."""
+
+_SORTED = 32
+"""Points that are sorted by error at first, for each that is wanted: some may be equal."""
+
+Chunk = tuple[Array, Array]
+"""Rows and weights."""
+
+
+@dataclass(frozen=True)
+class Moments:
+    """How many rows there are, their weight, mean (d,) and summed squared deviations (d,)."""
+
+    n_rows: int
+    weight: float
+    mean: Array
+    deviations: Array
+
+    def variance(self) -> float:
+        """Return the weighted variance of each channel, averaged over the channels."""
+        return float(self.deviations.mean() / self.weight)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Points (m, d) and the values (m,) that they were chosen by, the largest first."""
+
+    points: Array
+    values: Array
+
+
+@dataclass(frozen=True)
+class Ended:
+    """Sums (k, d + 1) of weight · (x, 1) by label, samples (k,) of each label, and inertia."""
+
+    sums: Array
+    counts: Array
+    inertia: float
+
+
+def checked(rows: Any, weights: Any, dtype: np.dtype[Any]) -> Chunk:
+    """Return a chunk as the kernels want it.
+
+    Raises:
+        TypeError, InputError: rows or weights that `kmq.checks` refuses.
+    """
+    array = checks.as_array(rows.toarray() if hasattr(rows, "toarray") else rows, "X")
+    if len(array):
+        array = checks.float_rows(array, "X", dtype)
+    chunk = converted(array, weights, dtype)
+    if chunk[1].any():  # a chunk may have no weight where another has
+        checks.point_weights(chunk[1], len(array))
+    return chunk
+
+
+def converted(rows: Any, weights: Any, dtype: np.dtype[Any]) -> Chunk:
+    """Return a chunk that was `checked` before."""
+    rows = rows.toarray() if hasattr(rows, "toarray") else rows
+    if weights is None:
+        counted = np.empty(0)
+    elif np.ndim(weights) == 0:
+        counted = np.full(len(rows), weights, np.float64)
+    else:
+        counted = np.ascontiguousarray(weights, np.float64)
+    return np.ascontiguousarray(rows, dtype), counted
+
+
+def moments(chunk: Chunk) -> Moments:
+    """Return the moments of a chunk."""
+    rows, weights = chunk
+    column = (weights if weights.size else np.ones(len(rows)))[:, None]
+    wide, total = rows.astype(np.float64, copy=False), float(column.sum())
+    if total == 0:
+        return Moments(len(rows), 0.0, np.zeros(rows.shape[1]), np.zeros(rows.shape[1]))
+    mean = (column * wide).sum(axis=0) / total
+    return Moments(len(rows), total, mean, (column * np.square(wide - mean)).sum(axis=0))
+
+
+def added_moments(parts: Sequence[Moments]) -> Moments:
+    """Add up moments, in their order (Chan, Golub & LeVeque 1983, equation 2.1)."""
+    total = parts[0]
+    for part in parts[1:]:
+        weight = total.weight + part.weight
+        share = part.weight / weight if weight else 0.0
+        step = part.mean - total.mean
+        total = Moments(
+            total.n_rows + part.n_rows,
+            weight,
+            total.mean + share * step,
+            total.deviations + part.deviations + np.square(step) * (total.weight * share),
+        )
+    return total
+
+
+def round_sums(chunk: Chunk, centroids: Array) -> Array:
+    """Return the sums (k, d + 1) of weight · (x, 1) by nearest centroid."""
+    rows, weights = chunk
+    if len(rows) == 0:
+        return np.zeros((len(centroids), rows.shape[1] + 1))
+    labels, _ = nearest(rows, centroids)
+    return clustering.accumulate(rows, labels, weights, len(centroids), _ONE_THREAD)
+
+
+def added_sums(parts: Sequence[Array]) -> Array:
+    """Add sums in their order."""
+    total = parts[0].copy()
+    for part in parts[1:]:
+        total += part
+    return total
+
+
+def end(chunk: Chunk, centroids: Array) -> Ended:
+    """Return what is known of a chunk in the end."""
+    rows, weights = chunk
+    k = len(centroids)
+    if len(rows) == 0:
+        return Ended(np.zeros((k, rows.shape[1] + 1)), np.zeros(k, np.int64), 0.0)
+    labels, distances = nearest(rows, centroids)
+    sums = clustering.accumulate(rows, labels, weights, k, _ONE_THREAD)
+    return Ended(sums, np.bincount(labels, minlength=k), float(_weighted(distances, weights).sum()))
+
+
+def added_ends(parts: Sequence[Ended]) -> Ended:
+    """Add in their order."""
+    return Ended(
+        added_sums([part.sums for part in parts]),
+        added_sums([part.counts for part in parts]),
+        sum(part.inertia for part in parts),
+    )
+
+
+def nearest(rows: Array, centroids: Array) -> tuple[Array, Array]:
+    """Return the label and squared distance of each row, in the wider type of the two."""
+    wide = rows.astype(np.result_type(rows, centroids), copy=False)
+    labels, distances = np.empty(len(rows), np.int32), np.empty(len(rows), wide.dtype)
+    if len(rows):
+        clustering.nearest(wide, centroids, _ONE_THREAD, labels, distances)
+    return labels, distances
+
+
+def drawn(chunk: Chunk, centroids: Array, count: int, seed: Sequence[int]) -> Chosen:
+    """Draw points by weight · squared distance to the nearest centroid, or by weight if none.
+
+    By priorities (Duffield, Lund & Thorup 2007): of w / u with u uniform in (0, 1] the largest are
+    drawn. So each chunk draws by itself, the largest of all chunks are what one draw from all
+    would give, and no logarithm rounds differently on another machine.
+    """
+    rows, weights = chunk
+    values = nearest(rows, centroids)[1] if len(centroids) else np.ones(len(rows))
+    uniforms = 1 - np.random.RandomState([*seed]).random_sample(len(rows))
+    return _largest(Chosen(rows, _weighted(values, weights) / uniforms), count)
+
+
+def added_draws(parts: Sequence[Chosen], count: int) -> Chosen:
+    """Return the `count` of the largest values, ties in the order of the parts."""
+    return _largest(_joined(parts), count)
+
+
+def farthest(chunk: Chunk, centroids: Array, count: int) -> Chosen:
+    """Return the `count` points that add most to the inertia, no two of them equal."""
+    rows, weights = chunk
+    errors = Chosen(rows, _weighted(nearest(rows, centroids)[1], weights))
+    first = _distinct(_largest(errors, _SORTED * count), count)
+    enough = len(first.points) == count or len(rows) <= _SORTED * count
+    return first if enough else _distinct(_largest(errors, len(rows)), count)
+
+
+def added_farthest(parts: Sequence[Chosen], count: int) -> Chosen:
+    """Do as `farthest` for several chunks at once, ties in their order."""
+    joined = _joined(parts)
+    return _distinct(_largest(joined, len(joined.points)), count)
+
+
+def _weighted(values: Array, weights: Array) -> Array:
+    wide: Array = values.astype(np.float64)
+    return wide * weights if weights.size else wide
+
+
+def _joined(parts: Sequence[Chosen]) -> Chosen:
+    points = np.concatenate([part.points for part in parts])
+    return Chosen(points, np.concatenate([part.values for part in parts]))
+
+
+def _largest(chosen: Chosen, count: int) -> Chosen:
+    """Return those of the largest values above 0, sorted, ties in their order."""
+    values = chosen.values
+    within = values > 0
+    if count < len(values):
+        within &= values >= np.partition(values, len(values) - count)[len(values) - count]
+    places = np.flatnonzero(within)
+    places = places[np.argsort(-values[places], kind="stable")[:count]]
+    return Chosen(chosen.points[places], values[places])
+
+
+def _distinct(chosen: Chosen, count: int) -> Chosen:
+    """Return the first `count` that differ in their points."""
+    _, first = np.unique(chosen.points, axis=0, return_index=True)
+    places = np.sort(first)[:count]
+    return Chosen(chosen.points[places], chosen.values[places])
