@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sized
+from collections.abc import Callable, Iterable, Sequence, Sized
+from functools import partial, reduce
 from typing import Any
 
 import numpy as np
@@ -16,11 +17,21 @@ from kmq.model.choices import Progress
 from kmq.model.file_info import Limits
 from kmq.model.histogram import MAX_HISTOGRAM_COLORS, ColorHistogram
 from kmq.model.pixel_format import PixelFormat, PixelFormatLabel
+from kmq.pipeline import cluster
 from kmq.pipeline.reading import read_picture
 from kmq.stages.histogram import counting
 from kmq.stages.histogram.file import pack, unpack
 from kmq.stages.pictures.reading import checked_format, checked_page
-from kmq.streams import Source, Target, check_target, is_path, opened, write_all, written
+from kmq.streams import (
+    Source,
+    Target,
+    check_target,
+    is_path,
+    is_url,
+    opened,
+    write_all,
+    written,
+)
 from kmq.threads import resolve_threads
 
 Format = PixelFormatLabel | PixelFormat | None
@@ -48,6 +59,7 @@ def of_pictures(
     n_threads: int | None,
     limits: Limits | None,
     progress: Progress | None,
+    client: Any,
 ) -> ColorHistogram:
     """Count the colours of pictures, one at a time.
 
@@ -67,6 +79,15 @@ def of_pictures(
             "pictures, from_picture one"
         )
     total = len(pictures) if isinstance(pictures, Sized) else None
+    if client is not None:
+        count = partial(
+            _count_there,
+            pixel_format=pixel_format,
+            page=page,
+            n_threads=checks.given(n_threads, 1),
+            limits=limits,
+        )
+        return _counted_by(client, pictures, count, total, progress)
     waiting: list[ColorHistogram] = []
     for number, picture in enumerate(pictures, 1):
         if isinstance(picture, ColorHistogram):
@@ -83,6 +104,45 @@ def of_pictures(
     while len(waiting) > 1:
         waiting.append(_merged(waiting.pop(), waiting.pop(), threads))
     return waiting[0]
+
+
+def _counted_by(
+    client: Any,
+    pictures: Iterable[Any],
+    count: Callable[[Any], ColorHistogram],
+    n_pictures: int | None,
+    progress: Progress | None,
+) -> ColorHistogram:
+    """Count the colours of pictures on a Dask cluster."""
+    if not hasattr(client, "submit"):
+        raise TypeError(f"client is {type(client).__name__}; it must be a distributed.Client")
+
+    def hear(n_counted: int) -> None:
+        if progress is not None and n_pictures:
+            progress("histogram", n_counted / n_pictures)
+
+    colors = cluster.summed(map(_sendable, pictures), count, _sum, client, hear)
+    if colors is None:
+        raise InputError("there are no pictures; a histogram needs at least one")
+    return colors
+
+
+def _sendable(picture: Any) -> Any:
+    """Return a picture as another process finds it: paths are absolute."""
+    if hasattr(picture, "read"):
+        raise TypeError(
+            "pictures has a file object, which cannot be sent to a cluster; it must be a path, a "
+            "URL, bytes, an array or a histogram"
+        )
+    return os.path.abspath(picture) if is_path(picture) and not is_url(picture) else picture
+
+
+def _count_there(picture: Any, **options: Any) -> ColorHistogram:
+    return picture if isinstance(picture, ColorHistogram) else of_picture(picture, **options)
+
+
+def _sum(histograms: Sequence[ColorHistogram]) -> ColorHistogram:
+    return reduce(partial(_merged, n_threads=1), histograms)
 
 
 def added(first: ColorHistogram, second: ColorHistogram) -> ColorHistogram:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, BinaryIO, Protocol, TypeAlias, TypeGuard, cast
 
 from kmq.atomic import replacing
-from kmq.errors import InputError
+from kmq.errors import InputError, MissingExtraError
 
 
 class WritableFile(Protocol):
@@ -47,15 +48,45 @@ def check_name(path: str | os.PathLike[str]) -> None:
         raise InputError(f"the file name {os.fspath(path)!r} has a null character in it")
 
 
+def is_url(file: Any) -> TypeGuard[str]:
+    """Whether a file is named by a URL, as of an object store: ``s3://bucket/photo.png``."""
+    return isinstance(file, str) and re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", file) is not None
+
+
+def downloaded(url: str) -> io.BytesIO:
+    """Return the content of a URL that fsspec knows how to open.
+
+    Raises:
+        MissingExtraError: fsspec, or what it needs for this kind of URL, is not installed.
+        InputError: fsspec knows no such kind.
+        OSError: it cannot be read.
+    """
+    try:
+        import fsspec
+    except ImportError as error:
+        raise MissingExtraError(
+            f"{url} is a URL, which takes fsspec: pip install fsspec"
+        ) from error
+    try:
+        with fsspec.open(url, "rb") as stream:
+            return io.BytesIO(stream.read())
+    except ImportError as error:
+        raise MissingExtraError(f"{url} cannot be read: {error}") from error
+    except ValueError as error:
+        raise InputError(f"{url} cannot be read: {error}") from error
+
+
 @contextmanager
 def opened(source: Source) -> Iterator[BinaryIO]:
-    """Open a path and close it again, or hand on a file object; bytes are the content of a file.
+    """Open a path or URL and close it again, or hand on a file object; bytes are a file's content.
 
     Raises:
         TypeError: it is none of these, or a file object open for text.
         OSError: the file cannot be opened.
     """
-    if is_path(source):
+    if is_url(source):
+        yield downloaded(source)
+    elif is_path(source):
         with open(source, "rb") as stream:
             yield stream
     elif isinstance(source, bytes | bytearray | memoryview):

@@ -121,6 +121,7 @@ class ColorHistogram:
         n_threads: int | None = None,
         limits: Limits | None = None,
         progress: Progress | None = None,
+        client: Any = None,
     ) -> ColorHistogram:
         """Count the colours of pictures one after the other, holding one of them at a time.
 
@@ -136,6 +137,9 @@ class ColorHistogram:
             limits: see `from_picture`.
             progress: called as progress("histogram", fraction) after each, if `pictures` has a
                 length; an exception it raises stops the work and is passed on.
+            client: a ``distributed.Client``: the pictures are counted on its workers, one thread
+                each unless `n_threads` says otherwise, and added up there. Paths must name the
+                same files there. A worker that is lost costs a retry; no picture counts twice.
 
         Raises:
             InputError: there are no pictures, or one cannot be used.
@@ -150,7 +154,9 @@ class ColorHistogram:
         """
         from kmq import histograms
 
-        return histograms.of_pictures(pictures, pixel_format, page, n_threads, limits, progress)
+        return histograms.of_pictures(
+            pictures, pixel_format, page, n_threads, limits, progress, client
+        )
 
     @classmethod
     def read(cls, source: Source) -> ColorHistogram:

@@ -14,7 +14,7 @@ from kmq.model.palette import Palette
 from kmq.model.pixel_format import PixelFormat
 from kmq.stages.container.chunks import SUFFIXES, is_kmq
 from kmq.stages.pictures.reading import picture_palette, read_pixels, seekable
-from kmq.streams import Source, is_path, opened, refuse_text
+from kmq.streams import Source, downloaded, is_path, is_url, opened, refuse_text
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -45,6 +45,8 @@ def read_picture(
         picture = io.BytesIO(picture)
     elif hasattr(picture, "read"):
         picture = _content_of(cast(BinaryIO, picture))
+    elif is_url(picture):
+        picture = downloaded(picture)
     elif is_path(picture):
         picture = _unpiped(picture)
     if isinstance(picture, str | os.PathLike | io.BytesIO) and _is_kmq(picture):
