@@ -327,7 +327,8 @@ class KMeans(Estimator):
             )
         chunks = chunked.Chunks(rows, sample_weight)
         limit = tol * chunks.moments.variance() if tol else 0.0
-        starts = self._starts(rows.array, n_starts, chunks.start, chunks.moments.n_rows)
+        points = rows.array.astype(rows.dtype)
+        starts = self._starts(points, n_starts, chunks.start, chunks.moments.n_rows)
         fits = (chunks.fit(start, max_iter, limit) for start in starts)
         best = min(self._logged(fits), key=attrgetter("inertia"))
         self._warn_of_empty_clusters(int(np.count_nonzero(best.end.counts)))

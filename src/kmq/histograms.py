@@ -129,7 +129,7 @@ def _counted_by(
 
 def _sendable(picture: Any) -> Any:
     """Return a picture as another process finds it: paths are absolute."""
-    if hasattr(picture, "read"):
+    if hasattr(picture, "read") and not isinstance(picture, ColorHistogram):
         raise TypeError(
             "pictures has a file object, which cannot be sent to a cluster; it must be a path, a "
             "URL, bytes, an array or a histogram"

@@ -53,27 +53,37 @@ def is_url(file: Any) -> TypeGuard[str]:
     return isinstance(file, str) and re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", file) is not None
 
 
-def downloaded(url: str) -> io.BytesIO:
-    """Return the content of a URL that fsspec knows how to open.
+def file_system(url: str) -> tuple[Any, str]:
+    """Return fsspec's file system of a URL and the path in it.
 
     Raises:
         MissingExtraError: fsspec, or what it needs for this kind of URL, is not installed.
         InputError: fsspec knows no such kind.
-        OSError: it cannot be read.
     """
     try:
-        import fsspec
+        from fsspec.core import url_to_fs
     except ImportError as error:
         raise MissingExtraError(
-            f"{url} is a URL, which takes fsspec: pip install fsspec"
+            f"{url} is a URL; reading it needs fsspec: pip install fsspec"
         ) from error
     try:
-        with fsspec.open(url, "rb") as stream:
-            return io.BytesIO(stream.read())
+        system, path = url_to_fs(url)
     except ImportError as error:
         raise MissingExtraError(f"{url} cannot be read: {error}") from error
     except ValueError as error:
         raise InputError(f"{url} cannot be read: {error}") from error
+    return system, path
+
+
+def downloaded(url: str) -> io.BytesIO:
+    """Return the content of a URL.
+
+    Raises:
+        MissingExtraError, InputError: see `file_system`.
+        OSError: it cannot be read.
+    """
+    system, path = file_system(url)
+    return io.BytesIO(system.cat_file(path))
 
 
 @contextmanager

@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from threading import Event
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from kmq.cli import paths, pipes
+from kmq.cli import cluster, paths, pipes
 from kmq.cli.console import (
     DONE,
     FAILED,
     FAILURES,
+    SPOKEN,
     Bar,
     Progress,
     UsageError,
@@ -109,6 +110,7 @@ def add_jobs_option(parser: argparse.ArgumentParser) -> None:
         help="files to work on at once, which share --threads and each take memory (default: 1); "
         "lines and messages keep the order of the files",
     )
+    cluster.add_option(parser)
 
 
 def plan(
@@ -288,11 +290,10 @@ def each(
     Returns:
         The exit code.
     """
-    sums, stop = _Sums(weighs), Event()
-    n_jobs = at_once(arguments, len(jobs))
-    with Bar(len(jobs)) as bar:
-        attempt = partial(_attempt, work, arguments, bar, stop)
-        with closing(in_order(attempt, list(enumerate(jobs)), n_jobs, stop)) as outcomes:
+    sums = _Sums(weighs)
+    with cluster.client_of(arguments) as client, Bar(len(jobs)) as bar:
+        do = _here if client is None else partial(_there, client)
+        with closing(do(jobs, work, arguments, bar)) as outcomes:
             for outcome in outcomes:
                 for message in outcome.messages:
                     say(message)
@@ -305,17 +306,93 @@ def each(
     return FAILED if sums.failed else sums.code
 
 
-def _attempt(
-    work: Work, arguments: argparse.Namespace, bar: Bar, stop: Event, numbered: tuple[int, Job]
-) -> _Outcome:
+def _here(
+    jobs: Sequence[Job], work: Work, arguments: argparse.Namespace, bar: Bar
+) -> Generator[_Outcome, None, None]:
+    """Yield what becomes of each job, done in this process."""
+    stop = Event()
+    n_jobs = at_once(arguments, len(jobs))
+
+    def attempt(numbered: tuple[int, Job]) -> _Outcome:
+        number, job = numbered
+
+        def progress(stage: str, share: float) -> None:
+            if stop.is_set():
+                raise KeyboardInterrupt
+            bar.advance(stage, share, number)
+
+        outcome = _attempt(job, work, arguments, progress)
+        bar.next(number)
+        return outcome
+
+    yield from in_order(attempt, list(enumerate(jobs)), n_jobs, stop)
+
+
+def _there(
+    client: Any, jobs: Sequence[Job], work: Work, arguments: argparse.Namespace, bar: Bar
+) -> Generator[_Outcome, None, None]:
+    """Yield what becomes of each job, done on a cluster.
+
+    Targets are claimed here. So a job that was done by a worker that was lost is done once more,
+    and does not find that its own target is in the way.
+    """
+    if SPOKEN:
+        raise UsageError("--cluster works on files; nothing can come or go through a pipe")
+    claimed = {"force": True, "skip_existing": False, "threads": arguments.threads or 1}
+    there = argparse.Namespace(**{**vars(arguments), **claimed})
+    n_ahead = _WAITING * max(1, sum(client.ncores().values()))
+    waiting: deque[tuple[Job, Any]] = deque()
+
+    def ended() -> _Outcome:
+        job, future = waiting.popleft()
+        outcome = future if isinstance(future, _Outcome) else _result(job, future)
+        bar.next()
+        bar.advance(f"done {job.source.path.name}", 0)
+        return outcome
+
+    try:
+        for job in jobs:
+            job = job._replace(
+                source=job.source._replace(path=job.source.path.absolute()),
+                target=job.target.absolute(),
+            )
+            outcome = _attempt(job, _nothing, arguments, _unheard)
+            is_due = outcome.status == DONE
+            waiting.append(
+                (job, client.submit(_attempt, job, work, there, _unheard, pure=False))
+                if is_due
+                else (job, outcome)
+            )
+            if len(waiting) == n_ahead:
+                yield ended()
+        while waiting:
+            yield ended()
+    finally:
+        for _, future in waiting:
+            if not isinstance(future, _Outcome):
+                future.release()
+
+
+def _nothing(source: Path, target: Path, progress: Progress) -> str:
+    return ""
+
+
+def _unheard(stage: str, share: float) -> None:
+    """Hear of progress where nobody looks."""
+
+
+def _result(job: Job, future: Any) -> _Outcome:
+    """Wait for what a worker says of a job, or say that the cluster lost it."""
+    try:
+        outcome: _Outcome = future.result()
+    except Exception as error:  # of whatever kind: the cluster's own, or what a worker cannot load
+        message = f"{job.source.path}: lost by the cluster: {error}"
+        return _Outcome(job, FAILED, "", [message], 0)
+    return outcome
+
+
+def _attempt(job: Job, work: Work, arguments: argparse.Namespace, progress: Progress) -> _Outcome:
     """Do a job, whatever comes of it."""
-    number, job = numbered
-
-    def progress(stage: str, share: float) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        bar.advance(stage, share, number)
-
     line, status, before = "", None, _size(job.source.path)
     with keeping_messages() as messages:
         try:
@@ -326,7 +403,6 @@ def _attempt(
             status = FAILED
         except LeftOutError as reason:
             line, status = str(reason), reason.code
-    bar.next(number)
     return _Outcome(job, status, line, messages, before)
 
 
@@ -370,7 +446,7 @@ class _Sums:
         if outcome.status == DONE:
             self.done += 1
             self.before += outcome.before
-            self.after += outcome.job.target.stat().st_size
+            self.after += _size(outcome.job.target)
 
     def line(self) -> str:
         """Return a sentence."""

@@ -255,7 +255,7 @@ def colors(number: int) -> str:
     return f"{number:,} colour{'' if number == 1 else 's'}"
 
 
-def reason(error: BaseException, about: Path | None = None) -> str:
+def reason(error: BaseException, about: Path | str | None = None) -> str:
     """Say what went wrong in a sentence, naming the file unless the sentence is `about` it."""
     if isinstance(error, OSError) and error.strerror:
         named = error.filename is not None and str(error.filename) != str(about)
@@ -265,7 +265,7 @@ def reason(error: BaseException, about: Path | None = None) -> str:
     return str(error)
 
 
-def complaint_about(source: Path, error: BaseException) -> str:
+def complaint_about(source: Path | str, error: BaseException) -> str:
     """Say what is wrong with a file, beginning with its name."""
     sentence = reason(error, source)
     return sentence if sentence.startswith(str(source)) else f"{source}: {sentence}"

@@ -9,9 +9,9 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 from threading import Event
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from kmq.cli import batch, paths, pipes, steering, swatches
+from kmq.cli import batch, cluster, paths, pipes, steering, swatches
 from kmq.cli.console import (
     DONE,
     FAILED,
@@ -36,9 +36,10 @@ from kmq.cli.console import (
     whole_number,
     working_time,
 )
-from kmq.errors import InputError
+from kmq.errors import InputError, KmqError
 from kmq.model.choices import EFFORTS
 from kmq.model.image import MAX_COLORS
+from kmq.streams import is_url
 
 if TYPE_CHECKING:
     import numpy as np
@@ -150,18 +151,22 @@ def run(arguments: argparse.Namespace) -> int:
 
     started = working_time()
     fitting = _fitting(arguments)
-    sources = paths.find(arguments.pictures, paths.PICTURE_SUFFIXES)
+    sources = _sources(arguments.pictures)
     _claim_targets(arguments, sources)
     failures: list[str] = []
-    with Bar(len(sources)) as bar:
-        counted = _counted(arguments, sources, failures, bar)
-        first = next(counted, None)
-        if first is not None:
-            histogram = ColorHistogram.from_pictures(_chained(first, counted))
+    histogram: ColorHistogram | None = None
+    with cluster.client_of(arguments) as client, Bar(len(sources)) as bar:
+        if client is not None:
+            histogram = _counted_there(arguments, sources, failures, bar, client)
+        else:
+            counted = _counted(arguments, sources, failures, bar)
+            first = next(counted, None)
+            if first is not None:
+                histogram = ColorHistogram.from_pictures(_chained(first, counted))
         bar.clear()
     for failure in failures:
         complain(failure)
-    if failures:
+    if failures or histogram is None:
         n_failed = f"{len(failures)} of {len(sources)} pictures"
         complain(f"nothing is written: {n_failed} cannot be used; leave them out")
         return FAILED
@@ -171,6 +176,15 @@ def run(arguments: argparse.Namespace) -> int:
         histogram = _opaque_part(histogram)
     _fit(arguments, fitting, histogram, len(sources), started)
     return DONE
+
+
+def _sources(names: Sequence[str]) -> list[paths.Source | str]:
+    """Return paths, and URLs as they are."""
+    local = [name for name in names if not is_url(name)]
+    found: list[paths.Source | str] = []
+    if local:
+        found += paths.find(local, paths.PICTURE_SUFFIXES)
+    return found + paths.urls([name for name in names if is_url(name)], paths.PICTURE_SUFFIXES)
 
 
 def _fitting(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -189,7 +203,7 @@ def _fitting(arguments: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _claim_targets(arguments: argparse.Namespace, sources: Sequence[paths.Source]) -> None:
+def _claim_targets(arguments: argparse.Namespace, sources: Sequence[paths.Source | str]) -> None:
     """Find out what would stop writing before the work is done."""
     if arguments.output is not None:
         from kmq.palettes import SUFFIXES
@@ -206,7 +220,8 @@ def _claim_targets(arguments: argparse.Namespace, sources: Sequence[paths.Source
     for target in (arguments.output, arguments.histogram):
         if target is not None:
             for source in sources:
-                paths.claim(Path(target), force=arguments.force, source=source.path)
+                if not isinstance(source, str):
+                    paths.claim(Path(target), force=arguments.force, source=source.path)
 
 
 def _is_histogram(path: Path) -> bool:
@@ -224,7 +239,10 @@ def _holds_histogram(source: Path) -> bool:
 
 
 def _counted(
-    arguments: argparse.Namespace, sources: Sequence[paths.Source], failures: list[str], bar: Bar
+    arguments: argparse.Namespace,
+    sources: Sequence[paths.Source | str],
+    failures: list[str],
+    bar: Bar,
 ) -> Iterator[ColorHistogram]:
     """Yield the histogram of each source, or note why there is none."""
     from kmq.model.formats import common_format
@@ -239,20 +257,95 @@ def _counted(
                     raise histogram
                 common = common_format(common or histogram.pixel_format, histogram.pixel_format)
             except FAILURES as error:
-                failures.append(complaint_about(source.path, error))
+                failures.append(complaint_about(_named(source), error))
             else:
                 yield histogram
             bar.next()
             bar.advance(f"counted {number:,} of {len(sources):,}", 0)
 
 
-def _count(arguments: argparse.Namespace, source: paths.Source) -> ColorHistogram | Exception:
+def _counted_there(
+    arguments: argparse.Namespace,
+    sources: Sequence[paths.Source | str],
+    failures: list[str],
+    bar: Bar,
+    client: Any,
+) -> ColorHistogram | None:
+    """Do as `_counted` on a cluster, where the histograms are added up as well."""
+    from kmq.pipeline.cluster import summed
+
+    if any(pipes.is_piped(source.path) for source in sources if not isinstance(source, str)):
+        raise UsageError("--cluster works on files; nothing can come through a pipe")
+
+    def hear(number: int) -> None:
+        bar.next()
+        bar.advance(f"counted {number:,} of {len(sources):,}", 0)
+
+    there = argparse.Namespace(**{**vars(arguments), "threads": arguments.threads or 1})
+    absolute = [
+        source if isinstance(source, str) else source._replace(path=source.path.absolute())
+        for source in sources
+    ]
+    try:
+        sums = summed(absolute, partial(_sum_of_one, there), _added, client, hear)
+    except Exception as error:  # of whatever kind: what is wrong with a picture is in the sums
+        raise KmqError(f"the cluster lost the pictures: {error}") from error
+    if sums is None:
+        return None
+    failures += sums.failures
+    return sums.histogram
+
+
+class _Sum(NamedTuple):
+    """The histogram of some sources, the first that is in it, and what is wrong with others."""
+
+    histogram: ColorHistogram | None
+    first: paths.Source | str
+    failures: list[str]
+
+
+def _named(source: paths.Source | str) -> Path | str:
+    return source if isinstance(source, str) else source.path
+
+
+def _sum_of_one(arguments: argparse.Namespace, source: paths.Source | str) -> _Sum:
+    histogram = _count(arguments, source)
+    if isinstance(histogram, Exception):
+        return _Sum(None, source, [complaint_about(_named(source), histogram)])
+    return _Sum(histogram, source, [])
+
+
+def _added(sums: Sequence[_Sum]) -> _Sum:
+    """Add up what fits together, and note what does not."""
+    from kmq.model.histogram import ColorHistogram
+
+    failures = [failure for each in sums for failure in each.failures]
+    total, first = None, sums[0].first
+    for each in sums:
+        if each.histogram is None:
+            continue
+        if total is None:
+            total, first = each.histogram, each.first
+            continue
+        try:
+            total = ColorHistogram.from_pictures([total, each.histogram], n_threads=1)
+        except FAILURES as error:
+            failures.append(complaint_about(_named(each.first), error))
+    return _Sum(total, first, failures)
+
+
+def _count(arguments: argparse.Namespace, source: paths.Source | str) -> ColorHistogram | Exception:
     """Return the histogram of a source, or what is wrong with it."""
     from kmq.model.histogram import ColorHistogram
 
     try:
-        file = source.file()
-        if _is_histogram(file) or _holds_histogram(file):
+        if isinstance(source, str):
+            file: Path | str = source
+            is_histogram = _is_histogram(Path(source))
+        else:
+            file = source.file()
+            is_histogram = _is_histogram(file) or _holds_histogram(file)
+        if is_histogram:
             return ColorHistogram.read(file)
         return ColorHistogram.from_picture(
             file, page=arguments.page, n_threads=arguments.threads, limits=limits(arguments)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from kmq.cli import pipes
 from kmq.cli.console import UsageError
 from kmq.errors import InputError
+from kmq.streams import file_system
 
 PICTURE_SUFFIXES = frozenset(
     f".{kind}"
@@ -91,6 +92,28 @@ def _find_one(name: str, suffixes: frozenset[str], *, alone: bool) -> list[Sourc
     if not sources:
         raise UsageError(f"no file matches {name}")
     return sources
+
+
+def urls(names: Sequence[str], suffixes: frozenset[str]) -> list[str]:
+    """Replace URLs of folders by those of all files below them, and patterns by what matches.
+
+    Raises:
+        UsageError: a folder or a pattern holds no file of that kind.
+        MissingExtraError, InputError, OSError: see `kmq.streams.file_system`.
+    """
+    distinct: dict[str, None] = {}
+    for name in names:
+        system, path = file_system(name)
+        if glob.has_magic(path):
+            found = system.glob(path)
+        elif system.isdir(path):
+            found = [file for file in system.find(path) if Path(file).suffix.lower() in suffixes]
+        else:
+            found = [path]
+        if not found:
+            raise UsageError(f"there is no {_kinds(suffixes)} file at {name}")
+        distinct |= dict.fromkeys(map(system.unstrip_protocol, sorted(found)))
+    return list(distinct)
 
 
 def is_missing(name: str) -> bool:

@@ -118,7 +118,7 @@ def is_pipe(name: str) -> bool:
 
 def is_piped(source: Path) -> bool:
     """Whether a file stands in for a pipe that was read."""
-    return source in _current().sources.values()
+    return _attended is not None and source in _attended.sources.values()
 
 
 def source(name: str) -> Path:

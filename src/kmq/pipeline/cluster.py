@@ -33,14 +33,14 @@ def summed(
         hear: called with the number of items made so far.
 
     Raises:
-        Whatever `make` or `add` raise; what is left to do is cancelled.
+        Whatever `make` or `add` raise; what is left to do is not done then.
     """
     from distributed import as_completed
 
     ahead, n_made, total = iter(items), 0, None
     while batch := list(islice(ahead, _BATCH)):
         parts = [client.submit(make, item, pure=False) for item in batch]
-        waited = as_completed(parts)
+        waited = as_completed(parts)  # it alone holds them, so that each goes once it is added up
         while len(parts) > 1:
             groups = range(0, len(parts), _FAN_IN)
             parts = [
@@ -48,13 +48,14 @@ def summed(
             ]
         (root,) = parts if total is None else [client.submit(add, [total, *parts], pure=False)]
         try:
-            for made in waited:
-                if made.status == "error":
-                    made.result()
+            for future in waited:
+                if future.status == "error":
+                    future.result()
                 n_made += 1
                 hear(n_made)
         except BaseException:
-            client.cancel(list(waited.futures), force=True)
+            for future in [*waited.futures, root]:
+                future.release()
             raise
         total = root
     return None if total is None else total.result()
