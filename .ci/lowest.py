@@ -1,6 +1,5 @@
 """Print pip constraints: the lowest version of each dependency that pyproject.toml allows."""
 
-import re
 import tomllib
 from pathlib import Path
 
@@ -8,4 +7,5 @@ project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["pro
 extras = project["optional-dependencies"].values()
 for requirement in [*project["dependencies"], *(one for extra in extras for one in extra)]:
     if not requirement.startswith("kmq["):
-        print(re.sub(">=", "==", requirement, count=1))
+        name, _, version = requirement.partition(">=")
+        print(f"{name.partition('[')[0]}=={version}")  # constraints name no extras

@@ -85,8 +85,10 @@ class KMeans(Estimator):
         feature_names_in_: column names of a data frame, where all are strings.
 
     `X` is (n_samples, n_features) array-like of real numbers; float32 is computed in float32, all
-    else in float64. A data frame or a SciPy sparse matrix is made a dense array first, which takes
-    n_samples × n_features numbers of memory.
+    else in float64. A Dask array is worked on chunk by chunk, where the chunks are, and gives Dask
+    arrays; memory maps and Zarr arrays of more than 256 MiB are read 32 MiB at a time for each
+    thread, where Dask is installed. A data frame or a SciPy sparse matrix is made a dense array
+    first, which takes n_samples × n_features numbers of memory.
 
     >>> kmeans = kmq.KMeans(2, random_state=0).fit([[0, 0], [0, 2], [10, 0], [10, 2]])
     >>> sorted(kmeans.cluster_centers_.tolist())

@@ -142,7 +142,20 @@ def _from_file(points: Any) -> Any:
     row_bytes = points.shape[1] * points.dtype.itemsize
     stored: int = (getattr(points, "chunks", None) or (1,))[0]  # rows that are read together
     rows = max(1, _FILE_CHUNK // row_bytes // stored) * stored
-    return dask.array.from_array(points, chunks=(rows, points.shape[1]), name=False, asarray=True)
+    chunks = (rows, points.shape[1])
+    return dask.array.from_array(_Stored(points), chunks=chunks, name=False, lock=False)
+
+
+class _Stored:
+    """An array in a file, of which Dask reads the chunks; it would copy a memory map as a whole."""
+
+    def __init__(self, array: Any):
+        self._array = array
+        self.shape, self.dtype, self.ndim = array.shape, array.dtype, array.ndim
+
+    def __getitem__(self, place: Any) -> Array:
+        """Return a part."""
+        return np.asarray(self._array[place])
 
 
 @dataclass(frozen=True)
