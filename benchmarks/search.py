@@ -86,7 +86,7 @@ def breathing(breath: int, n_starts: int = 1) -> Search:
     def strategy(bins: Points, k: int) -> Array:
         starts = [_start(bins, k, "var-part")]
         starts += [_start(bins, k, "k-means++", seed) for seed in range(1, n_starts)]
-        return search.search(bins, starts, 0, effort, 1)
+        return search.search(bins, [start.copy for start in starts], 0, effort, 1)
 
     return strategy
 

@@ -81,6 +81,8 @@ def refuse_contradictions(given: Mapping[str, str]) -> None:
     `given` has the words of `CONTRADICTIONS` that are given, each with the caller's name for it.
     """
     for these, those, because in CONTRADICTIONS:
+        if given.keys().isdisjoint(these):
+            continue
         named = _spelled(these, given)
         contrary = _spelled(those, given)
         if named and contrary:

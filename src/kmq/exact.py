@@ -7,12 +7,17 @@ the fixed operations, to about 2e-15 of the value.
 
 from __future__ import annotations
 
+import math
+from typing import TypeVar
+
 import numpy as np
 
 from kmq.model.arrays import Array
 
 LOG2_OF_E = 1.4426950408889634
 LOG2_OF_10 = 3.321928094887362
+
+T = TypeVar("T", Array, float)
 
 _LN2 = 0.6931471805599453
 _SQRT_HALF = 0.7071067811865476
@@ -25,14 +30,28 @@ def log2(values: Array | float) -> Array:
     fractions, exponents = np.frexp(np.asarray(values, np.float64))
     small = fractions < _SQRT_HALF
     fractions, exponents = np.where(small, 2 * fractions, fractions), exponents - small
+    fractional: Array = _log2_of_fraction(fractions)
+    logarithms: Array = exponents + fractional
+    return logarithms
+
+
+def log2_of(number: float) -> float:
+    """Return `log2` of a single number, in a tenth of the time."""
+    fraction, exponent = math.frexp(number)
+    if fraction < _SQRT_HALF:
+        fraction, exponent = 2 * fraction, exponent - 1
+    return exponent + _log2_of_fraction(fraction)
+
+
+def _log2_of_fraction(m: T) -> T:
+    """Return log2 m of numbers around 1."""
     # ln m = 2 artanh s with s = (m − 1) / (m + 1); artanh s = s + s³/3 + s⁵/5 + …
-    s = (fractions - 1) / (fractions + 1)
+    s = (m - 1) / (m + 1)
     squares = s * s
-    series = np.zeros_like(s)
+    series = 0 * s
     for term in range(_LOG_TERMS, -1, -1):
         series = series * squares + 1 / (2 * term + 1)
-    logarithms: Array = exponents + series * s * (2 / _LN2)
-    return logarithms
+    return series * s * (2 / _LN2)
 
 
 def exp2(exponents: Array | float) -> Array:

@@ -13,7 +13,7 @@ import pytest
 from kmq.cli import main
 from kmq.errors import InputError
 from kmq.kernels import _native
-from kmq.kernels.histogram import fill_boxes, mark, number_keys, rank_bitmap
+from kmq.kernels.histogram import fill_boxes, number_keys, rank_bitmap
 from kmq.kernels.search import bound_blocks, moments
 
 needs_numba = pytest.mark.skipif(find_spec("numba") is None, reason="Numba is not installed")
@@ -152,7 +152,7 @@ def test_other_things_are_no_integers(number):
 @pytest.mark.parametrize("count", [0, 1, 3])
 def test_a_wrong_number_of_arguments_is_refused(count):
     with pytest.raises(TypeError):
-        mark(*[np.zeros(4, np.uint32)] * count)
+        rank_bitmap(*[np.zeros(4, np.uint64)] * count)
 
 
 def test_results_come_as_python_has_them():
@@ -212,7 +212,7 @@ import numpy as np
 from numba.core.errors import TypingError
 from kmq.kernels import _emit
 from kmq.kernels._compiler import Kernel
-from kmq.kernels.histogram import mark
+from kmq.kernels.histogram import rank_bitmap
 
 def rounds_as_a_library_likes(numbers):
     numbers[0] = np.sin(numbers[0])
@@ -220,7 +220,7 @@ def rounds_as_a_library_likes(numbers):
 def allocates(numbers):
     numbers[0] = np.ones(3)[1]
 
-kernels = [mark, *(Kernel(f, "f8[:]", {}) for f in (rounds_as_a_library_likes, allocates))]
+kernels = [rank_bitmap, *(Kernel(f, "f8[:]", {}) for f in (rounds_as_a_library_likes, allocates))]
 _emit.compile_without_loading(kernels)
 for kernel in kernels:
     try:
@@ -236,6 +236,6 @@ for kernel in kernels:
         text=True,
     )
     emitted, inexact, allocating = done.stdout.splitlines()
-    assert "(True, 'kmq_histogram_mark_0', 2, [('u', 4, 1), ('u', 8, 1)]" in emitted
+    assert "(True, 'kmq_histogram_rank_bitmap_0', 2, [('u', 8, 1), ('u', 4, 1)]" in emitted
     assert inexact.endswith("rounds_as_a_library_likes_0 calls llvm.sin.f64")
     assert allocating.startswith("Failed in nopython mode pipeline")

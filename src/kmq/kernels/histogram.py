@@ -20,10 +20,7 @@ def _make_spread(n_bytes):
     """Return the kernel that ors one table entry for each of a row's `n_bytes` bytes."""
 
     def spread(rows, tables, out_keys):
-        """Set key i to the union of tables[b, rows[i, b]] over the bytes b of row i.
-
-        The tables that go from samples to Morton keys and those that go back are both of this form.
-        """
+        """Set key i to the union of tables[b, rows[i, b]] over the bytes b of row i."""
         for i in range(rows.shape[0]):
             key = tables[0, rows[i, 0]]
             for b in range(1, n_bytes):
@@ -37,11 +34,41 @@ def _make_spread(n_bytes):
 spread = {n_bytes: _make_spread(n_bytes) for n_bytes in (1, 2, 3, 4, 6, 8)}
 
 
-@kernel("u4[:], u8[:]")
-def mark(keys, out_bitmap):
-    """Set the bit of each key (uint32) in `out_bitmap` (uint64 words)."""
-    for i in range(keys.size):
-        out_bitmap[keys[i] >> np.uint32(6)] |= np.uint64(1) << np.uint64(keys[i] & np.uint32(63))
+def _make_mark(n_bytes):
+    """Return the kernel that spreads rows of `n_bytes` bytes, and sets bits."""
+
+    def mark(rows, tables, out_keys, out_bitmap):
+        """Write keys (uint32) as `spread` does; set the bit of each in `out_bitmap` (uint64)."""
+        for i in range(rows.shape[0]):
+            key = tables[0, rows[i, 0]]
+            for b in range(1, n_bytes):
+                key |= tables[b, rows[i, b]]
+            out_keys[i] = key
+            out_bitmap[key >> np.uint32(6)] |= np.uint64(1) << np.uint64(key & np.uint32(63))
+
+    return kernel("u1[:, :], u4[:, :], u4[:], u8[:]")(named(mark, f"mark_{n_bytes}"))
+
+
+mark = {n_bytes: _make_mark(n_bytes) for n_bytes in (1, 2, 3)}
+
+
+def _make_gather(n_bytes):
+    """Return the kernel that undoes `spread`, for samples of `n_bytes` bytes."""
+
+    def gather(keys, tables, out_rows):
+        """Write byte b of the union of tables[c, keys[i, c]] over the bytes c of key i as
+        out_rows[i, b], the lowest first."""
+        for i in range(keys.shape[0]):
+            row = tables[0, keys[i, 0]]
+            for b in range(1, 4 if n_bytes <= 3 else 8):
+                row |= tables[b, keys[i, b]]
+            for b in range(n_bytes):
+                out_rows[i, b] = row >> np.uint64(8 * b)
+
+    return kernel("u1[:, :], u8[:, :], u1[:, :]")(named(gather, f"gather_{n_bytes}"))
+
+
+gather = {n_bytes: _make_gather(n_bytes) for n_bytes in (1, 2, 3, 4, 6, 8)}
 
 
 @kernel("u8[:], u4[:]")
@@ -54,15 +81,15 @@ def rank_bitmap(bitmap, out_ranks):
     return total
 
 
-@kernel("u8[:], u4[:]")
-def list_bitmap(bitmap, out_keys):
-    """Write the keys whose bits are set, in ascending order."""
+@kernel("u8[:], i8, u4[:]")
+def list_bitmap(bitmap, first, out_keys):
+    """Write the keys whose bits are set in words from `first` on, in ascending order."""
     count = 0
     for word in range(bitmap.size):
         bits = bitmap[word]
         while bits != np.uint64(0):
             lowest = bits & (~bits + np.uint64(1))
-            out_keys[count] = np.uint64(word) * np.uint64(64) + np.uint64(
+            out_keys[count] = np.uint64(first + word) * np.uint64(64) + np.uint64(
                 popcount(lowest - np.uint64(1))
             )
             bits ^= lowest
@@ -78,6 +105,16 @@ def rank_and_count(bitmap, ranks, keys, out_counts):
         rank = ranks[word] + np.uint32(popcount(bitmap[word] & (bit - np.uint64(1))))
         keys[i] = rank
         out_counts[rank] += np.uint32(1)
+
+
+@kernel("u4[:, :], i8[:]")
+def add_counts(counts, out_counts):
+    """Write the sums of the counts (parts, m)."""
+    for i in range(out_counts.size):
+        out_counts[i] = counts[0, i]
+    for part in range(1, counts.shape[0]):
+        for i in range(out_counts.size):
+            out_counts[i] += counts[part, i]
 
 
 @inlined
@@ -137,28 +174,45 @@ def count_differences(keys, out_counts):
         out_counts[np.uint64(63) - leading_zeros(difference)] += 1
 
 
+@kernel("key[:], key, i4[:]", key=("u4", "u8"))
+def number_boxes(keys, shift, out_boxes):
+    """Write the number of each key's box, from 0: keys of one are equal without `shift` bits."""
+    box = 0
+    out_boxes[0] = 0
+    for i in range(1, keys.size):
+        box += keys[i] >> shift != keys[i - 1] >> shift
+        out_boxes[i] = box
+
+
 @kernel("key[:], key, f4[:, :], f8[:], f4[:, :], f8[:]", key=("u4", "u8"))
 def fill_boxes(keys, shift, columns, weights, out_columns, out_weights):
     """Write the weight and the weighted mean (float32) of the points in each box.
 
     The points of a box are a run of keys that are equal without their last `shift` bits.
     """
-    start = 0
-    box = 0
-    for stop in range(1, keys.size + 1):
-        if stop < keys.size and keys[stop] >> shift == keys[stop - 1] >> shift:
-            continue
-        total = 0.0
-        for i in range(start, stop):
-            total += weights[i]
-        out_weights[box] = total
-        for c in range(columns.shape[0]):
-            mean = 0.0
-            for i in range(start, stop):
-                mean += weights[i] * columns[c, i]
-            out_columns[c, box] = mean / total
-        box += 1
-        start = stop
+    d, box = columns.shape[0], 0
+    # In bounds, and unused where there are fewer columns.
+    xs, ys = columns[0], columns[min(1, d - 1)]
+    zs, ws = columns[min(2, d - 1)], columns[min(3, d - 1)]
+    total = x_sum = y_sum = z_sum = w_sum = 0.0
+    for i in range(keys.size):
+        weight = weights[i]
+        total += weight
+        x_sum += weight * xs[i]
+        y_sum += weight * ys[i]
+        z_sum += weight * zs[i]
+        w_sum += weight * ws[i]
+        if i + 1 == keys.size or keys[i + 1] >> shift != keys[i] >> shift:
+            out_weights[box] = total
+            out_columns[0, box] = x_sum / total
+            if d > 1:
+                out_columns[1, box] = y_sum / total
+            if d > 2:
+                out_columns[2, box] = z_sum / total
+            if d > 3:
+                out_columns[3, box] = w_sum / total
+            total = x_sum = y_sum = z_sum = w_sum = 0.0
+            box += 1
 
 
 @kernel("u4[:], label[:], label[:]", label=("u1", "u2"))

@@ -146,6 +146,26 @@ def _as_columns(channels, centroids, k, all_of_them, opacity, out_columns):
 
 
 @inlined
+def _smallest(numbers, n, place):
+    """Return the smallest, or with `place` 2 the second smallest, of n numbers that are 0 or more.
+
+    Bits of such floats order as whole numbers, of which minima become vectors.
+    """
+    top = np.float32(np.inf).view(np.int32)
+    least = top
+    for j in range(n):
+        least = min(least, np.float32(numbers[j]).view(np.int32))
+    if place == 2:
+        beyond, count = top, 0
+        for j in range(n):
+            bits = np.float32(numbers[j]).view(np.int32)
+            count += bits == least
+            beyond = min(beyond, bits if bits > least else top)
+        least = least if count > 1 else beyond
+    return np.int32(least).view(np.float32)
+
+
+@inlined
 def _choose(channels, columns, k, low, high, n_nearest, near, far, out_rows, out_ids):
     """Write the rows and numbers of the centroids that may be among the len(n_nearest), 1 or 2,
     nearest of a point in the box; fill the last group of four up; return how many there are.
@@ -161,18 +181,15 @@ def _choose(channels, columns, k, low, high, n_nearest, near, far, out_rows, out
             across = max(most - column[j], column[j] - least)
             near[j] = fma(outside, outside, near[j])
             far[j] = fma(across, across, far[j])
-    first = second = np.float32(np.inf)
-    for j in range(size):
-        second = min(second, max(first, far[j]))
-        first = min(first, far[j])
     # The margin is ten times what rounding to float32 can add up to.
-    bound = (first if len(n_nearest) == 1 else second) * np.float32(1.00001)
+    bound = _smallest(far, size, len(n_nearest)) * np.float32(1.00001)
     count = 0
     for j in range(k):
         out_ids[count] = j
-        for c in range(len(channels)):
-            out_rows[count, c] = columns[c, j]
         count += near[j] <= bound
+    for j in range(count):
+        for c in range(len(channels)):
+            out_rows[j, c] = columns[c, out_ids[j]]
     for j in range(count, (count + 3) // 4 * 4):
         for c in range(len(channels)):
             out_rows[j, c] = np.inf
@@ -442,18 +459,23 @@ def _measure_kind(
             channels, columns, n_opaque, block, block == first, low, high, centroids, k, (0, 0),
             buffers, seconds,
         )  # fmt: skip
+        block_weights, block_labels = (
+            weights[start : start + size],
+            out_labels[start : start + size],
+        )
         for i in range(size):
             label = ids[labels[i]]
-            weight = weights[start + i]
-            out_labels[start + i] = label
+            weight = block_weights[i]
+            block_labels[i] = label
             out_losses[label] += weight * (seconds[i] - distances[i])
             inertia += weight * distances[i]
+            centroid, sums, squares = centroids[label], out_sums[label], out_squares[label]
             for c in range(d):
                 x = columns[c, start + i]
-                u = x - centroids[label, c]
-                out_squares[label, c] += weight * u * u
-                out_sums[label, c] += weight * x
-            out_sums[label, d] += weight
+                u = x - centroid[c]
+                squares[c] += weight * u * u
+                sums[c] += weight * x
+            sums[d] += weight
     return inertia
 
 

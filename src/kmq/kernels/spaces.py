@@ -99,6 +99,14 @@ def fill_columns(
                 )
 
 
+@kernel("sample[:, :], i8, f4[:, :]", sample=("u1", "u2"))
+def fill_samples(samples, first, out_columns):
+    """Write the samples (n, c) themselves as n columns (c, …) float32, from `first` on."""
+    for i in range(samples.shape[0]):
+        for c in range(samples.shape[1]):
+            out_columns[c, first + i] = samples[i, c]
+
+
 @kernel("sample[:, :], sample[:, :], i4[:], i8[:]", sample=("u1", "u2"))
 def sum_squares(colors, entries, labels, counts):
     """Return Σ count · squared distance of whole samples (m, c) from the entry of their label."""

@@ -57,7 +57,7 @@ class Limits:
         True
         """
         if limits is None:
-            return cls()
+            return _USUAL_LIMITS
         if not isinstance(limits, cls):
             raise TypeError(f"limits is {type(limits).__name__}; it must be a kmq.Limits")
         return limits
@@ -76,6 +76,9 @@ class Limits:
                 f"{self.pixels}, for reading and writing: kmq.Limits(pixels=…) or --max-pixels "
                 "sets it"
             )
+
+
+_USUAL_LIMITS = Limits()
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from kmq.model import alpha
@@ -37,7 +39,10 @@ def _solve_exactly(problem: Problem, k: int) -> Rounded:
 
 def has_transparent(colors: ColorHistogram) -> bool:
     """Whether there are transparent pixels, which must stay so: all are one colour, the first."""
-    return bool(alpha.kinds(colors.colors[:1], colors.pixel_format)[0] == alpha.TRANSPARENT)
+    pixel_format = colors.pixel_format
+    if not pixel_format.has_alpha:
+        return False
+    return bool(alpha.kinds(colors.colors[:1], pixel_format)[0] == alpha.TRANSPARENT)
 
 
 def _fit(problem: Problem, k: int) -> Fit:
@@ -103,22 +108,17 @@ def _on_bins(
     enough, n_starts = effort.enough_bins(k), max(effort.starts, _STARTED_COLORS // k)
     points, keys = of_kinds(problem.space, problem.fitted, problem.fitted_keys, fixed)
     bins = bins_of(points, keys, enough)
-    if begun is None:
-        rows, weights = bins.rows, bins.weights
-        made = _starts(rows, weights, free, n_starts)
-        starts = [bins.start(fixed, start) for start in made]
-    else:
-        starts = [begun]
+    if begun is not None:
+        return search.search(bins, [lambda: begun], n_fixed, effort, problem.how.n_threads)
+    rows, weights = bins.rows, bins.weights
+
+    def start(seed: int) -> Array:
+        method = "k-means++" if seed else "var-part"  # the first by variance, the others random
+        made = clustering.start_centroids(rows, weights, free, method, seed)
+        return bins.start(fixed, made)
+
+    starts = [partial(start, seed) for seed in range(n_starts)]
     return search.search(bins, starts, n_fixed, effort, problem.how.n_threads)
-
-
-def _starts(rows: Array, weights: Array, k: int, n_starts: int) -> list[Array]:
-    """Return so many starts (k, d): the first by variance, the others random."""
-    methods = ["var-part"] + ["k-means++"] * (n_starts - 1)
-    return [
-        clustering.start_centroids(rows, weights, k, method, seed)
-        for seed, method in enumerate(methods)
-    ]
 
 
 def of_kinds(space: Space, points: Points, keys: Array, fixed: Array) -> tuple[Points, Array]:

@@ -133,5 +133,7 @@ def _counting(points: Points, keys: Array) -> tuple[Points, Array]:
 
 def distinct(rows: Array) -> Array:
     """Return the rows without repetitions, each where it first stands."""
+    if len(rows) < 2:
+        return rows
     first = np.unique(rows, axis=0, return_index=True)[1]
     return rows[np.sort(first)]

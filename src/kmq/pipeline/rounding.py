@@ -10,7 +10,7 @@ from kmq.model import alpha
 from kmq.model.arrays import Array
 from kmq.model.histogram import ColorHistogram
 from kmq.model.pixel_format import PixelFormat
-from kmq.pipeline.problem import Problem, distinct
+from kmq.pipeline.problem import Problem
 from kmq.stages.coding import palette_tree
 from kmq.stages.histogram.counting import keys_of
 from kmq.stages.mapping import metrics, nearest
@@ -42,8 +42,7 @@ def rounded(problem: Problem, fit: Fit) -> Rounded:
         else:
             are_opaque = fit.opaque[len(problem.fixed) :]
         samples[are_opaque, -1] = pixel_format.max_value
-    entries = distinct(np.concatenate([problem.fixed, samples]))
-    entries = palette_tree.ascending(entries)  # the order that codes best
+    entries = palette_tree.distinct(np.concatenate([problem.fixed, samples]))  # codes best so
     labelled = label(problem, entries, fit)
     kept = np.zeros(len(entries), np.bool_)
     kept[labelled.labels] = True

@@ -731,7 +731,7 @@ class _Search:
 
 def _log(number: float) -> float:
     """Return log2, the same on every machine."""
-    return float(exact.log2(max(number, 1e-9)))
+    return exact.log2_of(max(number, 1e-9))
 
 
 def _power(x: float) -> float:

@@ -117,7 +117,7 @@ def test_search_is_no_worse_than_plain_k_means(pixel_format, k):
     colors = points_in(found.histogram)
     rows = np.ascontiguousarray(colors.columns.T)
     start = clustering.start_centroids(rows, colors.weights, k, "var-part", 0)
-    searched = search.search(colors, [start], 0, effort, 1)
+    searched = search.search(colors, [lambda: start], 0, effort, 1)
     plain = naive.lloyd(rows, colors.weights, start, 60)
     assert searched.shape == (k, pixel_format.channels)
     # Another optimum may be a little worse, but not much.
@@ -130,7 +130,7 @@ def test_search_leaves_a_bad_optimum():
     found = counting.map_colors(samples, PixelFormat.GREY8, 1)
     colors = points_in(found.histogram)
     bad = np.array([[5.0], [200.0], [208.0], [210.0]])
-    searched = search.search(colors, [bad], 0, SEARCH_EFFORTS["balanced"], 1)
+    searched = search.search(colors, [lambda: bad], 0, SEARCH_EFFORTS["balanced"], 1)
     assert inertia(found.histogram, searched) == 0
 
 
@@ -143,9 +143,10 @@ def test_the_best_of_the_starts_is_kept():
     ]
     effort = SEARCH_EFFORTS["fast"]
     alone = [
-        inertia(found.histogram, search.search(colors, [start], 0, effort, 1)) for start in starts
+        inertia(found.histogram, search.search(colors, [start.copy], 0, effort, 1))
+        for start in starts
     ]
-    together = search.search(colors, starts, 0, effort, 2)
+    together = search.search(colors, [start.copy for start in starts], 0, effort, 2)
     assert inertia(found.histogram, together) == pytest.approx(min(alone))
 
 
@@ -173,7 +174,7 @@ def test_growing_yields_falling_errors_near_those_of_a_search():
     assert errors == sorted(errors, reverse=True)
     rows = np.ascontiguousarray(colors.columns.T)
     start = clustering.start_centroids(rows, colors.weights, 40, "var-part", 0)
-    searched = search.search(colors, [start], 0, SEARCH_EFFORTS["balanced"], 1)
+    searched = search.search(colors, [lambda: start], 0, SEARCH_EFFORTS["balanced"], 1)
     best = inertia(found.histogram, searched) / found.histogram.n_pixels
     assert 0.999 * best < errors[-1] < 1.1 * best
 
@@ -185,7 +186,8 @@ def test_fixed_centroids_stay_and_the_others_move_around_them():
     fixed = np.array([[0.0, 0.0, 0.0], [128.0, 128.0, 128.0]])
     start = clustering.start_centroids(rows, colors.weights, 10, "var-part", 0)
     effort = SEARCH_EFFORTS["balanced"]
-    searched = search.search(colors, [np.concatenate([fixed, start])], 2, effort, 1)
+    start = np.concatenate([fixed, start])
+    searched = search.search(colors, [lambda: start], 2, effort, 1)
     settled = settle(colors, searched, 2, Stopping(1000, 0.0), n_threads=1, progress=None).centroids
     for centroids in (searched, settled):
         assert centroids.shape == (12, 3)

@@ -30,6 +30,14 @@ def ascending(palette: Array) -> Array:
     return palette[np.argsort(_keys(palette), kind="stable")]
 
 
+def distinct(palette: Array) -> Array:
+    """Return the distinct ones of (k, channels) entries, in ascending order."""
+    entries = ascending(palette)
+    first = np.ones(len(entries), np.bool_)
+    first[1:] = (entries[1:] != entries[:-1]).any(axis=1)
+    return entries[first]
+
+
 def encode(palette: Array) -> bytes | None:
     """Return the coded entries, or None if they are not in ascending order.
 

@@ -21,6 +21,9 @@ from kmq.threads import run_chunks
 _BITMAP_KEY_BITS = 24
 """Longest key counted by bitmap: 2^24 bits are 2 MiB a chunk."""
 
+_FEW_PIXELS = 1 << 14
+"""Pixels up to which a hash table costs less than the bitmap of all keys."""
+
 _CHUNK = 1 << 18
 """Pixels of a chunk: large against a thread's wake-up, small against a picture."""
 
@@ -28,6 +31,9 @@ _PART = 1 << 16
 """Colours of either of two histograms that are added at a time: their keys fit a cache."""
 
 _PARTS_KEPT = 16
+
+_PART_BITS, _WORD_BITS = 17, 16
+"""Binary logarithms of the pixels, and of the words of a bitmap, of a thread's part at least."""
 
 
 class ColorMap(NamedTuple):
@@ -51,7 +57,8 @@ def map_colors(
     rows = samples.reshape(-1, samples.shape[2]).view(np.uint8)
     n_bytes = rows.shape[1]
     encode, _ = _spread_tables(samples.dtype, samples.shape[2])
-    count = _count_by_bitmap if 8 * n_bytes <= _BITMAP_KEY_BITS else _count_by_hash
+    is_short = 8 * n_bytes <= _BITMAP_KEY_BITS
+    count = _count_by_bitmap if is_short and len(rows) > _FEW_PIXELS else _count_by_hash
     keys, counts, ids = count(rows, encode, n_threads)
     histogram = ColorHistogram(colors_of(keys, pixel_format, n_threads), counts, pixel_format)
     return ColorMap(histogram, keys, ids.reshape(samples.shape[:2]))
@@ -176,19 +183,17 @@ def colors_of(
     keys: np.ndarray[Any, Any], pixel_format: PixelFormat, n_threads: int
 ) -> np.ndarray[Any, Any]:
     """Return the (m, channels) colours of Morton keys (m,) of the type that `keys_of` gives."""
-    from kmq.kernels.histogram import spread
+    from kmq.kernels.histogram import gather
 
     dtype, channels = pixel_format.dtype, pixel_format.channels
     _, decode = _spread_tables(dtype, channels)
     rows = keys.view(np.uint8).reshape(len(keys), -1)
-    run = spread[rows.shape[1]]
-    unsealed = Unsealed((len(keys), dtype.itemsize * channels), np.dtype(np.uint8))
+    n_bytes = dtype.itemsize * channels
+    unsealed = Unsealed((len(keys), n_bytes), np.dtype(np.uint8))
 
     def work(chunk: int) -> None:
         part = slice(chunk * _CHUNK, (chunk + 1) * _CHUNK)
-        packed = np.empty(len(rows[part]), np.uint64)
-        run(rows[part], decode, packed)
-        unsealed.array[part] = packed.view(np.uint8).reshape(-1, 8)[:, : unsealed.array.shape[1]]
+        gather[n_bytes](rows[part], decode, unsealed.array[part])
 
     run_chunks(work, -(-len(rows) // _CHUNK), n_threads)
     return unsealed.seal().view(dtype)
@@ -216,14 +221,14 @@ def map_labels(
     dtype = index_dtype(n_colors)
     labels = labels.astype(dtype)
     flat = ids.reshape(-1)
-    indices = np.empty(flat.size, dtype)
+    unsealed = Unsealed((flat.size,), dtype)
 
     def work(chunk: int) -> None:
         pixels = slice(chunk * _CHUNK, (chunk + 1) * _CHUNK)
-        look_up(flat[pixels], labels, indices[pixels])
+        look_up(flat[pixels], labels, unsealed.array[pixels])
 
     run_chunks(work, -(-flat.size // _CHUNK), n_threads)
-    return indices.reshape(ids.shape)
+    return unsealed.seal().reshape(ids.shape)
 
 
 def _spread(
@@ -248,18 +253,17 @@ def _count_by_bitmap(
     rows: np.ndarray[Any, Any], encode: np.ndarray[Any, Any], n_threads: int
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """Return ascending distinct keys, their counts, and the rank of each pixel's key."""
-    from kmq.kernels.histogram import list_bitmap, mark, rank_and_count, rank_bitmap, spread
+    from kmq.kernels.histogram import add_counts, list_bitmap, mark, rank_and_count, rank_bitmap
 
-    run_spread = spread[rows.shape[1]]
+    run_mark = mark[rows.shape[1]]
     n_pixels = len(rows)
     ids = np.empty(n_pixels, np.uint32)
     # Unions and whole numbers come out the same however many parts there are.
-    parts = _even_parts(n_pixels, max(1, min(2 * n_threads, 8, n_pixels >> 17)))
+    parts = _even_parts(n_pixels, max(1, min(2 * n_threads, 8, n_pixels >> _PART_BITS)))
     bitmaps = np.zeros((len(parts), max(1, (1 << 8 * rows.shape[1]) // 64)), np.uint64)
 
     def mark_part(part: int) -> None:
-        run_spread(rows[parts[part]], encode, ids[parts[part]])
-        mark(ids[parts[part]], bitmaps[part])
+        run_mark(rows[parts[part]], encode, ids[parts[part]], bitmaps[part])
 
     run_chunks(mark_part, len(parts), n_threads)
     bitmap = bitmaps[0]
@@ -267,29 +271,38 @@ def _count_by_bitmap(
         bitmap |= other
     ranks = np.empty(bitmap.size, np.uint32)
     keys = np.empty(rank_bitmap(bitmap, ranks), np.uint32)
-    list_bitmap(bitmap, keys)
+    words = _even_parts(bitmap.size, max(1, min(2 * n_threads, bitmap.size >> _WORD_BITS)))
+
+    def list_part(part: int) -> None:
+        first = words[part].start
+        list_bitmap(bitmap[words[part]], first, keys[ranks[first] :])
+
+    run_chunks(list_part, len(words), n_threads)
 
     # Each part counts for itself, with all their counts together no larger than two pictures' ids.
     parts = _even_parts(n_pixels, max(1, min(len(parts), 2 * n_pixels // len(keys))))
-    counts = np.zeros((len(parts), len(keys)), np.uint32)
+    part_counts = np.zeros((len(parts), len(keys)), np.uint32)
 
     def count_part(part: int) -> None:
-        rank_and_count(bitmap, ranks, ids[parts[part]], counts[part])
+        rank_and_count(bitmap, ranks, ids[parts[part]], part_counts[part])
 
     run_chunks(count_part, len(parts), n_threads)
-    return keys, counts.sum(axis=0, dtype=np.int64), ids
+    counts = Unsealed((len(keys),), np.dtype(np.int64))
+    add_counts(part_counts, counts.array)
+    return keys, counts.seal(), ids
 
 
 def _count_by_hash(
     rows: np.ndarray[Any, Any], encode: np.ndarray[Any, Any], n_threads: int
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Return the same for keys of up to 64 bits."""
+    """Return the same for keys of up to 64 bits, or for few pixels."""
     from kmq.kernels.histogram import fill_table, number_keys, renumber_and_count
 
-    pixel_keys = np.empty(len(rows), np.uint64)
+    pixel_keys = np.empty(len(rows), encode.dtype)
     _spread(rows, encode, pixel_keys, n_threads)
+    pixel_keys = pixel_keys.astype(np.uint64, copy=False)
     ids = np.empty(len(rows), np.uint32)
-    position, n_known, log_slots = 0, 0, 16
+    position, n_known, log_slots = 0, 0, min(16, (len(rows) - 1).bit_length())
     unique = np.empty(0, np.uint64)
     while position < len(rows):
         log_slots += 1
@@ -307,7 +320,7 @@ def _count_by_hash(
     new_ids[order] = np.arange(n_known, dtype=np.uint32)
     counts = np.zeros(n_known, np.uint32)
     renumber_and_count(new_ids, ids, counts)
-    return unique[order], counts.astype(np.int64), ids
+    return unique[order].astype(encode.dtype, copy=False), counts.astype(np.int64), ids
 
 
 def _even_parts(size: int, n_parts: int) -> list[slice]:
@@ -331,9 +344,10 @@ def _spread_tables(
         encode[row] = interleaved(colors.view(dtype), 8 * size)
     for significance in range(key_bytes):
         keys = values << np.uint64(8 * significance)
-        stored = np.zeros((256, 8), np.uint8)
-        stored[:, :n_bytes] = separated(keys, channels, 8 * size).astype(dtype).view(np.uint8)
-        decode[_byte_position(significance, key_bytes)] = stored.view(np.uint64)[:, 0]
+        stored = separated(keys, channels, 8 * size).astype(dtype).view(np.uint8)
+        decode[_byte_position(significance, key_bytes)] = sum(
+            stored[:, b].astype(np.uint64) << np.uint64(8 * b) for b in range(n_bytes)
+        )
     return encode.astype(np.uint32 if key_bytes == 4 else np.uint64), decode
 
 

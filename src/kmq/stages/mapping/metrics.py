@@ -117,7 +117,7 @@ def psnr(squared_error: float, pixel_format: PixelFormat) -> float:
     """
     if squared_error == 0:
         return math.inf
-    return float(10 / exact.LOG2_OF_10 * exact.log2(peak_error(pixel_format) / squared_error))
+    return 10 / exact.LOG2_OF_10 * exact.log2_of(peak_error(pixel_format) / squared_error)
 
 
 def mse_at(decibels: float, pixel_format: PixelFormat) -> float:

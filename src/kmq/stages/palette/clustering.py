@@ -262,7 +262,7 @@ def _plus_plus_start(points: Array, weights: Array, k: int, seed: int) -> Array:
     n = len(points)
     # As many trials as scikit-learn takes, for the same quality of start; the more centroids there
     # are, the less one of them matters and the more a trial costs.
-    trials = 2 + int(exact.log2(k) / exact.LOG2_OF_E) if k <= _GREEDY_COLORS else 1
+    trials = 2 + int(exact.log2_of(k) / exact.LOG2_OF_E) if k <= _GREEDY_COLORS else 1
     uniforms = np.random.RandomState(seed).random_sample((k, trials))
     columns = np.ascontiguousarray(points.T)
     chosen = np.empty(k, np.int64)

@@ -46,6 +46,9 @@ between two: the golden ratio spreads them evenly."""
 
 _CHUNKS = 8
 
+_FEW_PIXELS = 1 << 15
+"""Pixels up to which waking another thread takes longer than its part."""
+
 _TINY = 1e-12
 
 
@@ -96,11 +99,13 @@ class View(NamedTuple):
                 channels, self.axes, shown.columns, shown.labels, shown.entries, first, last, rows
             )
 
+        n_threads = n_threads if self.ids.size > _FEW_PIXELS else 1
         run_chunks(fill, _CHUNKS, n_threads)
         tiles = self._tiles()
         bounds = [len(tiles) * chunk // _CHUNKS for chunk in range(_CHUNKS + 1)]
         sums = np.zeros((_CHUNKS, int(boxes[-1]) + 1, 2))
         share = 1 / max(_BLURRED * shown.mean_square, _TINY)
+        least = np.float32(_LEAST * self.drawn)
         plane = (_TILE[0] + 2 * REACH, _TILE[1] + 2 * REACH)
 
         def work(chunk: int) -> None:
@@ -114,7 +119,7 @@ class View(NamedTuple):
                 tiles[bounds[chunk] : bounds[chunk + 1]],
                 _TILE,
                 np.float32(_HIDDEN * self.white),
-                np.float32(_LEAST * self.drawn),
+                least,
                 np.float32(_FLOOR),
                 np.float32(share),
                 np.empty((rows.shape[1], *plane), np.float32),

@@ -177,11 +177,12 @@ def _joined(first: Array, second: Array) -> Array:
 
 def boxes_of(keys: Array, enough: int) -> Array:
     """Return in which of the coarsest boxes that are enough each colour is: (m,) int32, from 0."""
+    from kmq.kernels.histogram import number_boxes
+
     n_bits, _ = _coarsest(keys, enough)
-    boxes = keys >> keys.dtype.type(n_bits)
-    numbers = np.zeros(len(keys), np.int32)
-    np.cumsum(boxes[1:] != boxes[:-1], out=numbers[1:])
-    return numbers
+    boxes = np.empty(len(keys), np.int32)
+    number_boxes(keys, keys.dtype.type(n_bits), boxes)
+    return boxes
 
 
 def _coarsest(keys: Array, enough: int) -> tuple[int, int]:

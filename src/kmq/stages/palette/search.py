@@ -8,7 +8,7 @@ starts.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -98,16 +98,20 @@ def _lloyd(bins: Points, room: Workspace, k: int, n_fixed: int, centroids: Array
 
 
 def search(
-    points: Points, starts: list[Array], n_fixed: int, effort: SearchEffort, n_threads: int
+    points: Points,
+    starts: Sequence[Callable[[], Array]],
+    n_fixed: int,
+    effort: SearchEffort,
+    n_threads: int,
 ) -> Array:
-    """Return the best centroids (k, d) float64 that breathing finds from the `starts` (k, d).
+    """Return the best centroids (k, d) float64 that breathing finds from the `starts`.
 
-    The first `n_fixed` of each start stay as they are.
+    Each is called for its (k, d) centroids, the first `n_fixed` of which stay as they are.
     """
-    results: list[tuple[float, Array]] = [(np.inf, starts[0])] * len(starts)
+    results: list[tuple[float, Array]] = [(np.inf, np.empty((0, 0)))] * len(starts)
 
     def work(attempt: int) -> None:
-        results[attempt] = _breathe(points, starts[attempt], n_fixed, effort)
+        results[attempt] = _breathe(points, starts[attempt](), n_fixed, effort)
 
     run_chunks(work, len(starts), n_threads)
     return min(results, key=lambda result: result[0])[1]

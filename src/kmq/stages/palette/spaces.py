@@ -64,15 +64,23 @@ class _Roots(NamedTuple):
 
     def inverse(self, coordinates: Array) -> Array:
         """Return the (n, 3) light of coordinates (n, 3), out of gamut where they are."""
-        roots = exact.times(coordinates, exact.inverse(self.axes)) + self._root_of_bias
+        roots = exact.times(coordinates, self._inverse_axes) + self._root_of_bias
         cones = np.where(
             roots > self.knee,
             roots * roots * roots,
             self.knee * self.knee * (3 * roots - 2 * self.knee),
         )
-        return exact.times(cones - self.bias, exact.inverse(self.cones))
+        return exact.times(cones - self.bias, self._inverse_cones)
 
-    @property
+    @computed_once
+    def _inverse_axes(self) -> Array:
+        return exact.inverse(self.axes)
+
+    @computed_once
+    def _inverse_cones(self) -> Array:
+        return exact.inverse(self.cones)
+
+    @computed_once
     def _root_of_bias(self) -> float:
         return float(exact.power(self.bias, 1 / 3)) if self.bias else 2 * self.knee / 3
 
@@ -190,9 +198,8 @@ class Space:
     def columns(self, colors: Array, n_threads: int) -> Array:
         """Return `forward` of whole samples (n, channels) as columns (channels, n) float32."""
         roots = _ROOTS.get(self.name)
-        if roots is None:
-            coordinates = colors if self.is_identity else self.forward(colors)
-            return np.ascontiguousarray(coordinates.T, dtype=np.float32)
+        if roots is None and not self.is_identity:
+            return np.ascontiguousarray(self.forward(colors).T, dtype=np.float32)
         columns = np.empty((colors.shape[1], len(colors)), np.float32)
         run_chunks(
             lambda chunk: self._fill(roots, colors, chunk * _CHUNK, columns),
@@ -201,12 +208,15 @@ class Space:
         )
         return columns
 
-    def _fill(self, roots: _Roots, colors: Array, first: int, out_columns: Array) -> None:
-        """Write the columns of a chunk of the colours."""
-        from kmq.kernels.spaces import LANES, fill_columns
+    def _fill(self, roots: _Roots | None, colors: Array, first: int, out_columns: Array) -> None:
+        """Write the columns of a chunk of the colours: as they are without `roots`."""
+        from kmq.kernels.spaces import LANES, fill_columns, fill_samples
 
         top, has_alpha = self.pixel_format.max_value, self.pixel_format.has_alpha
         rows, columns = colors[first : first + _CHUNK], out_columns[:, first : first + _CHUNK]
+        if roots is None:
+            fill_samples(rows, first, out_columns)
+            return
         n_axes = self.pixel_format.channels - has_alpha
         scales = self._scales[:n_axes, None]
         fill_columns(
