@@ -8,7 +8,7 @@ the fixed operations, to about 2e-15 of the value.
 from __future__ import annotations
 
 import math
-from typing import TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -16,8 +16,6 @@ from kmq.model.arrays import Array
 
 LOG2_OF_E = 1.4426950408889634
 LOG2_OF_10 = 3.321928094887362
-
-T = TypeVar("T", Array, float)
 
 _LN2 = 0.6931471805599453
 _SQRT_HALF = 0.7071067811865476
@@ -30,8 +28,7 @@ def log2(values: Array | float) -> Array:
     fractions, exponents = np.frexp(np.asarray(values, np.float64))
     small = fractions < _SQRT_HALF
     fractions, exponents = np.where(small, 2 * fractions, fractions), exponents - small
-    fractional: Array = _log2_of_fraction(fractions)
-    logarithms: Array = exponents + fractional
+    logarithms: Array = exponents + _log2_of_fraction(fractions)
     return logarithms
 
 
@@ -40,11 +37,11 @@ def log2_of(number: float) -> float:
     fraction, exponent = math.frexp(number)
     if fraction < _SQRT_HALF:
         fraction, exponent = 2 * fraction, exponent - 1
-    return exponent + _log2_of_fraction(fraction)
+    return float(exponent + _log2_of_fraction(fraction))
 
 
-def _log2_of_fraction(m: T) -> T:
-    """Return log2 m of numbers around 1."""
+def _log2_of_fraction(m: Any) -> Any:
+    """Return log2 m of a number around 1, or of an array of them."""
     # ln m = 2 artanh s with s = (m − 1) / (m + 1); artanh s = s + s³/3 + s⁵/5 + …
     s = (m - 1) / (m + 1)
     squares = s * s

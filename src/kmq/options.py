@@ -204,7 +204,7 @@ class Options(NamedTuple):
         search = self._search(pixel_format, picture)
         required = self._required(pixel_format, picture)
         name, weights = self._space_of(pixel_format), self._weights_of(pixel_format)
-        space = spaces.Space(name, pixel_format, weights)
+        space = spaces.space_of(name, pixel_format, weights)
         return Fitting(space, required, search, self.n_threads, self.progress)
 
     def _search(

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -61,28 +62,6 @@ class _Roots(NamedTuple):
         axes = self.axes[:n_axes]
         fill_coordinates(light, self.cones, self.bias, self.knee, axes, coordinates)
         return coordinates
-
-    def inverse(self, coordinates: Array) -> Array:
-        """Return the (n, 3) light of coordinates (n, 3), out of gamut where they are."""
-        roots = exact.times(coordinates, self._inverse_axes) + self._root_of_bias
-        cones = np.where(
-            roots > self.knee,
-            roots * roots * roots,
-            self.knee * self.knee * (3 * roots - 2 * self.knee),
-        )
-        return exact.times(cones - self.bias, self._inverse_cones)
-
-    @computed_once
-    def _inverse_axes(self) -> Array:
-        return exact.inverse(self.axes)
-
-    @computed_once
-    def _inverse_cones(self) -> Array:
-        return exact.inverse(self.cones)
-
-    @computed_once
-    def _root_of_bias(self) -> float:
-        return float(exact.power(self.bias, 1 / 3)) if self.bias else 2 * self.knee / 3
 
 
 _XYB_WHITE = 0.8453085  # ∛(1 + bias) - ∛bias
@@ -130,6 +109,30 @@ _ROOTS = {
 }
 
 
+class _Inverses(NamedTuple):
+    """What undoes a space of roots: inverse matrices, and the root of the bias."""
+
+    axes: Array
+    cones: Array
+    root_of_bias: float
+
+
+@lru_cache(maxsize=len(_ROOTS))
+def _inverses(name: str) -> _Inverses:
+    space = _ROOTS[name]
+    root = float(exact.power(space.bias, 1 / 3)) if space.bias else 2 * space.knee / 3
+    return _Inverses(exact.inverse(space.axes), exact.inverse(space.cones), root)
+
+
+def _light_at(coordinates: Array, name: str) -> Array:
+    """Return the (n, 3) light of coordinates (n, 3) in a space of roots, out of gamut where they
+    are."""
+    inverses, bias, knee = _inverses(name), _ROOTS[name].bias, _ROOTS[name].knee
+    roots = exact.times(coordinates, inverses.axes) + inverses.root_of_bias
+    cones = np.where(roots > knee, roots * roots * roots, knee * knee * (3 * roots - 2 * knee))
+    return exact.times(cones - bias, inverses.cones)
+
+
 @dataclass(frozen=True)
 class Space:
     """One space for the colours of one pixel format.
@@ -159,13 +162,13 @@ class Space:
             self.name in _ROOTS and 0 < axis < n_solid for axis in range(self.pixel_format.channels)
         ]
 
-    @property
+    @computed_once
     def contrast(self) -> float:
         """The distance of white from black."""
         black, white = self.ends
         return math.sqrt(np.square(white - black).sum())
 
-    @property
+    @computed_once
     def ends(self) -> Array:
         """The coordinates (2, channels) of black and of white, both opaque."""
         ends = np.zeros((2, self.pixel_format.channels))
@@ -174,7 +177,7 @@ class Space:
             ends[0, -1] = self.pixel_format.max_value
         return self.forward(ends)
 
-    @property
+    @computed_once
     def opaque(self) -> float:
         """The last coordinate of opaque colours, where there is alpha."""
         white = np.full((1, self.pixel_format.channels), self.pixel_format.max_value)
@@ -292,7 +295,7 @@ class Space:
         white: Array = self._color_axes(np.full((1, n_axes), float(self.pixel_format.max_value)))[0]
         return white
 
-    @property
+    @computed_once
     def _half_contrast(self) -> float:
         """Half the distance of white from black."""
         return math.sqrt((self._white * self._white).sum()) / 2
@@ -317,9 +320,13 @@ class Space:
         if self.name == "linear":
             return srgb.encode(unit) * top
         if unit.shape[1] == 3:
-            return srgb.encode(_ROOTS[self.name].inverse(unit)) * top
+            return srgb.encode(_light_at(unit, self.name)) * top
         on_the_grey_axis = np.hstack([unit, np.zeros((len(unit), 2))])
-        return srgb.encode(_ROOTS[self.name].inverse(on_the_grey_axis)[:, :1]) * top
+        return srgb.encode(_light_at(on_the_grey_axis, self.name)[:, :1]) * top
+
+
+space_of = lru_cache(maxsize=32)(Space)
+"""Return the space of a name, a pixel format and channel weights: what it computes stays."""
 
 
 def _light_of(samples: Array, top: int) -> Array:
