@@ -83,12 +83,14 @@ def over(pixels: Array, color: tuple[int, int, int]) -> Array:
 def to_show() -> dict[str, tuple[Array, tuple[int, int]]]:
     """Return pictures that anyone may show, RGB, each with the corner of what is worth showing.
 
-    The scene is computed; the astronaut, Eileen Collins, is a photograph by NASA in the public
-    domain.
+    The astronaut, Eileen Collins, is a photograph by NASA in the public domain; the others are
+    computed.
     """
     return {
         "scene": (np.ascontiguousarray(_scene()[..., :3]), (200, 400)),
         "astronaut": (_astronaut(), (20, 130)),
+        "plot": (drawings.ALL["plot"](), (210, 540)),
+        "window": (drawings.ALL["window"](), (20, 130)),
     }
 
 

@@ -316,12 +316,15 @@ def _startup_table(found: list[Record]) -> str:
 
 def _gallery_table(found: list[Record]) -> str:
     cells = grouped((r for r in found if r["table"] == "gallery"), "contender", "picture", "k")
-    places = list(dict.fromkeys((picture, k) for _, picture, k in cells))
+    names = list(dict.fromkeys(name for name, _, _ in cells))
     rows = [
-        [name, *(f"{cells[name, *place][0]['ssimulacra2']:.1f}" for place in places)]
-        for name in dict.fromkeys(name for name, _, _ in cells)
+        [
+            f"{picture}, k = {k}",
+            *(f"{cells[name, picture, k][0]['ssimulacra2']:.1f}" for name in names),
+        ]
+        for picture, k in sorted({(picture, k) for _, picture, k in cells})
     ]
-    return markdown(["SSIMULACRA2", *(f"{picture}, k = {k}" for picture, k in places)], rows)
+    return markdown(["SSIMULACRA2", *names], rows)
 
 
 def _headlines_table(found: list[Record]) -> str:
