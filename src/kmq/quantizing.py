@@ -76,7 +76,7 @@ def quantize(
         space: where distances are measured. "eye", for pictures that people look at, is XYB with
             weights: pixels count less where detail hides errors, and more where errors show
             (docs/EYE.md). "rgb" is the samples as they are, for a small squared error; "linear" is
-            light; "oklab" (Ottosson 2020); "lab" (CIE L*a*b*). All but "rgb" assume that samples
+            light; "oklab" (Ottosson 2020); "lab" (CIELAB). All but "rgb" assume that samples
             are sRGB. A `kmq.Space` also weighs the channels. None is "eye"; but "rgb" for CMYK
             (the only choice there), for weighed channels, with a `start`, and for a
             `kmq.Fewest` or other target in PSNR or MSE.
