@@ -23,6 +23,9 @@ UNWRITABLE = 1  # as of any output
 
 def process() -> int:
     """Do what the process ``kmq`` is for, and return its exit code."""
+    # Imports make some 70,000 objects that stay; to look through them again and again would take a
+    # tenth of the time of a small picture.
+    gc.set_threshold(100_000)
     # NumPy's library for matrices, of which kmq has none, would start a thread on each core, and
     # each would spin for a while: a fifth of what importing NumPy takes.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
