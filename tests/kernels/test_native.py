@@ -205,6 +205,34 @@ def test_no_compiler_is_imported():
     assert done.returncode == 0, done.stderr
 
 
+@needs_library
+@pytest.mark.parametrize(
+    ("work", "others"),
+    [
+        (
+            "kmq.quantize(ramp, 64)",
+            "PIL pathlib logging hashlib json numpy.ma numpy.random kmq.pipeline.decoding",
+        ),
+        ("kmq.IndexedImage(palette, indices).save('ramp.png')", "PIL hashlib kmq.kernels"),
+    ],
+)
+def test_nothing_is_imported_that_has_no_part_in_it(tmp_path, work, others):
+    program = (
+        "import sys, numpy as np\n"
+        "before = set(sys.modules)\n"
+        "import kmq\n"
+        "ramp = np.arange(3600, dtype=np.uint8).reshape(30, 40, 3)\n"
+        "palette, indices = ramp[0], np.zeros((2, 3), np.uint8)\n"
+        f"{work}\n"
+        "print(*(set(sys.modules) - before))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert not set(done.stdout.split()) & set(others.split())
+
+
 @needs_numba
 def test_what_needs_more_than_a_processor_is_not_emitted():
     program = """

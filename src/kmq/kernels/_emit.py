@@ -14,6 +14,7 @@ strides, each tuple as its members. The result comes back in the first words.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import re
@@ -64,7 +65,8 @@ class _Library(JITCodeLibrary):
 
 def work(folder: Path) -> None:
     """Emit kernels until all are taken: an object and the entries in it for each."""
-    kernels = all_kernels()
+    gc.set_threshold(100_000)  # what Numba makes while it compiles is much, and mostly stays
+    kernels = sorted(all_kernels(), key=_work_of, reverse=True)  # so that all workers end together
     compile_without_loading(kernels)
     machine = machine_of_target()
     for kernel in kernels:
@@ -77,6 +79,11 @@ def work(folder: Path) -> None:
         (folder / f"{name}.o").write_bytes(code)
         about = [LANE_BYTES, [entry._asdict() for entry in entries]]
         (folder / f"{name}.json").write_text(json.dumps(about), encoding="utf-8")
+
+
+def _work_of(kernel: Kernel) -> int:
+    """Return about how much work a kernel is: its signatures times its file, which it calls."""
+    return len(kernel.declared) * os.path.getsize(kernel.py_func.__code__.co_filename)
 
 
 def emit(kernel: Kernel, machine: llvm.TargetMachine) -> tuple[bytes, list[Entry]]:
@@ -96,11 +103,15 @@ def emit(kernel: Kernel, machine: llvm.TargetMachine) -> tuple[bytes, list[Entry
 
 
 def compile_without_loading(kernels: list[Any]) -> None:
-    """Have Numba load none of the functions that kernels call; it tells them by what it gets."""
+    """Have Numba load none of the functions that kernels call, nor wrap them for Python and C.
+
+    It tells loaded functions by what it gets.
+    """
     context = cpu_target.target_context
     context.refresh()
     context.codegen()._library_class = _Library
     context.get_executable = lambda library, fndesc, env: [].append  # never called
+    context.create_cpython_wrapper = context.create_cfunc_wrapper = lambda *_, **__: None
     for kernel in kernels:
         kernel._cache = NullCache()
 

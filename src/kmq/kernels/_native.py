@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 from kmq.errors import InputError
@@ -28,11 +27,13 @@ def digest_of_sources() -> str | None:
     None where there are no sources, as in a program that PyInstaller made.
     """
     digest = blake2b(digest_size=16)
-    paths = sorted(path for kind in ("*.py", "*.c") for path in Path(__file__).parent.glob(kind))
-    if not paths:
+    folder = os.path.dirname(__file__)
+    names = sorted(name for name in os.listdir(folder) if name.endswith((".py", ".c")))
+    if not names:
         return None
-    for path in paths:
-        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    for name in names:
+        with open(os.path.join(folder, name), "rb") as file:
+            digest.update(name.encode() + b"\0" + file.read() + b"\0")
     return digest.hexdigest()
 
 
@@ -44,7 +45,7 @@ def _found() -> tuple[Any, str]:
     if wanted == "jit":
         return None, "KMQ_KERNELS is jit"
     why = "no library of them was built for this installation"
-    if not Path(__file__).parent.is_dir():
+    if not os.path.isdir(os.path.dirname(__file__)):
         why = "no library can be loaded out of an archive"
     for level in LEVELS:
         try:
