@@ -101,6 +101,13 @@ def test_links_within_the_project_lead_somewhere(document):
     assert [target for target in local if not (document.parent / target).exists()] == []
 
 
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.stem)
+def test_links_to_other_places_are_whole(document):
+    targets = re.findall(r"\]\((\w+:[^)]*)", document.read_text(encoding="utf-8"))
+    whole = re.compile(r"https://[\w-]+(\.[\w-]+)+(/[\w./#?=&%+~-]*[\w/])?")
+    assert [target for target in targets if not whole.fullmatch(target)] == []
+
+
 def test_site_has_every_page_and_every_public_name():
     navigation = (PROJECT / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:")[2]
     pages = {page.name for page in (PROJECT / "docs").glob("*.md")}
