@@ -76,14 +76,6 @@ def test_examples_run(path, folder):
     if path.stem == "zarr" and not entry_points(group="zarr.codecs", name="kmq_labels"):
         pytest.skip("kmq is not installed, so that Zarr does not find its codecs")
     document = SYBIL.parse(path)
-    document.namespace.update(
-        kmq=kmq,
-        np=np,
-        picture=folder,
-        weights=np.ones(folder.shape[:2]),
-        paths=[Path("a.png"), Path("b.png")],
-        days=["monday.kmqhist"],
-    )
     for example in document.examples():
         example.evaluate()
 
