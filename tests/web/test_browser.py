@@ -236,11 +236,16 @@ def browser():
 
 PAGE = """<!doctype html><meta charset="utf-8"><title>kmq</title><body>
 <script>
-  window.started = 0;
+  window.started = window.busy = window.mostBusy = 0;
   window.Worker = class extends Worker {
     constructor(...given) {
       super(...given);
       started++;
+      this.addEventListener("message", () => busy--);
+    }
+    postMessage(message, ...given) {
+      if (message.strip) mostBusy = Math.max(mostBusy, ++busy);
+      super.postMessage(message, ...given);
     }
   };
 </script>
@@ -346,6 +351,26 @@ def test_the_element_shows_a_picture(page, site):
     )
     assert strips == [0, 25, 50, 75]
     assert page("return started") > 0
+
+
+@needs_browser
+def test_strips_are_decoded_side_by_side(page, site):
+    """As many Workers as there are cores, each with a strip; the next files find them there."""
+    image = indexed_image(PixelFormat.RGB24, 60, 90, 70)
+    kmq.files.write(site[0] / "strips.kmq", image, method="mix", strip_height=10)
+    found = page(
+        """
+        Object.defineProperty(navigator, "hardwareConcurrency", { value: 3 });
+        const decoded = async () => {
+          const image = await kmq.decodeStream(await fetch("strips.kmq"));
+          return [...image.indices];
+        };
+        const images = [await decoded(), ...await Promise.all([decoded(), decoded()])];
+        return [images, started, mostBusy, busy];
+        """
+    )
+    assert found[0] == [image.indices.ravel().tolist()] * 3
+    assert found[1:] == [3, 3, 0]
 
 
 @needs_browser
