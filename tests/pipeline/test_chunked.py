@@ -118,8 +118,9 @@ def test_chunks_of_unknown_sizes():
 
 
 def test_data_frames_in_chunks_keep_their_names():
-    frames = pytest.importorskip("dask.dataframe")
+    pytest.importorskip("pyarrow")
     pandas = pytest.importorskip("pandas")
+    frames = pytest.importorskip("dask.dataframe")
     points = whole_numbers()
     frame = frames.from_pandas(pandas.DataFrame(points, columns=list("abc")), npartitions=3)
     model = fitted(frame)

@@ -386,7 +386,7 @@ def _result(job: Job, future: Any) -> _Outcome:
     try:
         outcome: _Outcome = future.result()
     except Exception as error:  # of whatever kind: the cluster's own, or what a worker cannot load
-        message = f"{job.source.path}: lost by the cluster: {error}"
+        message = f"{job.source.path}: lost by the cluster: {cluster.one_line(error)}"
         return _Outcome(job, FAILED, "", [message], 0)
     return outcome
 

@@ -70,3 +70,8 @@ def client_of(arguments: argparse.Namespace) -> Iterator[Any]:
         ) from error
     with client:
         yield client
+
+
+def one_line(error: Exception) -> str:
+    """Return what an error of Dask's says; some say it in several lines."""
+    return " ".join(str(error).split())

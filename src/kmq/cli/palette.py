@@ -289,7 +289,7 @@ def _counted_there(
     try:
         sums = summed(absolute, partial(_sum_of_one, there), _added, client, hear)
     except Exception as error:  # of whatever kind: what is wrong with a picture is in the sums
-        raise KmqError(f"the cluster lost the pictures: {error}") from error
+        raise KmqError(f"the cluster lost the pictures: {cluster.one_line(error)}") from error
     if sums is None:
         return None
     failures += sums.failures

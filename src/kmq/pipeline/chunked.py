@@ -30,7 +30,7 @@ _IN_MEMORY = 1 << 28
 _FILE_CHUNK = 1 << 25
 """Bytes of rows that are read from a file at a time, for each thread."""
 
-_FAN_IN = 8
+_FAN_IN = 16
 """Results of so many neighbouring chunks are added up at a time."""
 
 _DRAWS = 4
