@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
 from typing import Any, NoReturn, cast
 
 
@@ -79,6 +78,8 @@ _ELSEWHERE = {
 
 def hint(name: str, known: Iterable[str]) -> str:
     """Return a question after the name that was meant, if there is one like it."""
+    from difflib import get_close_matches  # rarely wanted, and slow to import
+
     known = list(known)
     meant = [ours for ours, theirs in _ELSEWHERE.items() if name in theirs and ours in known]
     meant += get_close_matches(name, known, n=1)

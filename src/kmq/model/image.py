@@ -6,7 +6,7 @@ import operator
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -382,8 +382,7 @@ class QuantizedImage(IndexedImage):
     report: Report
 
 
-@dataclass(frozen=True, eq=False)
-class Pixels:
+class Pixels(NamedTuple):
     """A picture at the door of the pipeline, whatever it came from.
 
     Attributes:
