@@ -968,6 +968,17 @@ def test_info_of_another_file_fails_in_a_sentence(tmp_path, content, capsys):
     assert len(message.splitlines()) == 1
 
 
+@pytest.mark.skipif(not os.path.exists("/proc/self/task"), reason="needs a list of threads")
+def test_a_process_starts_no_threads_that_it_does_not_need(packed):
+    program = (
+        "import os; from kmq.cli import process; process(); print(os.listdir('/proc/self/task'))"
+    )
+    command = [sys.executable, "-c", program, "info", str(packed)]
+    alone = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
+    done = subprocess.run(command, env=alone, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1].count("'") == 2
+
+
 def test_info_counts_pixels_where_that_is_asked_for(packed, capsys):
     assert main(["info", str(packed), "--counts"]) == 0
     assert "000000  33.33%   ff8000  33.33%   102040  33.33%\n" in capsys.readouterr().out
