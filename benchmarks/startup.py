@@ -1,12 +1,13 @@
 """Whole processes: CPU time and memory of kmq's commands beside other programs.
 
-``python benchmarks/startup.py [PICTURE]``; the picture is shrunk to 0.4 megapixels. Medians of five
-runs, interleaved, and their ratio to an import of NumPy. Programs that are not installed are left
-out. Kernels are those that ``kmq --version -v`` names; where they are compiled when used, a first
-run of each has them cached. Modules of kmq are compiled to bytecode before, as an installation has
-them.
+``python benchmarks/startup.py [PICTURE] [--json]``; the picture is shrunk to 0.4 megapixels.
+Medians of five runs, interleaved, and their ratio to an import of NumPy. Programs that are not
+installed are left out. Kernels are those that ``kmq --version -v`` names; where they are compiled
+when used, a first run of each has them cached. Modules of kmq are compiled to bytecode before, as
+an installation has them.
 """
 
+import json
 import os
 import shlex
 import shutil
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 from statistics import median
+from typing import Any
 
 RUNS = 5
 PIXELS = 400_000
@@ -45,7 +47,9 @@ def words_of(command: str) -> list[str]:
 
 def measured(command: list[str], folder: str) -> tuple[float, float]:
     """Return CPU milliseconds and the most MB of memory of a process."""
-    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL)
+    # Threads of pngquant that wait take time for nothing on a busy machine, unless they sleep.
+    environment = os.environ | {"OMP_WAIT_POLICY": "passive"}
+    process = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     assert process.returncode == 0, command
@@ -73,12 +77,10 @@ def prepare(given: str | None) -> None:
         kmq.write(f"{method}.kmq", picture, 64, method=method)
 
 
-def main() -> None:
-    # This process stays small: what it takes counts for those that it starts.
-    given = [os.path.abspath(path) for path in sys.argv[1:]]
+def measure(given: list[str]) -> list[dict[str, Any]]:
+    """Return a record for each process; `given` may have the path of a picture."""
     commands = {name: words_of(command) for name, command in COMMANDS.items()}
     found = {name: command for name, command in commands.items() if shutil.which(command[0])}
-    subprocess.run(words_of("kmq --version -v"), check=True)
     with tempfile.TemporaryDirectory() as folder:
         program = "import sys, startup; startup.prepare(*sys.argv[1:] or [None])"
         path = os.pathsep.join([os.path.dirname(__file__), os.environ.get("PYTHONPATH", "")])
@@ -88,11 +90,25 @@ def main() -> None:
         for command in found.values():  # whatever is only done once
             measured(command, folder)
         runs = [{name: measured(c, folder) for name, c in found.items()} for _ in range(RUNS)]
-    print(f"{'process':<26} {'CPU ms':>8} {'of NumPy':>8} {'MB':>6}")
     unit = median(run["import numpy"][0] for run in runs)
+    records = []
     for name in found:
         milliseconds, megabytes = (median(run[name][i] for run in runs) for i in (0, 1))
-        print(f"{name:<26} {milliseconds:8.0f} {milliseconds / unit:8.2f} {megabytes:6.0f}")
+        record = {"process": name, "milliseconds": milliseconds, "of_numpy": milliseconds / unit}
+        records.append({"table": "startup", **record, "megabytes": megabytes})
+    return records
+
+
+def main() -> None:
+    # This process stays small: what it takes counts for those that it starts.
+    given = [os.path.abspath(path) for path in sys.argv[1:] if path != "--json"]
+    if "--json" in sys.argv:
+        print(json.dumps(measure(given)))
+        return
+    subprocess.run(words_of("kmq --version -v"), check=True)
+    print(f"{'process':<26} {'CPU ms':>8} {'of NumPy':>8} {'MB':>6}")
+    for _, name, milliseconds, ratio, megabytes in map(dict.values, measure(given)):
+        print(f"{name:<26} {milliseconds:8.0f} {ratio:8.2f} {megabytes:6.0f}")
 
 
 if __name__ == "__main__":

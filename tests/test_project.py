@@ -139,5 +139,5 @@ def test_benchmarks_are_collected_without_the_corpus(tmp_path):
         check=False,
     )
     assert listing.returncode == 0, listing.stdout + listing.stderr
-    for name in ("quantize", "coder", "files", "histogram", "nearest", "import"):
+    for name in ("quantize", "coder", "files", "histogram", "nearest"):
         assert f"benchmarks/bench_{name}.py::" in listing.stdout

@@ -11,7 +11,7 @@ from kmq.model.file_info import FileInfo, Limits
 from kmq.model.image import IndexedImage
 from kmq.stages.coding.palettes import decode_palette
 from kmq.stages.coding.strips import decode_strips, salvage_strips
-from kmq.stages.container import chunks, file, salvage
+from kmq.stages.container import chunks, file
 
 _MOST_NAMED = 10  # strips that a warning names
 
@@ -36,6 +36,8 @@ def salvaged(stream: BinaryIO, limits: Limits, n_threads: int) -> tuple[IndexedI
         raise
     except FormatError as error:
         damage = str(error)
+    from kmq.stages.container import salvage  # for damaged files alone
+
     left = salvage.salvage_file(io.BytesIO(content), limits, decode_palette)
     header, palette = left.front.header, left.front.palette
     shape = header.height, header.width
