@@ -224,7 +224,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         distribution = Distribution({"ext_modules": [], "package_dir": {"": str(_ROOT)}})
         command = BuildKernels(distribution)
-        command.inplace, command.build_temp = True, temporary
+        command.inplace = True
+        command.build_temp = command.build_lib = temporary  # or it would leave a folder here
         command.ensure_finalized()
         command.run()
 
