@@ -134,3 +134,20 @@ def add_weights(
                 counts = importance[top + y, left + x] if importance.size else 1.0
                 row[0] += weights[x] * counts
                 row[1] += counts
+
+
+@kernel("f4[:, :], f8[:, :], f4, f8, f8, f8, f8[:]")
+def favour_ends(columns, ends, middle, beyond, reach, most, factors):
+    """Multiply the factors (m,) of colours (d, m) within `reach` of one of the `ends` (2, d) by up
+    to 1 + `most`, there; only those are looked at whose first coordinate is `beyond` the middle."""
+    for i in range(factors.size):
+        if abs(columns[0, i] - middle) > beyond:
+            least = np.inf
+            for end in range(2):
+                squares = 0.0
+                for c in range(columns.shape[0]):
+                    difference = np.float64(columns[c, i]) - ends[end, c]
+                    squares += difference * difference
+                least = min(least, squares)
+            closeness = 1.0 - np.sqrt(least) / reach
+            factors[i] *= 1.0 + most * max(closeness, 0.0)

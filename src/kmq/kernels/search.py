@@ -300,6 +300,13 @@ def assign_blocks(
                 block_distances[i] = distances[i]
 
 
+@kernel("i4[:], b1[:]")
+def find_used(labels, out_used):
+    """Set which centroids are the label of some point."""
+    for i in range(labels.size):
+        out_used[labels[i]] = True
+
+
 @inlined
 def _sum_kind(
     channels, columns, weights, n_opaque, first, last, low, high, centroids, k, buffers, out_sums

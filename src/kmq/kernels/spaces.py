@@ -102,9 +102,11 @@ def fill_columns(
 @kernel("sample[:, :], i8, f4[:, :]", sample=("u1", "u2"))
 def fill_samples(samples, first, out_columns):
     """Write the samples (n, c) themselves as n columns (c, …) float32, from `first` on."""
-    for i in range(samples.shape[0]):
-        for c in range(samples.shape[1]):
-            out_columns[c, first + i] = samples[i, c]
+    n = samples.shape[0]
+    for c in range(samples.shape[1]):
+        column = out_columns[c, first : first + n]
+        for i in range(n):
+            column[i] = samples[i, c]
 
 
 @kernel("sample[:, :], sample[:, :], i4[:], i8[:]", sample=("u1", "u2"))

@@ -9,27 +9,36 @@ from kmq.kernels._jit import fma, inlined, kernel
 LANES = 16
 """Partial sums added side by side: fills the vector registers, in an order that never changes."""
 
+_BLOCK = 64 * LANES
+"""Points whose distances are computed at a time: long loops, in the first cache."""
+
 
 @inlined
 def _potential(columns, weights, nearest, index, lanes, out_distances):
     """Return Σ weight · min(nearest, distance to point `index`); write those minima."""
     lanes[:] = 0
-    n = nearest.size
-    for start in range(0, n, LANES):
-        size = min(LANES, n - start)
-        for lane in range(size):
-            difference = columns[0, start + lane] - columns[0, index]
-            out_distances[start + lane] = difference * difference
-        for c in range(1, columns.shape[0]):
-            for lane in range(size):
-                difference = columns[c, start + lane] - columns[c, index]
-                out_distances[start + lane] = fma(
-                    difference, difference, out_distances[start + lane]
-                )
-        for lane in range(size):
-            i = start + lane
-            out_distances[i] = min(out_distances[i], nearest[i])
-            lanes[lane] += weights[i] * out_distances[i]
+    for start in range(0, nearest.size, _BLOCK):
+        distances, others = out_distances[start : start + _BLOCK], nearest[start : start + _BLOCK]
+        n = distances.size
+        for c in range(columns.shape[0]):
+            column, x = columns[c, start : start + n], columns[c, index]
+            if c == 0:
+                for i in range(n):
+                    difference = column[i] - x
+                    distances[i] = difference * difference
+            else:
+                for i in range(n):
+                    difference = column[i] - x
+                    distances[i] = fma(difference, difference, distances[i])
+        for i in range(n):
+            distances[i] = min(distances[i], others[i])
+        whole = n // LANES * LANES
+        for first in range(0, whole, LANES):
+            some, some_weights = distances[first:], weights[start + first :]
+            for lane in range(LANES):
+                lanes[lane] += some_weights[lane] * some[lane]
+        for i in range(whole, n):
+            lanes[i - whole] += weights[start + i] * distances[i]
     total = 0.0
     for lane in range(LANES):
         total += lanes[lane]

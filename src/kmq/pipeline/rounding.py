@@ -44,8 +44,7 @@ def rounded(problem: Problem, fit: Fit) -> Rounded:
         samples[are_opaque, -1] = pixel_format.max_value
     entries = palette_tree.distinct(np.concatenate([problem.fixed, samples]))  # codes best so
     labelled = label(problem, entries, fit)
-    kept = np.zeros(len(entries), np.bool_)
-    kept[labelled.labels] = True
+    kept = search.are_used(labelled.labels, len(entries))
     if len(problem.fixed):
         kept |= are_fixed(problem, entries)
     if kept.all():

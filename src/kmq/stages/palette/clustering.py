@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from operator import attrgetter
 from typing import Any, Literal, get_args
 
@@ -263,7 +264,7 @@ def _plus_plus_start(points: Array, weights: Array, k: int, seed: int) -> Array:
     # As many trials as scikit-learn takes, for the same quality of start; the more centroids there
     # are, the less one of them matters and the more a trial costs.
     trials = 2 + int(exact.log2_of(k) / exact.LOG2_OF_E) if k <= _GREEDY_COLORS else 1
-    uniforms = np.random.RandomState(seed).random_sample((k, trials))
+    uniforms = _uniforms(seed, k, trials)
     columns = np.ascontiguousarray(points.T)
     chosen = np.empty(k, np.int64)
     kmeans_plus_plus(
@@ -276,6 +277,14 @@ def _plus_plus_start(points: Array, weights: Array, k: int, seed: int) -> Array:
         chosen,
     )
     return points[chosen].astype(np.float64)
+
+
+@lru_cache(maxsize=8)
+def _uniforms(seed: int, k: int, trials: int) -> Array:
+    """Return numbers (k, trials) in [0, 1); a generator takes longer to make than a small start."""
+    uniforms = np.random.RandomState(seed).random_sample((k, trials))
+    uniforms.flags.writeable = False
+    return uniforms
 
 
 def _split_start(points: Array, weights: Array, k: int) -> Array:

@@ -131,7 +131,7 @@ class View(NamedTuple):
         weight, count = sums.sum(axis=0).T
         everywhere = weight.sum() / count.sum() if count.any() else 1.0
         means = np.divide(weight, count, out=np.full(len(count), everywhere), where=count > 0)
-        factors: Array = means[boxes]
+        factors: Array = np.take(means, boxes, mode="clip")  # all are in range: it is quicker
         return factors
 
     @property
@@ -158,10 +158,8 @@ class View(NamedTuple):
 def favour_ends(columns: Array, ends: Array, factors: Array) -> None:
     """Multiply the factors (m,) of the colours (d, m) that are nearly black or white, the `ends`
     (2, d): ink and paper are to stay clean, though few pixels may show them, all of them detail."""
+    from kmq.kernels.masking import favour_ends as favour
+
     middle, half = (ends[0, 0] + ends[1, 0]) / 2, (ends[1, 0] - ends[0, 0]) / 2
     reach = _NEAR * np.sqrt(np.square(ends[1] - ends[0]).sum())
-    near = np.flatnonzero(np.abs(columns[0] - np.float32(middle)) > half - reach)
-    rows = columns[:, near].astype(np.float64)
-    squares = [np.square(rows - end[:, None]).sum(axis=0) for end in ends]
-    closeness = 1 - np.sqrt(np.minimum(*squares)) / reach
-    factors[near] *= 1 + _CLEAN * np.maximum(closeness, 0)
+    favour(columns, ends, np.float32(middle), half - reach, reach, _CLEAN, factors)

@@ -242,6 +242,25 @@ def parts_of(points: Points) -> list[tuple[int, int]]:
     return list(pairwise(bounds))
 
 
+class Buffers:
+    """What the kernels work in, for up to `k` centroids: made once for each of several threads."""
+
+    def __init__(self, points: Points, k: int):
+        self._points, self._k = points, k
+        self._free: list[tuple[Array, ...]] = []
+
+    def take(self) -> tuple[Array, ...]:
+        """Return buffers that no other call has."""
+        try:
+            return self._free.pop()
+        except IndexError:
+            return buffers_of(self._points, self._k)
+
+    def give(self, buffers: tuple[Array, ...]) -> None:
+        """Take back what a call is done with."""
+        self._free.append(buffers)
+
+
 def buffers_of(points: Points, k: int) -> tuple[Array, ...]:
     """Return what the kernels choose, compare and label in."""
     from kmq.kernels.search import buffer_rows

@@ -10,7 +10,7 @@ import numpy as np
 from kmq.model.arrays import Array
 from kmq.model.choices import Progress
 from kmq.stages.palette.effort import Stopping
-from kmq.stages.palette.points import Points, buffers_of, parts_of
+from kmq.stages.palette.points import Buffers, Points, parts_of
 from kmq.threads import run_chunks
 
 MOMENTUM = 0.6
@@ -38,7 +38,7 @@ class Rounds:
 
     def __init__(self, points: Points, rows: int, n_threads: int):
         self._points, self._n_threads = points, n_threads
-        self._chunks = [(*blocks, buffers_of(points, rows)) for blocks in parts_of(points)]
+        self._chunks, self._buffers = parts_of(points), Buffers(points, rows)
         d = len(points.columns)
         self._sums = np.empty((len(self._chunks), len(points.kinds), rows, d + 1))
         self.velocity = np.zeros((rows, d))
@@ -52,21 +52,21 @@ class Rounds:
         self._sums[:] = 0
 
         def work(chunk: int) -> None:
-            first, last, buffers = self._chunks[chunk]
+            taken = self._buffers.take()
             sum_blocks(
                 points.channels,
                 points.columns,
                 points.weights,
                 points.n_opaque,
-                first,
-                last,
+                *self._chunks[chunk],
                 points.low,
                 points.high,
                 centroids,
                 k,
-                buffers,
+                taken,
                 self._sums[chunk],
             )
+            self._buffers.give(taken)
 
         run_chunks(work, len(self._chunks), self._n_threads)
         sums = np.zeros(self._sums.shape[1:])

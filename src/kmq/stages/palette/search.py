@@ -16,7 +16,7 @@ from kmq.model.arrays import Array
 from kmq.model.choices import Progress
 from kmq.stages.palette import clustering
 from kmq.stages.palette.effort import GROWTH, SearchEffort, Stopping
-from kmq.stages.palette.points import Points, Workspace, bins_of, buffers_of, parts_of
+from kmq.stages.palette.points import Buffers, Points, Workspace, bins_of, parts_of
 from kmq.stages.palette.rounds import MOMENTUM, Fit, settle
 from kmq.threads import run_chunks
 
@@ -178,9 +178,10 @@ def assign(points: Points, centroids: Array, n_threads: int) -> tuple[Array, Arr
 
     labels = np.empty(points.columns.shape[1], np.int32)
     distances = np.empty(len(labels), np.float32)
-    parts = parts_of(points)
+    parts, buffers = parts_of(points), Buffers(points, len(centroids))
 
     def work(part: int) -> None:
+        taken = buffers.take()
         assign_blocks(
             points.channels,
             points.columns,
@@ -190,13 +191,23 @@ def assign(points: Points, centroids: Array, n_threads: int) -> tuple[Array, Arr
             points.high,
             centroids,
             len(centroids),
-            buffers_of(points, len(centroids)),
+            taken,
             labels,
             distances,
         )
+        buffers.give(taken)
 
     run_chunks(work, len(parts), n_threads)
     return labels, distances
+
+
+def are_used(labels: Array, k: int) -> Array:
+    """Return (k,) bool: which of k centroids are the label of some point."""
+    from kmq.kernels.search import find_used
+
+    used = np.zeros(k, np.bool_)
+    find_used(labels, used)
+    return used
 
 
 def _breathe(
