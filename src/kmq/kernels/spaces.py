@@ -99,14 +99,12 @@ def fill_columns(
                 )
 
 
-@kernel("sample[:, :], i8, f4[:, :]", sample=("u1", "u2"))
-def fill_samples(samples, first, out_columns):
-    """Write the samples (n, c) themselves as n columns (c, …) float32, from `first` on."""
-    n = samples.shape[0]
+@kernel("sample[:, :], f4[:, :]", sample=("u1", "u2"))
+def fill_samples(samples, out_columns):
+    """Write the samples (n, c) themselves as columns (c, n) float32."""
     for c in range(samples.shape[1]):
-        column = out_columns[c, first : first + n]
-        for i in range(n):
-            column[i] = samples[i, c]
+        for i in range(samples.shape[0]):
+            out_columns[c, i] = samples[i, c]
 
 
 @kernel("sample[:, :], sample[:, :], i4[:], i8[:]", sample=("u1", "u2"))

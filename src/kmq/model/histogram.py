@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kmq.errors import InputError
+from kmq.lazily import computed_once
 from kmq.model.arrays import check_colors, over_bytes, unchangeable
 from kmq.model.choices import Progress
 from kmq.model.file_info import Limits
@@ -75,7 +76,7 @@ class ColorHistogram:
         """Distinct colours."""
         return len(self.colors)
 
-    @property
+    @computed_once
     def n_pixels(self) -> int:
         """Pixels counted."""
         return int(self.counts.sum())

@@ -24,7 +24,7 @@ _BITMAP_KEY_BITS = 24
 _FEW_PIXELS = 1 << 14
 """Pixels up to which a hash table costs less than the bitmap of all keys."""
 
-_CHUNK = 1 << 18
+_CHUNK = 1 << 19
 """Pixels of a chunk: large against a thread's wake-up, small against a picture."""
 
 _PART = 1 << 16

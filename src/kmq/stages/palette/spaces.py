@@ -204,6 +204,11 @@ class Space:
         if roots is None and not self.is_identity:
             return np.ascontiguousarray(self.forward(colors).T, dtype=np.float32)
         columns = np.empty((colors.shape[1], len(colors)), np.float32)
+        if roots is None:
+            from kmq.kernels.spaces import fill_samples
+
+            fill_samples(colors, columns)
+            return columns
         run_chunks(
             lambda chunk: self._fill(roots, colors, chunk * _CHUNK, columns),
             -(-len(colors) // _CHUNK),
@@ -211,15 +216,12 @@ class Space:
         )
         return columns
 
-    def _fill(self, roots: _Roots | None, colors: Array, first: int, out_columns: Array) -> None:
-        """Write the columns of a chunk of the colours: as they are without `roots`."""
-        from kmq.kernels.spaces import LANES, fill_columns, fill_samples
+    def _fill(self, roots: _Roots, colors: Array, first: int, out_columns: Array) -> None:
+        """Write the columns of a chunk of the colours."""
+        from kmq.kernels.spaces import LANES, fill_columns
 
         top, has_alpha = self.pixel_format.max_value, self.pixel_format.has_alpha
         rows, columns = colors[first : first + _CHUNK], out_columns[:, first : first + _CHUNK]
-        if roots is None:
-            fill_samples(rows, first, out_columns)
-            return
         n_axes = self.pixel_format.channels - has_alpha
         scales = self._scales[:n_axes, None]
         fill_columns(
