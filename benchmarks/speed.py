@@ -61,8 +61,8 @@ def peers(pixels: np.ndarray[Any, Any], k: int, runs: int) -> dict[str, Timed]:
     from PIL import Image
 
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "picture.bmp")
-        Image.fromarray(pixels).save(path)
+        path = Path(folder, "picture.png")
+        Image.fromarray(pixels).save(path, compress_level=1)
         return {
             name: _peer(program, f"quantette-{name}", k, path, runs) for name in ("wu", "kmeans")
         }
