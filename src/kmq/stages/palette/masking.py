@@ -93,14 +93,16 @@ class View(NamedTuple):
         m, channels = len(boxes), (0,) * len(shown.columns)
         rows = np.empty((m, len(shown.columns) + len(self.axes)), np.float32)
 
+        is_small = self.ids.size <= _FEW_PIXELS
+        n_fills, n_threads = (1, 1) if is_small else (_CHUNKS, n_threads)
+
         def fill(chunk: int) -> None:
-            first, last = m * chunk // _CHUNKS, m * (chunk + 1) // _CHUNKS
+            first, last = m * chunk // n_fills, m * (chunk + 1) // n_fills
             fill_rows(
                 channels, self.axes, shown.columns, shown.labels, shown.entries, first, last, rows
             )
 
-        n_threads = n_threads if self.ids.size > _FEW_PIXELS else 1
-        run_chunks(fill, _CHUNKS, n_threads)
+        run_chunks(fill, n_fills, n_threads)
         tiles = self._tiles()
         bounds = [len(tiles) * chunk // _CHUNKS for chunk in range(_CHUNKS + 1)]
         sums = np.zeros((_CHUNKS, int(boxes[-1]) + 1, 2))
@@ -109,6 +111,8 @@ class View(NamedTuple):
         plane = (_TILE[0] + 2 * REACH, _TILE[1] + 2 * REACH)
 
         def work(chunk: int) -> None:
+            if bounds[chunk] == bounds[chunk + 1]:
+                return
             add_weights(
                 channels,
                 self.axes,

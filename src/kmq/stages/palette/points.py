@@ -148,6 +148,8 @@ def bins_of(points: Points, keys: Array, enough: int) -> Points:
     keys agree but for so many bits, is a run of them. Boxes are cubes, or two or more of them side
     by side. If there are no more than `enough` points of each kind, they are returned as they are.
     """
+    if all(len(points.weights[kind]) <= enough for kind in points.kinds):
+        return points
     binned = [_boxes(points, keys, kind, enough) for kind in points.kinds]
     columns, weights = binned[0] if len(binned) == 1 else map(_joined, *binned)
     if len(weights) == len(points.weights):
@@ -179,6 +181,8 @@ def boxes_of(keys: Array, enough: int) -> Array:
     """Return in which of the coarsest boxes that are enough each colour is: (m,) int32, from 0."""
     from kmq.kernels.histogram import number_boxes
 
+    if len(keys) <= enough:
+        return np.arange(len(keys), dtype=np.int32)
     n_bits, _ = _coarsest(keys, enough)
     boxes = np.empty(len(keys), np.int32)
     number_boxes(keys, keys.dtype.type(n_bits), boxes)
