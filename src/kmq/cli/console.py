@@ -32,7 +32,7 @@ exit codes:
   98   nothing failed, but --skip-if-larger left out a file
   99   nothing failed, but --quality MIN-MAX left out a file
   130  interrupted
-  141  nobody reads the output any more
+  141  the program that reads the output has ended
 """
 
 FAILURES = (KmqError, OSError, TypeError, MemoryError)
@@ -170,9 +170,8 @@ def add_work_option(parser: Options) -> None:
         type=whole_number(0, 2**63 - 1),
         default=Limits.decisions,
         metavar="N",
-        help="refuse .kmq files that would keep the decoder longer than their size promises: N is "
-        f"how many binary decisions longer, of which a million take about 0.1 s (default: "
-        f"{Limits.decisions})",
+        help="refuse .kmq files that take far longer to decode than their size suggests: N is the "
+        f"most extra binary decisions; a million take about 0.1 s (default: {Limits.decisions})",
     )
 
 

@@ -50,14 +50,14 @@ if TYPE_CHECKING:
 _EXAMPLES = f"""\
   kmq palette photos/ -k 32 -o theme.gpl     one palette for a folder of pictures
   kmq palette logo.png -k 8                  its colours, in hexadecimal
-  kmq palette logo.png -k 5 --sort share     those that most pixels show first
+  kmq palette logo.png -k 5 --sort share     the most frequent colours first
   kmq encode photos/ --palette theme.gpl     use it
   kmq palette mon/ --histogram mon.kmqhist   count the colours of many pictures
   kmq palette *.kmqhist -o theme.png         one palette for several counts
   kmq palette sprites/ --opaque -o s.gpl     of opaque pixels only: GIMP palettes have no alpha
   kmq palette logo.png --json | jq -r '.hex[]'
 
-keys of --json, which is a palette file, too:
+keys of --json, whose output is also a palette file:
 {swatches.JSON_KEYS}\
   n_pictures    pictures, or histograms of some
   n_pixels      their pixels

@@ -14,7 +14,7 @@ from kmq.cli.console import Commands, Progress, add_command, colors, decibels
 _EXAMPLES = """\
   kmq report photo.png                      64 colours, into photo.html
   kmq report photo.png -k 16 -o report.html
-  kmq report photo.png --psnr 35            as small as 35 dB can be had
+  kmq report photo.png --psnr 35            the smallest file found of at least 35 dB
   kmq report photo.kmq                      what a .kmq file holds
 """
 
