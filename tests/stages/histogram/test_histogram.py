@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 import naive
 from kmq.model.pixel_format import PixelFormat
+from kmq.stages.histogram import counting
 from kmq.stages.histogram.counting import map_colors, map_labels
 
 
@@ -68,6 +69,21 @@ def test_large_picture_is_counted_alike_by_any_number_of_threads(pixel_format, n
     assert np.array_equal(together.histogram.counts, alone.histogram.counts)
 
 
+@pytest.mark.parametrize(
+    "pixel_format",
+    [PixelFormat.BILEVEL, PixelFormat.GREY16, PixelFormat.GREY8_ALPHA, PixelFormat.RGB24],
+)
+def test_few_pixels_are_counted_as_many_are(pixel_format, monkeypatch):
+    samples = noise(pixel_format, 20, 33, min(256, pixel_format.max_value + 1))
+    few = map_colors(samples, pixel_format, 1)
+    monkeypatch.setattr(counting, "_FEW_PIXELS", 0)
+    many = map_colors(samples, pixel_format, 1)
+    assert_true_map(many, samples)
+    assert many.keys.dtype == few.keys.dtype
+    assert np.array_equal(many.keys, few.keys)
+    assert np.array_equal(many.ids, few.ids)
+
+
 def test_every_grey_of_16_bits_is_told_apart():
     samples = np.arange(65_536, dtype=np.uint16)[::-1].reshape(256, 256, 1).copy()
     color_map = map_colors(samples, PixelFormat.GREY16, 2)
@@ -90,7 +106,7 @@ def test_colors_that_differ_in_one_bit_of_64_are_told_apart():
 def test_labels_reach_the_pixels(n_colors, dtype, n_threads):
     random = np.random.default_rng(1)
     labels = random.integers(0, n_colors, 1000, dtype=np.int32)
-    ids = random.integers(0, 1000, (701, 403), dtype=np.uint32)
+    ids = random.integers(0, 1000, (1401, 403), dtype=np.uint32)
     indices = map_labels(ids, labels, n_colors, n_threads)
     assert indices.dtype == dtype
     assert np.array_equal(indices, labels[ids])
