@@ -1,6 +1,6 @@
 """How long pictures in memory take, beside quantette, with each target next to its figure.
 
-    KMQ_QBENCH=… python benchmarks/speed.py            two photographs, and 64 × 64 of each
+    KMQ_QBENCH=… python benchmarks/speed.py            two photographs; 64 × 64 of them and graphics
     KMQ_QBENCH=… python benchmarks/speed.py --large    and a picture of 24 megapixels
 
 KMQ_QBENCH names a program with quantette: ``PROGRAM quant METHOD K 0 IN - RUNS`` prints the best
@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 import kmq
-from pictures import large, photos
+from pictures import graphics, large, on_white, photos
 
 RUNS, LARGE_RUNS = 15, 3
 SIDE = 64
@@ -135,6 +135,9 @@ def main() -> None:
             compare(pixels, k, RUNS)
         print(f"{picture.name}, small")
         icons(pixels)
+    for picture in graphics(full=False):
+        print(f"{picture.name}, small")
+        icons(on_white(picture.load()))
     if arguments.large:
         for picture in large()[-1:]:
             print(f"{picture.name}, k = 256")
