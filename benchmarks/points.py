@@ -2,6 +2,7 @@
 
     python benchmarks/points.py rounds               a round of Lloyd's algorithm
     python benchmarks/points.py rounds --dtype float64 --channels 16
+    python benchmarks/points.py fits                 whole fits, until no centroid moves
     python benchmarks/points.py products             how much faster products are than differences
 
 Everything runs on one thread, and CPU time counts, the least of several times in turn: other work
@@ -27,7 +28,7 @@ from threadpoolctl import threadpool_limits
 
 import kmq
 from contenders import LLOYDS
-from kmq.stages.palette import clustering, products
+from kmq.stages.palette import bounded, clustering, products
 
 Array = np.ndarray[Any, Any]
 Lines = Iterator[str]
@@ -36,6 +37,9 @@ TARGETS = {2: 10, 3: 10, 4: 10, 8: 4, 16: 2.5, 64: 1.5, 128: 1.5, 768: 1.5}
 """Channels, and how many times as fast as scikit-learn a round has to be."""
 
 N_ROUNDS = 4
+
+_MOST_ROUNDS = 300
+"""Rounds of a fit at most."""
 
 _WORK = 1 << 28
 """Channels compared in a round, about."""
@@ -84,6 +88,76 @@ def rounds(dtypes: list[str], channels: list[int], ks: list[int], repeats: int) 
                 )
 
 
+def data_sets() -> Iterator[tuple[str, Array, int]]:
+    """Yield names, points float32 and numbers of clusters."""
+    from skimage import data
+    from sklearn.datasets import load_digits
+
+    random = np.random.default_rng(0)
+    centers = random.normal(0, 3, (50, 10))
+    blobs = centers[random.integers(0, 50, 50_000)] + random.normal(size=(50_000, 10))
+    yield "blobs, 10 channels", blobs, 50
+    digits = load_digits().images
+    yield "digits", digits.reshape(-1, 64), 10
+    yield "digits", digits.reshape(-1, 64), 100
+    cover = np.zeros((50_000, 54))
+    cover[:, :10] = np.rint(random.gamma(2, 300, (50_000, 10)) * random.uniform(0.1, 3, 10))
+    cover[np.arange(50_000), 10 + random.integers(0, 4, 50_000)] = 1
+    cover[np.arange(50_000), 14 + random.integers(0, 40, 50_000)] = 1
+    yield "like covertype", cover, 7
+    yield "like covertype", cover, 100
+    large = np.kron(digits, np.ones((3, 3)))[random.integers(0, len(digits), 10_000)]
+    images = np.zeros((10_000, 28, 28))
+    for image, digit, (y, x) in zip(images, large, random.integers(0, 5, (10_000, 2)), strict=True):
+        image[y : y + 24, x : x + 24] = digit * 15
+    images += np.rint(random.uniform(0, 15, images.shape)) * (images > 0)
+    yield "like MNIST", images.reshape(-1, 784), 10
+    yield "like MNIST", images.reshape(-1, 784), 100
+    photo = data.astronaut().reshape(-1, 3)
+    yield "colours of a photo", photo[::2], 16
+    yield "colours of a photo", photo[::2], 256
+    yield "noise, 4 channels", random.normal(size=(50_000, 4)), 32
+    yield "noise, 32 channels", random.normal(size=(10_000, 32)), 64
+
+
+def fits(_dtypes: list[str], _channels: list[int], _ks: list[int], repeats: int) -> Lines:
+    """Yield a line for each data set: seconds of whole fits from one start."""
+    yield "| data, k | points | rounds | kmq | plain rounds | lloyd | elkan | times |"
+    yield "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
+    ratios = []
+    for name, data, k in data_sets():
+        points = np.ascontiguousarray(data, np.float32)
+        start = points[np.random.default_rng(1).choice(len(points), k, replace=False)]
+        fit = _fitted(points, start)
+        _fitted(points[:3000], start, plain=True)
+        works = [
+            partial(_fitted, points, start),
+            partial(_fitted, points, start, plain=True),
+            *(partial(_fitted_by_peer, points, start, name) for name in ("lloyd", "elkan")),
+        ]
+        times = best_times(works, repeats)
+        ratios.append(min(times[2:]) / times[0])
+        shown = " | ".join(f"{t:.3f}" for t in times)
+        yield (
+            f"| {name}, {k} | {len(points):,} x {points.shape[1]} | {fit.n_iter} | {shown} "
+            f"| {ratios[-1]:.1f} |"
+        )
+    yield f"geometric mean {np.exp(np.log(ratios).mean()):.1f}, least {min(ratios):.1f}"
+
+
+def _fitted(points: Array, start: Array, *, plain: bool = False) -> kmq.KMeansResult:
+    bounded.LEAST_WORK = 1 << 62 if plain else 1 << 20
+    return kmq.kmeans(points, len(start), init=start, max_iter=_MOST_ROUNDS, tol=0)
+
+
+def _fitted_by_peer(points: Array, start: Array, algorithm: str) -> None:
+    from sklearn.cluster import KMeans
+
+    KMeans(len(start), init=start, n_init=1, max_iter=_MOST_ROUNDS, tol=0, algorithm=algorithm).fit(
+        points
+    )
+
+
 def by_products(dtypes: list[str], channels: list[int], ks: list[int], repeats: int) -> Lines:
     """Yield a line for each size: how many times as fast as differences products are."""
     yield f"| dtype, channels | {' | '.join(f'k = {k}' for k in ks)} |"
@@ -108,7 +182,7 @@ def _assigned(by_products: bool, points: Array, centroids: Array) -> None:
 def main() -> None:
     """Print the tables that are asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("table", choices=["rounds", "products"])
+    parser.add_argument("table", choices=["rounds", "products", "fits"])
     parser.add_argument("--dtype", action="append", choices=["float32", "float64"])
     parser.add_argument("--channels", action="append", type=int)
     parser.add_argument("-k", action="append", type=int)
@@ -118,7 +192,7 @@ def main() -> None:
     for package in ("sklearn.cluster", "faiss"):
         import_module(package)
     threadpool_limits(1)
-    lines = {"rounds": rounds, "products": by_products}[given.table](
+    lines = {"rounds": rounds, "products": by_products, "fits": fits}[given.table](
         given.dtype or ["float32", "float64"],
         given.channels or list(TARGETS),
         given.k or [64, 256],

@@ -7,6 +7,7 @@ a container image or of another user. After any fault the kernel is compiled ane
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import pickle
@@ -15,6 +16,8 @@ from collections.abc import Callable
 from typing import Any
 
 from numba.core import caching, config
+
+from kmq.kernels._native import digest_of_sources
 
 _DIGEST_BYTES = 16
 
@@ -120,7 +123,8 @@ class _Files(caching.IndexDataCacheFile):
 
     def _path(self, key):
         settings = [getattr(config, name) for name in _SETTINGS]
-        depends_on = repr((self._version, self._source_stamp, settings, key)).encode()
+        sources = _sources()  # kernels call functions of other files
+        depends_on = repr((self._version, self._source_stamp, sources, settings, key)).encode()
         base = self._index_name.removesuffix(".nbi")
         return self._data_path(f"{base}.{_digest(depends_on).hex()}.nbc")
 
@@ -162,6 +166,9 @@ class _InTree(_Folder):
     """What was compiled when the package was installed, though its folder may not be writable."""
 
     _impl_class: Any = _InTreeImpl
+
+
+_sources = functools.cache(digest_of_sources)
 
 
 def _digest(content: bytes) -> bytes:

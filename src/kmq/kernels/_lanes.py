@@ -29,6 +29,10 @@ LANE_BYTES = _fits_lane_bytes()
 """Bytes of a vector. Numba's cache tells processors apart, so kernels may take it as a constant."""
 
 
+PANEL_BYTES = min(128, LANE_BYTES)
+"""Bytes of a vector where six of them grow in registers at a time: half of these at most."""
+
+
 class Lanes(types.Type):
     """Numba's type of a vector of `count` numbers or truth values."""
 
@@ -88,6 +92,48 @@ def width_of(typingctx, lanes):
 def load(typingctx, array, index):
     """Return the numbers of a one-dimensional array from `index` (not checked) on, all lanes."""
     return _loading(array, _lane_count(array), lambda lanes: lanes(array, types.intp))
+
+
+@intrinsic
+def panel_count(typingctx, array):
+    """Return how many lanes `load_panel` takes from an array."""
+    count = PANEL_BYTES * 8 // array.dtype.bitwidth
+
+    def codegen(context, builder, signature, args):
+        return context.get_constant(types.intp, count)
+
+    return types.intp(array), codegen
+
+
+@intrinsic
+def load_panel(typingctx, array, index):
+    """Return PANEL_BYTES of numbers of a one-dimensional array from `index` (not checked) on."""
+    count = PANEL_BYTES * 8 // array.dtype.bitwidth
+    return _loading(array, count, lambda lanes: lanes(array, types.intp))
+
+
+@intrinsic
+def load_like(typingctx, array, index, like):
+    """Return as many numbers as `like` has lanes."""
+    return _loading(array, like.count, lambda lanes: lanes(array, types.intp, like))
+
+
+@intrinsic
+def gather(typingctx, array, indices):
+    """Return the numbers of an array at the indices (not checked), a vector of them."""
+    lanes = Lanes(array.dtype, indices.count)
+
+    def codegen(context, builder, signature, args):
+        data = context.make_array(array)(context, builder, args[0]).data
+        gathered = ir.Constant(context.get_value_type(lanes), ir.Undefined)
+        for i in range(lanes.count):
+            place = ir.Constant(ir.IntType(32), i)
+            index = builder.zext(builder.extract_element(args[1], place), ir.IntType(64))
+            number = builder.load(builder.gep(data, [index]))
+            gathered = builder.insert_element(gathered, number, place)
+        return gathered
+
+    return lanes(array, indices), codegen
 
 
 @intrinsic

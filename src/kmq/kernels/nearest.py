@@ -7,10 +7,7 @@ distances through memory every few channels, this takes half the time at 8 chann
 64; there it takes less than the matrix product alone of a BLAS (200 and 290 ns a point at 256
 centroids), and needs no second look at near ties.
 
-With many channels products can be faster than differences: `assign_by_products` makes them of ROWS
-points and a vector of centroids at a time, which stay in registers. At 128 channels and 256
-centroids it reaches 70 to 90 % of what the multipliers can do. There the centroids run in the
-lanes, which spares the transposition of the points.
+With many channels products can be faster than differences: see `kmq.kernels._products`.
 
 What did not help on points in no order: comparing each block with only the centroids that its
 bounding box leaves over, even after sorting points into cells (blocks of 512 normal points in three
@@ -28,42 +25,21 @@ from __future__ import annotations
 
 import numpy as np
 
-from kmq.kernels._jit import fma, inlined, kernel, popcount, trailing_zeros
+from kmq.kernels._jit import fma, inlined, kernel
 from kmq.kernels._lanes import (
     LANE_BYTES,
-    bits,
     lane_count,
     less,
     load,
-    load_row,
     minus,
     multiply_add,
-    plus,
     select,
-    smallest,
     splat,
-    spread,
     store,
     times,
-    total,
-    widened,
-    width_of,
 )
-
-GROUP = 4
-"""Centroids compared at a time."""
-
-ROWS = 6
-"""Points that products are made of at a time."""
-
-_STRIP = (0,) * 16
-"""Channels whose squares are added side by side."""
-
-DEPTH = max(128, 16384 // LANE_BYTES)
-"""Channels whose products are added up at a time: a vector of centroids for each, 16 to 32 KiB."""
-
-MOST_UNROLLED = 8
-"""Most channels whose loops unroll; beyond, it gains nothing and takes long to compile."""
+from kmq.kernels._products import best, score, shift_row
+from kmq.kernels._rows import GROUP, MOST_UNROLLED, add_rows
 
 _UNROLLED = tuple(f"(i8,) * {d}" for d in range(MOST_UNROLLED + 1))
 """Types that `channels` may have."""
@@ -137,28 +113,6 @@ def _nearest_in_tile(channels, d, tiles, start, groups):
     return least, label
 
 
-@inlined
-def _add_rows(channels, d, rows, labels, weights, out_sums):
-    """Add weight · (x, 1) to the sums that each label names; points and sums are flat.
-
-    With few channels a row of sums is one vector: half the time of adding them one by one.
-    """
-    for i in range(rows.size // d):
-        label = np.int64(labels[i])
-        at = label * (d + 1)
-        if len(channels):
-            x = widened(load_row(rows, i * d, channels))
-            if weights.size:
-                x = times(x, splat(weights[i], x))
-            store(plus(load_row(out_sums, at, channels), x), out_sums, at)
-        else:
-            row, sums = rows[i * d : (i + 1) * d], out_sums[at : at + d]
-            weight = weights[i] if weights.size else 1.0
-            for c in range(d):
-                sums[c] += weight * row[c]
-        out_sums[at + d] += weights[i] if weights.size else 1.0
-
-
 @kernel(
     "channels, i8, T[:], f8[:], T[:], T[:], T[:], i4[:], i4[:], T[:], f8[:]",
     channels=_UNROLLED,
@@ -197,101 +151,11 @@ def assign(
                 out_distances[start + i] = distances[i]
         if out_sums.size:
             block_weights = weights[start : start + size]
-            _add_rows(channels, d, block_rows, labels, block_weights, out_sums)
+            add_rows(channels, d, block_rows, labels, block_weights, out_sums)
             if out_labels.size:
                 for i in range(size):
                     inertia += distances[i] * (weights[start + i] if weights.size else 1.0)
     return inertia
-
-
-@inlined
-def _shift(d, rows, shift, out_shifted, out_squares):
-    """Write shift - x of each point, and |shift - x|²."""
-    strip = len(_STRIP)
-    in_strips = d // strip * strip
-    for i in range(rows.size // d):
-        row, shifted = rows[i * d : (i + 1) * d], out_shifted[i * d : (i + 1) * d]
-        for c in range(d):
-            shifted[c] = shift[c] - row[c]
-        squares = shift.dtype.type(0)
-        if in_strips:
-            x = load_row(out_shifted, i * d, _STRIP)
-            sums = times(x, x)
-            for c in range(strip, in_strips, strip):
-                x = load_row(out_shifted, i * d + c, _STRIP)
-                sums = multiply_add(x, x, sums)
-            squares = total(sums)
-        for c in range(in_strips, d):
-            x = shifted[np.uint64(c)]
-            squares = fma(x, x, squares)
-        out_squares[i] = squares
-
-
-@inlined
-def _score(d, shifted, size, heights, panels, out_scores):
-    """Write |c|²/2 - x·c for each of `size` points and all centroids: out_scores (points, k),
-    k filled up to whole vectors, points to a multiple of ROWS."""
-    lanes = lane_count(panels)
-    width = heights.size
-    for first in range(0, d, DEPTH):
-        last = min(first + DEPTH, d)
-        for panel in range(width // lanes):
-            for row in range(0, size, ROWS):
-                at0, at1 = row * d, min(row + 1, size - 1) * d
-                at2, at3 = min(row + 2, size - 1) * d, min(row + 3, size - 1) * d
-                at4, at5 = min(row + 4, size - 1) * d, min(row + 5, size - 1) * d
-                to = row * width + panel * lanes
-                if first == 0:
-                    s0 = load(heights, panel * lanes)
-                    s1 = s2 = s3 = s4 = s5 = s0
-                else:
-                    s0, s1 = load(out_scores, to), load(out_scores, to + width)
-                    s2, s3 = load(out_scores, to + 2 * width), load(out_scores, to + 3 * width)
-                    s4, s5 = load(out_scores, to + 4 * width), load(out_scores, to + 5 * width)
-                for c in range(first, last):
-                    y = load(panels, (panel * d + c) * lanes)
-                    s0 = multiply_add(spread(shifted, at0 + c, y), y, s0)
-                    s1 = multiply_add(spread(shifted, at1 + c, y), y, s1)
-                    s2 = multiply_add(spread(shifted, at2 + c, y), y, s2)
-                    s3 = multiply_add(spread(shifted, at3 + c, y), y, s3)
-                    s4 = multiply_add(spread(shifted, at4 + c, y), y, s4)
-                    s5 = multiply_add(spread(shifted, at5 + c, y), y, s5)
-                store(s0, out_scores, to)
-                store(s1, out_scores, to + width)
-                store(s2, out_scores, to + 2 * width)
-                store(s3, out_scores, to + 3 * width)
-                store(s4, out_scores, to + 4 * width)
-                store(s5, out_scores, to + 5 * width)
-
-
-@inlined
-def _bound(least, squares, bounds):
-    """Return the score up to which a centroid can be the nearest of a point: see
-    `kmq.stages.palette.products`."""
-    radius, product_error, input_error = bounds[0], bounds[1], bounds[2]
-    distance_error, tiny = bounds[3], bounds[4]
-    both = np.sqrt(squares) + radius
-    error = product_error * both * radius + input_error * both * both
-    distance = max(least + least + squares, bounds.dtype.type(0)) + error
-    return least + (distance_error * distance + error + tiny)
-
-
-@inlined
-def _not_above(bound, scores):
-    """Return which scores are not above the bound, as bits: also what is not a number."""
-    unused = np.uint64(64) - np.uint64(width_of(scores))
-    return ~bits(less(splat(bound, scores), scores)) << unused >> unused
-
-
-@inlined
-def _distance(d, rows, at, centroids, start):
-    """Return the squared distance of the point at `at` to the centroid at `start`, of flat rows."""
-    u = rows[at] - centroids[start]
-    distance = u * u
-    for c in range(1, d):
-        u = rows[np.uint64(at + c)] - centroids[np.uint64(start + c)]
-        distance = fma(u, u, distance)
-    return distance
 
 
 @inlined
@@ -319,23 +183,6 @@ def _distances(d, rows, size, centroids, labels, out_distances):
         out_distances[i] = d0
 
 
-@inlined
-def _look_again(d, rows, at, centroids, scores, start, width, bound):
-    """Return the label of the nearest of the centroids whose scores are not above the bound."""
-    lanes, k = lane_count(scores), centroids.size // d
-    least, label = np.inf, 0
-    for first in range(0, width, lanes):
-        found = _not_above(bound, load(scores, start + first))
-        while found:
-            j = first + np.int64(trailing_zeros(found))
-            found &= found - np.uint64(1)
-            if j < k:
-                distance = _distance(d, rows, at, centroids, j * d)
-                if distance < least:
-                    least, label = distance, j
-    return label
-
-
 @kernel(
     "i8, T[:], f8[:], T[:], T[:], T[:], T[:], T[:], buffers, i4[:], T[:], f8[:]",
     T=("f4", "f8"),
@@ -354,32 +201,20 @@ def assign_by_products(
     squares of that, scores, and labels.
     """
     shifted, squares, scores, labels = buffers
-    lanes, block, width = lane_count(scores), labels.size, heights.size
+    block, width = labels.size, heights.size
     n = points.size // d
     inertia = 0.0
     for number in range((n + block - 1) // block):
         start = number * block
         size = min(block, n - start)
         block_rows = points[start * d : (start + size) * d]
-        _shift(d, block_rows, shift, shifted, squares)
-        _score(d, shifted, size, heights, panels, scores)
         for i in range(size):
-            least = load(scores, i * width)
-            for at in range(lanes, width, lanes):
-                score = load(scores, i * width + at)
-                least = select(less(score, least), score, least)
-            bound = _bound(smallest(least), squares[i], bounds)
-            count, label = np.uint64(0), np.int64(0)
-            for at in range(0, width, lanes):
-                found = _not_above(bound, load(scores, i * width + at))
-                count += popcount(found)
-                if found:
-                    label = at + np.int64(trailing_zeros(found))
-            if count != 1:
-                label = _look_again(
-                    d, block_rows, i * d, centroids, scores, i * width, width, bound
-                )
-            labels[i] = label
+            squares[i] = shift_row(d, block_rows[i * d : (i + 1) * d], shift, shifted, i * d)
+        score(d, shifted, size, heights, panels, scores)
+        for i in range(size):
+            labels[i] = best(
+                d, block_rows, i * d, centroids, scores, i * width, squares[i], width, bounds
+            )
         if out_labels.size:
             for i in range(size):
                 out_labels[start + i] = labels[i]
@@ -390,7 +225,7 @@ def assign_by_products(
                     out_distances[start + i] = squares[i]
         if out_sums.size:
             block_weights = weights[start : start + size]
-            _add_rows((), d, block_rows, labels, block_weights, out_sums)
+            add_rows((), d, block_rows, labels, block_weights, out_sums)
             if out_labels.size:
                 for i in range(size):
                     inertia += squares[i] * (weights[start + i] if weights.size else 1.0)
@@ -400,4 +235,4 @@ def assign_by_products(
 @kernel("channels, i8, T[:], i4[:], f8[:], f8[:]", channels=_UNROLLED, T=("f4", "f8"))
 def accumulate(channels, d, points, labels, weights, out_sums):
     """Add weight · (x, 1) to the row of `out_sums`, flat (k, d + 1), that a point's label names."""
-    _add_rows(channels, len(channels) if len(channels) else d, points, labels, weights, out_sums)
+    add_rows(channels, len(channels) if len(channels) else d, points, labels, weights, out_sums)

@@ -19,8 +19,8 @@ import numpy as np
 from kmq import exact
 from kmq.model.arrays import Array, EqualByFields
 from kmq.model.choices import Progress
-from kmq.stages.palette import products
-from kmq.stages.palette.products import aligned
+from kmq.stages.palette import differences, products
+from kmq.stages.palette.bounded import Rounds
 from kmq.threads import run_chunks
 
 Init = Literal["k-means++", "random", "var-part"]
@@ -120,9 +120,17 @@ def kmeans(
     centroids = start.astype(np.float64)
     converged = False
     n_iter = 0
+
+    def plain(centroids: Array) -> Array:
+        return assign_and_sum(points, counted, centroids, _NO_LABELS, n_threads)[0]
+
+    sums_of = plain
+    if algorithm == "lloyd":
+        parts = _parts(points, len(start))
+        sums_of = Rounds(points, counted, len(start), parts, n_threads, plain).sums
     while n_iter < max_iter and not converged:
         n_iter += 1
-        sums, _ = assign_and_sum(points, counted, centroids, _NO_LABELS, n_threads)
+        sums = sums_of(centroids)
         moved = _means(sums, centroids)
         empty = np.flatnonzero(sums[:, -1] == 0)
         if len(empty):
@@ -201,7 +209,7 @@ def accumulate(points: Array, labels: Array, weights: Array, k: int, n_threads: 
     d = points.shape[1]
     n_chunks = _n_chunks(len(points), d, k * (d + 1))
     size = -(-len(points) // n_chunks)
-    channels = _channels(d)
+    channels = differences.channels_of(d)
     sums = np.zeros((n_chunks, k, d + 1))
 
     def work(chunk: int) -> None:
@@ -312,7 +320,7 @@ def _assign_and_sum(
     Unless `out_labels` is empty, write labels and return the inertia too.
     """
     k, d = centroids.shape
-    sums = np.empty((_n_chunks(len(points), k * d, k * (d + 1)), k, d + 1))
+    sums = np.empty((len(_parts(points, k)), k, d + 1))
     inertia = _assign(
         points, weights, centroids, n_threads, out_labels, np.empty(0, points.dtype), sums
     )
@@ -329,14 +337,12 @@ def _assign(
     out_sums: Array,
 ) -> float:
     """Run the kernel over chunks of the points, each with its own one of `out_sums`."""
-    k, d = centroids.shape
-    n_chunks = _n_chunks(len(points), k * d, k * (d + 1))
-    size = -(-len(points) // n_chunks)
+    parts = _parts(points, len(centroids))
     assign = _assigner(centroids, points.dtype)
-    inertias = [0.0] * n_chunks
+    inertias = [0.0] * len(parts)
 
     def work(chunk: int) -> None:
-        part = slice(chunk * size, (chunk + 1) * size)
+        part = parts[chunk]
         sums = out_sums[chunk] if len(out_sums) else _NO_SUMS
         sums.fill(0)
         inertias[chunk] = assign(
@@ -347,7 +353,7 @@ def _assign(
             sums.reshape(-1),
         )
 
-    run_chunks(work, n_chunks, n_threads)
+    run_chunks(work, len(parts), n_threads)
     return sum(inertias)
 
 
@@ -365,10 +371,12 @@ def _assigner(centroids: Array, dtype: np.dtype[Any]) -> Callable[..., float]:
             return float(assign_by_products(d, points, weights, *made, scratch, *out))
 
         return by_products
-    groups, channels = _grouped(centroids, dtype), _channels(d)
+    groups, channels = differences.grouped(centroids, dtype), differences.channels_of(d)
 
     def by_differences(points: Array, weights: Array, *out: Array) -> float:
-        return float(assign(channels, d, points, weights, groups, *_scratch(d, dtype), *out))
+        return float(
+            assign(channels, d, points, weights, groups, *differences.scratch_of(d, dtype), *out)
+        )
 
     return by_differences
 
@@ -389,6 +397,14 @@ def _naive_assign_and_sum(
     columns = [*(weights * channel for channel in points.T), weights]
     sums = np.array([np.bincount(labels, column, len(centroids)) for column in columns]).T
     return sums, float((weights * least).sum())
+
+
+def _parts(points: Array, k: int) -> list[slice]:
+    """Return the chunks that the points are cut into for rounds."""
+    n, d = points.shape
+    n_chunks = _n_chunks(n, k * d, k * (d + 1))
+    size = -(-n // n_chunks)
+    return [slice(chunk * size, (chunk + 1) * size) for chunk in range(n_chunks)]
 
 
 def _merged(sums: Array) -> Array:
@@ -446,31 +462,6 @@ def _farthest_first(errors: Array) -> Iterator[int]:
         top = top[np.argsort(-errors[top], kind="stable")]
         yield from top[done:]
         done = len(top)
-
-
-def _channels(d: int) -> tuple[int, ...]:
-    """Return d anythings, or none where kernels do not unroll: see `kmq.kernels.nearest`."""
-    from kmq.kernels.nearest import MOST_UNROLLED
-
-    return (0,) * d if d <= MOST_UNROLLED else ()
-
-
-def _grouped(centroids: Array, dtype: np.dtype[Any]) -> Array:
-    """Return centroids as the kernels want them: (groups, d, GROUP), flat, the last filled up."""
-    from kmq.kernels.nearest import GROUP
-
-    k, d = centroids.shape
-    padded = np.full((-(-k // GROUP), GROUP, d), np.inf, dtype)
-    padded.reshape(-1, d)[:k] = centroids
-    return padded.transpose(0, 2, 1).ravel()
-
-
-def _scratch(d: int, dtype: np.dtype[Any]) -> tuple[Array, Array, Array]:
-    """Return what the kernels need besides: a block's tiles, distances and labels."""
-    from kmq.kernels.nearest import block_size
-
-    size = block_size(d, dtype.itemsize)
-    return aligned(d * size, dtype), np.empty(size, dtype), np.empty(size, np.int32)
 
 
 def _n_chunks(n_points: int, compared: int, summed: int) -> int:

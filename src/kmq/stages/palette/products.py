@@ -28,8 +28,8 @@ _FEWEST = {
     # bytes of vectors, of numbers: channels, centroids
     (64, 4): (16, 16),
     (64, 8): (9, 8),
-    (256, 4): (128, 64),
-    (256, 8): (32, 32),
+    (256, 4): (128, 16),
+    (256, 8): (32, 16),
 }
 """From how many channels and centroids on products are faster. Measured by
 ``benchmarks/points.py products``; the processor with vectors of 512 bits subtracts while it
@@ -73,10 +73,10 @@ def are_faster(k: int, d: int, dtype: np.dtype[Any]) -> bool:
 
 def products_of(centroids: Array, dtype: np.dtype[Any]) -> Products:
     """Return centroids (k, d), compared as floats of `dtype`, as the kernel wants them."""
-    from kmq.kernels._lanes import LANE_BYTES
+    from kmq.kernels._lanes import PANEL_BYTES
 
     k, d = centroids.shape
-    lanes = LANE_BYTES // dtype.itemsize
+    lanes = PANEL_BYTES // dtype.itemsize
     width = -(-k // lanes) * lanes
     heights, panels = aligned(width, dtype), aligned(width * d, dtype)
     rows = centroids.astype(dtype)
@@ -100,7 +100,7 @@ def products_of(centroids: Array, dtype: np.dtype[Any]) -> Products:
 
 def scratch_of(made: Products, dtype: np.dtype[Any]) -> tuple[Array, ...]:
     """Return the buffers of the kernel."""
-    from kmq.kernels.nearest import ROWS
+    from kmq.kernels._products import ROWS
 
     d, width = made.shift.size, made.heights.size
     size = max(1, min(_BLOCK, _BLOCK_NUMBERS // max(width, d)) // ROWS) * ROWS

@@ -1,0 +1,36 @@
+"""Rows of points and groups of centroids, as kernels of k-means share them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from kmq.kernels._jit import inlined
+from kmq.kernels._lanes import load_row, plus, splat, store, times, widened
+
+GROUP = 4
+"""Centroids compared at a time."""
+
+MOST_UNROLLED = 8
+"""Most channels whose loops unroll; beyond, it gains nothing and takes long to compile."""
+
+
+@inlined
+def add_rows(channels, d, rows, labels, weights, out_sums):
+    """Add weight · (x, 1) to the sums that each label names; points and sums are flat.
+
+    With few channels a row of sums is one vector: half the time of adding them one by one.
+    """
+    for i in range(rows.size // d):
+        label = np.int64(labels[i])
+        at = label * (d + 1)
+        if len(channels):
+            x = widened(load_row(rows, i * d, channels))
+            if weights.size:
+                x = times(x, splat(weights[i], x))
+            store(plus(load_row(out_sums, at, channels), x), out_sums, at)
+        else:
+            row, sums = rows[i * d : (i + 1) * d], out_sums[at : at + d]
+            weight = weights[i] if weights.size else 1.0
+            for c in range(d):
+                sums[c] += weight * row[c]
+        out_sums[at + d] += weights[i] if weights.size else 1.0

@@ -1,0 +1,35 @@
+"""Nearest centroids by differences: what `kmq.kernels.nearest.assign` works on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from kmq.model.arrays import Array
+from kmq.stages.palette.products import aligned
+
+
+def channels_of(d: int) -> tuple[int, ...]:
+    """Return d anythings, or none where kernels do not unroll: see `kmq.kernels.nearest`."""
+    from kmq.kernels._rows import MOST_UNROLLED
+
+    return (0,) * d if d <= MOST_UNROLLED else ()
+
+
+def grouped(centroids: Array, dtype: np.dtype[Any]) -> Array:
+    """Return centroids as the kernels want them: (groups, d, GROUP), flat, the last filled up."""
+    from kmq.kernels._rows import GROUP
+
+    k, d = centroids.shape
+    padded = np.full((-(-k // GROUP), GROUP, d), np.inf, dtype)
+    padded.reshape(-1, d)[:k] = centroids
+    return padded.transpose(0, 2, 1).ravel()
+
+
+def scratch_of(d: int, dtype: np.dtype[Any]) -> tuple[Array, Array, Array]:
+    """Return what the kernels need besides: a block's tiles, distances and labels."""
+    from kmq.kernels.nearest import block_size
+
+    size = block_size(d, dtype.itemsize)
+    return aligned(d * size, dtype), np.empty(size, dtype), np.empty(size, np.int32)

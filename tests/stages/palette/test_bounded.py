@@ -1,0 +1,107 @@
+"""Rounds with bounds, against plain ones: centroids, labels and inertia have the same bits."""
+
+import numpy as np
+import pytest
+
+from kmq.stages.palette import bounded, clustering, products
+
+FLOATS = [np.float32, np.float64]
+
+N = 1500
+
+
+def cloud(random, d):
+    centers = random.normal(size=(20, d)) * 3
+    return centers[random.integers(0, 20, N)] + random.normal(size=(N, d))
+
+
+POINTS = {
+    "floats": cloud,
+    "whole numbers": lambda random, d: np.rint(cloud(random, d) * 5),
+    "a lattice": lambda random, d: np.rint(cloud(random, d) / 2),
+    "far off": lambda random, d: cloud(random, d) + 1e5,
+    "repeated": lambda random, d: np.repeat(cloud(random, d)[: N // 10], 10, axis=0),
+    "apart": lambda random, d: cloud(random, d) + 1e3 * random.integers(0, 3, (N, 1)),
+}
+
+
+@pytest.fixture(params=[False, True], ids=["differences", "products"])
+def by_products(request, monkeypatch):
+    monkeypatch.setattr(products, "are_faster", lambda *_: request.param)
+    return request.param
+
+
+@pytest.fixture
+def compared(monkeypatch):
+    """The shares of points that rounds with bounds spared."""
+    spared = []
+    inner = bounded.Rounds._round
+
+    def spied(self, centroids):
+        spared.append(inner(self, centroids))
+        return spared[-1]
+
+    monkeypatch.setattr(bounded.Rounds, "_round", spied)
+    monkeypatch.setattr(bounded, "_fewest_spared", lambda *_: 0.01)
+    return spared
+
+
+def fit(points, start, least_work, monkeypatch, weights=None, n_threads=2):
+    monkeypatch.setattr(bounded, "LEAST_WORK", least_work)
+    weights = np.ones(len(points)) if weights is None else weights
+    with np.errstate(all="ignore"):
+        return clustering.kmeans(points, weights, start, max_iter=80, tol=0.0, n_threads=n_threads)
+
+
+def assert_bounds_change_nothing(points, start, monkeypatch, weights=None):
+    plain = fit(points, start, 1 << 62, monkeypatch, weights)
+    assert fit(points, start, 1, monkeypatch, weights) == plain
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("d", [3, 20])
+@pytest.mark.parametrize("kind", POINTS)
+def test_bounds_change_nothing(dtype, d, kind, by_products, compared, monkeypatch):
+    random = np.random.default_rng(d)
+    points = POINTS[kind](random, d).astype(dtype)
+    for k in (2, 9, 70):
+        start = points[random.choice(N, k, replace=False)]
+        assert_bounds_change_nothing(points, start, monkeypatch)
+    weights = random.integers(0, 4, N).astype(float)
+    assert_bounds_change_nothing(points, points[:30], monkeypatch, weights)
+    assert_bounds_change_nothing(points, points[:30], monkeypatch, weights / 3)
+    assert max(compared) > 0.5 or kind == "apart"  # where products are off by more than gaps
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("exponent", [-1.1, -0.6, 0.45, 0.9])
+def test_bounds_of_tiny_and_huge_numbers(dtype, exponent, by_products, monkeypatch):
+    random = np.random.default_rng(0)
+    points = (cloud(random, 3) * float(np.finfo(dtype).max) ** exponent).astype(dtype)
+    assert_bounds_change_nothing(points, points[:40], monkeypatch)
+
+
+def test_bounds_see_clusters_that_are_refilled(by_products, compared, monkeypatch):
+    points = cloud(np.random.default_rng(0), 3)
+    start = np.concatenate([points[:10], points[:10], np.full((3, 3), 1e9)])
+    assert_bounds_change_nothing(points, start, monkeypatch)
+
+
+def test_bounds_spare_nearly_all_points_in_the_end(by_products, compared, monkeypatch):
+    points = cloud(np.random.default_rng(0), 3)
+    result = fit(points, points[:20], 1, monkeypatch)
+    assert result.converged
+    assert compared[-1] > 0.8
+
+
+@pytest.mark.parametrize("n_threads", [1, 3])
+def test_bounds_do_not_depend_on_threads(n_threads, compared, monkeypatch):
+    points = cloud(np.random.default_rng(0), 3)
+    pair = fit(points, points[:20], 1, monkeypatch, n_threads=2)
+    assert fit(points, points[:20], 1, monkeypatch, n_threads=n_threads) == pair
+
+
+def test_small_problems_have_no_bounds(compared):
+    points = cloud(np.random.default_rng(0), 3)
+    clustering.kmeans(points, np.ones(N), points[:5], max_iter=50, tol=0.0, n_threads=1)
+    assert not compared
