@@ -7,6 +7,7 @@ for anything that breaks a rule.
 import struct
 import zlib
 
+import plain_label
 import plain_mix
 import plain_rank
 import plain_tree
@@ -264,7 +265,7 @@ def decode_table(payload, n_strips):
 
 def admit_strip(payload, n_pixels, n_colors):
     """Check what is known before anything is decoded."""
-    know(payload[0] in (0, 1, 2), "strip method")
+    know(payload[0] in (0, 1, 2, 3), "strip method")
     demand(payload[0] != 1 or n_colors <= 256, "colours of a strip by rank")
     n_coded = len(payload) - 5
     if payload[0] == 0:
@@ -272,7 +273,8 @@ def admit_strip(payload, n_pixels, n_colors):
     elif payload[0] == 1:
         demand(n_coded >= plain_rank.fewest_bytes(n_pixels), "too few coded bytes")
     else:
-        demand(n_coded >= plain_mix.fewest_bytes(n_pixels, n_colors), "too few coded bytes")
+        method = plain_mix if payload[0] == 2 else plain_label
+        demand(n_coded >= method.fewest_bytes(n_pixels, n_colors), "too few coded bytes")
 
 
 def index_bits(n_colors):
@@ -287,8 +289,8 @@ def decode_strip(payload, rows, width, palette, sample_bytes):
     if payload[0] == 0:
         indices = unpacked(payload[5:], rows * width, n_colors)
     else:
-        method = plain_rank.decode_strip if payload[0] == 1 else plain_mix.decode_strip
-        decoded = method(payload[5:], rows, width, palette, sample_bytes)
+        method = (plain_rank, plain_mix, plain_label)[payload[0] - 1]
+        decoded = method.decode_strip(payload[5:], rows, width, palette, sample_bytes)
         indices = [index for row in decoded for index in row]
     stored = struct.pack("<" + ("B" if n_colors <= 256 else "H") * len(indices), *indices)
     demand(zlib.crc32(stored) == struct.unpack("<I", payload[1:5])[0], "checksum")

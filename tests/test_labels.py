@@ -20,7 +20,7 @@ from kmq.model.labels import LABEL_TYPES
 from kmq.stages.container.chunks import SIGNATURE, pack_chunk, pack_varint
 
 GOLDEN = sorted((Path(__file__).parent / "golden" / "labels").glob("*.kmq"))
-METHODS = (None, "deflate", "rank", "mix")
+METHODS = (None, "deflate", "rank", "mix", "label")
 
 
 def assert_exact(labels, again):
@@ -86,7 +86,7 @@ def test_labels_at_both_ends_of_a_type_come_back():
         round_trip(np.array([[low, high, high], [low + 1, high - 1, low]], dtype))
 
 
-@pytest.mark.parametrize("method", ["deflate", "mix"])
+@pytest.mark.parametrize("method", ["deflate", "rank", "mix", "label"])
 def test_as_many_labels_as_there_can_be(method):
     labels = np.arange(65_536, dtype=np.int32).reshape(256, 256)[::-1] * 3 - 70_000
     round_trip(labels, method=method)
@@ -102,6 +102,16 @@ def test_bytes_do_not_depend_on_threads_and_strips_are_whole_slices():
     assert_exact(labels, kmq.decode_labels(encoded, n_threads=2))
     large = np.zeros((9, 300, 250), np.uint8)
     assert kmq.info(io.BytesIO(kmq.encode_labels(large))).strip_height % 300 == 0
+
+
+def test_label_maps_are_small():
+    """Much smaller than what general compressors make of them, at any number of labels."""
+    for n_labels in (5, 60, 400):
+        labels = label_map(np.uint16, (130, 170), n_labels)
+        deflated = len(deflate(labels.tobytes()))
+        sizes = [len(kmq.encode_labels(labels, effort=e)) for e in ("fast", "balanced", "best")]
+        assert max(sizes) < 0.45 * deflated
+        assert sizes == sorted(sizes, reverse=True)
 
 
 def test_files(tmp_path):
@@ -211,9 +221,10 @@ def test_there_are_golden_label_maps():
 # Damage
 
 
-def test_no_damaged_byte_gives_wrong_labels():
+@pytest.mark.parametrize("method", ["deflate", "label"])
+def test_no_damaged_byte_gives_wrong_labels(method):
     labels = label_map(np.int16, (2, 6, 7), 5)
-    encoded = kmq.encode_labels(labels, method="deflate", strip_height=6)
+    encoded = kmq.encode_labels(labels, method=method, strip_height=6)
     for at in range(len(encoded)):
         for flip in (1, 0x80, 0xFF):
             damaged = bytearray(encoded)
@@ -271,7 +282,7 @@ def test_a_label_map_without_labels_is_refused():
 def test_promises_take_no_memory():
     size = 10_000
     chunk = chunk_of_labels(code=8, shape=(size, size), content=bytes(16))
-    for method in range(3):
+    for method in range(4):
         promise = file_with(chunk, width=size, height=size, strip=bytes([method]) + bytes(40))
         tracemalloc.start()
         with pytest.raises(FormatError, match="cannot hold"):

@@ -101,9 +101,10 @@ def encode(
             over the channels.
         max_colors: most colours, with one of the five above. A quality that they do not reach is
             approached. Alone it is `k`.
-        method: coder of the indices: "deflate", "mix" or, for up to 256 colours, "rank"; None lets
-            kmq choose. If a file of "mix" would take more work to decode than `limits` allow, as
-            for large pictures of repeated tiles, kmq takes a quicker method.
+        method: coder of the indices: "deflate", "mix", "label" for large, flat areas, or "rank",
+            which is "label" above 256 colours; None lets kmq choose. If a file of "mix" would take
+            more work to decode than `limits` allow, as for large pictures of repeated tiles, kmq
+            takes a quicker method.
         strip_height: rows of a strip, which is coded and can be decoded by itself; None for strips
             of about a quarter of a million pixels.
         pixel_format: see `kmq.quantize`.

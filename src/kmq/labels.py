@@ -38,14 +38,15 @@ def encode_labels(
     """Return a label map as the bytes of a .kmq file.
 
     Values are names, not amounts: each comes back exactly, and so do type and shape. A million
-    pixels take about a tenth of a second with "fast".
+    pixels take less than a tenth of a second with "fast".
 
     Args:
         labels: array of 1 to 32 dimensions, (y, x) and (z, y, x) among them, of bool or integers
             of 8 to 64 bits, signed or not, in either byte order, with at least one element and up
             to 65,536 distinct values. A strip covers rows along the last dimension.
         effort: time to take, "fast", "balanced" (the default) or "best".
-        method: how indices of labels are coded; see `kmq.encode`. None leaves the choice to kmq.
+        method: how indices of labels are coded, "label", "deflate", "mix" or "rank", which is
+            "label" above 256 labels. None leaves the choice to kmq.
         strip_height: rows that are coded by themselves, of all slices one below the other; None
             leaves that to kmq.
         n_threads: threads to use; None for ``KMQ_NUM_THREADS`` or all cores. The bytes do not

@@ -40,6 +40,7 @@ SIZES = [  # colours, height, width, strip height
 LARGE = [  # method, pixel format, colours, height, width, share of rows that are plain
     ("deflate", PixelFormat.RGB24, 300, 220, 300, 0.5),
     ("rank", PixelFormat.RGB24, 256, 220, 300, 0.2),
+    ("label", PixelFormat.RGB24, 700, 220, 300, 0.9),
     ("mix", PixelFormat.RGB48, 256, 220, 300, 0.9),
     ("mix", PixelFormat.RGB24, 256, 512, 1030, 0.97),
 ]
@@ -78,6 +79,9 @@ LABELS = [  # method, type, shape, labels
     ("deflate", "int64", (1, 2, 3, 4, 5), 20),
     ("deflate", "uint8", (50,), 5),
     ("deflate", "int8", (4, 4), 1),
+    ("label", "int64", (4, 40, 60), 12),
+    ("label", "uint16", (90, 130), 400),
+    ("label", "bool", (50, 70), 9),
 ]
 
 

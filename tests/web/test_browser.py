@@ -95,7 +95,7 @@ def agree(found, encoded, limits=None):
 def test_a_page_loads_little():
     """Bytes over the wire, compressed as any server does it."""
     sizes = [len(gzip.compress((WEB / n).read_bytes(), 9)) for n in ("kmq.js", "kmq-image.js")]
-    assert sizes[0] < 26 * 1024
+    assert sizes[0] < 27 * 1024
     assert sizes[1] < 5 * 1024
 
 
@@ -137,9 +137,7 @@ def test_large_pictures(tmp_path):
     """Several strips, palettes of more than a byte, areas of one colour."""
     for number, (k, height, width) in enumerate([(700, 90, 120), (64, 200, 150), (3, 300, 400)]):
         image = indexed_image(PixelFormat.RGB24, k, height, width)
-        for method in ("deflate", "rank", "mix"):
-            if k > 256 and method == "rank":
-                continue
+        for method in ("deflate", "rank", "mix", "label"):
             encoded = kmq.files.encode(image, method=method, strip_height=64)
             (tmp_path / f"{method}-{number}.kmq").write_bytes(encoded)
     flat = np.zeros((300, 500, 3), np.uint8)

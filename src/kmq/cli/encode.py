@@ -202,7 +202,7 @@ def _add_work(group: Options) -> None:
     )
     group.add_argument(
         "--method",
-        metavar="{deflate,rank,mix}",
+        metavar="{deflate,rank,mix,label}",
         help="coder of the indices (default: kmq chooses)",
     )
     group.add_argument(

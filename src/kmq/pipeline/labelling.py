@@ -17,7 +17,7 @@ from kmq.model.image import Metadata, index_dtype
 from kmq.model.labels import MAX_LABELS, Labels, label_shades
 from kmq.model.pixel_format import PixelFormat
 from kmq.pipeline.encoding import checked_strip_height
-from kmq.stages.coding.methods import even_strip_height, plan_strips
+from kmq.stages.coding.methods import even_strip_height, plan_label_strips
 from kmq.stages.coding.palettes import decode_palette
 from kmq.stages.coding.strips import decode_strips, encode_strips
 from kmq.stages.container import file
@@ -46,7 +46,7 @@ class LabelCoding:
         self.limits.check_pixels(width, height)
         values, indices = indexed(array.reshape(-1))
         n_labels = len(values)
-        plan = plan_strips(self.method, self.effort, array.size, n_labels)
+        plan = plan_label_strips(self.method, self.effort, array.size, n_labels)
         if self.strip_height is None:
             rows = _whole_slices(even_strip_height(height, width, plan.strip_pixels), array.shape)
         else:

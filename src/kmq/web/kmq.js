@@ -1482,9 +1482,160 @@ function mixRow(state, y) {
 const MIX_WASM =
   "rVlpbBvHFd7ZJbmkSEp0bCdO6MRvxk7iJHbkXLItiSJHBynKR6L4jp3YSewcK/kQKTmKrUiK7SR2zua+78NJahfoD7f5VeRHi/4sChT9XaAoUBQoUCBo0R9l1O/NLiWKYtM/sTz7Zt6+782+mTfvvV1a95cPC8uyREQcsKemLLtFOIeOHI8cPnT4aOlx2xKOLaxQWBwTQkRcMSX0NMVdVzilo49ZVtPTG8XpjS23TYmTS6bsk01ToZMC1JmKnlw9JSYjU4sxXjmNf5b+1hqSNlmr7ZxymEwLFdJhT4VJ6ClPOyPDWox6MkLMcEaUy2MZtXN2jkTS0paMJUScIq0iImNxcijqySZWdFDGmRyQUSb7ZILJbplksl02Ax7Soj9pAcKqxdxcLYblarvsj1OaGDSuFg3Jy7i3TH9/kycXc3dYLmHSKZcyuV1ezmSVvIIJyWVMlssrmSTkVUyWyDSTlFzOJCqvZmLJa5isViu07Ukz24SSOuRJxf1jaqWGWavI0r+2PHkt89ao62ilnv5WDHvyeuJ+Eo+62vQS6N1genH0bjS9JvRuYuA6tUbbtGhU2+CspTVaVAc3owuBUdU6qtZh8dUtenxE3apFSd6mhY7rBIUukLgw2T09bW9Pq9shM1pZJO/gnSnKNuzFerQw2ga0jU7ONn8Uxiqvl+3YJ7DbKUYR2og9xuIqx2sVVgH3Y5SimkELJBxPubwBATNBzZSk5qGLtOHiZHfq7HlPOZuSlpmhmZyynpmZcbfwhsokuwSIk6OEjo7KBESiJLcaLVfARdZaVkkm4hTFvsNBkhBSjp6BpUlsfjMPm8saDhotJq14XAsZpiYyT0OxDmGx/ph00TqgeqO2IQaBjSygnFZhS9fn84O7ssM8D+yQHbwEncBl0LrQsmg5NI3WjdaDFkbrRXPQ+tjPfUeNGP0q66lMq2gCAiQK4Qz7vsMkBFiGZ+9hYsluH1ww56QTK5JB60LLouXQ+vjBUgSVeVaZozyrzDKJQDjPKrugpK0vUJExEKxHp9kiszsR2Rena3nDRtiPVIEdup8K5OhLv71+WOWZeKqoW45TsUxhr7KI8vpvL/7OqmX6stVxb90441WWC6DO/eU3wpvHtanXiOpfXfh7zS0Xt5xK4tKfY1ZtUwOVS0Jt0i2Vi4I2VQbVpkpawP75s/XUjXXd2K0bx+aP1WbqqpPorhvn6sZ9deOOOo3FNtsiGwvwh/c/gJV5ZufLbfYqMGO+/R/+8V9WzR3CnU2ksdYuL12WV6qH1+RnghYsAsUgF2a5OypJS9gOt1A44jKdRQz4iIHKYCXurGb9lbTlT/7dd6/ZNZNvoLVUpH6v6gCGTZcdN/6xBf4BXmpMbqWrYdLMDOL6nSYE5elm4AK5u1iuyHKDkCv6cncbuSKtoc1VuW0sV2C57ZAr+HI7jFwBofsaLFBo1KsgnamdGPXOjgYqPxeVjwR4zixvF0bh2dEmX4JXYBexuNrtD9Uewl8lGY01xRPJ5pbqetXcqi4f32Yx3OLlCo09PKT6tUtoxTTOSTvnHo55Hfm0oX0BzQU0G9CugOqAdge0h6lOaU5lGfSjhuvm0yUdMt3efBpXJ1/SthEK45a6p4SItyKvwmnEsd20k598LzyGrYSxPNai8lM2VtuVC0Lt861dduVVaTZp+dXXrJB7aCftasDfTXtpn+9JqUWXLealWLL08ivkXl9+AX8ngosOMgVS0CNSxynPYeReKjK5j0xQ2Y8QbFFnWq7HE9esPs9t5j3g86u7wXMY/fdj3r0N5B/w+QvkHzQLkazaM2vXQZ9ftbdK5SGfX7Vn1q6HfH7V3iqVD9NWLmMeoUEmj9J2Jh5dTquQBHUEnputJKy6f3IfVmkIfmOPymF0e9EO0xJ5BPQo2jG0PFLevXR0Ky5H+kfkCN3Hg/vMoET7ebDfDMp0WDvc+tPwg8SwHKXrcQyiOE9jejrlyeMEiqrjMU6wnMppCJuj6ZgnM5jIxUQ2F0mcw2kFZcjW5OHpsU/BsXf42CMvv/n5WgxwWslFqVGi1lFOY72o8RDUeNORqjB10ggLdks+wXnMFiYHyRYi67SNDMhpGINWHeJ0S0gSSHu3yjAeBaHemp7/V4kbtSkWCutxTIdUTrchYd5Ct+aTSHwrwBejUMMi6yg85KtC3rc7DNb2sVM+ltNeni+9XAlwceIWWGWrHIqbGqSZTE24gbCIPavtEM76BeypjSVB1IHNYa5l1GbdMqLGtVXgOyHymY8z8wSYHnOjAfckcyeq3ETAfYK5k1VuKuBOMXdaVNlLAvaTgvmnZvnLAv5pwz/j81cap1Mugt467eK013kf3gXoShrDBu8nvZV2UCxPGvHFonLaxOCnBAfhbr14jGuCm4VVWc6Ix+hROB8Qd88hSj7iaYPoq0UIII7TI/BdIO6cQ4z4iGcMoqMWYaudSEzEz03muaHhJkqTZgBLOyh8VZdHy8EKQ0emErNCyHcPMIwHHPEfxIBDPI+jCN/314wTajcdqBmn1F6OlAMoG3TzmMrocUIbQNSFct2CQUsxjR6WE2f/IZ5mFz0cKNhDh4LebjoY9Iw6k0ihLgd1uaq6HNTljLqcsf+s8BPinP2LYO6N8FOU+QgzaVsnx1SnPkBoUEEeBlkMssU0G0/DnjpndHTWr/oNUJLwlaAzptp1DnkpByXfoqZo1zMW8WVOz7NGT/u8vYCe1dDT7Osx9hRgT6FqTwH2FIw9/dgVPf0Pa8TDernoNqOXQ9bVfxLobQoWt/FqYEK9fMRTzwk/79c8gqN2Vd0hVXWHKe0c199nR2YXDAeihmPMPz2fxZZchxIOoZa3MWNW/3kzXf/86fZUp7Oq022un+7xBbOdXDDZE/M4DooM4xv+fzVAA9WkU19qBLcalBoo+KpnmcwZyc6dkV3VcbBIe6rjwIofYfr5OY+bTpqwIv45M1PbKt+AOdNkWbWt8gv/SKgX8LZJCKVWEEodE6YydaZl6kzL1JmW+XFNg2vjnHXpJz3iy0Aa/ZmlxBck0xfxyBP8zFHzzOzL6iXmdaeeUT8R3UCZ6440j4Az123p89Div+yql4WeFkafx6qtEfWKGFKvClqKBXBG6Z6S/gbv/ZAIH9f/mZmB46jXjHu+LobpFUE8CKk3IKPdMY/rSzGGULgM8GUDnO//OuOQueKBN1z0X6ur79QQx1uys0V1pRXeq3ETnaT/eo337R/rnRoVw25O9Ijv0J9D6nxRBAswVFmEKHuJX0bgyLfzvpktVG+ajUNqemumtiEaf2PYj1i1DS4EP3pLVOJwjwyCbwOdKfW28N9vvuFXIci/w/IpyO9qJE/q3Tr591ieIL+zkfw69X6d/Acsv4645majX/gBo01gUR/WKfjIN8hdaJCJe+rjOvlPfIPchQaZtKk+rZP/zDfIXWiQKQ/U53XyX/gGZQODXvoBg0yMQXSbhz/v25NdaI8JUYix88S/9M3JLjTHRDhkgHniX/nWZBdaYwKk2jlffMDY0gNfhDEv49Q5w1wNIyeaMKQyXPbBhyfIJzhNphPyxyETAPhdvQc7S/PAIUSz/49+GegQ0C/VoaMIInw4Ddqpoh0f7VTRXwMd9QvOsIdcFEFu/feMGFE9ejrknzS3xCdZ6BU8cKhnSIfHaBmNB1ltWMcQMSJj+tgIjYPbUvBKqofL4aBYRUKb1TpObglnezzQcaKBjhPgGh3jgQ4ubZECZ3Wc8HWcCHRMNNAxAa7RcSLQwYUwkuasjglfx0SgY7KBjklwjY6JQAeXzSgOZnVM+jomAx3TooESRGXwjZrJQA2X2VxSzOqBjFE0LQJNpxppOiWYbzRNi0AVV+ZcisyqOhWoOlVVdaaRqjOC+UbVKaPqebgOSpfYWIDq1/xBxPWhNIzx9MSIxxccchcRugjoGeO1ZxlanIMW66DFRtDnDfQcQzvnoJ110M5G0LMG+ixD2+eg7XXQ9kbQcwb6HEMLc9BCHbTQCPqsgT7F0O45aHcdtLsR9DkDfZqhfXPQvjpoXyOoy8hnGNkxh+wwSGcW2TGH5AztIx1GvsYR6XUxRK+KYa4/8PivC2/2zhu484p/hwceR5Ecz1XGI/SVeaG6y7zShTJvVXuZ97qzzM5SLLMP9ZfZKU+LMnv5kyCTNFXG0XuijDN8soxg8HgZcWlzmb4WiE5lREeEuDJHykyZ8qWF/7DCJZlHHbWzMkhfcW02SF9ySTZI57kSG6QvBCGbDNJngj5l+omgj5l+JOhDph8Iep/pe4LeZfqOoLeZviXoTab7Knc1/pP7KM5lCL+Xa/6NgLr6+HcF6SScePCFSf/+l8J8MxlKCJQjV+EN0Rnloqr66khL+pPmFxEEWFoyFPAlFARf+vnrRARFkBpIhhCBQzJsrvzpfwc5/Ol/u57ihjcYE/pXwBlW4A0mNSrdOPF3S9lL27BBju8eAN7tAwcBHKwCw5q/VATAcJz4w6jM0F38faSksgD6swN+pw/fCvjW/wXn769S0xYf3sNwy4DX67D/g1iMdfSSW0ZZky2XSFMPrvkSuPsq2/pYiSNjCTtOR3CvKy2ZHOXOURrSU54cosO8/IcxRVcJNjpSJ7jm28jPs5FCBVMBNlFTq4gorGIIfRDbJxZZFG+zD4JE2+wDIIk2ex9Iss3eDdLcZm+HZMj/tQUvh/z91lTOYf+7TcQj7sX/Cw==";
 
+// --- strip method 3: label -----------------------------------------------------------------------
+
+const LEFT = 3, RIGHT = 36; // columns beside those of the strip
+const PATTERNS = [ // rows up, columns to the right
+  [[0, -2], [2, 0], [1, 2]],
+  [[1, -2], [2, -1], [2, 1], [0, -3]],
+  [[2, 2], [1, -3], [3, 0], [1, 3], [2, -2], [3, 1]],
+  [[3, 2], [3, -2], [1, 4], [2, 3], [2, -3]],
+];
+
+class Label {
+  constructor({ nColors }) {
+    this.nColors = nColors;
+    Object.assign(this, mixCurves());
+  }
+
+  fewest(pixels) {
+    return this.nColors === 1 ? 0 : Math.max(0, Math.floor(pixels / 65536) - 4);
+  }
+
+  decode(coded, height, width, out) {
+    const { nColors, squash, stretch, rates } = this;
+    if (nColors === 1) return noBytes(coded, out);
+    const tableBits = clamp(digits(height * width - 1), 8, 16);
+    const shift = 32 - tableBits;
+    const indexBits = digits(nColors - 1);
+    const span = width + LEFT + RIGHT;
+    const rows = new Uint16Array(4 * span);
+    const slots = new Uint32Array(5 << tableBits).fill(2 ** 31);
+    const flatSlots = new Uint32Array(32).fill(2 ** 31);
+    const plainSlots = new Uint32Array(4096).fill(2 ** 31);
+    const weights = new Int32Array(384 * 6).fill(24576);
+    for (let i = 5; i < weights.length; i += 6) weights[i] = 0;
+    const keys = new Int32Array(5), places = new Int32Array(5), logits = new Int32Array(6);
+    let low = 0, high = 2 ** 32 - 1, code = 0, at = 0, highest = 0;
+    const nextByte = () => (at < coded.length ? coded[at++] : (at++, 0));
+    for (let i = 0; i < 4; i++) code = code * 256 + nextByte();
+
+    const decide = (chance) => {
+      const border = low + Math.floor(((high - low) * chance) / 65536);
+      const bit = code <= border;
+      if (bit) high = border;
+      else low = border + 1;
+      while (((low ^ high) & 0xff000000) === 0) {
+        low = (low << 8) >>> 0;
+        high = ((high << 8) | 255) >>> 0;
+        code = ((code << 8) | nextByte()) >>> 0;
+      }
+      return bit;
+    };
+    const learn = (table, place, bit, most) => {
+      const chance = table[place] >>> 10, count = table[place] & 1023;
+      const moved = chance + (((((bit ? 4194303 : 31) - chance) >> 5) * rates[16 + count]) >> 9);
+      table[place] = moved * 1024 + Math.min(count + 1, most);
+    };
+    const known = (place) => {
+      const count = slots[place] & 1023;
+      return (count > 0) + (count > 3) + (count > 15);
+    };
+
+    for (let y = 0; y < height; y++) {
+      const starts = [0, 3, 2, 1].map((i) => ((y + i) & 3) * span + LEFT);
+      const [here, above, second] = starts;
+      rows.fill(rows[above], here - LEFT, here);
+      for (let x = 0; x < width; x++) {
+        const w = rows[here + x - 1], n = rows[above + x];
+        const ne = rows[above + x + 1], nw = rows[above + x - 1];
+        let index = w, found = false;
+        const flat = w === n && w === ne && w === nw && w === rows[above + x + 2] &&
+          w === rows[above + x - 2] && w === rows[here + x - 2] && w === rows[second + x] &&
+          w === rows[second + x + 1] && w === rows[second + x - 1];
+        if (flat) {
+          let d = 0;
+          while (d < 31 && rows[above + x + d + 1] === n) d++;
+          found = decide(clamp(flatSlots[d] >>> 16, 24, 65528));
+          learn(flatSlots, d, found, 255);
+        }
+        if (!found) {
+          const roles = (places) => {
+            let number = 0;
+            for (const [up, right] of places) {
+              const v = rows[starts[up] + x + right];
+              number = number * 5 + (v === w ? 0 : v === n ? 1 : v === ne ? 2 : v === nw ? 3 : 4);
+            }
+            return number;
+          };
+          keys[0] = 64 * roles(PATTERNS[0]) + (w === n) + 2 * (w === ne) + 4 * (w === nw) +
+            8 * (n === ne) + 16 * (n === nw) + 32 * (ne === nw);
+          for (let i = 1; i < 4; i++) keys[i] = hash(keys[i - 1], roles(PATTERNS[i]));
+          keys[4] = hash(hash(hash(hash(hash(7, w), n), ne), nw), rows[above + x + 2]);
+          for (let step = flat ? 1 : 0; step < 6 && !found; step++) {
+            if (step === 0) index = w;
+            else if (step === 1) [index, found] = [n, n === w];
+            else if (step === 2) [index, found] = [ne, ne === w || ne === n];
+            else if (step === 3) [index, found] = [nw, nw === w || nw === n || nw === ne];
+            else if (step === 4) {
+              let c = 1;
+              do {
+                c++;
+                index = rows[above + x + c];
+                found = index === w || index === n || index === ne || index === nw;
+              } while (found && c < 31);
+            } else [index, found] = [highest + 1, highest + 1 === nColors];
+            if (found) { // the step is left out
+              found = false;
+              continue;
+            }
+            let total = 0;
+            for (let i = 0; i < 5; i++) {
+              const target = Math.imul(hash(keys[i], step), 742039);
+              places[i] = (i << tableBits) + (target >>> shift);
+              logits[i] = stretch[slots[places[i]] >>> 20];
+            }
+            logits[5] = 256;
+            const vector =
+              6 * (64 * step + 16 * known(places[1]) + 4 * known(places[2]) + known(places[3]));
+            for (let i = 0; i < 6; i++) total += logits[i] * weights[vector + i];
+            const mixture = clamp(Math.floor(total / 65536), -REACH, REACH);
+            const chance = squash[mixture + REACH];
+            found = decide(clamp(chance, 24, 65512));
+            const error = (found ? 65535 : 0) - chance;
+            for (let i = 0; i < 6; i++) {
+              const weight = weights[vector + i] + ((logits[i] * error + 8192) >> 14);
+              weights[vector + i] = clamp(weight, -2097152, 2097152);
+            }
+            for (let i = 0; i < 5; i++) learn(slots, places[i], found, 127);
+          }
+          if (!found) {
+            let node = 1;
+            for (let i = 0; i < indexBits; i++) {
+              const hasSlot = node < 4096;
+              const bit = decide(hasSlot ? clamp(plainSlots[node] >>> 16, 24, 65512) : 32768);
+              if (hasSlot) learn(plainSlots, node, bit, 255);
+              node = node * 2 + (bit ? 1 : 0);
+            }
+            index = node - 2 ** indexBits;
+            demand(index < nColors, "a strip is damaged: an index is beyond the palette");
+          }
+          if (index > highest) highest = index;
+        }
+        demand(at <= coded.length + 4, "a strip is damaged: its coded bytes end too early");
+        rows[here + x] = index;
+        out[y * width + x] = index;
+      }
+      rows.fill(rows[here + width - 1], here + width, here + width + RIGHT);
+    }
+    demand(coded.length <= at, "a strip is damaged: bytes are left after its last pixel");
+    return 0;
+  }
+}
+
 // --- strips --------------------------------------------------------------------------------------
 
-const METHODS = [Deflate, Rank, Mix];
+const METHODS = [Deflate, Rank, Mix, Label];
 
 /** Decodes the strips of a file, with tables that are made once. */
 export class StripDecoder {

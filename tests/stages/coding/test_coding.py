@@ -12,7 +12,13 @@ from kmq.model.file_info import StripInfo
 from kmq.model.pixel_format import PixelFormat
 from kmq.stages.coding import palette_tree
 from kmq.stages.coding.deflate import index_bits, pack_bits, unpack_bits
-from kmq.stages.coding.methods import STRIP_METHODS, even_strip_height, plan_strips, strip_method
+from kmq.stages.coding.methods import (
+    STRIP_METHODS,
+    even_strip_height,
+    plan_label_strips,
+    plan_strips,
+    strip_method,
+)
 from kmq.stages.coding.palettes import PALETTE_METHODS, decode_palette, encode_palette
 from kmq.stages.coding.strips import decode_strips, encode_strips
 
@@ -234,8 +240,30 @@ def test_effort_plans_the_strips(effort, n_pixels, n_colors, names, n_strips):
 
 
 def test_a_named_method_is_the_plan():
-    plan = plan_strips("rank", "best", 100, 4)
-    assert [method.name for method in plan.methods] == ["rank"]
+    for plan in (plan_strips, plan_label_strips):
+        methods = plan("rank", "best", 100, 4).methods
+        assert [method.name for method in methods] == ["rank"]
+
+
+def test_rank_of_many_colours_is_label():
+    for plan in (plan_strips, plan_label_strips):
+        assert [method.name for method in plan("rank", "fast", 100, 257).methods] == ["label"]
+
+
+@pytest.mark.parametrize(
+    ("effort", "n_pixels", "n_labels", "names", "n_strips"),
+    [
+        ("fast", 256 * 256, 9, ["label"], 1),
+        ("fast", 1024 * 1024, 900, ["label"], 2),
+        ("balanced", 2048 * 2048, 256, ["label", "rank", "deflate"], 4),
+        ("balanced", 512 * 512, 257, ["label", "deflate"], 2),
+        ("best", 2048 * 2048, 9, ["label", "mix", "rank", "deflate"], 1),
+    ],
+)
+def test_effort_plans_the_strips_of_label_maps(effort, n_pixels, n_labels, names, n_strips):
+    plan = plan_label_strips(None, effort, n_pixels, n_labels)
+    assert [method.name for method in plan.methods] == names
+    assert max(1, round(n_pixels / plan.strip_pixels)) == n_strips
 
 
 def test_each_strip_takes_the_method_that_suits_it():

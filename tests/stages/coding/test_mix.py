@@ -352,7 +352,7 @@ def test_lanes_compute_what_their_formulas_say(bit):
     dense = (chances << 9 | counts).astype(np.int32)
     starts = rng.choice(400, hashed, replace=False).astype(np.uint32)
     places = rng.choice(500, dense_lanes, replace=False).astype(np.uint32)
-    _, stretch, rates = mix._curves()
+    _, stretch, rates = mix.curves()
     lines_before, dense_before, weights_before = lines.copy(), dense.copy(), weights.copy()
     sums, known = np.zeros(3, np.int64), np.zeros(1, np.int64)
     levels = np.zeros((3, kernels.N_PLANES), np.int32)

@@ -80,7 +80,7 @@ def _kernels() -> ModuleType:
 
 
 @cache
-def _curves() -> tuple[Array, Array, Array]:
+def curves() -> tuple[Array, Array, Array]:
     """Return squash, stretch and rates: the same for each file."""
     from kmq.kernels.mix import REACH
 
@@ -188,7 +188,7 @@ class MixCoder:
             self._group,
             layout.line_bits,
             layout.n_rows,
-            *_curves(),
+            *curves(),
             *tables[:6],
             tables[6:],
             np.empty((min(len(indices), 4), indices.shape[1]), np.uint16),
