@@ -256,7 +256,8 @@ def test_rank_of_many_colours_is_label():
         ("fast", 256 * 256, 9, ["label"], 1),
         ("fast", 1024 * 1024, 900, ["label"], 2),
         ("balanced", 2048 * 2048, 256, ["label", "rank", "deflate"], 4),
-        ("balanced", 512 * 512, 257, ["label", "deflate"], 2),
+        ("balanced", 512 * 512, 257, ["label", "deflate"], 1),
+        ("fast", 1024 * 1024, 1, ["label", "rank", "deflate"], 1),
         ("best", 2048 * 2048, 9, ["label", "mix", "rank", "deflate"], 1),
     ],
 )

@@ -74,6 +74,9 @@ _LEAST_HALF = 1 << 17
 """Pixels from which half a picture is a strip. Two cores then share it, for 1 % of its size if it
 is a photograph, 5 % if it is drawn; four strips would cost twice that."""
 
+_LONG_STRIP = 1 << 22
+"""Pixels of a strip of label maps where size matters most."""
+
 _FEW_PIXELS = 1 << 16
 """Pixels up to which "rank" may be smaller than "mix", which has to learn: by up to 9 %."""
 
@@ -131,8 +134,8 @@ def plan_strips(name: str | None, effort: str, n_pixels: int, n_colors: int) -> 
 def plan_label_strips(name: str | None, effort: str, n_pixels: int, n_colors: int) -> StripPlan:
     """Choose methods and strips of a label map as `plan_strips` does for pictures.
 
-    "label" is the smallest, except where patterns repeat. Strips let two cores share the work, and
-    cost 1 to 3 % each time their number doubles.
+    "label" is the smallest, except where patterns repeat. "fast" cuts maps in two as well, so that
+    two cores share them, for 1 to 5 % of the size.
 
     Raises:
         InputError: there is no method of that name.
@@ -140,14 +143,12 @@ def plan_label_strips(name: str | None, effort: str, n_pixels: int, n_colors: in
     if name is not None:
         return plan_strips(name, effort, n_pixels, n_colors)
     label = strip_method("label")
-    methods = {
-        "fast": (label,),
-        "balanced": (label, *quick_methods(n_colors)),
-        "best": (label, strip_method("mix"), *quick_methods(n_colors)),
-    }[effort]
+    quick = quick_methods(n_colors)
     if effort == "best":
-        return StripPlan(methods, 1 << 22)
-    return StripPlan(methods, min(max(n_pixels // 2, _LEAST_HALF), label.strip_pixels))
+        return StripPlan((label, strip_method("mix"), *quick), _LONG_STRIP)
+    if effort == "balanced" or n_colors == 1:
+        return StripPlan((label, *quick), label.strip_pixels)
+    return StripPlan((label,), min(max(n_pixels // 2, _LEAST_HALF), label.strip_pixels))
 
 
 def quick_methods(n_colors: int) -> tuple[StripMethod, ...]:
