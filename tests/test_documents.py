@@ -93,8 +93,8 @@ def public_names():
         value = getattr(kmq, name)
         if inspect.isclass(value):
             for member, of in vars(value).items():
-                is_ours = getattr(of, "__module__", "").startswith("kmq.")  # not scikit-learn's
-                if is_ours and inspect.isroutine(of) and not member.startswith("_"):
+                is_method = inspect.isfunction(of) or isinstance(of, classmethod | staticmethod)
+                if is_method and not member.startswith("_"):
                     yield f"{name}.{member}"
 
 
