@@ -6,6 +6,7 @@ Nothing here imports kmq.
 import math
 from collections import Counter
 from fractions import Fraction
+from itertools import combinations, pairwise
 
 import numpy as np
 
@@ -91,6 +92,34 @@ def split_by_variance(points, weights, k):
         low = rows[:, axis] <= mean[axis]
         groups += [(rows[low], row_weights[low]), (rows[~low], row_weights[~low])]
     return np.array([spread(group)[0] for group in groups])
+
+
+def best_interval_cost(values, weights, k):
+    """Least Σ weight · squared distance to the mean of up to k clusters of numbers, exactly."""
+    numbers = sorted(zip(map(exactly, values), map(exactly, weights), strict=True))
+
+    def spread(part):
+        total = sum(weight for _, weight in part)
+        mean = sum(x * weight for x, weight in part) / total
+        return sum(weight * (x - mean) ** 2 for x, weight in part)
+
+    ways = combinations(range(1, len(numbers)), min(k, len(numbers)) - 1)
+    bounds = ([0, *cuts, len(numbers)] for cuts in ways)
+    return min(sum(spread(numbers[i:j]) for i, j in pairwise(each)) for each in bounds)
+
+
+def best_choice_cost(values, weights, k, choices, fixed=()):
+    """Least Σ weight · squared distance to up to k of the `choices`, `fixed` ones among them."""
+    others = [choice for choice in choices if choice not in fixed]
+
+    def cost(entries):
+        return sum(
+            weight * min((x - entry) ** 2 for entry in entries)
+            for x, weight in zip(values, weights, strict=True)
+        )
+
+    free = min(k - len(fixed), len(others))
+    return min(cost([*fixed, *chosen]) for chosen in combinations(others, free))
 
 
 def color_counts(samples):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -20,7 +20,7 @@ from kmq.model.arrays import Array
 from kmq.model.image import MAX_COLORS
 from kmq.pipeline import chunked
 from kmq.pipeline.chunked import Rows
-from kmq.stages.palette import clustering
+from kmq.stages.palette import clustering, intervals
 from kmq.stages.palette.clustering import KMeansResult
 from kmq.threads import resolve_threads, run_chunks
 
@@ -72,6 +72,10 @@ class KMeans(Estimator):
         n_threads: 1 to 256; None takes ``KMQ_NUM_THREADS`` or all cores. Never changes the result.
 
     Any other parameter that is None has its default.
+
+    Of samples with one feature, the best clusters are found by dynamic programming (Wang & Song
+    2011) where `init` is "k-means++" and `algorithm` not "naive": in ascending order, with an
+    `n_iter_` of 1, whatever `n_init`, `max_iter`, `tol` and `random_state` are.
 
     Attributes:
         cluster_centers_: (n_clusters, n_features), float32 or float64 as X. May be set by hand, to
@@ -153,16 +157,22 @@ class KMeans(Estimator):
         algorithm = _ALGORITHMS[checks.one_of(algorithm, "algorithm", tuple(_ALGORITHMS))]
         n_threads = resolve_threads(self.n_threads)
         n_starts = self._number_of_starts()
-        fits = clustering.fits_from(
-            points,
-            weights,
-            self._starts(points, n_starts, partial(_start, points, weights)),
-            n_starts,
-            max_iter=max_iter,
-            tol=tol,
-            n_threads=n_threads,
-            algorithm=algorithm,
-        )
+        k = self._number_of_clusters(len(points))
+        fits: Iterable[KMeansResult]
+        if points.shape[1] == 1 and algorithm == "lloyd" and _is_search(self._parameter("init")):
+            _seeds(self.random_state, 0)  # is checked, though none is wanted
+            fits = [intervals.optimum(points, weights, k, n_threads)]
+        else:
+            fits = clustering.fits_from(
+                points,
+                weights,
+                self._starts(points, n_starts, partial(_start, points, weights)),
+                n_starts,
+                max_iter=max_iter,
+                tol=tol,
+                n_threads=n_threads,
+                algorithm=algorithm,
+            )
         best = min(self._logged(fits), key=attrgetter("inertia"))
         self._warn_of_empty_clusters(len(np.unique(best.labels)))
         counts = np.bincount(best.labels, weights, len(best.centroids))[:, None]
@@ -451,6 +461,14 @@ class KMeans(Estimator):
             return 1
         return n_init
 
+    def _number_of_clusters(self, n: int) -> int:
+        k = checks.whole_number(self._parameter("n_clusters"), "n_clusters", 1, MAX_COLORS)
+        if n < k:
+            raise InputError(
+                f"n_samples={n} should be >= n_clusters={k}: each cluster needs a sample"
+            )
+        return k
+
     def _starts(
         self, points: Any, number: int, draw: Callable[[int, str, int], Array], n: int | None = None
     ) -> Iterator[Array]:
@@ -459,12 +477,7 @@ class KMeans(Estimator):
         `draw` makes one of k, the name of a method and a seed; `points` are n rows, or as many as
         they are long.
         """
-        k = checks.whole_number(self._parameter("n_clusters"), "n_clusters", 1, MAX_COLORS)
-        n = len(points) if n is None else n
-        if n < k:
-            raise InputError(
-                f"n_samples={n} should be >= n_clusters={k}: each cluster needs a sample"
-            )
+        k = self._number_of_clusters(len(points) if n is None else n)
         for seed in _seeds(self.random_state, number):
             init = self._parameter("init")
             if callable(init):
@@ -473,7 +486,7 @@ class KMeans(Estimator):
             start = checks.init_method(init, clustering.INITS, k, points.shape[1], points.dtype)
             yield draw(k, start, seed) if isinstance(start, str) else start
 
-    def _logged(self, fits: Iterator[_Fit]) -> Iterator[_Fit]:
+    def _logged(self, fits: Iterable[_Fit]) -> Iterator[_Fit]:
         """Yield fits; with `verbose` send a line about each to the logger."""
         for fit in fits:
             if self.verbose:
@@ -489,6 +502,11 @@ class KMeans(Estimator):
                 ConvergenceWarning,
                 stacklevel=3,
             )
+
+
+def _is_search(init: Any) -> bool:
+    """Whether an `init` asks for good clusters, and not for those from a start of the caller's."""
+    return isinstance(init, str) and init == "k-means++"
 
 
 def _start(points: Array, weights: Array, k: int, init: str, seed: int) -> Array:

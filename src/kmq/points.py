@@ -14,7 +14,7 @@ from kmq.errors import InputError
 from kmq.model.arrays import Array
 from kmq.model.choices import Progress
 from kmq.model.image import MAX_COLORS
-from kmq.stages.palette import clustering
+from kmq.stages.palette import clustering, intervals
 from kmq.stages.palette.clustering import Algorithm, Init, KMeansResult
 from kmq.threads import resolve_threads
 
@@ -34,7 +34,11 @@ def kmeans(
     n_threads: int | None = None,
     progress: Progress | None = None,
 ) -> KMeansResult:
-    """Cluster points by Lloyd's algorithm.
+    """Cluster points by Lloyd's algorithm, or find the best clusters of points with one channel.
+
+    The best clusters of numbers are found by dynamic programming (Wang & Song 2011), unless `init`
+    or `algorithm` is given. They need no start, so `n_init`, `max_iter`, `tol` and `seed` change
+    nothing; the centroids are ascending.
 
     Args:
         points: (n, d) bool, integer, float32 or float64. 8- and 16-bit types and float32 are
@@ -58,7 +62,8 @@ def kmeans(
         TypeError: an argument of the wrong type.
         InputError: a value out of range, not finite, or of the wrong shape.
 
-    Cost: O(n · k · d) per round; memory O(n) besides the points.
+    Cost: O(n · k · d) per round; memory O(n) besides the points. For one channel, O(n log n) for
+    each of about ten steps, whatever k is, and 100 bytes a point.
 
     >>> points = [[0, 0], [0, 2], [10, 0], [10, 2]]
     >>> result = kmq.kmeans(points, 2)
@@ -75,22 +80,29 @@ def kmeans(
     )
     n_init = checks.whole_number(checks.given(n_init, 1), "n_init", 1, clustering.MAX_STARTS)
     seed = checks.whole_number(checks.given(seed, 0), "seed", 0, checks.MAX_SEED + 1 - n_init)
-    fit = clustering.best_of(
-        rows,
-        point_weights if point_weights.size else np.ones(len(rows)),
-        k,
-        start,
-        seeds=range(seed, seed + n_init),
-        max_iter=checks.whole_number(
-            checks.given(max_iter, clustering.DEFAULT_ROUNDS), "max_iter", 1, clustering.MAX_ROUNDS
-        ),
-        tol=checks.tolerance(checks.given(tol, clustering.DEFAULT_TOLERANCE)),
-        n_threads=resolve_threads(n_threads),
-        progress=checks.progress(progress),
-        algorithm=checks.one_of(
-            checks.given(algorithm, "lloyd"), "algorithm", clustering.ALGORITHMS
-        ),
+    max_iter = checks.whole_number(
+        checks.given(max_iter, clustering.DEFAULT_ROUNDS), "max_iter", 1, clustering.MAX_ROUNDS
     )
+    tol = checks.tolerance(checks.given(tol, clustering.DEFAULT_TOLERANCE))
+    threads, progress = resolve_threads(n_threads), checks.progress(progress)
+    point_weights = point_weights if point_weights.size else np.ones(len(rows))
+    if init is None and algorithm is None and rows.shape[1] == 1:
+        fit = intervals.optimum(rows, point_weights, k, threads, progress)
+    else:
+        fit = clustering.best_of(
+            rows,
+            point_weights,
+            k,
+            start,
+            seeds=range(seed, seed + n_init),
+            max_iter=max_iter,
+            tol=tol,
+            n_threads=threads,
+            progress=progress,
+            algorithm=checks.one_of(
+                checks.given(algorithm, "lloyd"), "algorithm", clustering.ALGORITHMS
+            ),
+        )
     return replace(fit, centroids=fit.centroids.astype(rows.dtype))
 
 

@@ -90,7 +90,8 @@ class Report:
             With alpha, the mean of that over a black and over a white background.
         psnr: 10 log10(max_value² · channels / mse) in decibels, alpha not counted as a channel;
             infinite for an exact result.
-        iterations: Lloyd rounds over all distinct colours.
+        iterations: Lloyd rounds over all distinct colours; 0 where the palette needs none, as of
+            grey pictures.
         converged: whether the last round moved no centre by more than the tolerance.
         seed: the seed that was used.
         seconds: wall time per stage, in the order they ran.

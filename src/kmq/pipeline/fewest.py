@@ -13,7 +13,7 @@ from kmq import exact
 from kmq.model.arrays import Array
 from kmq.model.histogram import ColorHistogram
 from kmq.pipeline import fitting
-from kmq.pipeline.problem import Problem, points_of_colors
+from kmq.pipeline.problem import Fitting, Problem, points_of_colors
 from kmq.pipeline.rounding import Rounded
 from kmq.stages.palette import search
 from kmq.stages.palette.spaces import Space
@@ -43,18 +43,52 @@ def grow(colors: ColorHistogram, keys: Array, max_colors: int) -> Iterator[tuple
     n_colors = len(colors.colors)
     channels = colors.pixel_format.channels
     space = Space("rgb", colors.pixel_format)
-    points = points_of_colors(space, colors, None, 1)
     limit = min(max_colors, n_colors - 1)
-    transparent = np.zeros((int(fitting.has_transparent(colors)), channels))
-    if limit > 0:
+    if channels == 1:
+        yield from _best(Problem.of(colors, keys, None, Fitting(space)), limit)
+    elif limit > 0:
+        points = points_of_colors(space, colors, None, 1)
+        transparent = np.zeros((int(fitting.has_transparent(colors)), channels))
         points, keys = fitting.of_kinds(space, points, keys, np.empty((0, channels)))
         yield from search.grow(points, keys, transparent, limit)
     if n_colors <= max_colors:
         yield n_colors, 0.0
 
 
+def _best(problem: Problem, max_colors: int) -> Iterator[tuple[int, float]]:
+    """Yield what `grow` does for one channel, where each error is the least there is."""
+    line, k = problem.line(), 0
+    while k < max_colors:
+        k = min(k + max(1, k // 4), max_colors)
+        yield k, line.cost(k) / problem.colors.n_pixels
+
+
 def reach(problem: Problem, target: ErrorTarget) -> Rounded:
-    """Return the smallest palette found to reach the target, or the largest that is allowed.
+    """Return the smallest palette found to reach the target, or the largest that is allowed."""
+    return _reach(problem, target) if problem.is_line else _reach_by_curve(problem, target)
+
+
+def _reach(problem: Problem, target: ErrorTarget) -> Rounded:
+    """Do so for one channel, where palettes are found at once and none of as many is better."""
+    too_few = max(0, len(problem.fixed) - 1)
+    most = max(too_few + 1, min(target.max_colors, problem.colors.n_colors))
+    line, k = problem.line(), too_few + 1
+    best = fitting.solve(problem, k, line)
+    while best.mse > target.mse and k < most:
+        too_few, k = k, min(2 * k, most)
+        best = fitting.solve(problem, k, line)
+    while k - too_few > 1 and best.mse <= target.mse:
+        middle = (too_few + k) // 2
+        rounded = fitting.solve(problem, middle, line)
+        if rounded.mse <= target.mse:
+            k, best = middle, rounded
+        else:
+            too_few = middle
+    return best
+
+
+def _reach_by_curve(problem: Problem, target: ErrorTarget) -> Rounded:
+    """Do so by a few searches.
 
     The curve of `grow` says where about that is. What a search finds there says by how much the
     curve is off, and a second one settles it, to within a fiftieth of k.

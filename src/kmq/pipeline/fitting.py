@@ -14,6 +14,7 @@ from kmq.pipeline.problem import Problem, distinct
 from kmq.pipeline.rounding import Rounded
 from kmq.stages.palette import clustering, search
 from kmq.stages.palette.effort import FIRST_ROUNDS, WHERE_SEEN, PlainStart, SearchEffort, Stopping
+from kmq.stages.palette.intervals import Line
 from kmq.stages.palette.points import Points, bins_of, divided, points_of
 from kmq.stages.palette.rounds import Fit, settle
 from kmq.stages.palette.spaces import Space
@@ -22,19 +23,19 @@ _STARTED_COLORS = 32
 """Colours that are started in all at least: of few, each decides more and costs less."""
 
 
-def solve(problem: Problem, k: int) -> Rounded:
-    """Return a palette of at most `k` colours."""
-    exact = _solve_exactly(problem, k)
+def solve(problem: Problem, k: int, line: Line | None = None) -> Rounded:
+    """Return a palette of at most `k` colours; `line` is that of the problem, if it is at hand."""
+    exact = _solve_exactly(problem, k, line)
     return rounding.snapped(problem, exact) if problem.how.required.snap else exact
 
 
-def _solve_exactly(problem: Problem, k: int) -> Rounded:
+def _solve_exactly(problem: Problem, k: int, line: Line | None) -> Rounded:
     """Return a palette before black and white are made so."""
     colors = problem.colors
     if has_transparent(colors) and len(problem.fixed) + 1 < k:
         fixed = distinct(np.concatenate([problem.fixed, colors.colors[:1]]))
         problem = problem._replace(fixed=fixed)
-    return rounding.rounded(problem, _fit(problem, k))
+    return rounding.rounded(problem, _fit(problem, k, line))
 
 
 def has_transparent(colors: ColorHistogram) -> bool:
@@ -45,7 +46,7 @@ def has_transparent(colors: ColorHistogram) -> bool:
     return bool(alpha.kinds(colors.colors[:1], pixel_format)[0] == alpha.TRANSPARENT)
 
 
-def _fit(problem: Problem, k: int) -> Fit:
+def _fit(problem: Problem, k: int, line: Line | None) -> Fit:
     """Return up to `k` centroids in the problem's space, the fixed ones first."""
     points, way = problem.fitted, problem.how.search
     fixed = problem.space.forward(problem.fixed)
@@ -56,6 +57,8 @@ def _fit(problem: Problem, k: int) -> Fit:
         return Fit(np.concatenate([fixed, rows]), 0, True)
     if isinstance(way, PlainStart):
         return _plain(problem, way, fixed, free)
+    if problem.is_line:
+        return _optimum(problem, line or problem.line(), fixed, k)
     return _search(problem, way, fixed, free)
 
 
@@ -76,6 +79,21 @@ def _plain(problem: Problem, start: PlainStart, fixed: Array, free: int) -> Fit:
     if fit.opaque is None:
         return fit
     return fit._replace(opaque=np.concatenate([np.zeros(len(fixed), np.bool_), fit.opaque]))
+
+
+def _optimum(problem: Problem, line: Line, fixed: Array, k: int) -> Fit:
+    """Return the best entries of one channel, the fixed ones first.
+
+    With a view they are those for colours counting as errors show with the best without it.
+    """
+    how = problem.how
+    if problem.view is not None:
+        first = np.concatenate([fixed, line.centers(k)[:, None]])
+        line = problem.looked_at(first).line()
+    centroids = np.concatenate([fixed, line.centers(k)[:, None]])
+    if how.progress is not None:
+        how.progress("search", 1.0)
+    return Fit(centroids, 0, True)
 
 
 def _search(problem: Problem, effort: SearchEffort, fixed: Array, free: int) -> Fit:

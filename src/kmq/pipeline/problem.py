@@ -12,6 +12,7 @@ from kmq.model.choices import Progress
 from kmq.model.histogram import ColorHistogram
 from kmq.stages.palette import search
 from kmq.stages.palette.effort import SEARCH_EFFORTS, PlainStart, SearchEffort
+from kmq.stages.palette.intervals import Line
 from kmq.stages.palette.masking import Shown, View, favour_ends
 from kmq.stages.palette.points import Points, boxes_of, points_of
 from kmq.stages.palette.spaces import Space
@@ -88,6 +89,25 @@ class Problem(NamedTuple):
     def space(self) -> Space:
         """What colours are compared in."""
         return self.how.space
+
+    @property
+    def is_line(self) -> bool:
+        """Whether there is one channel, in which the best palette can be found."""
+        return len(self.points.columns) == 1
+
+    def line(self) -> Line:
+        """Return the points that count, and what entries may be, of one channel."""
+        values = self.fitted.columns[0].astype(np.float64)
+        top, step = self.space.pixel_format.max_value, self.how.required.step
+        samples = np.append(np.arange(0, top, step), top)
+        sites, fixed = self._on_line(samples), self._on_line(self.fixed)
+        return Line(values, self.fitted.weights, sites, fixed)
+
+    def _on_line(self, samples: Array) -> Array:
+        """Return where samples of one channel lie, as float32 has it."""
+        colors = samples.astype(self.space.pixel_format.dtype).reshape(-1, 1)
+        line: Array = self.space.columns(colors, self.how.n_threads)[0].astype(np.float64)
+        return line
 
     def seen(self, ids: Array, importance: Array | None) -> Problem:
         """Return the problem with colours that count as they are seen in the picture `ids`."""

@@ -1,0 +1,71 @@
+"""How long the best clusters of one channel take, beside the target, and what they gain.
+
+``python benchmarks/one_channel.py`` times the search for a palette of grey pictures with all levels
+of 8 and of 16 bits, and clusters of points with one channel, each on one thread.
+"""
+
+import time
+
+import numpy as np
+
+import kmq
+
+TARGET = 20.0
+"""Milliseconds for 8 bits and any k, at most."""
+
+REPEATS = 3
+
+
+def levels(depth):
+    """A picture of 0.4 megapixels with a hill of levels, all of them: some are a pixel alone."""
+    top = 2**depth - 1
+    random = np.random.default_rng(0)
+    hill = np.clip(random.normal(0.4, 0.15, 400_000 - top - 1), 0, 1) * top
+    samples = np.concatenate([np.rint(hill), np.arange(top + 1)])
+    return samples.astype(np.uint8 if depth == 8 else np.uint16).reshape(-1, 1000)
+
+
+def timed(work):
+    """Return the result, and the least milliseconds of some calls after a first one."""
+    result = work()
+    elapsed = []
+    for _ in range(REPEATS):
+        begun = time.perf_counter()
+        result = work()
+        elapsed.append(time.perf_counter() - begun)
+    return result, min(elapsed) * 1000
+
+
+def main():
+    print("| what | k | ms | target | error, of the best of five starts |")
+    print("| --- | ---: | ---: | ---: | ---: |")
+    for depth in (8, 16):
+        histogram = kmq.ColorHistogram.from_picture(levels(depth))
+        for space in ("rgb", "eye"):
+            for k in (4, 16, 64, 255, 256)[: 4 if depth == 8 else 5]:
+                options = {"space": space, "n_threads": 1}
+                best, elapsed = timed(lambda: kmq.fit_palette(histogram, k, **options))  # noqa: B023
+                gain = ""
+                if space == "rgb":
+                    start = kmq.Start(n_init=5)
+                    other = kmq.fit_palette(histogram, k, start=start, **options)
+                    gain = f"{_error(histogram, best) / _error(histogram, other):.4f}"
+                target = f"{TARGET:.0f}" if depth == 8 else ""
+                print(f"| {depth} bits, {space} | {k} | {elapsed:.1f} | {target} | {gain} |")
+    for n in (1000, 100_000, 1_000_000):
+        points = np.random.default_rng(0).normal(size=(n, 1))
+        for k in (8, 64):
+            best, elapsed = timed(lambda: kmq.kmeans(points, k, n_threads=1))  # noqa: B023
+            other = kmq.kmeans(points, k, init="k-means++", n_init=5)
+            print(f"| {n} points | {k} | {elapsed:.1f} | | {best.inertia / other.inertia:.4f} |")
+
+
+def _error(histogram, palette):
+    entries = palette.colors[:, 0].astype(float)
+    colors, counts = histogram.colors[:, 0].astype(float), histogram.counts
+    bounds = (entries[1:] + entries[:-1]) / 2
+    return float((np.square(colors - entries[np.searchsorted(bounds, colors)]) * counts).sum())
+
+
+if __name__ == "__main__":
+    main()
