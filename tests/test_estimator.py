@@ -1,7 +1,6 @@
 """KMeans beside scikit-learn's, under scikit-learn's own checks, and without scikit-learn."""
 
 import copy
-import logging
 import pickle
 import subprocess
 import sys
@@ -57,6 +56,7 @@ def drawn_start_fails(estimator):
 
 
 @pytest.mark.filterwarnings("ignore:Number of distinct clusters")
+@pytest.mark.filterwarnings("ignore:algorithm='elkan' doesn't make sense for a single cluster")
 @parametrize_with_checks(
     [
         KMeans(),
@@ -136,8 +136,9 @@ def test_float32_goes_with_centers_in_float64_and_the_other_way():
     narrow, wide = (KMeans(6, init=points[:6]).fit(points.astype(t)) for t in FLOATS)
     for fit in (narrow, wide):
         assert np.array_equal(fit.predict(points), fit.predict(points.astype(float)))
-        assert fit.transform(points).dtype == np.float32
         assert fit.transform(points.astype(float)).dtype == np.float64
+    assert narrow.transform(points).dtype == np.float32
+    assert wide.transform(points).dtype == np.float64
 
 
 # fit
@@ -282,14 +283,31 @@ def test_fewer_distinct_points_than_clusters_warn():
         KMeans(3).fit([[0, 0]] * 5 + [[1, 1]] * 5)
 
 
-def test_verbose_writes_a_line_a_start_to_the_log(caplog, capsys):
-    with caplog.at_level(logging.INFO, "kmq.estimator"):
-        KMeans(3, n_init=2).fit(blobs())
-        assert not caplog.records
-        KMeans(3, n_init=2, verbose=1).fit(blobs())
-    assert len(caplog.records) == 2
-    assert "rounds" in caplog.text
+@pytest.mark.parametrize("tol", [0, 0.1])
+def test_verbose_prints_starts_and_rounds_and_changes_nothing(tol, capsys):
+    options = {"init": "random", "n_init": 2, "random_state": 0, "tol": tol}
+    quiet = KMeans(3, **options).fit(blobs())
     assert capsys.readouterr() == ("", "")
+    told = KMeans(3, verbose=1, **options).fit(blobs())
+    printed = capsys.readouterr().out
+    assert printed.count("Initialization complete") == 2
+    assert printed.count("Iteration 0, inertia") == 2
+    assert printed.count("Converged at iteration") == 2
+    assert ("within tolerance" if tol else "strict convergence") in printed
+    assert f"Inertia {told.inertia_} after {told.n_iter_} rounds." in printed
+    assert told.n_iter_ == quiet.n_iter_
+    np.testing.assert_array_equal(told.cluster_centers_, quiet.cluster_centers_)
+    np.testing.assert_array_equal(told.labels_, quiet.labels_)
+
+
+def test_one_cluster_needs_no_elkan():
+    with pytest.warns(RuntimeWarning, match="doesn't make sense for a single cluster"):
+        KMeans(1, algorithm="elkan").fit(blobs())
+
+
+def test_any_number_of_rounds_and_starts_may_be_asked_for():
+    fit = KMeans(3, init="var-part", n_init=10**12, max_iter=10**12).fit(blobs())
+    assert fit.n_iter_ < 100
 
 
 # partial_fit
@@ -443,6 +461,44 @@ def test_parameters_are_checked_by_fit(options, error, sentence):
     estimator = KMeans(**{"n_clusters": 4, **options})
     with pytest.raises(error, match=sentence):
         estimator.fit(blobs())
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"n_clusters": "4"},
+        {"n_clusters": 2.5},
+        {"max_iter": 2.0},
+        {"tol": "0"},
+        {"n_init": 1.5},
+        {"random_state": "seed"},
+        {"algorithm": 1},
+    ],
+)
+def test_wrong_types_are_wrong_values_as_in_scikit_learn(options):
+    for error in (TypeError, ValueError, InputError):
+        with pytest.raises(error, match=next(iter(options))):
+            KMeans(**options).fit(blobs())
+
+
+@pytest.mark.parametrize("text", [[["a"], ["b"]], [[{}], [1]]])
+def test_samples_of_wrong_types_are_wrong_values_as_in_scikit_learn(text):
+    for error in (TypeError, ValueError):
+        with pytest.raises(error, match="X has a value that is not a number"):
+            KMeans(1).fit(text)
+        with pytest.raises(error, match="weights have dtype"):
+            KMeans(1).fit([[0.0], [1.0]], sample_weight=["a", "b"])
+
+
+def test_missing_values_of_pandas_are_told():
+    pandas = pytest.importorskip("pandas")
+    for missing in (pandas.NA, pandas.NaT):
+        frame = pandas.DataFrame({"a": [1, 2, missing], "b": [1, 2, 3]}, dtype=object)
+        with pytest.raises(InputError, match="missing value in row 2"):
+            KMeans(1).fit(frame)
+    nullable = pandas.DataFrame({"a": [1, 2, None], "b": [1, 2, 3]}, dtype="Int64")
+    with pytest.raises(InputError, match="row 2"):
+        KMeans(1).fit(nullable)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@
 
     KmqError
     ├── InputError         (also ValueError)   the caller's argument cannot be used
+    │   └── InputTypeError (also TypeError)    one of `kmq.KMeans` has the wrong type
     ├── FormatError        (also ValueError)   the bytes of a .kmq file cannot be used
     │   ├── NewerFormatError                   sound, but this version cannot decode it
     │   └── LimitError                         sound so far, but larger than the limits allow
@@ -36,6 +37,10 @@ class InputError(KmqError, ValueError):
         ...
     kmq.errors.InputError: k is 0; it must be from 1 to 65536
     """
+
+
+class InputTypeError(InputError, TypeError):
+    """An argument of `kmq.KMeans` has the wrong type: a ValueError, too, as in scikit-learn."""
 
 
 class FormatError(KmqError, ValueError):

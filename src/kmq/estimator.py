@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import inspect
-import logging
+import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from dataclasses import replace
+from functools import cache, partial, wraps
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from kmq import checks
-from kmq.errors import InputError
+from kmq.errors import InputError, InputTypeError
 from kmq.estimator_base import ConvergenceWarning, Estimator, NotFittedError
 from kmq.model.arrays import Array
 from kmq.model.image import MAX_COLORS
@@ -34,15 +35,47 @@ _ALGORITHMS: dict[str, clustering.Algorithm] = {
 }
 """How the core names what scikit-learn names; Elkan's bounds only ever saved time."""
 
+_MOST = sys.maxsize
+"""Starts and rounds at most: what a machine counts to."""
+
 _AUTO_STARTS = 10
 """Starts of n_init="auto" where a start is plainly random; scikit-learn's number."""
 
 _DISTANCE_BLOCK = 1 << 16
 """Distances that `KMeans.transform` computes at a time: 512 KiB, which stay in the cache."""
 
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 _Fit = TypeVar("_Fit", KMeansResult, chunked.ChunkedFit)
 
-_logger = logging.getLogger(__name__)
+
+_MISSING = ("NAType", "NaTType")
+"""Types of pandas for values that are missing."""
+
+
+class _Options(NamedTuple):
+    """What `fit` goes by; `is_search` if good clusters are wanted, not those from a start."""
+
+    max_iter: int
+    tol: float
+    algorithm: clustering.Algorithm
+    n_starts: int
+    is_search: bool
+
+
+def _types_are_values(check: Callable[_P, _T]) -> Callable[_P, _T]:
+    """Decorate a check, so that a wrong type is a wrong value, too, as in scikit-learn."""
+
+    @wraps(check)
+    def checked(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+        try:
+            return check(*args, **kwargs)
+        except InputError:
+            raise
+        except TypeError as error:
+            raise InputTypeError(str(error)) from error
+
+    return checked
 
 
 class KMeans(Estimator):
@@ -58,12 +91,12 @@ class KMeans(Estimator):
         init: "k-means++", "random", "var-part" (needs no seed, Su & Dy 2007), an array
             (n_clusters, n_features), or a callable that gets X, n_clusters and ``random_state=``
             and returns such an array.
-        n_init: starts tried, 1 to 10,000; the least inertia is kept. "auto" is 10 for "random" and
+        n_init: starts tried, from 1; the least inertia is kept. "auto" is 10 for "random" and
             for a callable, else 1.
         max_iter: rounds of each start at most, from 1.
         tol: stop when the squared moves of all centroids sum to at most tol × the mean variance of
             the features; 0 goes on until no centroid moves.
-        verbose: 1 or True sends a line for each start to the logger ``kmq.estimator``, level INFO.
+        verbose: 1 or True prints a line for each start and round; the result is the same.
         random_state: 0 to 2^32 - 1, a ``RandomState`` to draw seeds from, or None for NumPy's
             global one. With an integer, results are the same on every machine.
         copy_x: taken for compatibility; X is never modified.
@@ -149,31 +182,29 @@ class KMeans(Estimator):
             return self._fit_chunks(X, rows, sample_weight)
         points = self._learned_points(X)
         weights = _weights(sample_weight, len(points))
-        max_iter = checks.whole_number(
-            self._parameter("max_iter"), "max_iter", 1, clustering.MAX_ROUNDS
-        )
-        tol = checks.tolerance(self._parameter("tol"))
-        algorithm = self._parameter("algorithm")
-        algorithm = _ALGORITHMS[checks.one_of(algorithm, "algorithm", tuple(_ALGORITHMS))]
+        how = self._checked_options()
         n_threads = resolve_threads(self.n_threads)
-        n_starts = self._number_of_starts()
         k = self._number_of_clusters(len(points))
+        starts = self._starts(points, how.n_starts, partial(_start, points, weights))
         fits: Iterable[KMeansResult]
-        if points.shape[1] == 1 and algorithm == "lloyd" and _is_search(self._parameter("init")):
-            _seeds(self.random_state, 0)  # is checked, though none is wanted
+        if how.is_search and points.shape[1] == 1:
             fits = [intervals.optimum(points, weights, k, n_threads)]
         else:
-            fits = clustering.fits_from(
-                points,
-                weights,
-                self._starts(points, n_starts, partial(_start, points, weights)),
-                n_starts,
-                max_iter=max_iter,
-                tol=tol,
-                n_threads=n_threads,
-                algorithm=algorithm,
+            run = _printed if self.verbose else clustering.kmeans
+            limit = how.tol * clustering.mean_variance(points, weights) if how.tol else 0.0
+            fits = (
+                run(
+                    points,
+                    weights,
+                    start,
+                    max_iter=how.max_iter,
+                    tol=limit,
+                    n_threads=n_threads,
+                    algorithm=how.algorithm,
+                )
+                for start in starts
             )
-        best = min(self._logged(fits), key=attrgetter("inertia"))
+        best = min(self._told(fits), key=attrgetter("inertia"))
         self._warn_of_empty_clusters(len(np.unique(best.labels)))
         counts = np.bincount(best.labels, weights, len(best.centroids))[:, None]
         self._keep(
@@ -258,7 +289,7 @@ class KMeans(Estimator):
     def transform(self, X: Any) -> Array:
         """Return the Euclidean distance of each sample to each centre, (n_samples, n_clusters).
 
-        float32 where X is, else float64. Raises as `predict`.
+        float32 where X and the centres are, else float64. Raises as `predict`.
 
         >>> kmeans = kmq.KMeans(2, init=[[0.0], [9.0]]).fit([[0], [1], [8], [9]])
         >>> kmeans.transform([[2.5]]).tolist()
@@ -267,7 +298,9 @@ class KMeans(Estimator):
         if (rows := self._fitted_chunks(X)) is not None:
             centers = self._centers()
             distances: Array = rows.mapped(
-                partial(_distances, centers=centers, n_threads=1), len(centers), rows.dtype
+                partial(_distances, centers=centers, n_threads=1),
+                len(centers),
+                np.result_type(rows.dtype, centers),
             )
             return distances
         points = self._fitted_points(X)
@@ -324,12 +357,7 @@ class KMeans(Estimator):
 
     def _fit_chunks(self, X: Any, rows: Rows, sample_weight: Any) -> Self:
         """Do as `fit` for rows in chunks."""
-        max_iter = checks.whole_number(
-            self._parameter("max_iter"), "max_iter", 1, clustering.MAX_ROUNDS
-        )
-        tol = checks.tolerance(self._parameter("tol"))
-        checks.one_of(self._parameter("algorithm"), "algorithm", tuple(_ALGORITHMS))
-        n_starts = self._number_of_starts()
+        how = self._checked_options()
         self._learn_columns(_column_names(X), rows.array.shape[1])
         if not rows.in_file and chunked.reads_anew(rows.array):
             warnings.warn(
@@ -338,11 +366,11 @@ class KMeans(Estimator):
                 stacklevel=3,
             )
         chunks = chunked.Chunks(rows, sample_weight)
-        limit = tol * chunks.moments.variance() if tol else 0.0
+        limit = how.tol * chunks.moments.variance() if how.tol else 0.0
         points = rows.array.astype(rows.dtype)
-        starts = self._starts(points, n_starts, chunks.start, chunks.moments.n_rows)
-        fits = (chunks.fit(start, max_iter, limit) for start in starts)
-        best = min(self._logged(fits), key=attrgetter("inertia"))
+        starts = self._starts(points, how.n_starts, chunks.start, chunks.moments.n_rows)
+        fits = (chunks.fit(start, how.max_iter, limit) for start in starts)
+        best = min(self._told(fits), key=attrgetter("inertia"))
         self._warn_of_empty_clusters(int(np.count_nonzero(best.end.counts)))
         self._keep(best.centroids.astype(rows.dtype), best.end.sums)
         self.labels_ = _chunk_labels(rows, self.cluster_centers_)
@@ -351,10 +379,27 @@ class KMeans(Estimator):
         self.n_steps_ = 0
         return self
 
+    @_types_are_values
+    def _checked_options(self) -> _Options:
+        """Return the parameters that `fit` goes by, checked."""
+        max_iter = checks.whole_number(self._parameter("max_iter"), "max_iter", 1, _MOST)
+        tol = checks.tolerance(self._parameter("tol"))
+        name = checks.one_of(self._parameter("algorithm"), "algorithm", tuple(_ALGORITHMS))
+        if name == "elkan" and self._parameter("n_clusters") == 1:
+            warnings.warn(
+                "algorithm='elkan' doesn't make sense for a single cluster. Using 'lloyd' instead.",
+                RuntimeWarning,
+                stacklevel=4,
+            )
+        n_starts, init = self._number_of_starts(), self._parameter("init")
+        _seeds(self.random_state, 0)  # for the check
+        is_search = isinstance(init, str) and init == "k-means++" and name != "naive"
+        return _Options(max_iter, tol, _ALGORITHMS[name], n_starts, is_search)
+
     def _parameter(self, name: str) -> Any:
         """Return what the constructor was given, or its default where that is None."""
-        default = inspect.signature(type(self)).parameters[name].default
-        return checks.given(getattr(self, name), default)
+        kind: Any = type(self)  # mypy takes the hash of a class for that of its instances
+        return checks.given(getattr(self, name), _defaults(kind)[name])
 
     def _centers(self) -> Array:
         """Return the centres, which may have been set by hand, as float32 or float64 rows."""
@@ -448,7 +493,7 @@ class KMeans(Estimator):
         if isinstance(n_init, str):
             checks.one_of(n_init, "n_init", ("auto",))
             return _AUTO_STARTS if is_random else 1
-        n_init = checks.whole_number(n_init, "n_init", 1, clustering.MAX_STARTS)
+        n_init = checks.whole_number(n_init, "n_init", 1, _MOST)
         if isinstance(init, str):
             return 1 if init == "var-part" else n_init
         if not is_random and n_init != 1:
@@ -461,6 +506,7 @@ class KMeans(Estimator):
             return 1
         return n_init
 
+    @_types_are_values
     def _number_of_clusters(self, n: int) -> int:
         k = checks.whole_number(self._parameter("n_clusters"), "n_clusters", 1, MAX_COLORS)
         if n < k:
@@ -486,11 +532,11 @@ class KMeans(Estimator):
             start = checks.init_method(init, clustering.INITS, k, points.shape[1], points.dtype)
             yield draw(k, start, seed) if isinstance(start, str) else start
 
-    def _logged(self, fits: Iterable[_Fit]) -> Iterator[_Fit]:
-        """Yield fits; with `verbose` send a line about each to the logger."""
+    def _told(self, fits: Iterable[_Fit]) -> Iterator[_Fit]:
+        """Yield fits; with `verbose` print a line about each."""
         for fit in fits:
             if self.verbose:
-                _logger.info("inertia %s after %s rounds", fit.inertia, fit.n_iter)
+                print(f"Inertia {fit.inertia} after {fit.n_iter} rounds.")
             yield fit
 
     def _warn_of_empty_clusters(self, n_distinct: int) -> None:
@@ -504,9 +550,29 @@ class KMeans(Estimator):
             )
 
 
-def _is_search(init: Any) -> bool:
-    """Whether an `init` asks for good clusters, and not for those from a start of the caller's."""
-    return isinstance(init, str) and init == "k-means++"
+@cache
+def _defaults(kind: Any) -> dict[str, Any]:
+    """Return the defaults of the constructor's parameters: half of a small fit's time, if asked
+    for anew."""
+    return {name: each.default for name, each in inspect.signature(kind).parameters.items()}
+
+
+def _printed(
+    points: Array, weights: Array, start: Array, *, max_iter: int, tol: float, **options: Any
+) -> KMeansResult:
+    """Do as `clustering.kmeans`, one round after another, and print a line about each."""
+    print("Initialization complete")
+    centroids = start.astype(np.float64)
+    n_iter, converged = 0, False
+    while n_iter < max_iter and not converged:
+        fit = clustering.kmeans(points, weights, centroids, max_iter=1, tol=tol, **options)
+        print(f"Iteration {n_iter}, inertia {fit.inertia}.")
+        shift = float(np.square(fit.centroids - centroids).sum())
+        n_iter, converged, centroids = n_iter + 1, fit.converged, fit.centroids
+    if converged:
+        why = f"center shift {shift} within tolerance {tol}" if shift else "strict convergence"
+        print(f"Converged at iteration {n_iter - 1}: {why}.")
+    return replace(fit, n_iter=n_iter)
 
 
 def _start(points: Array, weights: Array, k: int, init: str, seed: int) -> Array:
@@ -522,16 +588,16 @@ def _labels(points: Array, centers: Array) -> Array:
     return _nearest(points, centers, 1)[0]
 
 
-def _seeds(random_state: Any, number: int) -> list[int]:
+@_types_are_values
+def _seeds(random_state: Any, number: int) -> Iterator[int]:
     if random_state is None:
         draw = np.random.randint  # what np.random.seed() sets, as is the custom
     elif isinstance(random_state, np.random.RandomState):
         draw = random_state.randint
     else:
         first = checks.whole_number(random_state, "random_state", 0, checks.MAX_SEED)
-        return [(first + i) % (checks.MAX_SEED + 1) for i in range(number)]
-    seeds: list[int] = draw(0, checks.MAX_SEED + 1, number, dtype=np.uint32).tolist()
-    return seeds
+        return ((first + i) % (checks.MAX_SEED + 1) for i in range(number))
+    return (int(draw(0, checks.MAX_SEED + 1, dtype=np.uint32)) for _ in range(number))
 
 
 def _column_names(X: Any) -> list[str] | None:
@@ -546,6 +612,7 @@ def _column_names(X: Any) -> list[str] | None:
     return names if n_strings else None
 
 
+@_types_are_values
 def _rows(X: Any) -> Array:
     """Return X as (n, d) float32 or float64 rows."""
     array = checks.as_array(X.toarray() if hasattr(X, "toarray") else X, "X")  # sparse: made dense
@@ -566,10 +633,22 @@ def _rows(X: Any) -> Array:
         try:
             array = array.astype(np.float64)  # objects, text and long floats
         except (TypeError, ValueError) as error:
+            _refuse_missing(array)
             raise TypeError(f"X has a value that is not a number: {error}") from error
     return checks.float_rows(array, "X", np.float32 if array.dtype.char == "f" else np.float64)
 
 
+def _refuse_missing(array: Array) -> None:
+    """Raise InputError where a value is missing as pandas has it, which is no number at all."""
+    for row, values in enumerate(array.tolist()):
+        if any(type(value).__name__ in _MISSING for value in values):
+            raise InputError(
+                f"X has a missing value in row {row}; NaN, NA and NaT have no distances: fill them "
+                "or leave the row out"
+            )
+
+
+@_types_are_values
 def _weights(sample_weight: ArrayLike | None, n_points: int) -> Array:
     weights = checks.as_array(checks.given(sample_weight, 1.0), "weights")
     return checks.point_weights(
@@ -587,12 +666,12 @@ def _nearest(points: Array, centers: Array, n_threads: int) -> tuple[Array, Arra
 
 def _distances(points: Array, centers: Array, n_threads: int) -> Array:
     """Return the distances (n, k), one feature after another, so that each row stands alone."""
-    distances = np.empty((len(points), len(centers)), points.dtype)
+    distances = np.empty((len(points), len(centers)), np.result_type(points, centers))
     size = max(1, _DISTANCE_BLOCK // len(centers))
 
     def work(block: int) -> None:
         rows = points[block * size : (block + 1) * size]
-        squares = np.zeros((len(rows), len(centers)), np.result_type(points, centers))
+        squares = np.zeros((len(rows), len(centers)), distances.dtype)
         for feature, center in zip(rows.T, centers.T, strict=True):
             squares += np.square(feature[:, None] - center)
         distances[block * size : (block + 1) * size] = np.sqrt(squares)

@@ -199,11 +199,12 @@ class Chunks:
             n_iter += 1
             sums = self._sum(chunked.round_sums, chunked.added_sums, self._sent(centroids))
             counts = sums[:, -1:]
-            moved = np.divide(sums[:, :-1], counts, out=centroids.copy(), where=counts > 0)
             empty = np.flatnonzero(counts == 0)
             if len(empty):
-                points = self._farthest(moved, len(empty)).points
-                moved[empty[: len(points)]] = points
+                far = self._farthest(centroids, len(empty))
+                labels, _ = chunked.nearest(far.points, centroids.astype(far.points.dtype))
+                clustering.refill(sums, empty, far.points, far.weights, labels)
+            moved = np.divide(sums[:, :-1], counts, out=centroids.copy(), where=counts > 0)
             converged = float(np.square(moved - centroids).sum()) <= tol
             centroids = moved
         return ChunkedFit(centroids, n_iter, self._end(centroids))

@@ -105,9 +105,20 @@ def test_inertia_never_rises_from_round_to_round():
 def test_empty_clusters_move_to_the_farthest_points():
     points = np.array([[0.0], [1.0], [10.0], [100.0]])
     fit = kmeans(points, [[0.5], [-1000.0], [-1000.0], [-1000.0]], max_iter=1)
-    # The one cluster with points moves to their mean, 27.75; from there the farthest points are
-    # 100, 0 and 1.
-    assert sorted(fit.centroids.ravel()) == [0, 1, 27.75, 100]
+    # From 0.5, where all are, 100 and 10 are the farthest points, then 0; what is left is 1.
+    assert fit.centroids.ravel().tolist() == [1, 100, 10, 0]
+
+
+def test_points_that_refill_clusters_leave_theirs_at_once():
+    # As in scikit-learn: the third round moves nothing.
+    points = np.array([[0.0, 0], [1, 0], [1, 2], [2, 2]])
+    fit = kmeans(points, [[1, 1], [9, 9]], weights=np.array([1.0, 2, 2, 1]))
+    assert (fit.n_iter, fit.converged) == (3, True)
+
+
+def test_a_cluster_that_gives_its_only_point_away_stays_where_it_was():
+    points, start = np.array([[0.0], [10.0]]), [[-90.0], [4.0], [10.0]]
+    assert kmeans(points, start, max_iter=1).centroids.ravel().tolist() == [0, 4, 10]
 
 
 def test_empty_clusters_move_to_where_the_weight_is():
@@ -126,8 +137,7 @@ def test_empty_clusters_are_filled_with_different_points():
 def test_empty_clusters_look_past_many_equal_points():
     points = np.repeat([[0.0], [100.0], [90.0], [50.0]], [5000, 3000, 3000, 1], axis=0)
     fit = kmeans(points, [[0.0], [-1e9], [-1e9], [-1e9]], max_iter=1)
-    # The one cluster with points moves to their mean, about 52, farthest from which are 0s.
-    assert fit.centroids[1:].ravel().tolist() == [0, 100, 90]
+    assert fit.centroids[1:].ravel().tolist() == [100, 90, 50]
 
 
 def test_weights_of_one_change_nothing():

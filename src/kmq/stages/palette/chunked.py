@@ -42,9 +42,11 @@ class Moments:
 
 @dataclass(frozen=True)
 class Chosen:
-    """Points (m, d) and the values (m,) that they were chosen by, the largest first."""
+    """Points (m, d), their weights (m,) and the values (m,) that they were chosen by, the largest
+    first."""
 
     points: Array
+    weights: Array
     values: Array
 
 
@@ -167,7 +169,7 @@ def drawn(chunk: Chunk, centroids: Array, count: int, seed: Sequence[int]) -> Ch
     rows, weights = chunk
     values = nearest(rows, centroids)[1] if len(centroids) else np.ones(len(rows))
     uniforms = 1 - np.random.RandomState([*seed]).random_sample(len(rows))
-    return _largest(Chosen(rows, _weighted(values, weights) / uniforms), count)
+    return _largest(_chosen(chunk, _weighted(values, weights) / uniforms), count)
 
 
 def added_draws(parts: Sequence[Chosen], count: int) -> Chosen:
@@ -178,7 +180,7 @@ def added_draws(parts: Sequence[Chosen], count: int) -> Chosen:
 def farthest(chunk: Chunk, centroids: Array, count: int) -> Chosen:
     """Return the `count` points that add most to the inertia, no two of them equal."""
     rows, weights = chunk
-    errors = Chosen(rows, _weighted(nearest(rows, centroids)[1], weights))
+    errors = _chosen(chunk, _weighted(nearest(rows, centroids)[1], weights))
     first = _distinct(_largest(errors, _SORTED * count), count)
     enough = len(first.points) == count or len(rows) <= _SORTED * count
     return first if enough else _distinct(_largest(errors, len(rows)), count)
@@ -195,9 +197,21 @@ def _weighted(values: Array, weights: Array) -> Array:
     return wide * weights if weights.size else wide
 
 
+def _chosen(chunk: Chunk, values: Array) -> Chosen:
+    rows, weights = chunk
+    return Chosen(rows, weights if weights.size else np.ones(len(rows)), values)
+
+
 def _joined(parts: Sequence[Chosen]) -> Chosen:
-    points = np.concatenate([part.points for part in parts])
-    return Chosen(points, np.concatenate([part.values for part in parts]))
+    return Chosen(
+        np.concatenate([part.points for part in parts]),
+        np.concatenate([part.weights for part in parts]),
+        np.concatenate([part.values for part in parts]),
+    )
+
+
+def _picked(chosen: Chosen, places: Array) -> Chosen:
+    return Chosen(chosen.points[places], chosen.weights[places], chosen.values[places])
 
 
 def _largest(chosen: Chosen, count: int) -> Chosen:
@@ -208,11 +222,11 @@ def _largest(chosen: Chosen, count: int) -> Chosen:
         within &= values >= np.partition(values, len(values) - count)[len(values) - count]
     places = np.flatnonzero(within)
     places = places[np.argsort(-values[places], kind="stable")[:count]]
-    return Chosen(chosen.points[places], values[places])
+    return _picked(chosen, places)
 
 
 def _distinct(chosen: Chosen, count: int) -> Chosen:
     """Return the first `count` that differ in their points."""
     _, first = np.unique(chosen.points, axis=0, return_index=True)
     places = np.sort(first)[:count]
-    return Chosen(chosen.points[places], chosen.values[places])
+    return _picked(chosen, places)

@@ -113,7 +113,8 @@ def kmeans(
     """Run Lloyd's algorithm, one of ALGORITHMS, from the centroids `start` (k, d).
 
     `tol` is the sum of the squared moves of all centroids up to which a round counts as converged.
-    Centroids that no point is nearest to move to the points farthest from theirs.
+    Centroids that no point is nearest to move to the points that add most to the inertia, and those
+    no longer count for the clusters they were in.
     """
     assign_and_sum = _naive_assign_and_sum if algorithm == "naive" else _assign_and_sum
     counted = weights if (weights != 1).any() else _NO_WEIGHTS
@@ -131,10 +132,11 @@ def kmeans(
     while n_iter < max_iter and not converged:
         n_iter += 1
         sums = sums_of(centroids)
-        moved = _means(sums, centroids)
         empty = np.flatnonzero(sums[:, -1] == 0)
         if len(empty):
-            moved = _refill(points, weights, moved, empty, n_threads)
+            labels, chosen = _farthest(points, weights, centroids, len(empty), n_threads)
+            refill(sums, empty, points[chosen], weights[chosen], labels[chosen])
+        moved = _means(sums, centroids)
         converged = float(np.square(moved - centroids).sum()) <= tol
         centroids = moved
         if progress is not None:
@@ -428,25 +430,34 @@ def _means(sums: Array, centroids: Array) -> Array:
     return np.divide(sums[:, :-1], weights, out=centroids.copy(), where=weights > 0)
 
 
-def _refill(points: Array, weights: Array, centroids: Array, empty: Array, n_threads: int) -> Array:
-    """Move each empty centroid to the point that adds most to the inertia, a different one each.
+def refill(sums: Array, empty: Array, points: Array, weights: Array, labels: Array) -> None:
+    """Move points (m, d) of the clusters `labels` to clusters that are empty, one to each, in the
+    `sums` (k, d + 1) of weight · (x, 1)."""
+    for place, point, weight, label in zip(empty, points, weights, labels, strict=False):
+        share = np.append(point.astype(np.float64), 1.0) * weight
+        sums[place] = share
+        sums[label] -= share
+        if sums[label, -1] <= 0:
+            sums[label] = 0
 
-    Points that already lie on a centroid are no use: with fewer distinct points than centroids the
-    rest stay where they are.
+
+def _farthest(
+    points: Array, weights: Array, centroids: Array, count: int, n_threads: int
+) -> tuple[Array, list[int]]:
+    """Return the labels, and the places of up to `count` points that add most to the inertia, no
+    two of them equal.
+
+    Points that already lie on a centroid are no use: with fewer distinct points than centroids,
+    there are not as many.
     """
-    distances = np.empty(len(points), points.dtype)
-    nearest(points, centroids, n_threads, np.empty(len(points), np.int32), distances)
-    refilled = centroids.copy()
-    taken: set[tuple[float, ...]] = set()
-    places = iter(empty)
+    labels, distances = np.empty(len(points), np.int32), np.empty(len(points), points.dtype)
+    nearest(points, centroids, n_threads, labels, distances)
+    chosen: dict[tuple[float, ...], int] = {}
     for index in _farthest_first(distances * weights):
-        if len(taken) == len(empty):
+        if len(chosen) == count:
             break
-        point = tuple(points[index].tolist())
-        if point not in taken:
-            taken.add(point)
-            refilled[next(places)] = point
-    return refilled
+        chosen.setdefault(tuple(points[index].tolist()), index)
+    return labels, [*chosen.values()]
 
 
 def _farthest_first(errors: Array) -> Iterator[int]:
