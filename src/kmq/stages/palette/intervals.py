@@ -20,7 +20,7 @@ from kmq import exact
 from kmq.lazily import computed_once
 from kmq.model.arrays import Array
 from kmq.model.choices import Progress
-from kmq.stages.palette.clustering import KMeansResult, kmeans
+from kmq.stages.palette.clustering import KMeansResult, nearest
 
 _PIECES = 1 << 16
 """Pieces of the range of sites, for each of which the nearest site is looked up, at most."""
@@ -197,18 +197,14 @@ class Line:
 def optimum(
     points: Array, weights: Array, k: int, n_threads: int, progress: Progress | None = None
 ) -> KMeansResult:
-    """Return the best clusters of points (n, 1), after a round of k-means that moves nothing."""
+    """Return the best clusters of points (n, 1)."""
     centers = Line(points[:, 0].astype(np.float64), weights).centers(k)
-    repeated = centers[np.minimum(np.arange(k), len(centers) - 1)]
-    return kmeans(
-        points,
-        weights,
-        repeated[:, None],
-        max_iter=1,
-        tol=np.inf,
-        n_threads=n_threads,
-        progress=progress,
-    )
+    centroids = centers[np.minimum(np.arange(k), len(centers) - 1), None]
+    labels, distances = np.empty(len(points), np.int32), np.empty(len(points), points.dtype)
+    nearest(points, centroids, n_threads, labels, distances)
+    if progress is not None:
+        progress("k-means", 1.0)
+    return KMeansResult(centroids, labels, float((weights * distances).sum()), 1, True)
 
 
 def _joined(fewer: _Clusters, more: _Clusters, k: int, price: float) -> _Clusters:
