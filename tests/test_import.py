@@ -91,6 +91,7 @@ def test_public_names():
         "info",
         "kmeans",
         "quantize",
+        "quantize_frames",
         "read",
         "read_labels",
         "read_palette",

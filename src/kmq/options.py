@@ -179,7 +179,7 @@ class Options(NamedTuple):
             progress=progress,
         )
 
-    def quantized(self, picture: Picture) -> QuantizedImage:
+    def quantized(self, picture: Picture | Pixels) -> QuantizedImage:
         """Quantize a picture; raise InputError where a target is missed."""
         quantizer, entries = self.quantizer(picture)
         pixel_format = quantizer.pixels.pixel_format
@@ -190,7 +190,7 @@ class Options(NamedTuple):
             self.target.refuse_missed(image.report.mse, pixel_format)
         return image
 
-    def quantizer(self, picture: Picture) -> tuple[Quantizer, Array | None]:
+    def quantizer(self, picture: Picture | Pixels) -> tuple[Quantizer, Array | None]:
         """Read a picture; return what quantizes it, and the colours to map to if they are given."""
         pixels = reading.read_picture(
             picture, self.pixel_format, self.page, self.limits, self.n_threads

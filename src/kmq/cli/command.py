@@ -24,8 +24,9 @@ from kmq.cli.console import (
 from kmq.cli.usage import Parser, hint
 
 _COMMANDS = (
-    "encode", "decode", "palette", "info", "compare", "curve", "report", "view", "demo", "warmup"
-)  # fmt: skip
+    *("encode", "decode", "animate", "palette", "info", "compare", "curve", "report", "view"),
+    *("demo", "warmup"),
+)
 _VERBOSE = (["--version", "-v"], ["--version", "--verbose"])
 
 _DESCRIPTION = "Reduce pictures to a palette of few colours, and store them in small files."
@@ -37,6 +38,7 @@ examples:
   kmq compare photo.png photo.kmq     what it cost
   kmq curve photo.png                 the error for each number of colours
   kmq report photo.png                a page that shows all of this
+  kmq animate clip.gif -o small.gif   fewer colours, without flicker
   kmq view photo.kmq                  its pixels and palette in the browser
 
 For a file name, - means standard input or output; pipes and <(...) work, too. Results go to

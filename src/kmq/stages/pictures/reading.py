@@ -164,10 +164,10 @@ def _stored_palette(file: IO[bytes], name: str) -> Array | None:
     if tiff.is_beyond_pillow(file, 1):
         return None
     try:
-        picture = _opened(file)
+        picture = opened_picture(file)
     except Exception:  # reading its pixels says what is wrong
         return None
-    with picture, _telling(name):
+    with picture, telling(name):
         if picture.mode != "P":
             return None
         refuse_frames(picture)
@@ -185,7 +185,7 @@ def indexed_picture(file: IO[bytes], name: str) -> IndexedImage:
     Raises:
         InputError: it cannot be read as one picture, or has no palette.
     """
-    with _telling(name), _opened(file) as picture:
+    with telling(name), opened_picture(file) as picture:
         Limits().check_pixels(*picture.size)
         return indexed_from_pillow(picture)
 
@@ -205,12 +205,12 @@ def seekable(file: BinaryIO) -> BinaryIO:
 
 
 def _from_stream(file: IO[bytes], name: str, page: int | None, limits: Limits) -> Pixels:
-    with _telling(name):
+    with telling(name):
         return _decoded(file, page, limits)
 
 
 @contextlib.contextmanager
-def _telling(name: str) -> Iterator[None]:
+def telling(name: str) -> Iterator[None]:
     """Turn what is raised while the picture file of that name is read into InputError."""
     from PIL import Image, UnidentifiedImageError
 
@@ -235,7 +235,7 @@ def _decoded(file: IO[bytes], page: int | None, limits: Limits) -> Pixels:
     if tiff.is_beyond_pillow(file, page or 1):
         return _from_tiff(file, page, limits)
     try:
-        picture = _opened(file)
+        picture = opened_picture(file)
     except UnidentifiedImageError:
         if not tiff.is_tiff(file):
             raise
@@ -256,7 +256,7 @@ def _decoded(file: IO[bytes], page: int | None, limits: Limits) -> Pixels:
         return from_pillow(picture, are_products=tiff.keep_products(picture))
 
 
-def _opened(file: IO[bytes]) -> ImageFile:
+def opened_picture(file: IO[bytes]) -> ImageFile:
     """Do what `PIL.Image.open` does, but for its limit of pixels, which all of a process share."""
     from PIL import Image, UnidentifiedImageError
 

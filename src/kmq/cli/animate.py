@@ -1,0 +1,195 @@
+"""``kmq animate``: frames to an animated file with few colours."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kmq import checks
+from kmq.atomic import replacing
+from kmq.cli import paths
+from kmq.cli.console import (
+    DONE,
+    Bar,
+    Commands,
+    UsageError,
+    about,
+    add_colors_option,
+    add_command,
+    add_force_option,
+    add_output_option,
+    add_pixels_option,
+    add_threads_option,
+    colors,
+    decibels,
+    limits,
+    number_within,
+    spoken,
+    whole_number,
+    working_time,
+)
+from kmq.errors import InputError
+from kmq.model.choices import EFFORTS
+
+if TYPE_CHECKING:
+    from kmq.model.image import QuantizedImage
+    from kmq.stages.pictures.animation import Animation
+    from kmq.values import Dither
+
+_SUFFIXES = (".gif", ".png", ".webp")
+_DEFAULT_COLORS = 255
+_DEFAULT_DELAY = 100.0
+_MAX_DELAY = 655_350.0  # milliseconds; two bytes of hundredths in a GIF file
+_MAX_PLAYS = 65_535
+
+_EXAMPLES = """\
+  kmq animate clip.gif -o small.gif -k 64      fewer colours, the same times
+  kmq animate frames/ -o clip.png --delay 40   an animated PNG of all pictures of a folder
+  kmq animate clip.webp -o clip.gif --palette each --dither
+"""
+
+
+def add(commands: Commands) -> None:
+    """Add the sub-command."""
+    parser = add_command(
+        commands,
+        "animate",
+        run,
+        summary="make an animated GIF, PNG or WebP file with few colours that do not flicker",
+        examples=_EXAMPLES,
+    )
+    parser.add_argument(
+        "frames",
+        metavar="FRAME",
+        nargs="+",
+        help="one animated file; or pictures of one size, a folder or a pattern of them, in the "
+        "order of their names",
+    )
+    add_output_option(parser, "OUT", "file to write: .gif, .png (animated) or .webp (lossless)")
+    add_force_option(parser)
+    add_colors_option(
+        parser, f"(default: {_DEFAULT_COLORS}, which leaves one for pixels that stay)"
+    )
+    parser.add_argument(
+        "--palette",
+        choices=("shared", "each"),
+        default="shared",
+        help="one palette for all frames (the default), or one for each",
+    )
+    parser.add_argument(
+        "--dither",
+        action="store_true",
+        help="mix colours; where nothing changes, the mixture stands still",
+    )
+    parser.add_argument(
+        "--dither-method",
+        choices=("ordered", "diffusion"),
+        help="a fixed pattern (ordered, the default), or errors passed on to neighbours",
+    )
+    parser.add_argument(
+        "--effort",
+        choices=EFFORTS,
+        help="how long to search for good colours (default: balanced)",
+    )
+    parser.add_argument(
+        "--delay",
+        type=number_within(0, _MAX_DELAY),
+        metavar="MS",
+        help="milliseconds that each frame is shown (default: as in the file; 100 for pictures)",
+    )
+    parser.add_argument(
+        "--plays",
+        type=whole_number(0, _MAX_PLAYS),
+        metavar="N",
+        help="how often all is played; 0 is without end (default: as in the file; 0 for pictures)",
+    )
+    parser.add_argument("-q", "--quiet", action="store_true", help="print only warnings and errors")
+    add_threads_option(parser)
+    add_pixels_option(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Read the frames, quantize them, write the file and print a line about it."""
+    from kmq.frames import quantize_frames
+    from kmq.stages.pictures.animation import animation_bytes
+
+    started = working_time()
+    target, mapping = _target(arguments), _mapping(arguments)
+    sources = paths.find(arguments.frames, paths.PICTURE_SUFFIXES)
+    for source in sources:
+        paths.claim(target, force=arguments.force, source=source.file())
+    animation = _read(sources, arguments)
+    with Bar(1) as bar:
+        images = quantize_frames(
+            animation.frames,
+            arguments.k or _DEFAULT_COLORS,
+            palette=arguments.palette,
+            mapping=mapping,
+            effort=arguments.effort,
+            n_threads=arguments.threads,
+            progress=bar.advance,
+        )
+    content = animation_bytes(images, animation.durations, animation.plays, target.suffix.lower())
+    with replacing(target) as stream:
+        stream.write(content)
+    if not arguments.quiet:
+        print(spoken(f"{target}: {_told(images)}, {len(content):,} bytes, {_since(started)}"))
+    return DONE
+
+
+def _target(arguments: argparse.Namespace) -> Path:
+    if arguments.output is None:
+        raise UsageError(f"-o is missing; it names the file to write, {', '.join(_SUFFIXES)}")
+    target = Path(arguments.output)
+    if not target.suffix:
+        raise UsageError(f"-o {target} has no suffix; it must be one of {', '.join(_SUFFIXES)}")
+    try:
+        checks.suffix(target, _SUFFIXES, "animated files")
+    except InputError as error:
+        raise UsageError(f"-o {error}") from error
+    return target
+
+
+def _read(sources: list[paths.Source], arguments: argparse.Namespace) -> Animation:
+    """Return the frames with the times that are asked for, or else those of the file."""
+    from kmq.pipeline.reading import read_picture
+    from kmq.stages.pictures.animation import FOREVER, Animation, read_animation
+    from kmq.threads import resolve_threads
+
+    most, threads = limits(arguments), resolve_threads(arguments.threads)
+    if len(sources) == 1:
+        with about(sources[0].path):
+            animation = read_animation(sources[0].file(), most)
+    else:
+        frames = []
+        for source in sources:
+            with about(source.path):
+                frames.append(read_picture(source.file(), None, None, most, threads))
+        animation = Animation(frames, [_DEFAULT_DELAY] * len(frames), FOREVER)
+    if arguments.delay is not None:
+        animation = animation._replace(durations=[arguments.delay] * len(animation.frames))
+    if arguments.plays is not None:
+        animation = animation._replace(plays=arguments.plays)
+    return animation
+
+
+def _mapping(arguments: argparse.Namespace) -> Dither | None:
+    from kmq.values import Dither
+
+    if arguments.dither:
+        return Dither(method=arguments.dither_method or "ordered")
+    if arguments.dither_method is not None:
+        raise UsageError("--dither-method needs --dither")
+    return None
+
+
+def _told(images: list[QuantizedImage]) -> str:
+    most = max(image.n_colors for image in images)
+    worst = min(image.report.psnr for image in images)
+    n_frames = f"{len(images):,} frame{'' if len(images) == 1 else 's'}"
+    return f"{n_frames}, {colors(most)}, {decibels(worst)} or better"
+
+
+def _since(started: float) -> str:
+    return f"{working_time() - started:.2f} s"

@@ -1,0 +1,154 @@
+"""Frames of a sequence → images with one palette, or one each, that do not flicker.
+
+Where a pixel of a frame is what it was in the frame before, it keeps its colour: dithering and
+new palettes change only what changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+
+from kmq.errors import InputError
+from kmq.model import formats
+from kmq.model.arrays import Array, looked_up
+from kmq.model.image import Pixels, QuantizedImage, index_dtype
+from kmq.model.pixel_format import PixelFormat
+from kmq.stages.histogram.counting import map_colors
+from kmq.stages.mapping import metrics
+
+Quantize = Callable[[Pixels], QuantizedImage]
+FindMore = Callable[[Pixels, Array, Array], QuantizedImage]
+MapTo = Callable[[Pixels, Array], QuantizedImage]
+
+
+def alike(frames: Sequence[Pixels]) -> list[Pixels]:
+    """Return frames in the least pixel format that holds all.
+
+    Raises:
+        InputError: they differ in size, or have no pixel format in common.
+    """
+    first, common = frames[0].samples.shape[:2], frames[0].pixel_format
+    for number, frame in enumerate(frames, 1):
+        size = frame.samples.shape[:2]
+        if size != first:
+            raise InputError(
+                f"frame {number} has {size[1]} by {size[0]} pixels and the first {first[1]} by "
+                f"{first[0]}; frames must have one size"
+            )
+        common = formats.common_format(common, frame.pixel_format)
+    return [_converted(frame, common) for frame in frames]
+
+
+def _converted(frame: Pixels, pixel_format: PixelFormat) -> Pixels:
+    if frame.pixel_format is pixel_format:
+        return frame
+    height, width, channels = frame.samples.shape
+    rows = formats.converted(frame.samples.reshape(-1, channels), frame.pixel_format, pixel_format)
+    return Pixels(rows.reshape(height, width, -1), pixel_format, frame.metadata)
+
+
+def with_one_palette(
+    frames: Sequence[Pixels], find: Quantize, map_to: MapTo | None
+) -> Iterator[QuantizedImage]:
+    """Yield the images with one palette for all.
+
+    Args:
+        frames: what `alike` returns.
+        find: quantizes the picture of all frames, one above the other.
+        map_to: maps a frame to the palette; None takes the indices that `find` gave.
+    """
+    height = len(frames[0].samples)
+    samples = np.concatenate([frame.samples for frame in frames])
+    whole = find(Pixels(samples, frames[0].pixel_format))
+
+    def part(number: int, frame: Pixels) -> QuantizedImage:
+        indices = whole.indices[number * height : (number + 1) * height]
+        return replace(whole, indices=indices, metadata=frame.metadata)
+
+    images = (
+        part(number, frame) if map_to is None else map_to(frame, whole.palette)
+        for number, frame in enumerate(frames)
+    )
+    yield from with_given_palette(frames, images)
+
+
+def with_given_palette(
+    frames: Sequence[Pixels], images: Iterable[QuantizedImage]
+) -> Iterator[QuantizedImage]:
+    """Yield images of one palette, in which pixels that stand still keep their index."""
+    before = shown = None
+    for frame, mapped in zip(frames, images, strict=True):
+        image = mapped
+        if before is not None and shown is not None:
+            image = _settled(image, np.where(_still(before, frame), shown.indices, image.indices))
+        before, shown = frame, _with_report(image, frame)
+        yield shown
+
+
+def with_own_palettes(
+    frames: Sequence[Pixels], find: Quantize, find_more: FindMore, map_to: MapTo, k: int
+) -> Iterator[QuantizedImage]:
+    """Yield the images with a palette each, which holds the colours that still pixels show.
+
+    Args:
+        frames: what `alike` returns.
+        find: quantizes a frame by itself.
+        find_more: quantizes a frame with entries that must be there, by the pixels that count.
+        map_to: maps a frame to a palette.
+        k: most colours.
+    """
+    shown = _with_report(find(frames[0]), frames[0])
+    yield shown
+    for before, frame in pairwise(frames):
+        still = _still(before, frame)
+        used = np.unique(shown.indices[still])
+        if not len(used):
+            image = find(frame)
+        elif still.all():
+            image = replace(shown, metadata=frame.metadata)
+        elif len(used) < k:
+            image = find_more(frame, shown.palette[used], ~still)
+        else:
+            image = map_to(frame, shown.palette)
+        if len(used):
+            places = _places(shown.palette, used, image.palette)
+            image = _settled(image, np.where(still, places[shown.indices], image.indices))
+        shown = _with_report(image, frame)
+        yield shown
+
+
+def _still(before: Pixels, frame: Pixels) -> Array:
+    """Return which pixels (height, width) of a frame are what they were in the one before."""
+    same: Array = (before.samples == frame.samples).all(axis=2)
+    return same
+
+
+def _places(palette: Array, used: Array, other: Array) -> Array:
+    """Return where the used entries of a palette are in another, (k,); 0 for those unused."""
+    places = {tuple(entry): place for place, entry in enumerate(other.tolist())}
+    found = np.zeros(len(palette), np.int64)
+    for index in used:
+        found[index] = places[tuple(palette[index].tolist())]
+    return found
+
+
+def _settled(image: QuantizedImage, indices: Array) -> QuantizedImage:
+    return replace(image, indices=indices.astype(index_dtype(len(image.palette))))
+
+
+def _with_report(image: QuantizedImage, frame: Pixels) -> QuantizedImage:
+    """Return the image with the errors of this frame in its report."""
+    samples = _converted(frame, image.pixel_format).samples
+    shown = looked_up(image.palette, image.indices)
+    mse = metrics.mse(samples, shown, has_alpha=image.pixel_format.has_alpha)
+    report = replace(
+        image.report,
+        colors_in=map_colors(samples, image.pixel_format, 1).histogram.n_colors,
+        mse=mse,
+        psnr=metrics.psnr(mse, image.pixel_format),
+    )
+    return replace(image, report=report)

@@ -1,0 +1,169 @@
+"""Animated pictures: GIF, APNG and WebP files → frames with their times, and back, by Pillow."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Sequence
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+import numpy as np
+
+from kmq.errors import InputError
+from kmq.model import alpha
+from kmq.model.file_info import Limits
+from kmq.model.image import IndexedImage, Pixels
+from kmq.stages.pictures.pillow import direct_picture, from_frame, to_pillow
+from kmq.stages.pictures.reading import opened_picture, telling
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+FOREVER = 0
+"""Plays of an animation that does not end."""
+
+_PALETTE_COLORS, _GIF_STEP = 256, 10
+"""Most colours of a palette in GIF and PNG files; milliseconds of which GIF counts the tens."""
+
+_Pillow: TypeAlias = "tuple[list[Image], dict[str, Any]]"
+"""Pillow images, and options for their `save`."""
+
+
+class Animation(NamedTuple):
+    """Frames, how long each is shown in milliseconds, and how often all are played."""
+
+    frames: list[Pixels]
+    durations: list[float]
+    plays: int
+
+
+def read_animation(source: str | os.PathLike[str] | io.BytesIO, limits: Limits) -> Animation:
+    """Return all frames of a file, each as it is shown.
+
+    Raises:
+        InputError: it cannot be read, or has more pixels in all than the limit.
+        OSError: the path cannot be read.
+    """
+    if isinstance(source, io.BytesIO):
+        return _read(source, "picture", limits)
+    with open(source, "rb") as file:
+        return _read(file, os.fspath(source), limits)
+
+
+def _read(file: IO[bytes], name: str, limits: Limits) -> Animation:
+    with telling(name), opened_picture(file) as picture:
+        durations: list[float] = []
+        return Animation(frames_of(picture, limits, durations), durations, _plays(picture))
+
+
+def frames_of(
+    picture: Image, limits: Limits, out_durations: list[float] | None = None
+) -> list[Pixels]:
+    """Return all frames of a Pillow image, which then stands at the last.
+
+    Raises:
+        InputError: they have more pixels in all than the limit.
+    """
+    n_frames = int(getattr(picture, "n_frames", 1))
+    width, height = picture.size
+    n_pixels = n_frames * width * height
+    if n_pixels > limits.pixels:
+        raise InputError(
+            f"it has {n_frames} frames of {width} x {height} pixels, {n_pixels} in all; the limit "
+            f"is {limits.pixels}: kmq.Limits(pixels=…) or --max-pixels sets it"
+        )
+    frames = []
+    for number in range(n_frames):
+        picture.seek(number)
+        frames.append(from_frame(picture, number + 1))
+        if out_durations is not None:
+            out_durations.append(float(picture.info.get("duration", 0)))
+    return frames
+
+
+def _plays(picture: Any) -> int:
+    loop = picture.info.get("loop")
+    if picture.format == "GIF":  # which says how often it is repeated
+        return 1 if loop is None else FOREVER if loop == 0 else int(loop) + 1
+    return FOREVER if loop is None else int(loop)
+
+
+def animation_bytes(
+    images: Sequence[IndexedImage], durations: Sequence[float], plays: int, suffix: str
+) -> bytes:
+    """Return the file of an animation, one of SUFFIXES; Pillow stores what changes of each frame.
+
+    Raises:
+        InputError: that kind of file cannot hold the images.
+    """
+    for number, image in enumerate(images, 1):
+        if image.pixel_format.depth > 8:
+            raise InputError(f"frame {number} has 16 bits per sample; animated files hold 8")
+    pictures, options = _WRITERS[suffix](images, plays)
+    step = _GIF_STEP if suffix == ".gif" else 1
+    times = [step * round(each / step) for each in durations]
+    stream = io.BytesIO()
+    pictures[0].save(stream, save_all=True, append_images=pictures[1:], duration=times, **options)
+    return stream.getvalue()
+
+
+def _as_gif(images: Sequence[IndexedImage], plays: int) -> _Pillow:
+    for number, image in enumerate(images, 1):
+        _check_gif(image, number)
+    # Where pixels become transparent, each frame is cleared before the next.
+    options = {"format": "GIF", "disposal": 2 if _has_alpha(images) else 1}
+    if plays != 1:  # the file says how often it is repeated
+        options["loop"] = max(plays - 1, FOREVER)
+    return [_gif_frame(image) for image in images], options
+
+
+def _gif_frame(image: IndexedImage) -> Image:
+    """Return a Pillow image with one transparent entry, or none, as GIF has it."""
+    picture = to_pillow(image)
+    picture.info.pop("transparency", None)  # that of PNG: the alpha of each entry
+    clear = np.flatnonzero(alpha.kinds(image.palette, image.pixel_format) == alpha.TRANSPARENT)
+    if len(clear):
+        picture.info["transparency"] = int(clear[0])
+    return picture
+
+
+def _as_png(images: Sequence[IndexedImage], plays: int) -> _Pillow:
+    options = {"format": "PNG", "loop": plays}
+    palette = images[0].palette
+    has_one = all(np.array_equal(image.palette, palette) for image in images)
+    if has_one and len(palette) <= _PALETTE_COLORS and not _has_alpha(images):
+        return [to_pillow(image) for image in images], options
+    return _direct(images), options
+
+
+def _as_webp(images: Sequence[IndexedImage], plays: int) -> _Pillow:
+    options = {"format": "WEBP", "lossless": True, "exact": True, "method": 6, "loop": plays}
+    return _direct(images), options
+
+
+_WRITERS = {".gif": _as_gif, ".png": _as_png, ".webp": _as_webp}
+
+SUFFIXES = tuple(_WRITERS)
+
+
+def _direct(images: Sequence[IndexedImage]) -> list[Image]:
+    mode = "RGBA" if _has_alpha(images) else "RGB"
+    return [direct_picture(image).convert(mode) for image in images]
+
+
+def _has_alpha(images: Sequence[IndexedImage]) -> bool:
+    kinds = (alpha.kinds(image.palette, image.pixel_format) for image in images)
+    return any((each != alpha.OPAQUE).any() for each in kinds)
+
+
+def _check_gif(image: IndexedImage, number: int) -> None:
+    if image.n_colors > _PALETTE_COLORS:
+        raise InputError(
+            f"frame {number} has {image.n_colors} colours; a frame of a GIF file holds "
+            f"{_PALETTE_COLORS}"
+        )
+    if (alpha.kinds(image.palette, image.pixel_format) == alpha.TRANSLUCENT).any():
+        raise InputError(
+            f"frame {number} has half-transparent pixels; GIF files hold opaque and transparent "
+            "ones, PNG and WebP files all"
+        )

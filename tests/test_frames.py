@@ -1,0 +1,287 @@
+"""Sequences: what stands still does not flicker, and files give back what was shown."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image, ImageSequence
+
+import kmq
+from kmq.cli import main
+from kmq.errors import InputError
+from kmq.model.image import Pixels
+from kmq.stages.pictures.animation import animation_bytes, read_animation
+
+
+def moving(n=4, height=24, width=30, *, alpha=False):
+    """A box that moves over noise."""
+    random = np.random.default_rng(0)
+    ground = random.integers(0, 256, (height, width, 4 if alpha else 3), np.uint8)
+    if alpha:
+        ground[..., 3] = 255
+        ground[:5, :5] = 0
+    frames = []
+    for step in range(n):
+        frame = ground.copy()
+        frame[6:14, 3 * step : 3 * step + 8, :3] = (200 - 20 * step, 30 * step, 90)
+        frames.append(frame)
+    return frames
+
+
+def assert_still(frames, images):
+    for before, after, shown, now in zip(frames, frames[1:], images, images[1:], strict=False):
+        still = (before == after).all(axis=2)
+        assert still.any()
+        np.testing.assert_array_equal(shown.to_array()[still], now.to_array()[still])
+
+
+@pytest.mark.parametrize("mapping", [None, "dither", "ordered", "optimized", kmq.Rate(20)])
+@pytest.mark.parametrize("palette", ["shared", "each", ["black", "white", "#c83060"]])
+def test_what_stands_still_keeps_its_color(palette, mapping):
+    frames = moving()
+    given = not isinstance(palette, str)
+    k = None if given else 12
+    images = kmq.quantize_frames(frames, k, palette=palette, mapping=mapping)
+    assert len(images) == len(frames)
+    assert_still(frames, images)
+    for frame, image in zip(frames, images, strict=True):
+        assert image.n_colors <= (3 if given else 12)
+        assert image.report.mse == pytest.approx(
+            np.square(frame.astype(float) - image.to_array()).sum(axis=2).mean()
+        )
+        assert image.report.colors_in == len(np.unique(frame.reshape(-1, 3), axis=0))
+
+
+def test_one_palette_is_that_of_all_frames_together():
+    frames = moving()
+    images = kmq.quantize_frames(frames, 9)
+    whole = kmq.quantize(np.concatenate(frames), 9)
+    for image in images:
+        np.testing.assert_array_equal(image.palette, whole.palette)
+    np.testing.assert_array_equal(images[0].indices, whole.indices[:24])
+
+
+def test_own_palettes_follow_a_cut():
+    random = np.random.default_rng(1)
+    red = random.integers(0, 100, (20, 20, 3), np.uint8) + np.array([155, 0, 0], np.uint8)
+    blue = random.integers(0, 100, (20, 20, 3), np.uint8) + np.array([0, 0, 155], np.uint8)
+    shared = kmq.quantize_frames([red, blue], 8)
+    each = kmq.quantize_frames([red, blue], 8, palette="each")
+    assert each[0] == kmq.quantize(red, 8)
+    np.testing.assert_array_equal(each[1].palette, kmq.quantize(blue, 8).palette)
+    assert max(i.report.mse for i in each) < max(i.report.mse for i in shared)
+
+
+def test_own_palettes_without_room_for_more():
+    """Still pixels show all k colours, so what changes is mapped to them."""
+    frames = [moving(1)[0], moving(1)[0]]
+    frames[1][0, 0] = 255 - frames[1][0, 0]
+    images = kmq.quantize_frames(frames, 4, palette="each")
+    assert_still(frames, images)
+    np.testing.assert_array_equal(images[0].palette, images[1].palette)
+
+
+def test_frames_that_repeat_are_equal():
+    frames = [moving(1)[0]] * 3
+    for palette in ("shared", "each"):
+        first, *others = kmq.quantize_frames(frames, 6, palette=palette, mapping="dither")
+        assert all(other == first for other in others)
+
+
+def test_frames_of_several_formats_have_the_least_common_one():
+    grey = np.full((5, 6), 77, np.uint8)
+    images = kmq.quantize_frames([grey, np.zeros((5, 6, 3), np.uint8), Image.new("L", (6, 5))], 4)
+    assert {image.pixel_format for image in images} == {kmq.PixelFormat.RGB24}
+
+
+def test_frames_may_be_one_array_a_generator_or_a_file(tmp_path):
+    frames = moving()
+    expected = kmq.quantize_frames(frames, 8)
+    assert kmq.quantize_frames(np.stack(frames), 8) == expected
+    assert kmq.quantize_frames(iter(frames), 8) == expected
+    pictures = [Image.fromarray(frame) for frame in frames]
+    path = tmp_path / "clip.webp"
+    pictures[0].save(path, save_all=True, append_images=pictures[1:], lossless=True, exact=True)
+    with Image.open(path) as opened:
+        from_pillow = kmq.quantize_frames(opened, 8)
+    for given in (path, str(path), path.read_bytes(), io.BytesIO(path.read_bytes())):
+        for image, other in zip(kmq.quantize_frames(given, 8), expected, strict=True):
+            np.testing.assert_array_equal(image.to_array()[..., :3], other.to_array())
+    for image, other in zip(from_pillow, expected, strict=True):
+        np.testing.assert_array_equal(image.to_array()[..., :3], other.to_array())
+
+
+def test_progress_hears_of_each_frame():
+    heard = []
+    kmq.quantize_frames(moving(), 4, progress=lambda stage, share: heard.append((stage, share)))
+    assert heard == [("frames", share) for share in (0.25, 0.5, 0.75, 1.0)]
+
+
+@pytest.mark.parametrize(
+    ("frames", "error", "match"),
+    [
+        ([], InputError, "no frames"),
+        (np.zeros((5, 6), np.uint8), TypeError, "a single ndarray"),
+        (7, TypeError, "a single int"),
+        (
+            [np.zeros((5, 6), np.uint8), np.zeros((6, 5), np.uint8)],
+            InputError,
+            "frame 2 has 5 by 6",
+        ),
+        ([np.zeros((5, 6), np.uint8), "none.png"], OSError, "No such file"),
+        (b"no picture", InputError, "not a picture"),
+    ],
+)
+def test_frames_that_are_refused(frames, error, match):
+    with pytest.raises(error, match=match):
+        kmq.quantize_frames(frames, 4)
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"k": 0}, "k is 0"),
+        ({"k": 4, "mapping": "none"}, "mapping is 'none'"),
+        ({"k": 4, "effort": "slow"}, "effort is 'slow'"),
+    ],
+)
+def test_options_that_are_refused(options, match):
+    with pytest.raises(InputError, match=match):
+        kmq.quantize_frames(moving(2), **options)
+
+
+def test_all_frames_of_a_file_count_for_the_limit(tmp_path):
+    pictures = [Image.new("L", (10, 10), 9 * step) for step in range(5)]
+    path = tmp_path / "clip.gif"
+    pictures[0].save(path, save_all=True, append_images=pictures[1:])
+    with pytest.raises(InputError, match="5 frames of 10 x 10 pixels, 500 in all; the limit"):
+        kmq.quantize_frames(path, 4, limits=kmq.Limits(pixels=400))
+
+
+# Files
+
+
+def shown(content):
+    with Image.open(io.BytesIO(content)) as opened:
+        return [
+            (np.asarray(frame.convert("RGBA")), frame.info.get("duration"))
+            for frame in ImageSequence.Iterator(opened)
+        ]
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".png", ".webp"])
+@pytest.mark.parametrize("palette", ["shared", "each"])
+@pytest.mark.parametrize("alpha", [False, True])
+@pytest.mark.parametrize("k", [7, 256])
+def test_files_show_what_the_images_show(suffix, palette, alpha, k):
+    images = kmq.quantize_frames(moving(alpha=alpha), k, palette=palette)
+    content = animation_bytes(images, [50, 120, 20, 1000], 3, suffix)
+    frames = shown(content)
+    assert len(frames) == 4
+    for (pixels, duration), image, expected in zip(
+        frames, images, [50, 120, 20, 1000], strict=True
+    ):
+        np.testing.assert_array_equal(
+            pixels, np.asarray(image.to_pillow().convert("RGBA")), strict=True
+        )
+        assert duration == expected
+    again = read_animation(io.BytesIO(content), kmq.Limits())
+    assert again.durations == [50, 120, 20, 1000]
+    assert again.plays == 3
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".png", ".webp"])
+@pytest.mark.parametrize("plays", [0, 1, 2])
+def test_plays_are_kept(suffix, plays):
+    images = kmq.quantize_frames(moving(2), 4)
+    content = animation_bytes(images, [10, 10], plays, suffix)
+    assert read_animation(io.BytesIO(content), kmq.Limits()).plays == plays
+
+
+def test_what_does_not_move_costs_little():
+    frames = moving(8, 64, 80)
+    still = animation_bytes(kmq.quantize_frames(frames, 32), [40] * 8, 0, ".gif")
+    flickering = [kmq.quantize(frame, 32, mapping="dither").to_pillow() for frame in frames]
+    stream = io.BytesIO()
+    flickering[0].save(stream, "GIF", save_all=True, append_images=flickering[1:], duration=40)
+    assert len(still) < 0.5 * len(stream.getvalue())
+
+
+@pytest.mark.parametrize(
+    ("frame", "suffix", "match"),
+    [
+        (np.zeros((4, 4, 3), np.uint16), ".gif", "16 bits"),
+        (np.zeros((4, 4, 3), np.uint16), ".png", "16 bits"),
+        (np.full((4, 4, 4), 99, np.uint8), ".gif", "frame 1 has half-transparent pixels"),
+        (np.arange(900, dtype=np.uint16).view(np.uint8).reshape(20, 30, 3), ".gif", "colours"),
+    ],
+)
+def test_images_that_a_file_cannot_hold(frame, suffix, match):
+    images = kmq.quantize_frames([frame], 600)
+    with pytest.raises(InputError, match=match):
+        animation_bytes(images, [10], 0, suffix)
+
+
+# The command line
+
+
+@pytest.fixture
+def clip(tmp_path):
+    pictures = [Image.fromarray(frame) for frame in moving()]
+    path = tmp_path / "clip.webp"
+    times = [30, 60, 90, 120]
+    pictures[0].save(
+        path, save_all=True, append_images=pictures[1:], lossless=True, duration=times, loop=2
+    )
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".png", ".webp"])
+def test_animate_keeps_times_and_plays(clip, tmp_path, suffix, capsys):
+    target = tmp_path / f"out{suffix}"
+    assert main(["animate", str(clip), "-o", str(target), "-k", "20", "--dither"]) == 0
+    assert "4 frames, 20 colours" in capsys.readouterr().out
+    again = read_animation(target, kmq.Limits())
+    assert (again.durations, again.plays) == ([30, 60, 90, 120], 2)
+    chosen = ["--delay", "50", "--plays", "1", "--force", "--quiet", "--palette", "each"]
+    assert main(["animate", str(clip), "-o", str(target), *chosen]) == 0
+    again = read_animation(target, kmq.Limits())
+    assert (again.durations, again.plays) == ([50] * 4, 1)
+    assert capsys.readouterr().out == ""
+
+
+def test_animate_takes_a_folder_of_frames(tmp_path):
+    (tmp_path / "in").mkdir()
+    for number, frame in enumerate(moving()):
+        Image.fromarray(frame).save(tmp_path / "in" / f"{number}.png")
+    assert main(["animate", str(tmp_path / "in"), "-o", str(tmp_path / "clip.gif")]) == 0
+    again = read_animation(tmp_path / "clip.gif", kmq.Limits())
+    assert (len(again.frames), again.durations, again.plays) == (4, [100] * 4, 0)
+    assert isinstance(again.frames[0], Pixels)
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "match"),
+    [
+        ([], 2, "-o is missing"),
+        (["-o", "clip.mp4"], 2, "animated files have"),
+        (["-o", "clip"], 2, "has no suffix"),
+        (["-o", "clip.gif", "--dither-method", "diffusion"], 2, "needs --dither"),
+        (["-o", "clip.gif", "-k", "600"], 1, "a frame of a GIF file holds 256"),
+        (["-o", "clip.gif", "--max-pixels", "1000"], 1, "pixels"),
+    ],
+)
+def test_command_lines_that_are_refused(clip, tmp_path, monkeypatch, capsys, options, code, match):
+    monkeypatch.chdir(tmp_path)
+    assert main(["animate", str(clip), *options]) == code
+    assert match in capsys.readouterr().err
+    assert not (tmp_path / "clip.gif").exists()
+
+
+def test_animate_replaces_nothing_unasked(clip, tmp_path, capsys):
+    target = tmp_path / "out.gif"
+    target.write_bytes(b"mine")
+    assert main(["animate", str(clip), "-o", str(target)]) == 1
+    assert "exists already" in capsys.readouterr().err
+    assert main(["animate", str(clip), "-o", str(clip)]) == 1
+    assert target.read_bytes() == b"mine"
