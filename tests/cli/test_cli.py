@@ -699,7 +699,9 @@ def test_compiling_shows_on_the_bar_and_is_not_counted(photo, tmp_path, monkeypa
         return "done"
 
     jobs = batch.plan([str(photo)], frozenset(), str(tmp_path / "x.kmq"), lambda _: "")
-    arguments = argparse.Namespace(force=False, skip_existing=False, quiet=False, jobs=1)
+    arguments = argparse.Namespace(
+        force=False, skip_existing=False, quiet=False, jobs=1, cluster=None
+    )
     with warmup.announcing():
         assert batch.each(jobs, work, arguments) == 0
     captured = capsys.readouterr()
