@@ -77,7 +77,7 @@ def indexed(flat: Array) -> tuple[Array, Array]:
         raise InputError(
             f"labels has {len(values)} distinct values; a label map holds up to {MAX_LABELS}"
         )
-    order = np.argsort(first)
+    order = np.argsort(first, kind="stable")
     places = np.empty(len(values), index_dtype(len(values)))
     places[order] = np.arange(len(values))
     return values[order], np.repeat(places[numbers], np.diff(begins, append=flat.size))

@@ -302,7 +302,7 @@ def test_all_doors_lead_to_the_same_image(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"k": kmq.Fewest(psnr=30)}, "mapping=Optimize and k=Fewest are both given; what is opt"),
+        ({"k": kmq.Fewest(psnr=30)}, "mapping=Optimize and k=Fewest are both given; optimised"),
         ({"size": 900}, "mapping=Optimize and size are both given"),
         ({"psnr": 30}, "mapping=Optimize and psnr are both given"),
     ],
