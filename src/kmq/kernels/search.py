@@ -23,13 +23,20 @@ from __future__ import annotations
 
 import numpy as np
 
+from kmq.kernels._heap import heapify, pop
 from kmq.kernels._jit import UP_TO_4, fma, inlined, kernel
 
 LANES = 16
 """Centroids bounded side by side."""
 
-BUFFERS = "(f4[:, :], f4[:], f4[:], f4[:, :], i4[:], f4[:], i4[:])"
+BUFFERS = "(f4[:, :], i4[:], f4[:, :], f4[:], f4[:], f4[:, :], i4[:], f4[:], i4[:])"
 """Types of the buffers that `_label` names."""
+
+_MANY = 1024
+"""Centroids from which on they are chosen for a family of blocks first, then for each block."""
+
+_FAMILY = 16
+"""Blocks of a family at most."""
 
 
 def buffer_rows(k: int) -> int:
@@ -166,10 +173,11 @@ def _smallest(numbers, n, place):
 
 
 @inlined
-def _choose(channels, columns, k, low, high, n_nearest, near, far, out_rows, out_ids):
+def _choose(channels, columns, k, low, high, within, n_nearest, near, far, out_rows, out_ids):
     """Write the rows and numbers of the centroids that may be among the len(n_nearest), 1 or 2,
     nearest of a point in the box; fill the last group of four up; return how many there are.
-    """
+
+    `within` is a squared distance in which all points have as many, or infinite."""
     size = (k + LANES - 1) // LANES * LANES
     for j in range(size):
         near[j] = 0
@@ -182,7 +190,7 @@ def _choose(channels, columns, k, low, high, n_nearest, near, far, out_rows, out
             near[j] = fma(outside, outside, near[j])
             far[j] = fma(across, across, far[j])
     # The margin is ten times what rounding to float32 can add up to.
-    bound = _smallest(far, size, len(n_nearest)) * np.float32(1.00001)
+    bound = min(_smallest(far, size, len(n_nearest)), within) * np.float32(1.00001)
     count = 0
     for j in range(k):
         out_ids[count] = j
@@ -194,6 +202,69 @@ def _choose(channels, columns, k, low, high, n_nearest, near, far, out_rows, out
         for c in range(len(channels)):
             out_rows[j, c] = np.inf
     return count
+
+
+@inlined
+def _most(channels, columns, start, size, centroid_columns, k, n_nearest, before):
+    """Return the largest squared distance of a point to the centroid that it had `before`, or, of
+    two, to the nearest other one of its neighbours: its nearest ones are no farther."""
+    most = np.float32(0 if before.size else np.inf)
+    for i in range(start, start + size if before.size else start):
+        own = before[i] if before[i] < k else 0
+        bound = _between(channels, columns, i, centroid_columns, own)
+        if len(n_nearest) == 2:
+            further = np.float32(np.inf)
+            for neighbour in range(max(i - 4, 0), min(i + 5, before.size)):
+                other = before[neighbour] if before[neighbour] < k else 0
+                if other != own:
+                    distance = _between(channels, columns, i, centroid_columns, other)
+                    further = min(further, distance)
+            bound = max(bound, further)
+        most = max(most, bound)
+    return most
+
+
+@inlined
+def _between(channels, columns, i, centroid_columns, j):
+    distance = np.float32(0)
+    for c in range(len(channels)):
+        u = columns[c, i] - centroid_columns[c, j]
+        distance = fma(u, u, distance)
+    return distance
+
+
+@inlined
+def _choose_for_family(
+    channels, columns, n_opaque, block, low, high, k, n_nearest, before, buffers
+):
+    """Write the columns and numbers of the centroids that may be nearest in a block or those after
+    it that are of its family; how many there are stands after k numbers."""
+    family_columns, family_ids, centroid_columns, near, far, rows, ids, distances, labels = buffers
+    n_blocks = (n_opaque + labels.size - 1) // labels.size
+    end = min((block // _FAMILY + 1) * _FAMILY, n_blocks if block < n_blocks else low.shape[0])
+    d = len(channels)
+    lowest, highest = distances[:d], distances[d : 2 * d]  # not in use yet
+    most = np.float32(0)
+    for c in range(d):
+        lowest[c], highest[c] = low[block, c], high[block, c]
+    for other in range(block, end):
+        start, size = _place(other, labels.size, columns.shape[1], n_opaque)
+        part = _most(channels, columns, start, size, centroid_columns, k, n_nearest, before)
+        most = max(most, part)
+        for c in range(d):
+            lowest[c] = min(lowest[c], low[other, c])
+            highest[c] = max(highest[c], high[other, c])
+    count = _choose(
+        channels, centroid_columns, k, lowest, highest, most, n_nearest, near, far, rows, ids
+    )
+    for j in range(count):
+        family_ids[j] = ids[j]
+        for c in range(d):
+            family_columns[c, j] = rows[j, c]
+    for j in range(count, (count + LANES - 1) // LANES * LANES):
+        for c in range(d):
+            family_columns[c, j] = np.inf
+    family_ids[k] = count
 
 
 @inlined
@@ -253,8 +324,8 @@ def _nearest(channels, columns, start, size, rows, count, n_nearest, distances, 
 
 @inlined
 def _label(
-    channels, columns, n_opaque, block, is_first, low, high, centroids, k, n_nearest, buffers,
-    seconds,
+    channels, columns, n_opaque, block, is_first, low, high, centroids, k, n_nearest, before,
+    buffers, seconds,
 ):  # fmt: skip
     """Label the points of a block by rows of the centroids that were chosen for it.
 
@@ -262,14 +333,28 @@ def _label(
     the distances to the second nearest in `seconds`. Return where the block starts and its size.
     Centroids are made columns for the first block of a call, and of a kind.
     """
-    centroid_columns, near, far, rows, ids, distances, labels = buffers
+    family_columns, family_ids, centroid_columns, near, far, rows, ids, distances, labels = buffers
     start, size = _place(block, labels.size, columns.shape[1], n_opaque)
     if is_first or start == n_opaque:
         opacity = _opacity(columns, n_opaque)
         _as_columns(channels, centroids, k, start >= n_opaque, opacity, centroid_columns)
-    count = _choose(
-        channels, centroid_columns, k, low[block], high[block], n_nearest, near, far, rows, ids
-    )
+    if k < _MANY:
+        count = _choose(
+            channels, centroid_columns, k, low[block], high[block], np.float32(np.inf), n_nearest,
+            near, far, rows, ids,
+        )  # fmt: skip
+    else:
+        if is_first or start == n_opaque or block % _FAMILY == 0:
+            _choose_for_family(
+                channels, columns, n_opaque, block, low, high, k, n_nearest, before, buffers
+            )
+        most = _most(channels, columns, start, size, centroid_columns, k, n_nearest, before)
+        count = _choose(
+            channels, family_columns, family_ids[k], low[block], high[block], most, n_nearest, near,
+            far, rows, ids,
+        )  # fmt: skip
+        for j in range(count):
+            ids[j] = family_ids[ids[j]]
     _nearest(channels, columns, start, size, rows, count, n_nearest, distances, seconds, labels)
     return start, size
 
@@ -285,11 +370,11 @@ def assign_blocks(
 ):  # fmt: skip
     """Write the label, and unless `out_distances` is empty the distance, of each point of the
     blocks first … last - 1."""
-    _, _, _, _, ids, distances, labels = buffers
+    _, _, _, _, _, _, ids, distances, labels = buffers
     for block in range(first, last):
         start, size = _label(
             channels, columns, n_opaque, block, block == first, low, high, centroids, k, (0,),
-            buffers, distances,
+            ids[:0], buffers, distances,
         )  # fmt: skip
         block_labels = out_labels[start : start + size]
         for i in range(size):
@@ -309,17 +394,22 @@ def find_used(labels, out_used):
 
 @inlined
 def _sum_kind(
-    channels, columns, weights, n_opaque, first, last, low, high, centroids, k, buffers, out_sums
-):
+    channels, columns, weights, n_opaque, first, last, low, high, centroids, k, before, buffers,
+    out_sums,
+):  # fmt: skip
     """Do as `sum_blocks` does with blocks of one kind."""
     d = len(channels)
     y, z, w = min(1, d - 1), min(2, d - 1), min(3, d - 1)
-    _, _, _, _, ids, distances, labels = buffers
+    _, _, _, _, _, _, ids, distances, labels = buffers
     for block in range(first, last):
         start, size = _label(
             channels, columns, n_opaque, block, block == first, low, high, centroids, k, (0,),
-            buffers, distances,
+            before, buffers, distances,
         )  # fmt: skip
+        if before.size:
+            block_before = before[start : start + size]
+            for i in range(size):
+                block_before[i] = ids[labels[i]]
         xs, ys = columns[0, start : start + size], columns[y, start : start + size]
         zs, ws = columns[z, start : start + size], columns[w, start : start + size]
         block_weights = weights[start : start + size]
@@ -349,28 +439,33 @@ def _sum_kind(
 
 
 @kernel(
-    "channels, f4[:, :], f8[:], i8, i8, i8, f4[:, :], f4[:, :], f8[:, :], i8, buffers, f8[:, :, :]",
+    "channels, f4[:, :], f8[:], i8, i8, i8, f4[:, :], f4[:, :], f8[:, :], i8, i4[:], buffers,"
+    "f8[:, :, :]",
     channels=UP_TO_4,
     buffers=BUFFERS,
 )
 def sum_blocks(
-    channels, columns, weights, n_opaque, first, last, low, high, centroids, k, buffers, out_sums
-):
+    channels, columns, weights, n_opaque, first, last, low, high, centroids, k, labels, buffers,
+    out_sums,
+):  # fmt: skip
     """Add weight · (x, 1) of each point of the blocks to its kind's sums, (kinds, k, d + 1), of its
     nearest centroid: those of opaque points are the second.
+
+    `labels` (n,) are those of the last round, any numbers from 0 at first, and are written where
+    points are of one kind; with many centroids few are far from where they were.
 
     Neighbours in Morton order mostly share their centroid: a run of them is added up in registers,
     which took a third off a round against adding each to memory.
     """
     middle = _middle(n_opaque, buffers, first, last)
     _sum_kind(
-        channels, columns, weights, n_opaque, middle, last, low, high, centroids, k, buffers,
-        out_sums[0],
+        channels, columns, weights, n_opaque, middle, last, low, high, centroids, k,
+        labels[: 0 if n_opaque else labels.size], buffers, out_sums[0],
     )  # fmt: skip
     if out_sums.shape[0] > 1:
         _sum_kind(
-            channels, columns, weights, n_opaque, first, middle, low, high, centroids, k, buffers,
-            out_sums[1],
+            channels, columns, weights, n_opaque, first, middle, low, high, centroids, k,
+            labels[:0], buffers, out_sums[1],
         )  # fmt: skip
 
 
@@ -410,14 +505,14 @@ def _means(channels, sums, k, n_fixed, out_centroids):
 
 
 @kernel(
-    "channels, f4[:, :], f8[:], i8, f4[:, :], f4[:, :], i8, i8, i8, f8, f8, f8, buffers,"
+    "channels, f4[:, :], f8[:], i8, f4[:, :], f4[:, :], i8, i8, i8, f8, f8, f8, i4[:], buffers,"
     "f8[:, :, :], f8[:, :], f8[:, :]",
     channels=UP_TO_4,
     buffers=BUFFERS,
 )
 def lloyd(
     channels, columns, weights, n_opaque, low, high, k, n_fixed, max_rounds, patience, total,
-    momentum, buffers, sums, centroids, velocity,
+    momentum, labels, buffers, sums, centroids, velocity,
 ):  # fmt: skip
     """Run Lloyd's rounds with momentum until one lowers the inertia by less than `patience` of it,
     at most `max_rounds`; end on plain means. `total` is Σ weight · |x|²."""
@@ -439,6 +534,7 @@ def lloyd(
             high,
             centroids,
             k,
+            labels,
             buffers,
             sums,
         )
@@ -459,12 +555,12 @@ def _measure_kind(
 ):  # fmt: skip
     """Add up what `measure` writes, of blocks of one kind, and return their inertia."""
     d = len(channels)
-    _, _, _, _, ids, distances, labels = buffers
+    _, _, _, _, _, _, ids, distances, labels = buffers
     inertia = 0.0
     for block in range(first, last):
         start, size = _label(
             channels, columns, n_opaque, block, block == first, low, high, centroids, k, (0, 0),
-            buffers, seconds,
+            out_labels[: 0 if n_opaque else out_labels.size], buffers, seconds,
         )  # fmt: skip
         block_weights, block_labels = (
             weights[start : start + size],
@@ -582,12 +678,14 @@ def split(
                 gains[j] -= _off(upper, upper_last, opacity)
             if lower_opaque[j]:
                 gains[j] -= _off(lower, last - upper_last, opacity)
+    for j in range(k):
+        axes[j] = j
+    heapify(gains, axes, k)
     count = 0
-    while count < min(n_new, k):  # few of many: a sort would cost more, to compile as well
-        j = _largest(gains, k)
+    while count < min(n_new, k):
+        j = pop(gains, axes, k - count)
         if not gains[j] > 0:
             break
-        gains[j] = 0.0
         for c in range(d):
             out[k + count, c] = halves[j, c] / halves[j, d]
             if j >= n_fixed:
@@ -646,34 +744,81 @@ def release(channels, columns, n_opaque, k, n_fixed, losses, sums, gains, flags,
 
 
 @inlined
-def _drop(channels, k, n_fixed, n_gone, opacity, losses, flags, out):
+def _sort_by_first_channel(centroids, k, keys, ids, out_places):
+    """Write the numbers of k centroids in the order of their first channel, the greatest first, and
+    the place of each."""
+    for j in range(k):
+        ids[j] = j
+        keys[j] = -centroids[j, 0]
+    heapify(keys, ids, k)
+    for size in range(k, 0, -1):
+        out_places[pop(keys, ids, size)] = size - 1
+
+
+@inlined
+def _neighbour_in_order(channels, centroids, k, chosen, gone, opacity, ids, places):
+    """Do as `_neighbour`, from the chosen centroid's place on, in both directions, as far as others
+    can be nearer in the first channel."""
+    nearest, least = chosen, np.inf
+    any_kind = not _is_opaque(centroids[chosen], opacity)
+    for step in (-1, 1):
+        place = places[chosen] + step
+        while 0 <= place < k:
+            j = ids[place]
+            if (centroids[j, 0] - centroids[chosen, 0]) ** 2 > least:
+                break
+            if not gone[j] and (any_kind or _is_opaque(centroids[j], opacity)):
+                distance = 0.0
+                for c in range(len(channels)):
+                    distance += (centroids[j, c] - centroids[chosen, c]) ** 2
+                if distance < least or (distance == least and j < nearest):
+                    nearest, least = j, distance
+            place += step
+    return nearest
+
+
+@inlined
+def _drop(channels, k, n_fixed, n_gone, opacity, losses, gains, axes, flags, labels, out):
     """Take out the `n_gone` of k centroids that are missed least, and not the neighbour of one that
-    goes as long as there are others. The first `n_fixed` stay, and so does the last opaque one."""
+    goes as long as there are others. The first `n_fixed` stay, and so does the last opaque one.
+
+    Labels are renumbered. `gains` and `axes` are scratch."""
     gone, kept = flags[0], flags[1]
+    rows = gains.size
+    heap, ids, places = axes[:rows], axes[rows : 2 * rows], axes[2 * rows :]
+    _sort_by_first_channel(out, k, gains, ids, places)
     n_opaque = 0
     for j in range(k):
         gone[j] = False
         kept[j] = j < n_fixed
         n_opaque += _is_opaque(out[j], opacity)
+        gains[j] = -losses[j]
+    size = 0
     for _ in range(n_gone):
         chosen = -1
         while chosen < 0:
-            for j in range(k):
-                stays = gone[j] or kept[j] or (n_opaque == 1 and _is_opaque(out[j], opacity))
-                if not stays and (chosen < 0 or losses[j] < losses[chosen]):
-                    chosen = j
-            if chosen < 0:  # all that are left are neighbours of some that go
-                for j in range(n_fixed, k):
-                    kept[j] = False
+            if size == 0:  # at first; or all that are left are neighbours of some that go
+                for j in range(k):
+                    kept[j] = j < n_fixed
+                    heap[size] = j
+                    size += not gone[j]
+                heapify(gains, heap, size)
+            j = pop(gains, heap, size)
+            size -= 1
+            if not (kept[j] or (n_opaque == 1 and _is_opaque(out[j], opacity))):
+                chosen = j
         gone[chosen] = True
         n_opaque -= _is_opaque(out[chosen], opacity)
-        kept[_neighbour(channels, out, k, chosen, gone, opacity)] = True
+        kept[_neighbour_in_order(channels, out, k, chosen, gone, opacity, ids, places)] = True
     count = 0
     for j in range(k):
+        ids[j] = count
         if not gone[j]:
             for c in range(len(channels)):
                 out[count, c] = out[j, c]
             count += 1
+    for i in range(labels.size):
+        labels[i] = ids[labels[i]]
 
 
 @kernel(
@@ -704,7 +849,7 @@ def breathe(
     while True:  # one place each for rounds and measure: they are most of what is compiled
         lloyd(
             channels, columns, weights, n_opaque, low, high, k + added, n_fixed, rounds_now,
-            patience, total, momentum, buffers, sums, centroids, velocity,
+            patience, total, momentum, labels, buffers, sums, centroids, velocity,
         )  # fmt: skip
         now = measure(
             channels, columns, weights, n_opaque, low, high, centroids, k + added, buffers, seconds,
@@ -720,7 +865,10 @@ def breathe(
         rounds_now = rounds
         if added > 0:
             opacity = _opacity(columns, n_opaque)
-            _drop(channels, k + added, n_fixed, added, opacity, losses[0], flags, centroids)
+            _drop(
+                channels, k + added, n_fixed, added, opacity, losses[0], gains, axes, flags, labels,
+                centroids,
+            )  # fmt: skip
             added = 0
             continue
         if not restored:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from kmq.kernels._heap import sift_down, sift_up
 from kmq.kernels._jit import fma, inlined, kernel
 
 LANES = 16
@@ -150,24 +151,22 @@ def _moments_of_3(points, weights, order, start, stop, out_means):
     return axis, x_squares + y_squares + z_squares
 
 
-@kernel("T[:, :], f8[:], i8[:], i8[:, :], i8[:], f8[:], f8[:, :]", T=("f4", "f8"))
-def split_by_variance(points, weights, order, bounds, axes, errors, out_means):
+@kernel("T[:, :], f8[:], i8[:], i8[:, :], i8[:], i8[:], f8[:], f8[:, :]", T=("f4", "f8"))
+def split_by_variance(points, weights, order, bounds, axes, heap, errors, out_means):
     """Split the points into k runs of `order` (Var-Part, Su & Dy 2007); return how many there are.
 
     Again and again the run with the largest sum of squares is cut at its mean, across the axis of
     its largest variance; ties go to the lowest run. Fewer than k runs come back only if no run has
-    two distinct points left. `order` (n,) starts as 0 … n - 1; `bounds` (k, 2), `axes` (k,) and
-    `errors` (k,) are scratch; `out_means` (k, d) are the means of the runs.
+    two distinct points left. `order` (n,) starts as 0 … n - 1; `bounds` (k, 2), `axes` (k,),
+    `heap` (k,) and `errors` (k,) are scratch; `out_means` (k, d) are the means of the runs.
     """
     k = out_means.shape[0]
     bounds[0, 0], bounds[0, 1] = 0, order.size
     axes[0], errors[0] = _moments(points, weights, order, 0, order.size, out_means[0])
     count = 1
+    heap[0] = 0
     while count < k:
-        run = 0
-        for other in range(1, count):
-            if errors[other] > errors[run]:
-                run = other
+        run = heap[0]
         if not errors[run] > 0:
             break
         start, stop, axis = bounds[run, 0], bounds[run, 1], axes[run]
@@ -181,10 +180,14 @@ def split_by_variance(points, weights, order, bounds, axes, errors, out_means):
                 high -= 1
         if low in (start, stop):  # all equal but for the rounding of the mean
             errors[run] = 0.0
+            sift_down(errors, heap, count, 0)
             continue
         bounds[run, 1] = low
         bounds[count, 0], bounds[count, 1] = low, stop
         axes[run], errors[run] = _moments(points, weights, order, start, low, out_means[run])
         axes[count], errors[count] = _moments(points, weights, order, low, stop, out_means[count])
+        sift_down(errors, heap, count, 0)
+        heap[count] = count
+        sift_up(errors, heap, count)
         count += 1
     return count

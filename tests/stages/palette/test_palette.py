@@ -11,8 +11,8 @@ from kmq.model.pixel_format import PixelFormat
 from kmq.stages.histogram import counting
 from kmq.stages.palette import clustering, search
 from kmq.stages.palette.effort import SEARCH_EFFORTS, Stopping
-from kmq.stages.palette.points import bins_of, points_of
-from kmq.stages.palette.rounds import settle
+from kmq.stages.palette.points import Workspace, bins_of, points_of
+from kmq.stages.palette.rounds import Rounds, settle
 
 FORMATS = [
     PixelFormat.GREY8,
@@ -60,6 +60,69 @@ def test_few_candidates_give_the_labels_of_all(pixel_format, seed, k, near):
     clustering.nearest(rows, entries.astype(np.float64), 1, plain, plain_distances)
     np.testing.assert_array_equal(labels, plain)
     np.testing.assert_array_equal(distances, plain_distances)
+
+
+def many(pixel_format, k):
+    """Colours, and k of them moved a little, some twice, in no order."""
+    colors = color_map(pixel_format, 3, shape=(90, 70), n_clouds=9).histogram
+    random = np.random.default_rng(k)
+    entries = colors.colors[random.integers(0, len(colors.colors), k)]
+    return colors, entries + random.integers(-1, 2, (k, 1)).astype(float)
+
+
+@pytest.mark.parametrize("k", [1024, 1500, 6000])
+@pytest.mark.parametrize("pixel_format", [PixelFormat.RGB24, PixelFormat.RGBA32])
+def test_many_centroids_give_the_labels_of_all(pixel_format, k):
+    colors, entries = many(pixel_format, k)
+    labels, distances = search.assign(points_in(colors), entries, 2)
+    rows = colors.colors.astype(np.float32)
+    plain, plain_distances = np.empty(len(rows), np.int32), np.empty(len(rows), np.float32)
+    clustering.nearest(rows, entries, 1, plain, plain_distances)
+    np.testing.assert_array_equal(labels, plain)
+    np.testing.assert_array_equal(distances, plain_distances)
+
+
+@pytest.mark.parametrize("k", [1024, 3000])
+def test_rounds_of_many_centroids_are_plain_ones(k):
+    colors, centroids = many(PixelFormat.RGB24, k)
+    points = points_in(colors)
+    rows = np.ascontiguousarray(points.columns.T)
+    rounds = Rounds(points, k, 2)
+    for _ in range(4):  # each begins with the labels of the one before
+        sums, _ = clustering._assign_and_sum(
+            rows, points.weights, centroids, np.empty(0, np.int32), 1
+        )
+        expected = clustering._means(sums, centroids)
+        rounds.run(centroids, 0, 0.0)
+        np.testing.assert_allclose(centroids, expected, rtol=1e-12)
+        centroids[:] = centroids[np.random.default_rng(0).permutation(k)]
+
+
+def test_losses_of_many_centroids_are_those_to_the_second_nearest():
+    from kmq.kernels.search import measure
+
+    k = 1500
+    colors, centroids = many(PixelFormat.RGB24, k)
+    points = points_in(colors)
+    room = Workspace(points, k)
+    for _ in range(3):
+        inertia = measure(*points.arguments, centroids, k, *room.measured)
+        distances = naive.squared_distances(points.columns.T, centroids.astype(np.float32))
+        labels = distances.argmin(axis=1)
+        least, second = np.partition(distances, 1, axis=1)[:, :2].T
+        losses = np.bincount(labels, points.weights * (second - least), k)
+        np.testing.assert_array_equal(room.labels, labels)
+        np.testing.assert_allclose(room.measured[3][0], losses, rtol=1e-5, atol=1e-3)
+        assert inertia == pytest.approx(float(points.weights @ least))
+        centroids += 0.5
+
+
+def test_a_search_for_many_colours_drops_and_cuts():
+    colors, start = many(PixelFormat.RGB24, 1100)
+    points = points_in(colors)
+    searched = search.search(points, [lambda: start], 0, SEARCH_EFFORTS["fast"], 1)
+    plain = settle(points, start, 0, Stopping(30, 0.0), n_threads=1, progress=None).centroids
+    assert inertia(colors, searched) < 0.9 * inertia(colors, plain)
 
 
 @pytest.mark.parametrize("pixel_format", [PixelFormat.GREY8, PixelFormat.RGB24])

@@ -306,7 +306,7 @@ def _split_start(points: Array, weights: Array, k: int) -> Array:
         weights,
         np.arange(len(points)),
         np.empty((k, 2), np.int64),
-        np.empty(k, np.int64),
+        *np.empty((2, k), np.int64),
         np.empty(k),
         means,
     )

@@ -225,14 +225,14 @@ class Workspace:
     def __init__(self, points: Points, rows: int):
         d = len(points.columns)
         self.buffers = buffers_of(points, rows)
-        self.labels = np.empty(len(points.weights), np.int32)
+        self.labels = np.zeros(len(points.weights), np.int32)
         kinds = len(points.kinds)
         self.sums = np.empty((kinds, rows, d + 1))
         self.velocity = np.empty((rows, d))
         squares = np.empty((rows, d))
         seconds, losses = np.empty(points.block, np.float32), np.empty((kinds, rows))
         self.measured = (self.buffers, seconds, self.labels, losses, squares, self.sums)
-        axes, halves, gains = np.empty(rows, np.int64), np.empty((rows, d + 1)), np.empty(rows)
+        axes, halves, gains = np.empty(3 * rows, np.int64), np.empty((rows, d + 1)), np.empty(rows)
         flags = np.empty((2, rows), np.bool_)
         self.cut = (squares, self.sums, axes, halves, gains, flags)
         self.released = (losses, self.sums, gains, flags)
@@ -271,6 +271,8 @@ def buffers_of(points: Points, k: int) -> tuple[Array, ...]:
 
     rows, d = buffer_rows(k), len(points.columns)
     return (
+        np.empty((d, rows), np.float32),
+        np.empty(rows, np.int32),
         np.empty((d, rows), np.float32),
         np.empty(rows, np.float32),
         np.empty(rows, np.float32),

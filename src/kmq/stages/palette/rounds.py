@@ -41,6 +41,7 @@ class Rounds:
         self._chunks, self._buffers = parts_of(points), Buffers(points, rows)
         d = len(points.columns)
         self._sums = np.empty((len(self._chunks), len(points.kinds), rows, d + 1))
+        self._labels = np.zeros(len(points.weights), np.int32)
         self.velocity = np.zeros((rows, d))
 
     def run(self, centroids: Array, n_fixed: int, momentum: float) -> float:
@@ -63,6 +64,7 @@ class Rounds:
                 points.high,
                 centroids,
                 k,
+                self._labels,
                 taken,
                 self._sums[chunk],
             )

@@ -90,6 +90,7 @@ def _lloyd(bins: Points, room: Workspace, k: int, n_fixed: int, centroids: Array
         GROWTH.patience,
         bins.squares,
         MOMENTUM,
+        room.labels,
         room.buffers,
         room.sums,
         centroids,
