@@ -37,12 +37,13 @@ def compared(monkeypatch):
     spared = []
     inner = bounded.Rounds._round
 
-    def spied(self, centroids):
-        spared.append(inner(self, centroids))
+    def spied(self, *moved):
+        spared.append(inner(self, *moved))
         return spared[-1]
 
     monkeypatch.setattr(bounded.Rounds, "_round", spied)
     monkeypatch.setattr(bounded, "_fewest_spared", lambda *_: 0.01)
+    monkeypatch.setattr(bounded, "_SMALL_MOVES", 10.0)
     return spared
 
 

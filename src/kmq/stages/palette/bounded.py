@@ -3,8 +3,7 @@
 Labels and sums are those of plain rounds, to the bit: see `kmq.kernels.bounded`. Sums of whole
 numbers are exact, so only points with a new label change them; others are added anew, in order.
 
-Where few points are spared, as long as centroids move far, rounds are plain; from time to time,
-ever more seldom, bounds are tried again.
+As long as centroids move far, and few points would be spared, rounds are plain.
 """
 
 from __future__ import annotations
@@ -24,7 +23,14 @@ LEAST_WORK = 1 << 20
 """Channels compared in a round from which on bounds are worth their arrays."""
 
 _PLAIN_ROUNDS = 2
-"""Plain rounds before the first one with bounds: centroids move far at first."""
+"""Plain rounds before the first one with bounds, at least: centroids move far at first."""
+
+_SMALL_MOVES = 0.15
+"""How much gaps may shrink in a round for bounds to begin, in distances between neighbouring
+centroids. The first round with bounds takes up to twice as long as a plain one."""
+
+_SAMPLE = 16
+"""Centroids whose neighbours are looked for."""
 
 _UP = 1 + 4 * np.finfo(np.float64).eps
 """What sums of moves are multiplied by to be rounded up."""
@@ -54,22 +60,30 @@ class Rounds:
         self._parts, self._plain = parts, plain
         n, d = points.shape
         self._by_products = products.are_faster(k, d, points.dtype)
-        self._wait, self._patience = _PLAIN_ROUNDS, 2 * _PLAIN_ROUNDS
+        self._wait, self._small = _PLAIN_ROUNDS, _SMALL_MOVES
         self._enough = _fewest_spared(k, d, points.dtype, self._by_products)
         self._k = k
         self._rows, self._totals = np.empty((0, d), points.dtype), np.zeros(k)
+        self._spacing = 0.0
         self._begun = False
         self._is_worth = n * k * d >= LEAST_WORK and k > 1
 
     def sums(self, centroids: Array) -> Array:
         """Return the sums (k, d + 1) of weight · (x, 1) of the points nearest to each centroid."""
-        if not self._is_worth or self._wait > 0:
-            self._wait -= 1
+        if not self._is_worth:
             return self._plain(centroids)
-        spared = self._round(centroids)
+        before, self._rows = self._rows, centroids.astype(self._points.dtype)
+        shrinkage = _shrinkage(before, self._rows) if len(before) else np.full(self._k, np.inf)
+        if not self._begun:
+            self._wait -= 1
+            if self._wait == -1 and self._spacing == 0:
+                self._spacing = _spacing(self._rows)
+            if self._wait >= 0 or shrinkage.max() > self._small * self._spacing:
+                return self._plain(centroids)
+        spared = self._round(centroids, shrinkage)
         if self._begun and spared < self._enough:
-            self._wait, self._begun = self._patience, False
-            self._patience *= 2
+            self._begun, self._wait = False, _PLAIN_ROUNDS
+            self._small /= 2
         else:
             self._begun = True
         total: Array = self._sums[0].copy()
@@ -77,15 +91,13 @@ class Rounds:
             total += part
         return total
 
-    def _round(self, centroids: Array) -> float:
+    def _round(self, centroids: Array, shrinkage: Array) -> float:
         """Bring gaps, labels and sums up to date; return the share of points that were spared."""
         dtype = self._points.dtype
-        rows = centroids.astype(dtype)
-        if not self._begun:
-            self._begin()
+        if self._begun:
+            self._totals = (self._totals + shrinkage) * _UP
         else:
-            self._totals = (self._totals + _shrinkage(self._rows, rows)) * _UP
-        self._rows = rows
+            self._begin()
         thresholds = np.nextafter(self._totals.astype(dtype), dtype.type(np.inf))
         work = self._kernel(centroids)
         counts = [0] * len(self._parts)
@@ -169,6 +181,16 @@ def _fewest_spared(k: int, d: int, dtype: np.dtype[Any], by_products: bool) -> f
     compared = k * (d if by_products else 2 * d + 3) / numbers
     picked = compared * (1.1 if by_products else 1.25) + 20 + 3 * d
     return 1.05 - (compared + d) / picked
+
+
+def _spacing(rows: Array) -> float:
+    """Return how far centroids are from the nearest other one: the mean of a sample."""
+    some = rows[:: -(-len(rows) // _SAMPLE)].astype(np.float64)
+    nearest = []
+    for row in some:
+        distances = np.square(rows - row).sum(axis=1)
+        nearest.append(np.sqrt(distances[distances > 0].min(initial=np.inf)))
+    return float(np.mean(nearest))
 
 
 def _shrinkage(before: Array, after: Array) -> Array:

@@ -25,15 +25,14 @@ import numpy as np
 from kmq.model.arrays import Array
 
 _FEWEST = {
-    # bytes of vectors, of numbers: channels, centroids
-    (64, 4): (16, 16),
-    (64, 8): (9, 8),
-    (256, 4): (128, 16),
-    (256, 8): (32, 16),
+    # bytes of vectors, of numbers: channels, channels of all centroids
+    (64, 4): (16, 2048),
+    (64, 8): (9, 128),
+    (256, 4): (128, 2048),
+    (256, 8): (32, 512),
 }
-"""From how many channels and centroids on products are faster. Measured by
-``benchmarks/points.py products``; the processor with vectors of 512 bits subtracts while it
-multiplies."""
+"""From how many on products are faster, by ``benchmarks/points.py products``. The processor with
+vectors of 512 bits subtracts while it multiplies."""
 
 _BLOCK = 96
 """Points of a block at most."""
@@ -67,8 +66,8 @@ def are_faster(k: int, d: int, dtype: np.dtype[Any]) -> bool:
     """Return whether products take less time than differences on this machine."""
     from kmq.kernels._lanes import LANE_BYTES
 
-    fewest_channels, fewest_centroids = _FEWEST[LANE_BYTES, dtype.itemsize]
-    return d >= fewest_channels and k >= fewest_centroids
+    fewest_channels, fewest_compared = _FEWEST[LANE_BYTES, dtype.itemsize]
+    return d >= fewest_channels and k * d >= fewest_compared
 
 
 def products_of(centroids: Array, dtype: np.dtype[Any]) -> Products:
