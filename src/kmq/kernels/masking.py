@@ -90,21 +90,21 @@ def _add_squares(plane, y, total, out_squares):
 
 
 @kernel(
-    "channels, axes, u4[:, :], f4[:, :], i4[:], f8[:, :], i8[:, :], (i8, i8), f4, f4, f4, f4,"
+    "channels, axes, u4[:, :], f4[:, :], i4[:], f8[:, :], i8[:, :], (i8, i8), f4, f4, f4, f4, f4,"
     "f4[:, :, :], f4[:, :], f8[:, :]",
     channels=UP_TO_4,
     axes=_AXES,
 )
 def add_weights(
-    channels, axes, ids, rows, boxes, importance, tiles, size, hidden, least, floor, share, planes,
-    lines, out_sums,
+    channels, axes, ids, rows, boxes, importance, tiles, size, hidden, least, floor, share, most,
+    planes, lines, out_sums,
 ):  # fmt: skip
     """Add (weight · importance, importance) of the pixels of the tiles to their colours' boxes.
 
-    A pixel's weight is √(floor + share · e) · (l + (1 - l) · h / (h + s)). s is the standard
-    deviation over 3 × 3 pixels, whose variance is the sum of those of the coordinates `axes` in
-    `rows` of `fill_rows`; h is `hidden` and l is `least`. e is the squared error that is left
-    in the mean of 5 × 5 pixels.
+    A pixel's weight is (floor + r / (1 + r / most))^¾ · (l + (1 - l) · h / (h + s)). s is the
+    standard deviation over 3 × 3 pixels, whose variance is the sum of those of the coordinates
+    `axes` in `rows` of `fill_rows`; h is `hidden` and l is `least`. r is `share` of the squared
+    error that is left in the mean of 5 × 5 pixels.
 
     `tiles` (n, 2) are their corners, `size` how high and wide they are but at the picture's edges.
     `boxes` (m,) is the box of each colour; `importance` (height, width) of the picture float64, or
@@ -128,7 +128,9 @@ def add_weights(
             for x in range(width):
                 masked = hidden / (hidden + np.sqrt(variances[x]))
                 masked = least + (np.float32(1) - least) * masked
-                weights[x] = np.sqrt(floor + share * weights[x]) * masked
+                error = share * weights[x]
+                root = np.sqrt(floor + error / (np.float32(1) + error / most))
+                weights[x] = root * np.sqrt(root) * masked
             for x in range(width):
                 row = out_sums[boxes[ids[top + y, left + x]]]
                 counts = importance[top + y, left + x] if importance.size else 1.0

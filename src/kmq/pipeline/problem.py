@@ -124,7 +124,9 @@ class Problem(NamedTuple):
         labels, distances = search.assign(self.points, centroids, n_threads)
         mean_square = float((distances * self.points.weights).sum()) / self.points.total_weight
         boxes = boxes_of(self.keys, _VIEW_BOXES)
-        shown = Shown(self.points.columns, labels, centroids.astype(np.float32), mean_square)
+        shown = Shown(
+            self.points.columns, labels, distances, centroids.astype(np.float32), mean_square
+        )
         factors = self.view.factors(shown, boxes, n_threads)
         favour_ends(self.points.columns, self.space.ends, factors)
         points = replace(self.points, weights=self.points.weights * factors)

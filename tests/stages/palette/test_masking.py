@@ -25,11 +25,13 @@ def naive_factors(view, shown, boxes):
         variance += window_means(plane**2, 1) - window_means(plane, 1) ** 2
     apart = shown.columns.astype(np.float64) - shown.entries[shown.labels].T
     errors = sum(window_means(axis[view.ids], 2) ** 2 for axis in apart)
-    visible = masking._FLOOR + errors / (masking._BLURRED * shown.mean_square)
+    errors /= masking._BLURRED * shown.mean_square
+    most = 1 / ((1 - view.drawn) / masking._MOST + view.drawn / masking._MOST_IN_DRAWINGS)
+    visible = masking._FLOOR + errors / (1 + errors / most)
     hidden = masking._HIDDEN * view.white
     least = masking._LEAST * view.drawn
     masked = hidden / (hidden + np.sqrt(np.maximum(variance, 0)))
-    weights = np.sqrt(visible) * (least + (1 - least) * masked)
+    weights = visible**0.75 * (least + (1 - least) * masked)
     importance = view.importance if view.importance.size else np.ones(view.ids.shape)
     weights, importance = weights[::2], importance[::2]
     pixel_boxes = boxes[view.ids[::2]].ravel()
@@ -48,11 +50,12 @@ def scene(height, width, seed=0):
     columns = random.uniform(0, 255, (d, m)).astype(np.float32)
     entries = random.uniform(0, 255, (k, d)).astype(np.float32)
     labels = random.integers(0, k, m).astype(np.int32)
-    mean_square = float(np.square(columns - entries[labels].T).sum(axis=0).mean())
+    squares = np.square(columns - entries[labels].T).sum(axis=0)
+    mean_square = float(squares.mean())
     boxes = np.sort(random.integers(0, 20, m)).astype(np.int32)
     boxes[-1] = 20
     view = View(ids, np.empty((0, 0)), (0,), 255.0)
-    return view, Shown(columns, labels, entries, mean_square), boxes
+    return view, Shown(columns, labels, squares, entries, mean_square), boxes
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 300), (33, 1), (50, 140)])
@@ -63,16 +66,19 @@ def test_factors_are_those_of_the_naive_twin(shape):
     np.testing.assert_allclose(view.factors(shown, boxes, 1)[seen], expected[seen], rtol=1e-3)
 
 
-def test_importance_multiplies_and_boxes_out_of_sight_count_as_the_mean():
+def test_importance_multiplies_and_colors_out_of_sight_count_by_their_error():
     view, shown, boxes = scene(50, 140)
     importance = np.zeros(view.ids.shape)
-    importance[10:30, 5:90] = np.random.default_rng(1).random((20, 85))
+    importance[10:18, 5:30] = np.random.default_rng(1).random((8, 25))
     only = View(view.ids, importance, (0, 2), view.white)
     factors = only.factors(shown, boxes, 1)
     expected = naive_factors(only, shown, boxes)
     seen = np.isfinite(expected)
     np.testing.assert_allclose(factors[seen], expected[seen], rtol=1e-3)
-    assert np.isfinite(factors).all()
+    unseen = np.flatnonzero(~seen)
+    order = unseen[np.argsort(shown.squares[unseen])]
+    assert (np.diff(factors[order]) > 0).all()
+    assert len(order) > 2
     nothing = View(view.ids, np.zeros(view.ids.shape), (0,), view.white)
     assert (nothing.factors(shown, boxes, 1) == 1).all()
 

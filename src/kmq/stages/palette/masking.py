@@ -28,8 +28,9 @@ shapes are seen well."""
 _BLURRED = 0.35
 """Share of the mean squared error that is left on average after the blur."""
 
-_FLOOR = 0.5
-"""What pixels without an error count, against those with an average one, before the root."""
+_FLOOR, _MOST, _MOST_IN_DRAWINGS = 1.0, 24.0, 6.0
+"""What pixels without an error count, and at most what a large error adds, against an average one,
+before the exponent. There is a most, since what is lost cannot be lost more."""
 
 _CLEAN, _NEAR = 2.0, 16 / 255
 """How much more black and white count, and how far from them, as a share of white, nothing more."""
@@ -58,12 +59,14 @@ class Shown(NamedTuple):
     Attributes:
         columns: (d, m) float32: coordinates of the colours.
         labels: (m,) int32: the entry of each.
+        squares: (m,) float32: the squared error of each.
         entries: (k, d) float32.
         mean_square: the mean of the squared errors.
     """
 
     columns: Array
     labels: Array
+    squares: Array
     entries: Array
     mean_square: float
 
@@ -86,7 +89,8 @@ class View(NamedTuple):
     def factors(self, shown: Shown, boxes: Array, n_threads: int) -> Array:
         """Return (m,) float64: how much a pixel of each colour counts.
 
-        It is the mean over the pixels of the colours in its box, one of `boxes` (m,) int32.
+        It is the mean over the pixels of the colours in its box, one of `boxes` (m,) int32. Colours
+        of boxes that no tile shows, which are rare, count as their own error says.
         """
         from kmq.kernels.masking import REACH, add_weights, fill_rows
 
@@ -107,7 +111,8 @@ class View(NamedTuple):
         bounds = [len(tiles) * chunk // _CHUNKS for chunk in range(_CHUNKS + 1)]
         sums = np.zeros((_CHUNKS, int(boxes[-1]) + 1, 2))
         share = 1 / max(_BLURRED * shown.mean_square, _TINY)
-        least = np.float32(_LEAST * self.drawn)
+        drawn = self.drawn
+        most = 1 / ((1 - drawn) / _MOST + drawn / _MOST_IN_DRAWINGS)
         plane = (_TILE[0] + 2 * REACH, _TILE[1] + 2 * REACH)
 
         def work(chunk: int) -> None:
@@ -123,9 +128,10 @@ class View(NamedTuple):
                 tiles[bounds[chunk] : bounds[chunk + 1]],
                 _TILE,
                 np.float32(_HIDDEN * self.white),
-                least,
+                np.float32(_LEAST * drawn),
                 np.float32(_FLOOR),
                 np.float32(share),
+                np.float32(most),
                 np.empty((rows.shape[1], *plane), np.float32),
                 np.empty((4, plane[1]), np.float32),
                 sums[chunk],
@@ -133,9 +139,15 @@ class View(NamedTuple):
 
         run_chunks(work, _CHUNKS, n_threads)
         weight, count = sums.sum(axis=0).T
-        everywhere = weight.sum() / count.sum() if count.any() else 1.0
-        means = np.divide(weight, count, out=np.full(len(count), everywhere), where=count > 0)
+        seen = count > 0
+        if not seen.any():
+            return np.ones(m)
+        means = np.divide(weight, count, out=np.zeros(len(count)), where=seen)
         factors: Array = np.take(means, boxes, mode="clip")  # all are in range: it is quicker
+        unseen = np.flatnonzero(np.take(~seen, boxes, mode="clip"))
+        errors = shown.squares[unseen] / max(shown.mean_square, _TINY)
+        typical = means[seen].mean() / _emphasis(1.0, most)
+        factors[unseen] = typical * _emphasis(errors, most)
         return factors
 
     @property
@@ -157,6 +169,13 @@ class View(NamedTuple):
             for column in range(int(row * every * _GOLDEN) % every, -(-width // _TILE[1]), every)
         ]
         return np.array(corners, np.int64).reshape(-1, 2)
+
+
+def _emphasis(errors: Any, most: float) -> Any:
+    """Return how much pixels count with a squared error of so many average ones, as the kernel
+    does."""
+    root = np.sqrt(_FLOOR + errors / (1 + errors / most))
+    return root * np.sqrt(root)
 
 
 def favour_ends(columns: Array, ends: Array, factors: Array) -> None:
