@@ -1,20 +1,23 @@
 """Dithered photographs beside Pillow, ImageMagick and libimagequant: how they look, and their size.
 
-    python benchmarks/dither.py [--sample N] [--colors K]...
+    KMQ_QBENCH=… python benchmarks/dither.py [--sample N] [--colors K]...
 
-How they look: SSIMULACRA2, and the error that is left after the eye's own blur, as in S-CIELAB
-(Zhang & Wandell 1997) at 60 pixels a degree: opponent colours are filtered, and the mean ΔE in
-L*a*b* is taken. Size: our dithered indices by our coder, beside the same indices as WebP and JPEG
-XL.
+How they look: SSIMULACRA2 and butteraugli, by the program that KMQ_QBENCH names (benchmarks/eye.py
+says what it is to do). Size: our dithered indices by our coder, beside the same indices as WebP and
+JPEG XL.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable
 from functools import lru_cache, partial
+from itertools import product
+from pathlib import Path
 from shutil import which
 from typing import Any
 
@@ -22,35 +25,16 @@ import numpy as np
 
 import kmq
 from contenders import SMALLEST_PEERS
+from eye import looks_of, saved
+from kmq.model import alpha
 from kmq.stages.histogram import counting
-from kmq.stages.mapping import dithering, metrics
-from kmq.stages.mapping.ssimulacra2 import ssimulacra2
+from kmq.stages.mapping import dithering
 from kmq.stages.pictures.reading import read_pixels
 from pictures import Array, large, photos
 from records import mean
 
 COLORS = (16, 64, 256)
 ROUNDS = 5
-PIXELS_A_DEGREE = 60
-
-TO_XYZ = np.array(
-    [
-        [0.4124564, 0.3575761, 0.1804375],
-        [0.2126729, 0.7151522, 0.0721750],
-        [0.0193339, 0.1191920, 0.9503041],
-    ]
-)
-TO_OPPONENT = np.array([[0.279, 0.72, -0.107], [-0.449, 0.29, -0.077], [0.086, -0.59, 0.501]])
-"""XYZ → luminance, red-green, blue-yellow (Zhang & Wandell 1997)."""
-
-BLURS = (
-    ((0.921, 0.0283), (0.105, 0.133), (-0.108, 4.336)),
-    ((0.531, 0.0392), (0.330, 0.494)),
-    ((0.488, 0.0536), (0.371, 0.386)),
-)
-"""Weight and spread in degrees of the Gaussians for each opponent channel."""
-
-WHITE = TO_XYZ.sum(axis=1)
 
 
 def kmq_dithered(pixels: Array, k: int, **options: Any) -> Array:
@@ -104,7 +88,8 @@ def magick() -> str:
 CONTENDERS: dict[str, Callable[[Array, int], Array]] = {
     "kmq, not dithered": kmq_dithered,
     "kmq diffusion": partial(kmq_dithered, mapping="dither"),
-    "kmq diffusion, eye": partial(kmq_dithered, mapping="dither", space="eye"),
+    "kmq diffusion, rgb": partial(kmq_dithered, mapping="dither", space="rgb"),
+    "kmq optimized": partial(kmq_dithered, mapping="optimized"),
     "kmq ordered": partial(kmq_dithered, mapping="ordered"),
     "Pillow Floyd-Steinberg": pillow,
     "ImageMagick Floyd-Steinberg": image_magick,
@@ -112,67 +97,35 @@ CONTENDERS: dict[str, Callable[[Array, int], Array]] = {
 }
 
 
-def as_the_eye_sees(pixels: Array) -> Array:
-    """Return L*a*b* of the blurred picture (height, width, 3)."""
-    from scipy.ndimage import gaussian_filter
-
-    encoded = pixels / 255
-    light = np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
-    opponent = light @ TO_XYZ.T @ TO_OPPONENT.T
-    for channel, blurs in enumerate(BLURS):
-        plane = opponent[:, :, channel].copy()
-        total = sum(weight for weight, _ in blurs)
-        # Zhang & Wandell write exp(-r² / spread²), whose standard deviation is spread / √2.
-        opponent[:, :, channel] = sum(
-            weight / total * gaussian_filter(plane, spread * PIXELS_A_DEGREE / 2**0.5, truncate=3)
-            for weight, spread in blurs
-        )
-    ratio = np.maximum(opponent @ np.linalg.inv(TO_OPPONENT).T / WHITE, 0)
-    root = np.where(ratio > (6 / 29) ** 3, np.cbrt(ratio), ratio * (29 / 6) ** 2 / 3 + 4 / 29)
-    x, y, z = np.moveaxis(root, 2, 0)
-    return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=2)
-
-
 def looks(colors: list[int], step: int) -> None:
-    """Print SSIMULACRA2 and filtered error of every contender."""
+    """Print SSIMULACRA2 and butteraugli of every contender."""
+    program = os.environ.get("KMQ_QBENCH")
+    if program is None:
+        print("KMQ_QBENCH is not set: how they look is left out")
+        return
     pictures = photos(full=True)[::step]
-    print(f"Mean over {len(pictures)} photographs: filtered ΔE, SSIMULACRA2, plain PSNR in dB")
-    found: dict[tuple[str, int], list[tuple[float, float, float]]] = {}
-    absent = set()
-    for picture in pictures:
+    found: dict[tuple[str, int], list[tuple[float, float]]] = {}
+    for picture, k in product(pictures, colors):
         pixels = picture.load()
-        seen = as_the_eye_sees(pixels)
-        for k in colors:
+        with tempfile.TemporaryDirectory() as folder:
+            original = saved(pixels, Path(folder) / "original.png")
             for name, run in CONTENDERS.items():
                 try:
-                    shown = run(pixels, k)
+                    shown = saved(run(pixels, k), Path(folder) / "shown.png")
                 except (ImportError, FileNotFoundError):
-                    absent.add(name)
                     continue
-                apart = np.sqrt(np.square(as_the_eye_sees(shown) - seen).sum(axis=2)).mean()
-                psnr = metrics.psnr(metrics.mse(pixels, shown), kmq.PixelFormat.RGB24)
-                found.setdefault((name, k), []).append(
-                    (float(apart), ssimulacra2(pixels, shown, kmq.PixelFormat.RGB24), psnr)
-                )
-    print(f"{'':<30}" + "".join(f"{f'k = {k}':^26}" for k in colors))
+                found.setdefault((name, k), []).append(looks_of(program, original, shown))
+    print(f"Mean over {len(pictures)} photographs: SSIMULACRA2, butteraugli")
+    print(f"{'':<26}" + "".join(f"{f'k = {k}':^16}" for k in colors))
     for name in CONTENDERS:
-        if name in absent:
-            print(f"{name:<30}absent")
+        if (name, colors[0]) not in found:
+            print(f"{name:<26}absent")
             continue
         line = ""
         for k in colors:
-            apart, looks, psnr = (mean(column) for column in zip(*found[name, k], strict=True))
-            line += f"{apart:>9.3f}{looks:>8.2f}{psnr:>7.2f}  "
-        print(f"{name:<30}{line}")
-    for k in colors:
-        for measure, name, best in ((0, "filtered ΔE", min), (1, "SSIMULACRA2", max)):
-            ours = mean(row[measure] for row in found["kmq diffusion", k])
-            peers = [
-                mean(row[measure] for row in rows)
-                for (contender, n), rows in found.items()
-                if n == k and not contender.startswith("kmq")
-            ]
-            print(f"k = {k}: {name} {ours:.4f}; target: better than {best(peers):.4f}")
+            score, butteraugli = (mean(column) for column in zip(*found[name, k], strict=True))
+            line += f"{score:>8.1f}{butteraugli:>6.1f}  "
+        print(f"{name:<26}{line}")
 
 
 def sizes(colors: list[int], step: int) -> None:
@@ -225,12 +178,14 @@ def speeds(colors: list[int]) -> None:
 def _mapping(color_map: Any, palette: Array) -> dithering.Mapping:
     colors = color_map.histogram.colors
     labels = kmq.assign(colors.astype(np.float32), palette.astype(np.float32)).astype(np.int32)
+    kinds = (alpha.kinds(rows, color_map.histogram.pixel_format) for rows in (colors, palette))
     return dithering.Mapping(
         colors.astype(np.float32),
         palette.astype(np.float64),
         labels,
         color_map.histogram.counts,
         (colors == palette[labels]).all(axis=1),
+        *kinds,
     )
 
 

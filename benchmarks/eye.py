@@ -95,9 +95,9 @@ def measure_one(task: tuple[str, str, int]) -> list[Record]:
     pixels = on_white(by_name(kind)[name].load())
     found = []
     with tempfile.TemporaryDirectory() as folder:
-        original = _saved(pixels, Path(folder) / "original.png")
+        original = saved(pixels, Path(folder) / "original.png")
         for contender, shown, n_bytes in _contenders(program, original, pixels, k):
-            looks, butteraugli = _looks(program, original, shown)
+            looks, butteraugli = looks_of(program, original, shown)
             record: Record = {
                 "table": "eye",
                 "kind": kind,
@@ -118,7 +118,7 @@ def _contenders(
     shown = original.with_name("shown.png")
     for name, run in OURS.items():
         image = run(pixels, k)
-        yield name, _saved(image.to_array(), shown), lambda image=image: len(kmq.encode(image))
+        yield name, saved(image.to_array(), shown), lambda image=image: len(kmq.encode(image))
     for dither in (0, 1):
         for name, method in PEERS.items():
             if made_by_peer(program, method, k, dither, original, shown):
@@ -145,7 +145,7 @@ def made_by_peer(
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
-def _looks(program: str, original: Path, shown: Path) -> tuple[float, float]:
+def looks_of(program: str, original: Path, shown: Path) -> tuple[float, float]:
     """Return SSIMULACRA2 and butteraugli."""
     command = [program, "metric", original, shown]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
@@ -153,7 +153,7 @@ def _looks(program: str, original: Path, shown: Path) -> tuple[float, float]:
     return looks, butteraugli
 
 
-def _saved(pixels: Array, path: Path) -> Path:
+def saved(pixels: Array, path: Path) -> Path:
     Image.fromarray(pixels).save(path, compress_level=1)
     return path
 
