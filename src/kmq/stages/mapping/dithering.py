@@ -26,7 +26,7 @@ ROW = 4
 
 CHANNELS = (0,) * ROW
 
-_MOST_PASSED_ON = 4.0
+_MOST_PASSED_ON = 9.0
 """Squared error, in mean squared errors of the palette, beyond which no more of it is passed on."""
 
 BAND_ROWS = 128
