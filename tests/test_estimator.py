@@ -729,3 +729,29 @@ def test_plain_parameters():
     with pytest.raises(InputError, match=sentence):
         plain.set_params(size=4, colour=1)
     assert plain.size == 3
+
+
+@pytest.mark.parametrize("name", ["labels_", "n_features_in_", "n_steps_", "n_iter_", "inertia_"])
+@pytest.mark.parametrize("value", ["none", None, "x", -1, np.zeros(3)])
+def test_what_is_told_is_not_what_is_computed_with(name, value):
+    points, more = blobs()[::2], blobs()[1::2]
+    expected = KMeans(3, random_state=0).fit(points).partial_fit(more)
+    estimator = KMeans(3, random_state=0).fit(points)
+    setattr(estimator, name, value)
+    if isinstance(value, str) and value == "none":
+        delattr(estimator, name)
+    estimator.partial_fit(more)
+    assert np.array_equal(estimator.cluster_centers_, expected.cluster_centers_)
+    assert estimator.n_steps_ == expected.n_steps_ == 1
+    assert np.array_equal(estimator.predict(points), expected.predict(points))
+
+
+@pytest.mark.parametrize("value", [None, "x", ["x"], -1, np.zeros(3)])
+def test_names_set_by_hand_are_compared(value):
+    estimator = KMeans(2).fit(blobs())
+    estimator.feature_names_in_ = value
+    if value is None:
+        assert len(estimator.get_feature_names_out(["x", "y", "z"])) == 2
+    else:
+        with pytest.raises(InputError, match="feature names should match"):
+            estimator.get_feature_names_out(["x", "y", "z"])

@@ -418,13 +418,15 @@ def opened(encoded):
 
 def left_with(n_blocks, work):
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-    taken = []
+    taken, n_large = [], 0
     resource.setrlimit(resource.RLIMIT_AS, (address_space() + (1 << 21), hard))
-    try:
-        while True:
-            taken.append(bytearray(1 << 14))
-    except MemoryError:
-        del taken[len(taken) - n_blocks:]
+    for size in (1 << 14, 1 << 10):  # small ones take what allocators have kept
+        try:
+            while True:
+                taken.append(bytearray(size))
+        except MemoryError:
+            n_large = n_large or len(taken)
+    del taken[n_large - n_blocks : n_large]
     try:
         work()
     except MemoryError:

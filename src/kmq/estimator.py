@@ -208,12 +208,11 @@ class KMeans(Estimator):
         self._warn_of_empty_clusters(len(np.unique(best.labels)))
         counts = np.bincount(best.labels, weights, len(best.centroids))[:, None]
         self._keep(
-            best.centroids.astype(points.dtype), np.hstack([counts * best.centroids, counts])
+            best.centroids.astype(points.dtype), np.hstack([counts * best.centroids, counts]), 0
         )
         self.labels_ = best.labels
         self.inertia_ = best.inertia
         self.n_iter_ = best.n_iter
-        self.n_steps_ = 0
         return self
 
     def partial_fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
@@ -260,11 +259,10 @@ class KMeans(Estimator):
         totals = totals + clustering.accumulate(points, labels, weights, len(centers), n_threads)
         counts = totals[:, -1:]
         means = np.divide(totals[:, :-1], counts, out=centers.astype(float), where=counts > 0)
-        self._keep(means.astype(centers.dtype), totals)
+        self._keep(means.astype(centers.dtype), totals, n_steps + 1)
         self.n_features_in_ = points.shape[1]
         self.labels_, distances = _nearest(points, self.cluster_centers_, n_threads)
         self.inertia_ = float((weights * distances).sum())
-        self.n_steps_ = n_steps + 1
         return self
 
     def predict(self, X: Any) -> Array:
@@ -406,18 +404,19 @@ class KMeans(Estimator):
         self._check_fitted()
         return checks.float_rows(self.cluster_centers_, "cluster_centers_")
 
-    def _keep(self, centers: Array, totals: Array) -> None:
-        """Set the centres, and the sums and weights (k, d + 1) of the samples they stand for."""
-        self.cluster_centers_ = centers
-        self._kept = centers.copy(), totals
+    def _keep(self, centers: Array, totals: Array, n_steps: int) -> None:
+        """Set the centres, the sums and weights (k, d + 1) of the samples they stand for, and how
+        many chunks there were."""
+        self.cluster_centers_, self.n_steps_ = centers, n_steps
+        self._kept = centers.copy(), totals, n_steps
 
     def _state(self) -> tuple[Array, Array, int]:
         """Return centres, sums and weights, and steps so far: none if the centres were set."""
         centers = self._centers()
         if hasattr(self, "_kept"):
-            kept, totals = self._kept
+            kept, totals, n_steps = self._kept
             if np.array_equal(centers, kept):
-                return centers, totals, self.n_steps_
+                return centers, totals, n_steps
         return centers, np.zeros((len(centers), centers.shape[1] + 1)), 0
 
     def _learned_points(self, X: Any) -> Array:
@@ -475,11 +474,13 @@ class KMeans(Estimator):
 
     def _check_columns(self, names: list[str] | None, n_features: int) -> None:
         fitted = getattr(self, "feature_names_in_", None)
-        if names is not None and fitted is not None and names != fitted.tolist():
-            raise InputError(
-                "The feature names should match those that were passed during fit: they are "
-                f"{names} and were {fitted.tolist()}"
-            )
+        if names is not None and fitted is not None:
+            fitted = np.array(fitted, dtype=object).tolist()  # set by hand, it is anything
+            if names != fitted:
+                raise InputError(
+                    "The feature names should match those that were passed during fit: they are "
+                    f"{names} and were {fitted}"
+                )
         expected = self._centers().shape[1]
         if n_features != expected:
             raise InputError(
