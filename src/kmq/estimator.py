@@ -370,11 +370,10 @@ class KMeans(Estimator):
         fits = (chunks.fit(start, how.max_iter, limit) for start in starts)
         best = min(self._told(fits), key=attrgetter("inertia"))
         self._warn_of_empty_clusters(int(np.count_nonzero(best.end.counts)))
-        self._keep(best.centroids.astype(rows.dtype), best.end.sums)
+        self._keep(best.centroids.astype(rows.dtype), best.end.sums, 0)
         self.labels_ = _chunk_labels(rows, self.cluster_centers_)
         self.inertia_ = best.inertia
         self.n_iter_ = best.n_iter
-        self.n_steps_ = 0
         return self
 
     @_types_are_values
