@@ -1,5 +1,6 @@
 """Pictures to samples: arrays, Pillow images, files of every type kmq speaks of."""
 
+import io
 import struct
 import subprocess
 import sys
@@ -384,6 +385,53 @@ def test_transparent_color_of_a_png_is_found_at_each_depth(tmp_path, depth):
     expected[..., :3] = colors
     expected[0, 1] = 0
     assert_pixels(read_pixels(tmp_path / "key.png"), pixel_format, expected)
+
+
+DEEP_KEYS = [(0, 0, 0), (0, 3, 255), (0x0102, 0x0304, 0x0506), (65535, 65535, 65535)]
+
+
+@pytest.mark.parametrize("key", DEEP_KEYS)
+def test_transparent_color_that_pillow_has_cut_is_refused(tmp_path, key):
+    colors = np.array([[key, [7, 7, 7], [0x0102, 0x0304, 0]]], np.uint16)
+    (tmp_path / "key.png").write_bytes(png_file(colors, 16, key, color=True))
+    with Image.open(tmp_path / "key.png") as picture:
+        for _ in range(2):  # a second try finds no more than the first
+            with pytest.raises(InputError, match=r"of 16 bits, .* the file's path"):
+                read_pixels(picture)
+        del picture.info["transparency"]
+        assert_pixels(read_pixels(picture), PixelFormat.RGB24, (colors >> 8).astype(np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("levels", "depth", "key", "mode"),
+    [
+        ([[[0x0102, 0x0304, 5]]], 16, (0x0102, 0x0304, 5), "RGB"),
+        ([[0x0102, 5]], 16, (0x0102,), "L"),
+        ([[0x0102, 5]], 16, (0x0102,), "1"),
+        ([[[1, 2, 3]]], 8, (0xFF01, 2, 3), "RGB"),  # only the low bits count, but who can tell?
+        ([[1, 2]], 8, (0x0101,), "L"),
+    ],
+)
+def test_transparent_color_beyond_a_loaded_picture_is_refused(levels, depth, key, mode):
+    content = png_file(np.array(levels), depth, key, color=len(key) == 3)
+    picture = Image.open(io.BytesIO(content))
+    for loaded in (picture.convert(mode), picture.convert(mode).copy()):
+        with pytest.raises(InputError, match="of 16 bits"):
+            read_pixels(loaded)
+
+
+@pytest.mark.parametrize(("depth", "key"), [(2, 0xFF01), (4, 0xFFF1), (8, 0xAB01)])
+def test_only_the_low_bits_of_a_transparent_level_count(depth, key):
+    content = png_file(np.array([[0, 1, 2]]), depth, [key])
+    for picture in (io.BytesIO(content), Image.open(io.BytesIO(content))):
+        alpha = read_pixels(picture).samples[0, :, 1]
+        assert alpha.tolist() == [255, 0, 255]
+
+
+def test_only_the_low_bits_of_a_transparent_color_count():
+    content = png_file(np.array([[[1, 2, 3], [1, 2, 4]]]), 8, [0xAB01, 2, 0x0103], color=True)
+    for picture in (io.BytesIO(content), Image.open(io.BytesIO(content))):
+        assert read_pixels(picture).samples[0, :, 3].tolist() == [0, 255]
 
 
 def test_palette_of_a_grey_png_keeps_its_transparent_level(tmp_path):

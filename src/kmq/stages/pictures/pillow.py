@@ -127,14 +127,33 @@ def load_pixels(picture: Image) -> int | None:
         What Pillow multiplies the file's grey levels by, or None if it had decoded them before.
     """
     tiles = getattr(picture, "tile", None)
-    widening = _WIDENINGS.get(tiles[0][3], 1) if tiles and isinstance(tiles[0][3], str) else None
+    rawmode = tiles[0][3] if tiles and isinstance(tiles[0][3], str) else None
+    _check_key(picture, rawmode)
     try:
         picture.load()
     except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
         raise InputError(f"picture cannot be decoded: {error}") from error
     if 0 in picture.size:
         raise InputError(f"picture has {picture.width} by {picture.height} pixels; it has none")
-    return widening
+    return None if rawmode is None else _WIDENINGS.get(rawmode, 1)
+
+
+def _check_key(picture: Image, rawmode: str | None) -> None:
+    """Refuse a transparent colour that has more bits than the samples that Pillow hands out.
+
+    Of a file of up to 8 bits only the low bits of it count. Once Pillow has decoded a file, it
+    no longer tells which it is: then levels up to 255 are taken for the whole colour.
+    """
+    mode = picture.mode
+    key = _transparent_color(picture, len(picture.getbands()))
+    if key is None or mode not in ("1", "L", "RGB"):
+        return
+    is_cut = max(key) > 255 if rawmode is None else rawmode == "RGB;16B"
+    if is_cut:
+        raise InputError(
+            f"picture has a transparent colour of 16 bits, {key}, and samples of 8: pass the "
+            'file\'s path, or delete info["transparency"] if it may be opaque'
+        )
 
 
 def _pillow_samples(picture: Image, widening: int | None) -> tuple[Array, PixelFormat]:
@@ -199,7 +218,7 @@ def _keyed(
     elif pixel_format is PixelFormat.GREY8:
         widening = widening or _likely_widening(samples, key[0], picture)
         key = (key[0] % (255 // widening + 1) * widening,)
-    levels = [level & with_alpha.max_value for level in key]  # PNG's are 16 bits at any depth
+    levels = [level & with_alpha.max_value for level in key]  # the low bits: see _check_key
     opaque = (samples != np.array(levels, samples.dtype)).any(axis=2, keepdims=True)
     alpha = opaque.astype(samples.dtype) * samples.dtype.type(with_alpha.max_value)
     return np.concatenate([samples, alpha], axis=2), with_alpha
