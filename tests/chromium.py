@@ -33,12 +33,14 @@ def started():
 
 
 def show(browser, address, theme="light", width=1280):
-    """Opens a page in a window of that width."""
+    """Opens a page in a window of that width; the log is of this page alone."""
     features = [{"name": "prefers-color-scheme", "value": theme}]
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
     browser.execute_cdp_cmd(
         "Emulation.setDeviceMetricsOverride",
         {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False},
     )
+    browser.get("about:blank")  # the page before says nothing more
+    browser.get_log("browser")  # and this empties the log
     browser.get(address)
     return browser

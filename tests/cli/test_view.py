@@ -127,6 +127,14 @@ WAIT = "await until(() => viewer.image);"
 
 
 @needs_browser
+def test_the_browsers_log_is_of_one_page(browser):
+    show(browser, "data:text/html,<script>console.warn('before')</script>")
+    show(browser, "data:text/html,<script>console.warn('now')</script>")
+    (entry,) = browser.get_log("browser")
+    assert '"now"' in entry["message"]
+
+
+@needs_browser
 @pytest.mark.parametrize(("theme", "width"), [("light", 1280), ("dark", 390)])
 def test_the_page_fits_and_shows_the_first_file(browser, page, image, theme, width):
     show(browser, page.as_uri(), theme, width)
