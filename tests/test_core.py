@@ -32,10 +32,46 @@ def in_other_layouts(points):
         "Fortran": np.asfortranarray(points),
         "big-endian": points.astype(points.dtype.newbyteorder(">")),
         "list": points.tolist(),
+        "not aligned": not_aligned(points),
     }
 
 
+def not_aligned(values):
+    """The same values in a buffer of which they are not at a multiple of their size."""
+    return np.frombuffer(b"." + values.tobytes(), values.dtype, offset=1).reshape(values.shape)
+
+
 LAYOUTS = list(in_other_layouts(np.zeros((1, 1))))
+
+
+# What is not aligned, as parts of what another process sent
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_nothing_needs_to_be_aligned(dtype):
+    points, weights = cloud(80, 3, dtype=dtype), np.arange(80.0)
+    labels = np.arange(80, dtype=np.int32) % 5
+    assert not not_aligned(points).flags.aligned
+    fit = kmq.kmeans(not_aligned(points), 4, not_aligned(weights))
+    assert fit == kmq.kmeans(points, 4, weights)
+    sums = kmq.accumulate(not_aligned(points), not_aligned(labels), 5, not_aligned(weights))
+    for found, expected in zip(sums, kmq.accumulate(points, labels, 5, weights), strict=True):
+        np.testing.assert_array_equal(found, expected)
+    model = kmq.KMeans(3, random_state=0)
+    model.fit(not_aligned(points), sample_weight=not_aligned(weights))
+    np.testing.assert_array_equal(model.predict(not_aligned(points)), model.labels_)
+    one = points[:, :1].copy()
+    assert kmq.kmeans(not_aligned(one), 3) == kmq.kmeans(one, 3)
+
+
+def test_pictures_need_not_be_aligned():
+    picture = cloud(600, 1).reshape(20, 30).astype(np.uint16)
+    weights = np.ones((20, 30))
+    expected = kmq.quantize(picture, 4, weights=weights)
+    assert kmq.quantize(not_aligned(picture), 4, weights=not_aligned(weights)) == expected
+    palette = np.array([[1], [300]], np.uint16)
+    given = kmq.quantize(picture, palette=not_aligned(palette))
+    assert given == kmq.quantize(picture, palette=palette)
 
 
 # assign
@@ -94,7 +130,7 @@ def test_assign_fills_the_buffers_it_is_given():
     ],
 )
 def test_assign_refuses_other_buffers(buffer):
-    sentence = f"out has shape {buffer.shape} and dtype {buffer.dtype}; it must be a writable "
+    sentence = f"out has shape {buffer.shape} and dtype {buffer.dtype}; it must be a writable, "
     with pytest.raises(InputError, match=re.escape(sentence)):
         kmq.assign(np.zeros((5, 2)), np.zeros((1, 2)), buffer)
 

@@ -13,7 +13,7 @@ from typing import Any, ParamSpec, TypeVar
 import numpy as np
 
 from kmq.errors import InputError
-from kmq.model.arrays import Array
+from kmq.model.arrays import Array, contiguous
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -319,7 +319,7 @@ def float_rows(values: Any, name: str, dtype: Any = None) -> Array:
     if dtype is None:
         dtype = np.float32 if array.dtype.char in _NARROW else np.float64
     _check_range(array, np.dtype(dtype), name)
-    return np.ascontiguousarray(array, dtype=dtype)
+    return contiguous(array, dtype)
 
 
 def _check_range(array: Array, computed: np.dtype[Any], name: str) -> None:
@@ -354,7 +354,7 @@ def point_weights(weights: Any, n_points: int) -> Array:
         raise TypeError(f"weights have dtype {array.dtype}; they must be real numbers")
     if array.shape != (n_points,):
         raise InputError(f"weights have shape {array.shape}; they must be ({n_points},)")
-    checked = np.ascontiguousarray(array, dtype=np.float64)
+    checked = contiguous(array, np.float64)
     with np.errstate(over="ignore"):
         total = checked.sum()
     if not (checked.min() >= 0 and np.isfinite(total)):

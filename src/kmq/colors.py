@@ -9,7 +9,7 @@ import numpy as np
 from kmq import checks
 from kmq.errors import InputError
 from kmq.model import formats
-from kmq.model.arrays import Array
+from kmq.model.arrays import Array, contiguous
 from kmq.model.image import MAX_COLORS, IndexedImage
 from kmq.model.palette import Palette
 from kmq.model.pixel_format import PixelFormat
@@ -122,7 +122,7 @@ class Colors(NamedTuple):
                 f"{self.name} goes from {piece.min()} to {piece.max()}; pixel format "
                 f"{pixel_format.label} goes from 0 to {pixel_format.max_value}"
             )
-        return np.ascontiguousarray(piece, dtype=pixel_format.dtype)
+        return contiguous(piece, pixel_format.dtype)
 
 
 def has_names(colors: Any) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 
 from kmq import checks
 from kmq.errors import InputError
-from kmq.model.arrays import Array
+from kmq.model.arrays import Array, contiguous
 from kmq.model.choices import EFFORTS, Effort
 from kmq.model.file_info import Limits
 from kmq.model.image import MAX_SIDE
@@ -197,4 +197,4 @@ def _checked(labels: Any) -> Array:
         raise InputError(f"labels has shape {array.shape}; a label map has at least one element")
     if max(array.shape) > MAX_SIDE:
         raise InputError(f"labels has shape {array.shape}; sizes go up to {MAX_SIDE}")
-    return np.ascontiguousarray(array, LABEL_TYPES[LABEL_TYPES.index(dtype)])
+    return contiguous(array, LABEL_TYPES[LABEL_TYPES.index(dtype)])

@@ -17,7 +17,7 @@ from kmq.colors import Colors
 from kmq.contradictions import ERRORS, TARGETS, refuse_contradictions
 from kmq.errors import InputError
 from kmq.model import formats
-from kmq.model.arrays import Array
+from kmq.model.arrays import Array, contiguous
 from kmq.model.choices import EFFORTS, Progress
 from kmq.model.file_info import Limits
 from kmq.model.image import MAX_COLORS, Pixels, QuantizedImage
@@ -258,7 +258,7 @@ class Options(NamedTuple):
             raise InputError(f"weights have shape {self.weights.shape}; the picture has {shape}")
         if not self.weights.any():
             raise InputError("weights are 0 for every pixel; at least one must count")
-        return np.ascontiguousarray(self.weights, np.float64)
+        return contiguous(self.weights, np.float64)
 
     def _space_of(self, pixel_format: PixelFormat) -> SpaceName:
         """Return the space that is given, or else the one for what is asked: error or looks."""

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from kmq import checks
 from kmq.errors import InputError
-from kmq.model.arrays import Array
+from kmq.model.arrays import Array, contiguous
 from kmq.model.choices import Progress
 from kmq.model.image import MAX_COLORS
 from kmq.stages.palette import clustering, intervals
@@ -205,7 +205,7 @@ def _checked_labels(labels: ArrayLike, n_points: int, k: int) -> Array:
         raise InputError(
             f"labels go from {array.min()} to {array.max()}; with k = {k} they must be 0 to {k - 1}"
         )
-    return np.ascontiguousarray(array, dtype=np.int32)
+    return contiguous(array, np.int32)
 
 
 def _pair(out: Any) -> tuple[Any, Any]:
@@ -221,7 +221,7 @@ def _buffer(out: Any, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -
         raise TypeError(f"{name} is {type(out).__name__}; it must be a NumPy array")
     if out.shape != shape or out.dtype != dtype or not out.flags.carray:
         raise InputError(
-            f"{name} has shape {out.shape} and dtype {out.dtype}; it must be a writable C-ordered "
-            f"{shape} array of {dtype}"
+            f"{name} has shape {out.shape} and dtype {out.dtype}; it must be a writable, aligned, "
+            f"C-ordered {shape} array of {dtype}"
         )
     return out

@@ -72,6 +72,14 @@ def unchangeable(*arrays: str) -> Callable[[type[T]], type[T]]:
     return decorate
 
 
+def contiguous(values: Any, dtype: Any = None) -> Array:
+    """Return values in C order and aligned, as kernels take them; a copy only where they are not.
+
+    Parts of a buffer, as what comes from another process or a file's content, may not be aligned.
+    """
+    return np.require(values, dtype, ("C", "A", "E"))
+
+
 def looked_up(palette: np.ndarray[Any, Any], indices: np.ndarray[Any, Any]) -> Any:
     """Return the entry (channels,) of each index, (…, channels).
 

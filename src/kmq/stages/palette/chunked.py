@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from kmq import checks
-from kmq.model.arrays import Array
+from kmq.model.arrays import Array, contiguous
 from kmq.stages.palette import clustering
 
 _ONE_THREAD = 1
@@ -82,8 +82,8 @@ def converted(rows: Any, weights: Any, dtype: np.dtype[Any]) -> Chunk:
     elif np.ndim(weights) == 0:
         counted = np.full(len(rows), weights, np.float64)
     else:
-        counted = np.ascontiguousarray(weights, np.float64)
-    return np.ascontiguousarray(rows, dtype), counted
+        counted = contiguous(weights, np.float64)
+    return contiguous(rows, dtype), counted
 
 
 def moments(chunk: Chunk) -> Moments:

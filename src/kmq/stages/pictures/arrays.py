@@ -6,7 +6,7 @@ import numpy as np
 
 from kmq.errors import InputError
 from kmq.model import alpha
-from kmq.model.arrays import Array
+from kmq.model.arrays import Array, contiguous
 from kmq.model.image import MAX_COLORS, MAX_SIDE, Metadata, Pixels
 from kmq.model.pixel_format import PixelFormat, of_samples
 
@@ -63,7 +63,7 @@ def pixels_of(
         # The bytes of a bool array may be other than 0 and 1: Pillow's are 0 and 255.
         samples = (samples.view(np.uint8) != 0).view(np.uint8)
     samples = _upright(samples, orientation)
-    samples = np.ascontiguousarray(samples, dtype=pixel_format.dtype)
+    samples = contiguous(samples, pixel_format.dtype)
     samples = alpha.cleared(samples, pixel_format).view(np.ndarray)
     samples.flags.writeable = False
     return Pixels(samples, pixel_format, metadata)
