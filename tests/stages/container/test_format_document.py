@@ -113,6 +113,8 @@ def test_the_numbers_that_pass_32_bits_are_all_those_listed():
         "Σ opinion(set) x (share(stage, set) >> 4)": 3 * logit * (2**23 >> 4),
         "low, high, code": 2**32 - 1,
         "(high - low) x final": (2**32 - 1) * 65_512,
+        "(high - low) x chance": (2**32 - 1) * 65_528,
+        "Σ logit(i) x weight(i)": (5 * logit + 256) * 2_097_152,
     }
     rows = re.findall(r"^\| [^|]+ \| ([^|]+) \| 2\^(\d+) \|$", IN_ASCII, re.MULTILINE)
     assert {value: int(bits) for value, bits in rows} == {
