@@ -229,7 +229,7 @@ def test_an_image_takes_a_palette_and_says_its_colours_in_hexadecimal():
 def test_results_read_well_in_a_line(tmp_path):
     points = np.array([[0.0], [1], [9]])
     assert repr(kmq.kmeans(points, 2)) == (
-        "<kmq.KMeansResult 2 clusters of 3 points, inertia 0.5, 2 rounds>"
+        "<kmq.KMeansResult 2 clusters of 3 points, inertia 0.5, 1 round>"
     )
     kmq.IndexedImage(Palette(["#fff"]), np.zeros((2, 3), np.uint8)).save(tmp_path / "x.kmq")
     assert repr(kmq.info(tmp_path / "x.kmq")).startswith(

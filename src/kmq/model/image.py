@@ -98,7 +98,7 @@ class Report:
 
     >>> report = kmq.quantize("photo.png", 16).report
     >>> report.colors_out, round(report.psnr, 1)
-    (16, 29.5)
+    (16, 29.7)
     """
 
     colors_in: int
