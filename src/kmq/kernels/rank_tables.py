@@ -157,8 +157,8 @@ def read_tables(
             context = np.int64(0)
             for variable in range(n_variables):
                 context = context * radices[variable] + digits[variable]
-            for step in range(size):
-                out_leaves[context + step] = n_leaves
+            for step in range(size):  # unsigned: one memset
+                out_leaves[np.uint64(context + step)] = n_leaves
             digit = last - 1
             while digit >= 0 and digits[digit] == highs[depth, digit]:
                 digits[digit] = lows[depth, digit]
