@@ -2,6 +2,7 @@
 
 import io
 import warnings
+from dataclasses import fields
 
 import imagecodecs
 import numpy as np
@@ -38,6 +39,11 @@ def pictures(tmp_path_factory):
     tifffile.imwrite(folder / "white.tif", deep[..., 0], photometric="miniswhite")
     kmq.write(folder / "a.kmq", indexed_image(PixelFormat.RGB24, 9, 20, 30))
     return sorted(folder.iterdir())
+
+
+def test_limits_are_numbers_alone():
+    public = {name for name in dir(Limits) if not name.startswith("_")}
+    assert public == {limit.name for limit in fields(Limits)}
 
 
 def test_files_are_refused_by_their_size_alone(pictures):

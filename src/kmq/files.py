@@ -13,7 +13,7 @@ from kmq import checks
 from kmq.contradictions import QUANTIZE, TARGETS
 from kmq.errors import InputError, MetadataWarning, SalvageWarning
 from kmq.model.choices import EFFORTS, PICTURES, Effort, is_picture
-from kmq.model.file_info import FileInfo, Limits
+from kmq.model.file_info import FileInfo, Limits, check_pixels, checked_limits
 from kmq.model.image import MAX_SIDE, IndexedImage, Metadata
 from kmq.options import Options
 from kmq.pipeline import decoding, targets
@@ -155,7 +155,7 @@ def decode(
     >>> kmq.decode(kmq.encode("photo.png", 16))
     <kmq.IndexedImage 96x64 RGB, 16 colours>
     """
-    limits, threads = Limits.checked(limits), resolve_threads(n_threads)
+    limits, threads = checked_limits(limits), resolve_threads(n_threads)
     salvaging = _salvaging(on_error)
     try:
         stream = io.BytesIO(encoded)
@@ -316,7 +316,7 @@ def read(
     >>> kmq.read("photo.kmq")
     <kmq.IndexedImage 96x64 RGB, 16 colours>
     """
-    limits, threads = Limits.checked(limits), resolve_threads(n_threads)
+    limits, threads = checked_limits(limits), resolve_threads(n_threads)
     salvaging = _salvaging(on_error)
     with opened(source) as stream:
         name = os.fsdecode(source) if is_path(source) else "the file"
@@ -357,7 +357,7 @@ def read_region(
     >>> kmq.read_region("photo.kmq", (8, 0, 40, 16))
     <kmq.IndexedImage 32x16 RGB, 16 colours>
     """
-    limits, threads = Limits.checked(limits), resolve_threads(n_threads)
+    limits, threads = checked_limits(limits), resolve_threads(n_threads)
     region = _checked_box(box)
     with opened(source) as stream:
         return decoding.decoded_region(stream, region, limits, threads)
@@ -382,7 +382,7 @@ def info(source: Source, *, limits: Limits | None = None) -> FileInfo:
     >>> kmq.info("photo.kmq")
     <kmq.FileInfo 96x64 RGB, 16 colours, 1 strip, ... bytes>
     """
-    limits = Limits.checked(limits)
+    limits = checked_limits(limits)
     with opened(source) as stream:
         return decoding.info(stream, limits)
 
@@ -398,7 +398,7 @@ def _checked_coding(
         strip_method(method)
     if strip_height is not None:
         strip_height = checks.whole_number(strip_height, "strip_height", 1, MAX_SIDE)
-    limits = Limits.checked(given.get("limits"))
+    limits = checked_limits(given.get("limits"))
     if not is_picture(path):
         return Coding(effort, method, strip_height, threads, limits)
     for name in ("method", "strip_height"):
@@ -452,7 +452,7 @@ def _check_size(picture: Any, limits: Limits) -> None:
     shape: tuple[int, ...] = getattr(picture, "shape", ())
     if len(shape) < 2:
         shape = getattr(picture, "height", 0), getattr(picture, "width", 0)
-    limits.check_pixels(shape[1], shape[0])
+    check_pixels(limits, shape[1], shape[0])
 
 
 def _refuse_source(target: str | os.PathLike[str], name: str, source: Any) -> None:

@@ -14,7 +14,7 @@ from kmq import checks
 from kmq.colors import GivenColors
 from kmq.errors import InputError
 from kmq.model.choices import Effort, MappingName, Progress
-from kmq.model.file_info import Limits
+from kmq.model.file_info import Limits, checked_limits
 from kmq.model.image import MAX_COLORS, IndexedImage, Pixels, QuantizedImage
 from kmq.options import Options
 from kmq.pipeline import frames as sequences
@@ -83,7 +83,7 @@ def quantize_frames(
     >>> [image.hex for image in kmq.quantize_frames([red, blue], 2)]
     [('#0000ff', '#ff0000'), ('#0000ff', '#ff0000')]
     """
-    threads, limits = resolve_threads(n_threads), Limits.checked(limits)
+    threads, limits = resolve_threads(n_threads), checked_limits(limits)
     k = checks.whole_number(checks.given(k, _DEFAULT_COLORS), "k", 1, MAX_COLORS)
     hear = checks.progress(progress)
     kind = palette if isinstance(palette, str) and palette in (SHARED, EACH) else None

@@ -14,7 +14,7 @@ from kmq.errors import InputError
 from kmq.model import formats
 from kmq.model.arrays import Array
 from kmq.model.choices import Progress
-from kmq.model.file_info import Limits
+from kmq.model.file_info import Limits, checked_limits
 from kmq.model.histogram import MAX_HISTOGRAM_COLORS, ColorHistogram
 from kmq.model.pixel_format import PixelFormat, PixelFormatLabel
 from kmq.pipeline import cluster
@@ -47,7 +47,7 @@ def of_picture(
     """Count the colours of a picture."""
     threads = resolve_threads(n_threads)
     wanted, page = checked_format(pixel_format), checked_page(page)
-    pixels = read_picture(picture, wanted, page, Limits.checked(limits), threads)
+    pixels = read_picture(picture, wanted, page, checked_limits(limits), threads)
     color_map = counting.map_colors(pixels.samples, pixels.pixel_format, threads)
     return _limited(color_map.histogram)
 
@@ -69,7 +69,7 @@ def of_pictures(
     threads = resolve_threads(n_threads)
     progress = checks.progress(progress)
     pixel_format, page = checked_format(pixel_format), checked_page(page)
-    limits = Limits.checked(limits)
+    limits = checked_limits(limits)
     is_array = isinstance(pictures, np.ndarray) and pictures.ndim < 4  # whose items are rows
     is_file = isinstance(pictures, str | os.PathLike | bytes | bytearray | memoryview)
     is_file = is_file or hasattr(pictures, "read")

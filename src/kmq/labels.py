@@ -12,7 +12,7 @@ from kmq import checks
 from kmq.errors import InputError
 from kmq.model.arrays import Array, contiguous
 from kmq.model.choices import EFFORTS, Effort
-from kmq.model.file_info import Limits
+from kmq.model.file_info import Limits, checked_limits
 from kmq.model.image import MAX_SIDE
 from kmq.model.labels import LABEL_TYPES, MAX_DIMENSIONS
 from kmq.pipeline.labelling import LabelCoding, decoded
@@ -90,7 +90,7 @@ def decode_labels(
     >>> kmq.decode_labels(kmq.encode_labels([[7, 7], [-3, 7]])).tolist()
     [[7, 7], [-3, 7]]
     """
-    limits, threads = Limits.checked(limits), resolve_threads(n_threads)
+    limits, threads = checked_limits(limits), resolve_threads(n_threads)
     try:
         stream = io.BytesIO(encoded)
     except TypeError:
@@ -160,7 +160,7 @@ def read_labels(
     >>> int(kmq.read_labels("cells.kmq").sum())
     64
     """
-    limits, threads = Limits.checked(limits), resolve_threads(n_threads)
+    limits, threads = checked_limits(limits), resolve_threads(n_threads)
     with opened(source) as stream:
         return decoded(stream, limits, threads)
 
@@ -175,7 +175,7 @@ def _checked_coding(
     if strip_height is not None:
         strip_height = checks.whole_number(strip_height, "strip_height", 1, MAX_SIDE)
     threads = resolve_threads(n_threads)
-    return LabelCoding(effort, method, strip_height, threads, Limits.checked(limits))
+    return LabelCoding(effort, method, strip_height, threads, checked_limits(limits))
 
 
 def _checked(labels: Any) -> Array:

@@ -19,7 +19,7 @@ from kmq.errors import InputError
 from kmq.model import formats
 from kmq.model.arrays import Array, contiguous
 from kmq.model.choices import EFFORTS, Progress
-from kmq.model.file_info import Limits
+from kmq.model.file_info import Limits, checked_limits
 from kmq.model.image import MAX_COLORS, Pixels, QuantizedImage
 from kmq.model.palette import Palette
 from kmq.model.pixel_format import PixelFormat
@@ -170,7 +170,7 @@ class Options(NamedTuple):
             weights=_checked_weights(weights),
             pixel_format=checked_format(pixel_format),
             page=checked_page(page),
-            limits=Limits.checked(limits),
+            limits=checked_limits(limits),
             lam=mapped.lam or 0.0 if isinstance(mapped, Rate | Optimize) else 0.0,
             optimize=isinstance(mapped, Optimize),
             is_for_looks=effort == "best" and mapping is None,

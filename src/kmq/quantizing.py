@@ -13,7 +13,7 @@ from kmq.colors import GivenColors
 from kmq.errors import MissingExtraError
 from kmq.model.arrays import Array, EqualByFields
 from kmq.model.choices import Effort, MappingName, Progress
-from kmq.model.file_info import Limits
+from kmq.model.file_info import Limits, checked_limits
 from kmq.model.histogram import ColorHistogram
 from kmq.model.image import MAX_COLORS, QuantizedImage
 from kmq.model.palette import Palette
@@ -339,7 +339,7 @@ def error_curve(
     threads = resolve_threads(n_threads)
     progress = checks.progress(progress)
     wanted, page = checked_format(pixel_format), checked_page(page)
-    pixels = read_picture(picture, wanted, page, Limits.checked(limits), threads)
+    pixels = read_picture(picture, wanted, page, checked_limits(limits), threads)
     curve = []
     for k, error in quantizing.error_curve(pixels, most, threads):
         curve.append((k, error))

@@ -49,36 +49,29 @@ class Limits:
             number = checks.whole_number(most, limit.name, 0, _MAX_LIMIT)
             object.__setattr__(self, limit.name, number)
 
-    @classmethod
-    def checked(cls, limits: Any) -> Limits:
-        """Return limits, the usual ones for None; raise TypeError for anything else.
-
-        >>> kmq.Limits.checked(None) == kmq.Limits()
-        True
-        """
-        if limits is None:
-            return _USUAL_LIMITS
-        if not isinstance(limits, cls):
-            raise TypeError(f"limits is {type(limits).__name__}; it must be a kmq.Limits")
-        return limits
-
-    def check_pixels(self, width: int, height: int, error: type[KmqError] = InputError) -> None:
-        """Raise an error of that type if a picture has more pixels.
-
-        >>> kmq.Limits(pixels=10_000).check_pixels(200, 100)
-        Traceback (most recent call last):
-            ...
-        kmq.errors.InputError: the picture is 200 x 100, 20000 pixels; the limit is 10000, ...
-        """
-        if width * height > self.pixels:
-            raise error(
-                f"the picture is {width} x {height}, {width * height} pixels; the limit is "
-                f"{self.pixels}, for reading and writing: kmq.Limits(pixels=…) or --max-pixels "
-                "sets it"
-            )
-
 
 _USUAL_LIMITS = Limits()
+
+
+def checked_limits(limits: Any) -> Limits:
+    """Return limits, the usual ones for None; raise TypeError for anything else."""
+    if limits is None:
+        return _USUAL_LIMITS
+    if not isinstance(limits, Limits):
+        raise TypeError(f"limits is {type(limits).__name__}; it must be a kmq.Limits")
+    return limits
+
+
+def check_pixels(
+    limits: Limits, width: int, height: int, error: type[KmqError] = InputError
+) -> None:
+    """Raise an error of that type if a picture has more pixels."""
+    if width * height > limits.pixels:
+        raise error(
+            f"the picture is {width} x {height}, {width * height} pixels; the limit is "
+            f"{limits.pixels}, for reading and writing: kmq.Limits(pixels=…) or --max-pixels "
+            "sets it"
+        )
 
 
 @dataclass(frozen=True)

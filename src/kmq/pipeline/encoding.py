@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from kmq.errors import InputError
 from kmq.model.choices import Effort
-from kmq.model.file_info import MAX_STRIPS, Limits
+from kmq.model.file_info import MAX_STRIPS, Limits, check_pixels
 from kmq.model.image import MAX_COLORS, IndexedImage
 from kmq.stages.coding.methods import even_strip_height, plan_strips
 from kmq.stages.coding.palettes import encode_palette
@@ -39,7 +39,7 @@ class Coding:
 
     def pieces(self, image: IndexedImage) -> list[bytes]:
         """Return the pieces of a file, front to back."""
-        self.limits.check_pixels(image.width, image.height)
+        check_pixels(self.limits, image.width, image.height)
         image = replace(image)  # checked anew: the kernels below write where its indices point
         n_colors = image.n_colors
         plan = plan_strips(self.method, self.effort, image.indices.size, n_colors)
@@ -81,7 +81,7 @@ class PictureCoding:
 
     def pieces(self, image: IndexedImage) -> list[bytes]:
         """Return the file; raise InputError if one of that kind cannot hold the image."""
-        self.limits.check_pixels(image.width, image.height)
+        check_pixels(self.limits, image.width, image.height)
         content = writing.picture_file(image, self.path, self.effort, keeps_order=self.keeps_order)
         return [content]
 

@@ -12,7 +12,7 @@ import numpy as np
 from kmq.errors import FormatError, InputError
 from kmq.model.arrays import Array
 from kmq.model.choices import Effort
-from kmq.model.file_info import MAX_STRIPS, Limits
+from kmq.model.file_info import MAX_STRIPS, Limits, check_pixels
 from kmq.model.image import Metadata, index_dtype
 from kmq.model.labels import MAX_LABELS, Labels, label_shades
 from kmq.model.pixel_format import PixelFormat
@@ -43,7 +43,7 @@ class LabelCoding:
             InputError: it has more distinct labels or pixels than there can be.
         """
         width, height = array.shape[-1], math.prod(array.shape[:-1])
-        self.limits.check_pixels(width, height)
+        check_pixels(self.limits, width, height)
         values, indices = indexed(array.reshape(-1))
         n_labels = len(values)
         plan = plan_label_strips(self.method, self.effort, array.size, n_labels)

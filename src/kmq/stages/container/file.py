@@ -11,7 +11,7 @@ from typing import BinaryIO, Literal, NamedTuple
 
 from kmq.errors import FormatError, InputError, LimitError, NewerFormatError, located
 from kmq.model.arrays import Array
-from kmq.model.file_info import MAX_STRIPS, ChunkInfo, Limits, StripInfo
+from kmq.model.file_info import MAX_STRIPS, ChunkInfo, Limits, StripInfo, check_pixels
 from kmq.model.image import MAX_COLORS, Metadata
 from kmq.model.labels import Labels, label_shades
 from kmq.model.pixel_format import PixelFormat
@@ -283,7 +283,7 @@ def _check_header(header: Header, limits: Limits) -> None:
         )
     if header.n_strips > MAX_STRIPS:
         raise FormatError(f"the picture has {header.n_strips} strips; it has up to {MAX_STRIPS}")
-    limits.check_pixels(header.width, header.height, LimitError)
+    check_pixels(limits, header.width, header.height, LimitError)
 
 
 def unpack_strip_table(chunk: Chunk, n_strips: int) -> tuple[int, ...]:

@@ -24,7 +24,7 @@ from kmq import checks, color_tags
 from kmq.errors import ColorWarning, InputError, KmqError
 from kmq.model import alpha
 from kmq.model.arrays import Array
-from kmq.model.file_info import Limits
+from kmq.model.file_info import Limits, check_pixels
 from kmq.model.image import MAX_COLORS, MAX_PAGES, IndexedImage, Pixels
 from kmq.model.pixel_format import PixelFormat, as_pixel_format, of_samples
 from kmq.stages.pictures import deep, tiff
@@ -171,7 +171,7 @@ def _stored_palette(file: IO[bytes], name: str) -> Array | None:
         if picture.mode != "P":
             return None
         refuse_frames(picture)
-        Limits().check_pixels(*picture.size)
+        check_pixels(Limits(), *picture.size)
         tiff.make_room(picture)
         load_pixels(picture)
         largest = picture.getextrema()[1]
@@ -186,7 +186,7 @@ def indexed_picture(file: IO[bytes], name: str) -> IndexedImage:
         InputError: it cannot be read as one picture, or has no palette.
     """
     with telling(name), opened_picture(file) as picture:
-        Limits().check_pixels(*picture.size)
+        check_pixels(Limits(), *picture.size)
         return indexed_from_pillow(picture)
 
 
@@ -247,7 +247,7 @@ def _decoded(file: IO[bytes], page: int | None, limits: Limits) -> Pixels:
         number = page_index(page, n_pages if page or not parts else 1)
         if n_pages > 1:
             picture.seek(number)
-        limits.check_pixels(*picture.size)
+        check_pixels(limits, *picture.size)
         picture.info["cicp"] = deep.code_points(file, picture)
         samples = deep.samples(file, picture)
         if samples is not None:
@@ -301,7 +301,7 @@ def _from_tiff(file: IO[bytes], number: int | None, limits: Limits) -> Pixels:
     file.seek(0)
     with tifffile.TiffFile(file) as opened:
         page = opened.pages[page_index(number, len(opened.pages))]
-        limits.check_pixels(page.imagewidth, page.imagelength)
+        check_pixels(limits, page.imagewidth, page.imagelength)
         tags = {tag.code: tag.value for tag in page.tags}
         tiff.check(tags)
         samples = tiff.samples(page)
