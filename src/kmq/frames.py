@@ -18,11 +18,11 @@ from kmq.model.file_info import Limits, checked_limits
 from kmq.model.image import MAX_COLORS, IndexedImage, Pixels, QuantizedImage
 from kmq.options import Options
 from kmq.pipeline import frames as sequences
-from kmq.pipeline.reading import Picture, read_picture
+from kmq.pipeline.reading import Picture, read_picture, reread
 from kmq.stages.palette.spaces import SpaceName
 from kmq.stages.pictures.animation import frames_of, read_animation
 from kmq.stages.pictures.pillow import is_pillow
-from kmq.streams import downloaded, is_path, is_url
+from kmq.streams import is_path
 from kmq.threads import resolve_threads
 from kmq.values import Dither, Optimize, Rate, Space
 
@@ -126,12 +126,7 @@ def _read(frames: Any, limits: Limits, n_threads: int) -> list[Pixels]:
         TypeError: it is neither.
         InputError: there are none.
     """
-    if is_url(frames):
-        frames = downloaded(frames)
-    if isinstance(frames, bytes | bytearray | memoryview):
-        frames = io.BytesIO(frames)
-    if hasattr(frames, "read") and not isinstance(frames, io.BytesIO):
-        frames = io.BytesIO(frames.read())
+    frames = reread(frames)
     if is_path(frames) or isinstance(frames, io.BytesIO):
         return read_animation(frames, limits).frames
     if is_pillow(frames):

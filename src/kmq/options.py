@@ -7,7 +7,6 @@ then.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -401,11 +400,5 @@ def _in_common(pixels: Pixels, palette: Palette) -> tuple[Pixels, Array]:
         return pixels, formats.converted(palette.colors, palette.pixel_format, wanted)
     except InputError:
         wanted = formats.common_format(palette.pixel_format, wanted)
-    flat = pixels.samples.reshape(-1, pixels.pixel_format.channels)
-    samples = formats.converted(flat, pixels.pixel_format, wanted)
-    metadata = pixels.metadata
-    if wanted.channels - wanted.has_alpha != flat.shape[1] - pixels.pixel_format.has_alpha:
-        metadata = replace(metadata, icc_profile=None)  # which was for grey
-    shape = (*pixels.samples.shape[:2], wanted.channels)
-    pixels = Pixels(samples.reshape(shape), wanted, metadata)
-    return pixels, formats.converted(palette.colors, palette.pixel_format, wanted)
+    colors = formats.converted(palette.colors, palette.pixel_format, wanted)
+    return reading.in_format(pixels, wanted), colors

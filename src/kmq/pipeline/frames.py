@@ -16,7 +16,7 @@ from kmq.errors import InputError
 from kmq.model import formats
 from kmq.model.arrays import Array, looked_up
 from kmq.model.image import Pixels, QuantizedImage, index_dtype
-from kmq.model.pixel_format import PixelFormat
+from kmq.pipeline.reading import in_format
 from kmq.stages.histogram.counting import map_colors
 from kmq.stages.mapping import metrics
 
@@ -40,15 +40,7 @@ def alike(frames: Sequence[Pixels]) -> list[Pixels]:
                 f"{first[0]}; frames must have one size"
             )
         common = formats.common_format(common, frame.pixel_format)
-    return [_converted(frame, common) for frame in frames]
-
-
-def _converted(frame: Pixels, pixel_format: PixelFormat) -> Pixels:
-    if frame.pixel_format is pixel_format:
-        return frame
-    height, width, channels = frame.samples.shape
-    rows = formats.converted(frame.samples.reshape(-1, channels), frame.pixel_format, pixel_format)
-    return Pixels(rows.reshape(height, width, -1), pixel_format, frame.metadata)
+    return [in_format(frame, common) for frame in frames]
 
 
 def with_one_palette(
@@ -67,7 +59,9 @@ def with_one_palette(
 
     def part(number: int, frame: Pixels) -> QuantizedImage:
         indices = whole.indices[number * height : (number + 1) * height]
-        return replace(whole, indices=indices, metadata=frame.metadata)
+        n_colors = map_colors(frame.samples, frame.pixel_format, 1).histogram.n_colors
+        report = replace(whole.report, colors_in=n_colors)
+        return replace(whole, indices=indices, metadata=frame.metadata, report=report)
 
     images = (
         part(number, frame) if map_to is None else map_to(frame, whole.palette)
@@ -142,13 +136,8 @@ def _settled(image: QuantizedImage, indices: Array) -> QuantizedImage:
 
 def _with_report(image: QuantizedImage, frame: Pixels) -> QuantizedImage:
     """Return the image with the errors of this frame in its report."""
-    samples = _converted(frame, image.pixel_format).samples
+    samples = in_format(frame, image.pixel_format).samples
     shown = looked_up(image.palette, image.indices)
     mse = metrics.mse(samples, shown, has_alpha=image.pixel_format.has_alpha)
-    report = replace(
-        image.report,
-        colors_in=map_colors(samples, image.pixel_format, 1).histogram.n_colors,
-        mse=mse,
-        psnr=metrics.psnr(mse, image.pixel_format),
-    )
+    report = replace(image.report, mse=mse, psnr=metrics.psnr(mse, image.pixel_format))
     return replace(image, report=report)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import os
-from typing import TYPE_CHECKING, BinaryIO, TypeAlias, cast
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, cast
 
 from kmq.errors import InputError
+from kmq.model import formats
 from kmq.model.arrays import Array, looked_up
 from kmq.model.file_info import Limits
 from kmq.model.image import IndexedImage, Pixels
@@ -41,14 +43,7 @@ def read_picture(
     """
     if isinstance(picture, Pixels):
         return picture
-    if isinstance(picture, bytes | bytearray | memoryview):
-        picture = io.BytesIO(picture)
-    elif hasattr(picture, "read"):
-        picture = _content_of(cast(BinaryIO, picture))
-    elif is_url(picture):
-        picture = downloaded(picture)
-    elif is_path(picture):
-        picture = _unpiped(picture)
+    picture = reread(picture)
     if isinstance(picture, str | os.PathLike | io.BytesIO) and _is_kmq(picture):
         from kmq.pipeline import decoding  # pictures in memory do without
 
@@ -62,6 +57,38 @@ def read_picture(
         raise InputError("pixel_format is given with a picture that states its own")
     samples = looked_up(picture.palette, picture.indices)
     return Pixels(samples, picture.pixel_format, picture.metadata)
+
+
+def in_format(pixels: Pixels, pixel_format: PixelFormat) -> Pixels:
+    """Return pixels in another pixel format, without a colour profile that was for grey.
+
+    Raises:
+        InputError: it has not all of their colours.
+    """
+    former = pixels.pixel_format
+    if pixel_format is former:
+        return pixels
+    flat = pixels.samples.reshape(-1, former.channels)
+    samples = formats.converted(flat, former, pixel_format)
+    metadata = pixels.metadata
+    if pixel_format.channels - pixel_format.has_alpha != former.channels - former.has_alpha:
+        metadata = replace(metadata, icc_profile=None)
+    shape = (*pixels.samples.shape[:2], pixel_format.channels)
+    return Pixels(samples.reshape(shape), pixel_format, metadata)
+
+
+def reread(source: Any) -> Any:
+    """Return a file that may be read more than once: its path, or what is in it.
+
+    What is no file is returned as it is.
+    """
+    if isinstance(source, bytes | bytearray | memoryview):
+        return io.BytesIO(source)
+    if hasattr(source, "read"):
+        return _content_of(source)
+    if is_url(source):
+        return downloaded(source)
+    return _unpiped(source) if is_path(source) else source
 
 
 def _content_of(file: BinaryIO) -> io.BytesIO:
