@@ -194,19 +194,9 @@ class Chunks:
 
     def fit(self, start: Array, max_iter: int, tol: float) -> ChunkedFit:
         """Run Lloyd's algorithm from `start` (k, d), as `clustering.kmeans` does in memory."""
-        centroids, n_iter, converged = start.astype(np.float64), 0, False
-        while n_iter < max_iter and not converged:
-            n_iter += 1
-            sums = self._sum(chunked.round_sums, chunked.added_sums, self._sent(centroids))
-            counts = sums[:, -1:]
-            empty = np.flatnonzero(counts == 0)
-            if len(empty):
-                far = self._farthest(centroids, len(empty))
-                labels, _ = chunked.nearest(far.points, centroids.astype(far.points.dtype))
-                clustering.refill(sums, empty, far.points, far.weights, labels)
-            moved = np.divide(sums[:, :-1], counts, out=centroids.copy(), where=counts > 0)
-            converged = float(np.square(moved - centroids).sum()) <= tol
-            centroids = moved
+        centroids, n_iter, _ = clustering.lloyd(
+            start, self._round_sums, self._farthest, max_iter, tol
+        )
         return ChunkedFit(centroids, n_iter, self._end(centroids))
 
     def start(self, k: int, init: str, seed: int) -> Array:
@@ -247,11 +237,16 @@ class Chunks:
         )
         return drawn.points
 
-    def _farthest(self, centroids: Array, count: int) -> chunked.Chosen:
+    def _round_sums(self, centroids: Array) -> Array:
+        sums: Array = self._sum(chunked.round_sums, chunked.added_sums, self._sent(centroids))
+        return sums
+
+    def _farthest(self, centroids: Array, count: int) -> tuple[Array, Array, Array]:
         work = partial(chunked.farthest, count=count)
         add = partial(chunked.added_farthest, count=count)
-        chosen: chunked.Chosen = self._sum(work, add, self._sent(centroids))
-        return chosen
+        far: chunked.Chosen = self._sum(work, add, self._sent(centroids))
+        labels, _ = chunked.nearest(far.points, centroids.astype(far.points.dtype))
+        return far.points, far.weights, labels
 
     def _end(self, centroids: Array) -> chunked.Ended:
         end: chunked.Ended = self._sum(chunked.end, chunked.added_ends, self._sent(centroids))

@@ -118,9 +118,6 @@ def kmeans(
     """
     assign_and_sum = _naive_assign_and_sum if algorithm == "naive" else _assign_and_sum
     counted = weights if (weights != 1).any() else _NO_WEIGHTS
-    centroids = start.astype(np.float64)
-    converged = False
-    n_iter = 0
 
     def plain(centroids: Array) -> Array:
         return assign_and_sum(points, counted, centroids, _NO_LABELS, n_threads)[0]
@@ -129,21 +126,51 @@ def kmeans(
     if algorithm == "lloyd":
         parts = _parts(points, len(start))
         sums_of = Rounds(points, counted, len(start), parts, n_threads, plain).sums
+
+    def farthest(centroids: Array, count: int) -> tuple[Array, Array, Array]:
+        labels, chosen = _farthest(points, weights, centroids, count, n_threads)
+        return points[chosen], weights[chosen], labels[chosen]
+
+    centroids, n_iter, converged = lloyd(start, sums_of, farthest, max_iter, tol, progress)
+    labels = np.empty(len(points), np.int32)
+    _, inertia = assign_and_sum(points, counted, centroids, labels, n_threads)
+    return KMeansResult(centroids, labels, inertia, n_iter, converged)
+
+
+def lloyd(
+    start: Array,
+    sums_of: Callable[[Array], Array],
+    farthest: Callable[[Array, int], tuple[Array, Array, Array]],
+    max_iter: int,
+    tol: float,
+    progress: Progress | None = None,
+) -> tuple[Array, int, bool]:
+    """Run rounds from the centroids `start` (k, d), wherever the points are.
+
+    Args:
+        start: where to begin.
+        sums_of: returns the sums (k, d + 1) of weight · (x, 1) by nearest centroid.
+        farthest: returns the points, weights and labels of so many that add most to the inertia.
+        max_iter: rounds at most.
+        tol: see `kmeans`.
+        progress: see `kmeans`.
+
+    Returns:
+        Centroids (k, d) float64, the number of rounds, and whether they converged.
+    """
+    centroids, n_iter, converged = start.astype(np.float64), 0, False
     while n_iter < max_iter and not converged:
         n_iter += 1
         sums = sums_of(centroids)
         empty = np.flatnonzero(sums[:, -1] == 0)
         if len(empty):
-            labels, chosen = _farthest(points, weights, centroids, len(empty), n_threads)
-            refill(sums, empty, points[chosen], weights[chosen], labels[chosen])
+            refill(sums, empty, *farthest(centroids, len(empty)))
         moved = _means(sums, centroids)
         converged = float(np.square(moved - centroids).sum()) <= tol
         centroids = moved
         if progress is not None:
             progress("k-means", n_iter / max_iter)
-    labels = np.empty(len(points), np.int32)
-    _, inertia = assign_and_sum(points, counted, centroids, labels, n_threads)
-    return KMeansResult(centroids, labels, inertia, n_iter, converged)
+    return centroids, n_iter, converged
 
 
 def best_of(
