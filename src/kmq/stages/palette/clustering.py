@@ -164,7 +164,7 @@ def lloyd(
         sums = sums_of(centroids)
         empty = np.flatnonzero(sums[:, -1] == 0)
         if len(empty):
-            refill(sums, empty, *farthest(centroids, len(empty)))
+            _refill(sums, empty, *farthest(centroids, len(empty)))
         moved = _means(sums, centroids)
         converged = float(np.square(moved - centroids).sum()) <= tol
         centroids = moved
@@ -457,7 +457,7 @@ def _means(sums: Array, centroids: Array) -> Array:
     return np.divide(sums[:, :-1], weights, out=centroids.copy(), where=weights > 0)
 
 
-def refill(sums: Array, empty: Array, points: Array, weights: Array, labels: Array) -> None:
+def _refill(sums: Array, empty: Array, points: Array, weights: Array, labels: Array) -> None:
     """Move points (m, d) of the clusters `labels` to clusters that are empty, one to each, in the
     `sums` (k, d + 1) of weight · (x, 1)."""
     for place, point, weight, label in zip(empty, points, weights, labels, strict=False):
