@@ -17,9 +17,11 @@ from kmq.cli.console import (
     about,
     add_colors_option,
     add_command,
+    add_effort_option,
     add_force_option,
     add_output_option,
     add_pixels_option,
+    add_quiet_option,
     add_threads_option,
     colors,
     decibels,
@@ -30,14 +32,13 @@ from kmq.cli.console import (
     working_time,
 )
 from kmq.errors import InputError
-from kmq.model.choices import EFFORTS
+from kmq.model.choices import DITHER_METHODS, PICTURES
 
 if TYPE_CHECKING:
     from kmq.model.image import QuantizedImage
     from kmq.stages.pictures.animation import Animation
     from kmq.values import Dither
 
-_SUFFIXES = (".gif", ".png", ".webp")
 _DEFAULT_COLORS = 255
 _DEFAULT_DELAY = 100.0
 _MAX_DELAY = 655_350.0  # milliseconds; two bytes of hundredths in a GIF file
@@ -84,14 +85,10 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument(
         "--dither-method",
-        choices=("ordered", "diffusion"),
+        choices=DITHER_METHODS,
         help="a fixed pattern (ordered, the default), or errors passed on to neighbours",
     )
-    parser.add_argument(
-        "--effort",
-        choices=EFFORTS,
-        help="how long to search for good colours (default: balanced)",
-    )
+    add_effort_option(parser)
     parser.add_argument(
         "--delay",
         type=number_within(0, _MAX_DELAY),
@@ -104,7 +101,7 @@ def add(commands: Commands) -> None:
         metavar="N",
         help="how often all is played; 0 is without end (default: as in the file; 0 for pictures)",
     )
-    parser.add_argument("-q", "--quiet", action="store_true", help="print only warnings and errors")
+    add_quiet_option(parser)
     add_threads_option(parser)
     add_pixels_option(parser)
 
@@ -134,18 +131,19 @@ def run(arguments: argparse.Namespace) -> int:
     with replacing(target) as stream:
         stream.write(content)
     if not arguments.quiet:
-        print(spoken(f"{target}: {_told(images)}, {len(content):,} bytes, {_since(started)}"))
+        seconds = working_time() - started
+        print(spoken(f"{target}: {_told(images)}, {len(content):,} bytes, {seconds:.2f} s"))
     return DONE
 
 
 def _target(arguments: argparse.Namespace) -> Path:
     if arguments.output is None:
-        raise UsageError(f"-o is missing; it names the file to write, {', '.join(_SUFFIXES)}")
+        raise UsageError(f"-o is missing; it names the file to write, {', '.join(PICTURES)}")
     target = Path(arguments.output)
     if not target.suffix:
-        raise UsageError(f"-o {target} has no suffix; it must be one of {', '.join(_SUFFIXES)}")
+        raise UsageError(f"-o {target} has no suffix; it must be one of {', '.join(PICTURES)}")
     try:
-        checks.suffix(target, _SUFFIXES, "animated files")
+        checks.suffix(target, PICTURES, "animated files")
     except InputError as error:
         raise UsageError(f"-o {error}") from error
     return target
@@ -189,7 +187,3 @@ def _told(images: list[QuantizedImage]) -> str:
     worst = min(image.report.psnr for image in images)
     n_frames = f"{len(images):,} frame{'' if len(images) == 1 else 's'}"
     return f"{n_frames}, {colors(most)}, {decibels(worst)} or better"
-
-
-def _since(started: float) -> str:
-    return f"{working_time() - started:.2f} s"

@@ -24,6 +24,7 @@ from kmq.cli.console import (
     UsageError,
     add_force_option,
     add_output_option,
+    add_quiet_option,
     complain,
     complaint_about,
     keeping_messages,
@@ -81,7 +82,7 @@ def add_options(parser: argparse.ArgumentParser, metavar: str, suffix: str) -> N
         f"- is standard output (default: next to each input, with the suffix {suffix}; standard "
         "output for piped input). Sub-folders of folders and patterns are kept",
     )
-    parser.add_argument("-q", "--quiet", action="store_true", help="print only warnings and errors")
+    add_quiet_option(parser)
     add_jobs_option(parser)
     existing = parser.add_mutually_exclusive_group()
     add_force_option(existing)

@@ -191,6 +191,22 @@ def add_force_option(parser: Options) -> None:
     parser.add_argument("-f", "--force", action="store_true", help="overwrite existing files")
 
 
+def add_quiet_option(parser: Options) -> None:
+    """Add ``--quiet``."""
+    parser.add_argument("-q", "--quiet", action="store_true", help="print only warnings and errors")
+
+
+def add_effort_option(parser: Options, searched: str = "good colours") -> None:
+    """Add ``--effort``."""
+    from kmq.model.choices import EFFORTS
+
+    parser.add_argument(
+        "--effort",
+        choices=EFFORTS,
+        help=f"how long to search for {searched} (default: balanced)",
+    )
+
+
 def whole_number(lowest: int, highest: int) -> Callable[[str], int]:
     """Return an argparse type for whole numbers in that range."""
 

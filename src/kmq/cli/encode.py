@@ -20,6 +20,7 @@ from kmq.cli.console import (
     UsageError,
     add_colors_option,
     add_command,
+    add_effort_option,
     add_pixels_option,
     add_threads_option,
     by_stages,
@@ -33,7 +34,7 @@ from kmq.cli.console import (
     whole_number,
 )
 from kmq.errors import InputError
-from kmq.model.choices import DITHER_METHODS, EFFORTS, PICTURES, is_picture
+from kmq.model.choices import DITHER_METHODS, PICTURES, is_picture
 from kmq.model.file_info import Limits
 from kmq.model.image import MAX_COLORS, MAX_SIDE, Metadata
 from kmq.stages.container.chunks import SUFFIXES
@@ -195,11 +196,7 @@ def _add_mixing(group: Options) -> None:
 
 
 def _add_work(group: Options) -> None:
-    group.add_argument(
-        "--effort",
-        choices=EFFORTS,
-        help="how long to search for good colours and a small file (default: balanced)",
-    )
+    add_effort_option(group, "good colours and a small file")
     group.add_argument(
         "--method",
         metavar="{deflate,rank,mix,label}",

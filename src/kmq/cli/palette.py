@@ -21,9 +21,11 @@ from kmq.cli.console import (
     UsageError,
     add_colors_option,
     add_command,
+    add_effort_option,
     add_force_option,
     add_output_option,
     add_pixels_option,
+    add_quiet_option,
     add_threads_option,
     colors,
     complain,
@@ -37,7 +39,6 @@ from kmq.cli.console import (
     working_time,
 )
 from kmq.errors import InputError, KmqError
-from kmq.model.choices import EFFORTS
 from kmq.model.image import MAX_COLORS
 from kmq.streams import is_url
 
@@ -116,11 +117,7 @@ def add(commands: Commands) -> None:
         metavar=f"FILE{_HISTOGRAM_SUFFIX}",
         help="also write the colours of all pictures and their counts to this file",
     )
-    parser.add_argument(
-        "--effort",
-        choices=EFFORTS,
-        help="how long to search for good colours (default: balanced)",
-    )
+    add_effort_option(parser)
     steering.add_options(parser.add_argument_group("which colours"))
     steering.add_page_option(parser)
     steering.add_start_options(parser.add_argument_group("plain k-means in place of the search"))
@@ -140,7 +137,7 @@ def add(commands: Commands) -> None:
     add_threads_option(parser)
     add_pixels_option(parser)
     output = parser.add_mutually_exclusive_group()
-    output.add_argument("-q", "--quiet", action="store_true", help="print only warnings and errors")
+    add_quiet_option(output)
     output.add_argument("--json", action="store_true", help="print the palette and figures as JSON")
     add_force_option(parser)
 

@@ -91,7 +91,7 @@ def _plays(picture: Any) -> int:
 def animation_bytes(
     images: Sequence[IndexedImage], durations: Sequence[float], plays: int, suffix: str
 ) -> bytes:
-    """Return the file of an animation, one of SUFFIXES; Pillow stores what changes of each frame.
+    """Return the file of an animation, .gif, .png or .webp; of each frame it has what changes.
 
     Raises:
         InputError: that kind of file cannot hold the images.
@@ -142,8 +142,6 @@ def _as_webp(images: Sequence[IndexedImage], plays: int) -> _Pillow:
 
 
 _WRITERS = {".gif": _as_gif, ".png": _as_png, ".webp": _as_webp}
-
-SUFFIXES = tuple(_WRITERS)
 
 
 def _direct(images: Sequence[IndexedImage]) -> list[Image]:
