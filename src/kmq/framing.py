@@ -14,21 +14,29 @@ from typing import Any
 
 import numpy as np
 
+from kmq import checks
 from kmq.deflate import deflate, inflate_exactly
 from kmq.errors import FormatError, InputError, LimitError
 from kmq.labels import encode_labels
 from kmq.model.arrays import Array
-from kmq.model.choices import Effort
+from kmq.model.choices import EFFORTS, Effort
 from kmq.model.file_info import Limits
 from kmq.model.labels import Labels
 from kmq.pipeline.labelling import decoded
-from kmq.stages.coding.methods import MethodName
+from kmq.stages.coding.methods import MethodName, strip_method
 from kmq.stages.container.chunks import SIGNATURE
 
 DEFLATED, SWAPPED = 0, 1
 _SIZE = 8  # bytes of the size of a deflated chunk
 _MOST_BYTES = 8 * Limits().pixels
 _LITTLE = sys.byteorder == "little"
+
+
+def check_options(effort: Any, method: Any) -> None:
+    """Raise InputError or TypeError for what `encode_chunk` would take for faults of an array."""
+    checks.one_of(effort, "effort", EFFORTS)
+    if method is not None:
+        strip_method(method)
 
 
 def encode_chunk(array: Array, effort: Effort | None, method: MethodName | None) -> bytes:

@@ -11,10 +11,9 @@ import numpy as np
 from numcodecs.abc import Codec
 from numcodecs.compat import ensure_bytes, ensure_ndarray_like, ndarray_copy
 
-from kmq import checks
-from kmq.framing import decode_bytes, encode_chunk
-from kmq.model.choices import EFFORTS, Effort
-from kmq.stages.coding.methods import MethodName, strip_method
+from kmq.framing import check_options, decode_bytes, encode_chunk
+from kmq.model.choices import Effort
+from kmq.stages.coding.methods import MethodName
 
 
 class KmqLabels(Codec):
@@ -40,10 +39,8 @@ class KmqLabels(Codec):
     codec_id: ClassVar[str] = "kmq_labels"
 
     def __init__(self, effort: Effort = "balanced", method: MethodName | None = None):
-        self.effort = checks.one_of(effort, "effort", EFFORTS)
-        if method is not None:
-            strip_method(method)
-        self.method = method
+        check_options(effort, method)
+        self.effort, self.method = effort, method
 
     def encode(self, buf: Any) -> bytes:
         """Return an array or any other buffer as bytes."""

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from zarr.abc.codec import ArrayBytesCodec, BytesBytesCodec
 
-from kmq import checks
 from kmq.errors import InputError
-from kmq.framing import decode_chunk, encode_chunk
-from kmq.model.choices import EFFORTS, Effort
-from kmq.stages.coding.methods import MethodName, strip_method
+from kmq.framing import check_options, decode_chunk, encode_chunk
+from kmq.model.arrays import Array
+from kmq.model.choices import Effort
+from kmq.stages.coding.methods import MethodName
 
 if TYPE_CHECKING:
     from typing import Self
@@ -38,9 +38,7 @@ class _Options:
 
     def __post_init__(self) -> None:
         """Raise InputError or TypeError for what cannot be meant."""
-        checks.one_of(self.effort, "effort", EFFORTS)
-        if self.method is not None:
-            strip_method(self.method)
+        check_options(self.effort, self.method)
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
@@ -58,6 +56,14 @@ class _Options:
     def compute_encoded_size(self, _input_byte_length: int, _chunk_spec: ArraySpec) -> int:
         """Refuse: the size depends on the labels."""
         raise NotImplementedError
+
+    async def _coded(self, array: Array, chunk_spec: ArraySpec) -> Buffer:
+        coded = await asyncio.to_thread(encode_chunk, array, self.effort, self.method)
+        return chunk_spec.prototype.buffer.from_bytes(coded)
+
+    async def _labels(self, coded: Buffer, chunk_spec: ArraySpec) -> Array:
+        content, dtype = coded.to_bytes(), _little(chunk_spec)
+        return await asyncio.to_thread(decode_chunk, content, chunk_spec.shape, dtype)
 
 
 class KmqLabels(_Options, ArrayBytesCodec):
@@ -94,13 +100,10 @@ class KmqLabels(_Options, ArrayBytesCodec):
         # The format does not say in which order the bytes of a number are.
         array = np.ascontiguousarray(chunk_array.as_numpy_array(), _little(chunk_spec))
         array = array.reshape(chunk_spec.shape)  # NumPy makes one dimension of none
-        coded = await asyncio.to_thread(encode_chunk, array, self.effort, self.method)
-        return chunk_spec.prototype.buffer.from_bytes(coded)
+        return await self._coded(array, chunk_spec)
 
     async def _decode_single(self, chunk_bytes: Buffer, chunk_spec: ArraySpec) -> NDBuffer:
-        dtype = _little(chunk_spec)
-        content = chunk_bytes.to_bytes()
-        array = await asyncio.to_thread(decode_chunk, content, chunk_spec.shape, dtype)
+        array = await self._labels(chunk_bytes, chunk_spec)
         return chunk_spec.prototype.nd_buffer.from_numpy_array(array)
 
 
@@ -133,14 +136,12 @@ class KmqLabelsBytes(_Options, BytesBytesCodec):
 
     async def _encode_single(self, chunk_bytes: Buffer, chunk_spec: ArraySpec) -> Buffer:
         array = np.frombuffer(chunk_bytes.to_bytes(), _little(chunk_spec)).reshape(chunk_spec.shape)
-        coded = await asyncio.to_thread(encode_chunk, array, self.effort, self.method)
-        return chunk_spec.prototype.buffer.from_bytes(coded)
+        return await self._coded(array, chunk_spec)
 
     async def _decode_single(self, chunk_bytes: Buffer, chunk_spec: ArraySpec) -> Buffer:
-        dtype = _little(chunk_spec)
-        content = chunk_bytes.to_bytes()
-        array = await asyncio.to_thread(decode_chunk, content, chunk_spec.shape, dtype)
-        return chunk_spec.prototype.buffer.from_bytes(array.astype(dtype, copy=False).tobytes())
+        array = await self._labels(chunk_bytes, chunk_spec)
+        content = array.astype(_little(chunk_spec), copy=False).tobytes()
+        return chunk_spec.prototype.buffer.from_bytes(content)
 
 
 def _little(chunk_spec: ArraySpec) -> np.dtype[Any]:
