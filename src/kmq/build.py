@@ -163,15 +163,24 @@ def _emit(level: Level, folder: Path) -> None:
             [*(f"+{feature}" for feature in compiled_for.features), *compiled_for.tuning]
         ),
         "NUMBA_DISABLE_INTEL_SVML": "1",
-        "PYTHONPATH": os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")])),
     }
     if level is not compiled_for:
         environment["KMQ_TARGET"] = f"{level.machines[0]}-{_SYSTEM}"
-    command = [sys.executable, "-m", "kmq.kernels._emit", str(folder)]
+    command = running("kmq.kernels._emit", str(folder))
     n_workers = min(os.cpu_count() or 1, _MOST_WORKERS)
     workers = [subprocess.Popen(command, env=environment) for _ in range(n_workers)]  # noqa: S603  # this file's own words
     if any([worker.wait() for worker in workers]):  # noqa: C419  # waits for all
         raise RuntimeError("Numba cannot compile them")
+
+
+def running(module: str, *arguments: str) -> list[str]:
+    """Return the command that runs a module of this tree, whatever the environment's path is.
+
+    Where kmq is installed as editable, pip takes its folder off the path of what builds it anew.
+    """
+    begin = "import runpy, sys; sys.path.insert(0, sys.argv.pop(1)); "
+    run = "runpy.run_module(sys.argv.pop(1), run_name='__main__', alter_sys=True)"
+    return [sys.executable, "-c", begin + run, str(_ROOT), module, *arguments]
 
 
 def _table(level: str, folder: Path) -> str:

@@ -267,3 +267,17 @@ for kernel in kernels:
     assert "(True, 'kmq_histogram_rank_bitmap_0', 2, [('u', 8, 1), ('u', 4, 1)]" in emitted
     assert inexact.endswith("rounds_as_a_library_likes_0 calls llvm.sin.f64")
     assert allocating.startswith("Failed in nopython mode pipeline")
+
+
+def test_what_builds_kernels_is_found_though_its_folder_is_taken_off_the_path(tmp_path):
+    """As pip does it where kmq is installed as editable, and is installed once more."""
+    build = pytest.importorskip("kmq.build", reason="setuptools is not installed")
+    removal = (
+        f"import sys\nsys.path[:] = [path for path in sys.path if path != {str(build._ROOT)!r}]"
+    )
+    (tmp_path / "sitecustomize.py").write_text(removal)
+    path = os.pathsep.join([str(tmp_path), str(build._ROOT)])
+    environment = {**os.environ, "PYTHONPATH": path}
+    command = build.running("kmq", "--version")
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert ended.stdout.startswith("kmq ")
