@@ -5,7 +5,18 @@ from __future__ import annotations
 import numpy as np
 
 from kmq.kernels._jit import inlined
-from kmq.kernels._lanes import load_row, plus, splat, store, times, widened
+from kmq.kernels._lanes import (
+    lane_count,
+    load,
+    load_row,
+    minus,
+    multiply_add,
+    plus,
+    splat,
+    store,
+    times,
+    widened,
+)
 
 GROUP = 4
 """Centroids compared at a time."""
@@ -34,3 +45,22 @@ def add_rows(channels, d, rows, labels, weights, out_sums):
             for c in range(d):
                 sums[c] += weight * row[c]
         out_sums[at + d] += weights[i] if weights.size else 1.0
+
+
+@inlined
+def distances_to_group(channels, d, tiles, start, groups, group):
+    """Return the squared distances of the tile that starts at `start` to the GROUP centroids."""
+    lanes = lane_count(tiles)
+    at = group * GROUP * d
+    x = load(tiles, start)
+    u0, u1 = minus(x, splat(groups[at], x)), minus(x, splat(groups[at + 1], x))
+    u2, u3 = minus(x, splat(groups[at + 2], x)), minus(x, splat(groups[at + 3], x))
+    d0, d1, d2, d3 = times(u0, u0), times(u1, u1), times(u2, u2), times(u3, u3)
+    for c in range(1, len(channels) if len(channels) else d):
+        at = (group * d + c) * GROUP
+        x = load(tiles, start + c * lanes)
+        u0, u1 = minus(x, splat(groups[at], x)), minus(x, splat(groups[at + 1], x))
+        u2, u3 = minus(x, splat(groups[at + 2], x)), minus(x, splat(groups[at + 3], x))
+        d0, d1 = multiply_add(u0, u0, d0), multiply_add(u1, u1, d1)
+        d2, d3 = multiply_add(u2, u2, d2), multiply_add(u3, u3, d3)
+    return d0, d1, d2, d3

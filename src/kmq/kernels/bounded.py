@@ -24,16 +24,13 @@ from kmq.kernels._lanes import (
     load,
     load_like,
     load_panel,
-    minus,
-    multiply_add,
     panel_count,
     select,
     splat,
     store,
-    times,
 )
 from kmq.kernels._products import best, least_of, score, shift_row
-from kmq.kernels._rows import GROUP, MOST_UNROLLED, add_rows
+from kmq.kernels._rows import GROUP, MOST_UNROLLED, add_rows, distances_to_group
 
 
 @inlined
@@ -70,22 +67,10 @@ def _gap(high, low, total, slack):
 @inlined
 def _two_nearest(channels, d, tiles, groups):
     """Return the two least distances and the label of the least, of a tile."""
-    lanes = lane_count(tiles)
     x = load(tiles, 0)
     least, second, label = splat(np.inf, x), splat(np.inf, x), splat(np.int32(0), x)
     for group in range(groups.size // (GROUP * d)):
-        at = group * GROUP * d
-        x = load(tiles, 0)
-        u0, u1 = minus(x, splat(groups[at], x)), minus(x, splat(groups[at + 1], x))
-        u2, u3 = minus(x, splat(groups[at + 2], x)), minus(x, splat(groups[at + 3], x))
-        d0, d1, d2, d3 = times(u0, u0), times(u1, u1), times(u2, u2), times(u3, u3)
-        for c in range(1, len(channels) if len(channels) else d):
-            at = (group * d + c) * GROUP
-            x = load(tiles, c * lanes)
-            u0, u1 = minus(x, splat(groups[at], x)), minus(x, splat(groups[at + 1], x))
-            u2, u3 = minus(x, splat(groups[at + 2], x)), minus(x, splat(groups[at + 3], x))
-            d0, d1 = multiply_add(u0, u0, d0), multiply_add(u1, u1, d1)
-            d2, d3 = multiply_add(u2, u2, d2), multiply_add(u3, u3, d3)
+        d0, d1, d2, d3 = distances_to_group(channels, d, tiles, 0, groups, group)
         j = np.int32(group * GROUP)
         j1, j2, j3 = np.int32(j + 1), np.int32(j + 2), np.int32(j + 3)
         nearer = less(d1, d0)

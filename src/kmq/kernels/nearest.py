@@ -31,15 +31,12 @@ from kmq.kernels._lanes import (
     lane_count,
     less,
     load,
-    minus,
-    multiply_add,
     select,
     splat,
     store,
-    times,
 )
 from kmq.kernels._products import best, score, shift_row
-from kmq.kernels._rows import GROUP, MOST_UNROLLED, add_rows
+from kmq.kernels._rows import GROUP, MOST_UNROLLED, add_rows, distances_to_group
 
 _UNROLLED = tuple(f"(i8,) * {d}" for d in range(MOST_UNROLLED + 1))
 """Types that `channels` may have."""
@@ -84,22 +81,10 @@ def _transpose(channels, d, rows, out_tiles):
 @inlined
 def _nearest_in_tile(channels, d, tiles, start, groups):
     """Return the least distances and the labels of the tile that starts at `start`."""
-    lanes = lane_count(tiles)
     x = load(tiles, start)
     least, label = splat(np.inf, x), splat(np.int32(0), x)
     for group in range(groups.size // (GROUP * d)):
-        at = group * GROUP * d
-        x = load(tiles, start)
-        u0, u1 = minus(x, splat(groups[at], x)), minus(x, splat(groups[at + 1], x))
-        u2, u3 = minus(x, splat(groups[at + 2], x)), minus(x, splat(groups[at + 3], x))
-        d0, d1, d2, d3 = times(u0, u0), times(u1, u1), times(u2, u2), times(u3, u3)
-        for c in range(1, len(channels) if len(channels) else d):
-            at = (group * d + c) * GROUP
-            x = load(tiles, start + c * lanes)
-            u0, u1 = minus(x, splat(groups[at], x)), minus(x, splat(groups[at + 1], x))
-            u2, u3 = minus(x, splat(groups[at + 2], x)), minus(x, splat(groups[at + 3], x))
-            d0, d1 = multiply_add(u0, u0, d0), multiply_add(u1, u1, d1)
-            d2, d3 = multiply_add(u2, u2, d2), multiply_add(u3, u3, d3)
+        d0, d1, d2, d3 = distances_to_group(channels, d, tiles, start, groups, group)
         j = np.int32(group * GROUP)
         j1, j2, j3 = np.int32(j + 1), np.int32(j + 2), np.int32(j + 3)
         nearer = less(d1, d0)
