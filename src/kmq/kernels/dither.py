@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from kmq.kernels._cells import cell_of
 from kmq.kernels._jit import inlined, kernel
 from kmq.kernels._lanes import lane, less, load_row, minus, plus, select, splat, store, times
 
@@ -157,15 +158,7 @@ def diffuse(
                 error = times(error, half)
             else:
                 wanted = plus(color, times(error, weight))
-                wanted = select(less(wanted, low), low, wanted)
-                wanted = select(less(high, wanted), high, wanted)
-                place = times(minus(wanted, low), per_unit)
-                cell = (
-                    np.int64(lane(place, 0)) * strides[0]
-                    + np.int64(lane(place, 1)) * strides[1]
-                    + np.int64(lane(place, 2)) * strides[2]
-                    + np.int64(lane(place, 3))
-                )
+                wanted, cell = cell_of(wanted, low, high, per_unit, strides)
                 group = np.int64(groups[at])
                 begin, end = starts[group, cell], starts[group, cell + 1]
                 least, label = np.float32(np.inf), np.int32(0)

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from kmq.kernels._decisions import FLOOR, MASK, REACH, clamp, hashed, shift
 from kmq.kernels._jit import inlined, kernel
+from kmq.kernels._neighbours import symbol_of
 
 LEFT, RIGHT = 3, 36
 """Columns beside those of the strip that a row has room for."""
@@ -27,44 +29,14 @@ ESCAPE_SLOTS = 4096
 FARTHEST = 31
 """Columns to the right that are looked at."""
 
-REACH = 2815
 WEIGHT_LIMIT = 1 << 21
-FLOOR, FLAT_CEILING = 24, 65528
-"""Least chance of a decision, in 65,536ths, and the greatest where all neighbours are equal."""
+FLAT_CEILING = 65528
+"""Greatest chance of a decision, in 65,536ths, where all neighbours are equal."""
 
 FLAT_COUNT, COUNT = 255, 127
 """Most that the count of a slot can be."""
 
 FULL, BAD_END, BAD_INDEX = -1, -2, -3
-
-_MASK = 0xFFFFFFFF
-
-
-@inlined
-def _clamp(value, low, high):
-    return min(max(value, low), high)
-
-
-@inlined
-def _hash(key, value):
-    """Return the hash of a key and one more value, both below 2^32."""
-    mixed = ((key + value) * 0x9E3B5) & _MASK
-    return mixed ^ (mixed >> 15)
-
-
-@inlined
-def _role(index, west, north, northeast, northwest):
-    """Say which of four neighbours an index is like, or 4 for none."""
-    role = 4
-    if index == northwest:
-        role = 3
-    if index == northeast:
-        role = 2
-    if index == north:
-        role = 1
-    if index == west:
-        role = 0
-    return role
 
 
 @inlined
@@ -93,15 +65,7 @@ def _coded(decoding, bit, chance, low, high, code, coded, n_coded, position):
         high = border
     else:
         low = border + 1
-    while (low ^ high) & 0xFF000000 == 0:
-        if decoding:
-            byte = np.int64(coded[position]) if position < n_coded else np.int64(0)
-            code = ((code << 8) & _MASK) | byte
-        elif position < n_coded:
-            coded[position] = high >> 24
-        position += 1
-        low = (low << 8) & _MASK
-        high = ((high << 8) & _MASK) | 255
+    low, high, code, position = shift(decoding, coded, n_coded, low, high, code, position)
     return bit, low, high, code, position
 
 
@@ -152,7 +116,7 @@ def code_strip(
     n_bits = 0
     while n_colors > 1 << n_bits:
         n_bits += 1
-    low, high, code = np.int64(0), np.int64(_MASK), np.int64(0)
+    low, high, code = np.int64(0), np.int64(MASK), np.int64(0)
     position = np.int64(0)
     if decoding:
         for _ in range(4):
@@ -191,7 +155,7 @@ def code_strip(
                 while ahead < at + FARTHEST and above[ahead + 1] == north:
                     ahead += 1
                 slot = np.int64(flat_slots[ahead - at])
-                chance = _clamp(slot >> 16, FLOOR, FLAT_CEILING)
+                chance = clamp(slot >> 16, FLOOR, FLAT_CEILING)
                 bit, low, high, code, position = _coded(
                     decoding,
                     np.int64(index == west),
@@ -207,33 +171,33 @@ def code_strip(
                 if bit:
                     index = west
             if not bit:
-                pattern = _role(here[at - 2], west, north, northeast, northwest)
-                pattern = pattern * 5 + _role(second[at], west, north, northeast, northwest)
-                pattern = pattern * 5 + _role(above[at + 2], west, north, northeast, northwest)
+                pattern = symbol_of(here[at - 2], west, north, northeast, northwest)
+                pattern = pattern * 5 + symbol_of(second[at], west, north, northeast, northwest)
+                pattern = pattern * 5 + symbol_of(above[at + 2], west, north, northeast, northwest)
                 pattern = pattern * 64 + (west == north) + 2 * (west == northeast)
                 pattern += 4 * (west == northwest) + 8 * (north == northeast)
                 pattern += 16 * (north == northwest) + 32 * (northeast == northwest)
                 keys[0] = pattern
-                roles = _role(above[at - 2], west, north, northeast, northwest)
-                roles = roles * 5 + _role(second[at - 1], west, north, northeast, northwest)
-                roles = roles * 5 + _role(second[at + 1], west, north, northeast, northwest)
-                roles = roles * 5 + _role(here[at - 3], west, north, northeast, northwest)
-                keys[1] = _hash(keys[0], roles)
-                roles = _role(second[at + 2], west, north, northeast, northwest)
-                roles = roles * 5 + _role(above[at - 3], west, north, northeast, northwest)
-                roles = roles * 5 + _role(third[at], west, north, northeast, northwest)
-                roles = roles * 5 + _role(above[at + 3], west, north, northeast, northwest)
-                roles = roles * 5 + _role(second[at - 2], west, north, northeast, northwest)
-                roles = roles * 5 + _role(third[at + 1], west, north, northeast, northwest)
-                keys[2] = _hash(keys[1], roles)
-                roles = _role(third[at + 2], west, north, northeast, northwest)
-                roles = roles * 5 + _role(third[at - 2], west, north, northeast, northwest)
-                roles = roles * 5 + _role(above[at + 4], west, north, northeast, northwest)
-                roles = roles * 5 + _role(second[at + 3], west, north, northeast, northwest)
-                roles = roles * 5 + _role(second[at - 3], west, north, northeast, northwest)
-                keys[3] = _hash(keys[2], roles)
-                keys[4] = _hash(
-                    _hash(_hash(_hash(_hash(7, west), north), northeast), northwest),
+                roles = symbol_of(above[at - 2], west, north, northeast, northwest)
+                roles = roles * 5 + symbol_of(second[at - 1], west, north, northeast, northwest)
+                roles = roles * 5 + symbol_of(second[at + 1], west, north, northeast, northwest)
+                roles = roles * 5 + symbol_of(here[at - 3], west, north, northeast, northwest)
+                keys[1] = hashed(keys[0], roles)
+                roles = symbol_of(second[at + 2], west, north, northeast, northwest)
+                roles = roles * 5 + symbol_of(above[at - 3], west, north, northeast, northwest)
+                roles = roles * 5 + symbol_of(third[at], west, north, northeast, northwest)
+                roles = roles * 5 + symbol_of(above[at + 3], west, north, northeast, northwest)
+                roles = roles * 5 + symbol_of(second[at - 2], west, north, northeast, northwest)
+                roles = roles * 5 + symbol_of(third[at + 1], west, north, northeast, northwest)
+                keys[2] = hashed(keys[1], roles)
+                roles = symbol_of(third[at + 2], west, north, northeast, northwest)
+                roles = roles * 5 + symbol_of(third[at - 2], west, north, northeast, northwest)
+                roles = roles * 5 + symbol_of(above[at + 4], west, north, northeast, northwest)
+                roles = roles * 5 + symbol_of(second[at + 3], west, north, northeast, northwest)
+                roles = roles * 5 + symbol_of(second[at - 3], west, north, northeast, northwest)
+                keys[3] = hashed(keys[2], roles)
+                keys[4] = hashed(
+                    hashed(hashed(hashed(hashed(7, west), north), northeast), northwest),
                     np.int64(above[at + 2]),
                 )
                 step = 1 if flat else 0
@@ -268,7 +232,7 @@ def code_strip(
                         step += 1
                         continue
                     for context in range(CONTEXTS):
-                        target = (_hash(keys[context], step) * 0xB5297) & _MASK
+                        target = (hashed(keys[context], step) * 0xB5297) & MASK
                         places[context] = target >> shift
                         logits[context] = stretch[slots[context, places[context]] >> 20]
                     logits[CONTEXTS] = 256
@@ -279,12 +243,12 @@ def code_strip(
                     total = np.int64(0)
                     for context in range(CONTEXTS + 1):
                         total += logits[context] * np.int64(weights[vector, context])
-                    mixture = _clamp(total >> 16, -REACH, REACH)
+                    mixture = clamp(total >> 16, -REACH, REACH)
                     chance = np.int64(squash[mixture + REACH])
                     bit, low, high, code, position = _coded(
                         decoding,
                         np.int64(index == guess),
-                        _clamp(chance, FLOOR, 65536 - FLOOR),
+                        clamp(chance, FLOOR, 65536 - FLOOR),
                         low,
                         high,
                         code,
@@ -295,7 +259,7 @@ def code_strip(
                     error = bit * 65535 - chance
                     for context in range(CONTEXTS + 1):
                         weight = weights[vector, context] + ((logits[context] * error + 8192) >> 14)
-                        weights[vector, context] = _clamp(weight, -WEIGHT_LIMIT, WEIGHT_LIMIT)
+                        weights[vector, context] = clamp(weight, -WEIGHT_LIMIT, WEIGHT_LIMIT)
                     for context in range(CONTEXTS):
                         place = places[context]
                         slots[context, place] = _adapted(
@@ -311,7 +275,7 @@ def code_strip(
                         bit = (index >> number) & 1
                         chance = np.int64(32768)
                         if node < ESCAPE_SLOTS:
-                            chance = _clamp(np.int64(escapes[node]) >> 16, FLOOR, 65536 - FLOOR)
+                            chance = clamp(np.int64(escapes[node]) >> 16, FLOOR, 65536 - FLOOR)
                         bit, low, high, code, position = _coded(
                             decoding, bit, chance, low, high, code, coded, n_coded, position
                         )

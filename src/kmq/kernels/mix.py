@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from kmq.kernels._decisions import FLOOR, MASK, REACH, clamp, hashed, shift
 from kmq.kernels._jit import inlined, kernel
 from kmq.kernels._numba import cgutils, intrinsic, ir, types
 
@@ -25,15 +26,9 @@ DENSE = 8
 N_SETS = 3
 RUNS = 3
 N_PLANES = 8
-REACH = 2815
-"""Logits go from -REACH to REACH, in units of 1/256."""
-
 STEP_BITS = 7
 STEPS = 46
 """Steps of 2^STEP_BITS logits that refine a probability, the two ends included and one spare."""
-
-FLOOR = 24
-"""Least probability of a decision, in 65,536ths."""
 
 LINE_SPAN, GRADIENT_SPAN, BLEND_SPAN, PAIR_SPAN, QUAD_SPAN = 256, 512, 1024, 256, 4096
 """Slots of one row of the dense table, for each of its five geometric lanes."""
@@ -79,7 +74,6 @@ SCRATCH = (
 )
 """Shapes and types of the arrays that `code_strip` works in."""
 
-_MASK = 0xFFFFFFFF
 _i32 = ir.IntType(32)
 _i64 = ir.IntType(64)
 
@@ -304,18 +298,6 @@ def _project(typingctx, colors, planes, node, out_levels):
 
 
 @inlined
-def _clamp(value, low, high):
-    return min(max(value, low), high)
-
-
-@inlined
-def _hash(key, value):
-    """Return the hash of a key and one more value, both below 2^32."""
-    mixed = np.uint32(np.uint32(np.uint32(key) + np.uint32(value)) * np.uint32(0x9E3B5))
-    return np.uint32(mixed ^ np.uint32(mixed >> np.uint32(15)))
-
-
-@inlined
 def _agree(slots, lines, dense, starts, local, places):
     """Return whether the slots of all lanes are as they were read."""
     differences = np.int64(0)
@@ -324,21 +306,6 @@ def _agree(slots, lines, dense, starts, local, places):
     for lane in range(DENSE):
         differences |= np.int64(dense[places[lane]]) ^ np.int64(slots[HASHED + lane])
     return differences == 0
-
-
-@inlined
-def _shift(decoding, coded, n_coded, low, high, code, position):
-    """Let go of the bytes that `low` and `high` agree in; what there is no room for is counted."""
-    while (low ^ high) & 0xFF000000 == 0:
-        if decoding:
-            byte = np.int64(coded[position]) if position < n_coded else 0
-            code = ((code << 8) & _MASK) | byte
-        elif position < n_coded:
-            coded[position] = high >> 24
-        position += 1
-        low = (low << 8) & _MASK
-        high = ((high << 8) & _MASK) | 255
-    return low, high, code, position
 
 
 @inlined
@@ -454,7 +421,7 @@ def code_strip(
     _begin(line_bits, group, n_rows, squash, lines, dense, runs, weights, blend, refined, trail)
 
     low = np.int64(0)
-    high = np.int64(_MASK)
+    high = np.int64(MASK)
     code = np.int64(0)
     position = np.int64(0)
     if decoding:
@@ -485,7 +452,7 @@ def code_strip(
                 if above[east] == w and above2[east] == w and above3[x] == w:
                     middle = low + (((high - low) * final) >> 16)
                     if code <= middle if decoding else here[x] == w:
-                        low, high, code, position = _shift(
+                        low, high, code, position = shift(
                             decoding, coded, n_coded, low, middle, code, position
                         )
                         here[x] = w
@@ -519,22 +486,22 @@ def code_strip(
             nnn = np.int64(above3[x]) if y > 2 else nn
 
             # Contexts. West comes last, since a decoder knows it last.
-            key = _hash(_hash(1, n), ne)
-            near = _hash(_hash(_hash(_hash(2, n), ne), nw), nn)
-            broad = _hash(_hash(_hash(near, nne), nww), nee)
-            keys[0] = _hash(3, w)
-            keys[1] = _hash(4, n)
-            keys[2] = _hash(_hash(key, nee), w)
-            keys[3] = _hash(_hash(near, ww), w)
-            keys[4] = _hash(_hash(_hash(_hash(5, n), nn), nne), ne)
-            keys[5] = _hash(_hash(_hash(_hash(6, nw), ww), nww), w)
-            keys[6] = _hash(_hash(key, nee), 7)
-            broad = _hash(_hash(broad, ww), w)
-            broadest = _hash(_hash(_hash(_hash(broad, nnw), nwww), nnee), nnn)
-            broadest = _hash(broadest, www)
+            key = hashed(hashed(1, n), ne)
+            near = hashed(hashed(hashed(hashed(2, n), ne), nw), nn)
+            broad = hashed(hashed(hashed(near, nne), nww), nee)
+            keys[0] = hashed(3, w)
+            keys[1] = hashed(4, n)
+            keys[2] = hashed(hashed(key, nee), w)
+            keys[3] = hashed(hashed(near, ww), w)
+            keys[4] = hashed(hashed(hashed(hashed(5, n), nn), nne), ne)
+            keys[5] = hashed(hashed(hashed(hashed(6, nw), ww), nww), w)
+            keys[6] = hashed(hashed(key, nee), 7)
+            broad = hashed(hashed(broad, ww), w)
+            broadest = hashed(hashed(hashed(hashed(broad, nnw), nwww), nnee), nnn)
+            broadest = hashed(broadest, www)
             run_at[0] = broad >> line_shift
             run_at[1] = (broadest >> line_shift) + (1 << line_bits)
-            run_at[2] = (_hash(broadest, trail[x & 3]) >> line_shift) + (2 << line_bits)
+            run_at[2] = (hashed(broadest, trail[x & 3]) >> line_shift) + (2 << line_bits)
             trail[x & 3] = broadest
             for number in range(RUNS):
                 guesses[number] = runs[run_at[number]] & 0xFFFF
@@ -590,7 +557,7 @@ def code_strip(
                     left = group
                     local = np.uint32(1)
                     for lane in range(HASHED):
-                        mixed = _hash(keys[lane], node + salt)
+                        mixed = hashed(keys[lane], node + salt)
                         mixed = np.uint32(mixed * np.uint32(0xB5297))
                         line = np.int64(mixed >> line_shift) + (lane << line_bits)
                         start = np.uint32(line << group)
@@ -631,12 +598,12 @@ def code_strip(
                 sets[2] = n_rows + 8 + pattern
                 total = np.int64(0)
                 for number in range(N_SETS):
-                    opinion = _clamp(
+                    opinion = clamp(
                         np.int64(_dot(logits, weights, sets[number], 7)) >> 13, -REACH, REACH
                     )
                     opinions[number] = opinion
                     total += opinion * (np.int64(blend[stage, number]) >> 4)
-                mixed_logit = _clamp(total >> 16, -REACH, REACH)
+                mixed_logit = clamp(total >> 16, -REACH, REACH)
                 chance = np.int64(squash[mixed_logit + REACH])
                 step = (mixed_logit + REACH) >> STEP_BITS
                 part = (mixed_logit + REACH) & ((1 << STEP_BITS) - 1)
@@ -644,7 +611,7 @@ def code_strip(
                 refinement = (
                     refined[cell] * ((1 << STEP_BITS) - part) + refined[cell + 1] * part
                 ) >> STEP_BITS
-                final = _clamp((chance + refinement + 1) >> 1, FLOOR, 65536 - FLOOR)
+                final = clamp((chance + refinement + 1) >> 1, FLOOR, 65536 - FLOOR)
 
                 # The arithmetic coder.
                 middle = low + (((high - low) * final) >> 16)
@@ -655,7 +622,7 @@ def code_strip(
                 else:
                     bit = np.int64(rank >= node)
                 low, high = (low, middle) if bit else (middle + 1, high)
-                low, high, code, position = _shift(
+                low, high, code, position = shift(
                     decoding, coded, n_coded, low, high, code, position
                 )
                 n_decisions += 1
@@ -664,7 +631,7 @@ def code_strip(
                 errors = bit * 65535 - chance
                 for number in range(N_SETS):
                     share = blend[stage, number] + ((opinions[number] * errors + 2048) >> 12)
-                    blend[stage, number] = _clamp(share, -BLEND_LIMIT, BLEND_LIMIT)
+                    blend[stage, number] = clamp(share, -BLEND_LIMIT, BLEND_LIMIT)
                 for number in range(N_SETS):
                     error = bit * 65535 - np.int64(squash[opinions[number] + REACH])
                     errors |= error

@@ -16,19 +16,19 @@ from __future__ import annotations
 
 import numpy as np
 
+from kmq.kernels._cells import cell_of
 from kmq.kernels._jit import inlined, kernel
 from kmq.kernels._lanes import (
     lane,
-    less,
     load_row,
     minus,
     plus,
-    select,
     splat,
     store,
     times,
     widened,
 )
+from kmq.kernels._neighbours import MISS, symbol_of
 
 ROW = 4
 """Numbers of a row."""
@@ -43,8 +43,6 @@ CONTEXTS = 64
 
 SYMBOLS = 5
 """West, north, northeast, northwest, or a miss."""
-
-MISS = 4
 
 _GAIN = np.float32(0.9999)
 """Share of the cost that a change must come below: rounding alone shall not go round in circles."""
@@ -129,7 +127,7 @@ def _bits(indices, y, x, symbol_bits, miss_bits):
     ne = indices[max(y - 1, 0), min(x + 1, indices.shape[1] - 1)]
     nw = indices[max(y - 1, 0), max(x - 1, 0)]
     context = _context(indices, y, x, w, n, ne, nw)
-    symbol = _symbol(indices[y, x], w, n, ne, nw)
+    symbol = symbol_of(indices[y, x], w, n, ne, nw)
     bits = symbol_bits[context, symbol]
     if symbol == MISS:
         bits += miss_bits[indices[y, x]]
@@ -141,20 +139,6 @@ def _context(indices, y, x, w, n, ne, nw):
     """Number which of the pixels before are equal."""
     context = 32 * (w == n) + 16 * (n == ne) + 8 * (w == nw) + 4 * (w == ne)
     return context + 2 * (w == indices[y, max(x - 2, 0)]) + (n == indices[max(y - 2, 0), x])
-
-
-@inlined
-def _symbol(index, w, n, ne, nw):
-    """Return which neighbour a pixel equals, the first of several."""
-    if index == w:
-        return 0
-    if index == n:
-        return 1
-    if index == ne:
-        return 2
-    if index == nw:
-        return 3
-    return MISS
 
 
 @inlined
@@ -250,15 +234,7 @@ def improve_band(
                 )
                 gradient = times(gradient, part)
                 wanted = minus(shown, gradient)
-                inside = select(less(wanted, low), low, wanted)
-                inside = select(less(high, inside), high, inside)
-                place = times(minus(inside, low), per_unit)
-                cell = (
-                    np.int64(lane(place, 0)) * strides[0]
-                    + np.int64(lane(place, 1)) * strides[1]
-                    + np.int64(lane(place, 2)) * strides[2]
-                    + np.int64(lane(place, 3))
-                )
+                _, cell = cell_of(wanted, low, high, per_unit, strides)
                 best = now
                 begin, end = starts[group, cell], starts[group, cell + 1]
                 if price > 0:
@@ -365,7 +341,7 @@ def count_band(indices, first, stop, out_symbols, out_misses):
             w, n = indices[y, max(x - 1, 0)], indices[max(y - 1, 0), x]
             ne = indices[max(y - 1, 0), min(x + 1, width - 1)]
             nw = indices[max(y - 1, 0), max(x - 1, 0)]
-            symbol = _symbol(indices[y, x], w, n, ne, nw)
+            symbol = symbol_of(indices[y, x], w, n, ne, nw)
             out_symbols[_context(indices, y, x, w, n, ne, nw), symbol] += 1
             if symbol == MISS:
                 out_misses[indices[y, x]] += 1

@@ -14,6 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 from kmq.kernels._jit import inlined, kernel
+from kmq.kernels._neighbours import MISS, symbol_of
 
 LEVELS = 20
 """Levels of squared distance, by a factor of two each."""
@@ -31,8 +32,6 @@ MARGIN = 3
 
 MOST_NEIGHBOURS = 10
 """The nearest entry, the index before, and those of eight neighbours."""
-
-MISS = 4
 
 NOTHING = -1
 """An index that no pixel has."""
@@ -78,20 +77,6 @@ def _context(centroids, unit, w, n, ne, nw, ww, nn):
 def _activity(level):
     """Return the activity of the greatest level between the neighbours."""
     return min(max(level - 2, 0) >> 1, ACTIVITIES - 1)
-
-
-@inlined
-def _symbol(index, w, n, ne, nw):
-    """Return which neighbour a pixel equals, the first of several."""
-    if index == w:
-        return 0
-    if index == n:
-        return 1
-    if index == ne:
-        return 2
-    if index == nw:
-        return 3
-    return MISS
 
 
 @inlined
@@ -302,19 +287,19 @@ def choose_strip(
             # southeast are coded; `_context` says what the terms are.
             e_equal = 16 * (ne == nee) + (ne == nne)
             e_level = _level(centroids, unit, ne, nee)
-            e_symbol = _symbol(e, NOTHING, ne, nee, n)
+            e_symbol = symbol_of(e, NOTHING, ne, nee, n)
             e_miss = _level(centroids, unit, e, ne)
             s_equal = 8 * (sw == w) + 4 * (sw == e) + 2 * (sw == sww)
             s_level = _level(centroids, unit, sw, w)
-            s_symbol = _symbol(s, sw, NOTHING, e, w)
+            s_symbol = symbol_of(s, sw, NOTHING, e, w)
             s_miss = _level(centroids, unit, s, sw)
             sw_equal = 32 * (sww == w) + 8 * (sww == ww) + 2 * (sww == swww) + (w == nw)
             sw_level = max(_level(centroids, unit, sww, w), _level(centroids, unit, sww, ww))
-            sw_symbol = _symbol(sw, sww, w, NOTHING, ww)
+            sw_symbol = symbol_of(sw, sww, w, NOTHING, ww)
             sw_miss = _miss_level(centroids, unit, sw, sww, w)
             se_equal = 32 * (s == e) + 16 * (e == ee) + 4 * (s == ee) + 2 * (s == sw) + (e == ne)
             se_level = max(_level(centroids, unit, s, e), _level(centroids, unit, e, ee))
-            se_symbol = _symbol(se, s, e, ee, NOTHING)
+            se_symbol = symbol_of(se, s, e, ee, NOTHING)
             se_miss = _miss_level(centroids, unit, se, s, e)
             scale = scales[row, column]
             errors_here = errors[(first_row + row) // BLOCK, column // BLOCK]
@@ -341,7 +326,7 @@ def choose_strip(
                     continue
                 to_w = _level(centroids, unit, one, w)
                 to_n = _level(centroids, unit, one, n)
-                symbol = _symbol(one, w, n, ne, nw)
+                symbol = symbol_of(one, w, n, ne, nw)
                 cost += first_bits[context, symbol]
                 if symbol == MISS:
                     cost += second_bits[context % ACTIVITIES, min(to_w, to_n)]
@@ -431,7 +416,7 @@ def count_strip(
             nw = np.int64(indices[max(y - 1, 0), max(x - 1, 0)])
             index = np.int64(indices[y, x])
             context = _context(centroids, unit, w, n, ne, nw, ww, nn)
-            symbol = _symbol(index, w, n, ne, nw)
+            symbol = symbol_of(index, w, n, ne, nw)
             out_first[context, symbol] += 1
             if symbol == MISS:
                 level = _miss_level(centroids, unit, index, w, n)

@@ -82,7 +82,7 @@ def _kernels() -> ModuleType:
 @cache
 def curves() -> tuple[Array, Array, Array]:
     """Return squash, stretch and rates: the same for each file."""
-    from kmq.kernels.mix import REACH
+    from kmq.kernels._decisions import REACH
 
     falling = [1 << 26]
     for _ in range(REACH):
