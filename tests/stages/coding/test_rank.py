@@ -9,55 +9,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import plain_rank
+import strips
 from kmq.errors import FormatError
 from kmq.stages.coding import rank
 from kmq.stages.coding.deflate import DeflateCoder
+from strips import PICTURES, blotches, constant, noise, palette_of, ramp
 
 ROWS = np.array([[0, 1, 2, 2, 1], [1, 1, 0, 0, 2]], np.uint8)
 BLACK_RED_WHITE = np.array([[0, 0, 0], [255, 0, 0], [255, 255, 255]], np.uint8)
 
 
-def palette_of(n_colors, channels=3, dtype=np.uint8, seed=0):
-    rng = np.random.default_rng([seed, n_colors, channels])
-    return rng.integers(0, np.iinfo(dtype).max + 1, (n_colors, channels)).astype(dtype)
-
-
-def noise(n_colors, height, width, seed=0):
-    rng = np.random.default_rng([seed, n_colors, height, width])
-    return rng.integers(0, n_colors, (height, width)).astype(np.uint8)
-
-
-def blotches(n_colors, height, width, seed=0):
-    """Noise of a coarser grid, with a few stray pixels."""
-    coarse = noise(n_colors, -(-height // 4), -(-width // 4), seed)
-    indices = coarse.repeat(4, axis=0).repeat(4, axis=1)[:height, :width]
-    stray = np.random.default_rng(seed).random((height, width)) < 0.1
-    return np.where(stray, noise(n_colors, height, width, seed + 1), indices)
-
-
-def ramp(n_colors, height, width, seed=0):
-    """A slope with a little noise, as photographs have them."""
-    rng = np.random.default_rng(seed)
-    slope = np.add.outer(np.arange(height), np.arange(width)) * n_colors / (height + width)
-    return np.clip(slope + rng.normal(0, 0.7, slope.shape), 0, n_colors - 1).astype(np.uint8)
-
-
-def constant(n_colors, height, width, seed=0):
-    return np.full((height, width), n_colors - 1, np.uint8)
-
-
-PICTURES = (noise, blotches, ramp, constant)
-
-
 def decoded(coded, shape, palette):
-    out_indices = np.full(shape, 99, np.uint8)
-    rank.RankCoder(palette).decode(memoryview(bytes(coded)), out_indices)
-    return out_indices
+    return strips.decoded(rank.RankCoder(palette), coded, shape, len(palette))
 
 
 def plainly_decoded(coded, shape, palette):
-    entries = [tuple(entry) for entry in palette.tolist()]
-    return plain_rank.decode_strip(bytes(coded), *shape, entries, palette.dtype.itemsize)
+    return strips.plainly_decoded(plain_rank, coded, shape, palette)
 
 
 # Round trips
