@@ -112,6 +112,11 @@ def test_pictures_that_cannot_be_counted(client, tmp_path):
         ColorHistogram.from_pictures([*paths, tmp_path / "none.png"], client=client)
     with pytest.raises(InputError, match="no pictures"):
         ColorHistogram.from_pictures([], client=client)
+    disordered = ColorHistogram(
+        np.array([[2], [1]], np.uint8), np.ones(2, int), kmq.PixelFormat.GREY8
+    )
+    with pytest.raises(InputError, match="Morton order"):
+        ColorHistogram.from_pictures([disordered], client=client)
     with (tmp_path / "in" / "00.png").open("rb") as file, pytest.raises(TypeError, match="sent"):
         ColorHistogram.from_pictures([file], client=client)
     with pytest.raises(TypeError, match=r"distributed\.Client"):

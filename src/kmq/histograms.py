@@ -79,22 +79,13 @@ def of_pictures(
             "pictures, from_picture one"
         )
     total = len(pictures) if isinstance(pictures, Sized) else None
+    count = partial(_counted, pixel_format=pixel_format, page=page, limits=limits)
     if client is not None:
-        count = partial(
-            _count_there,
-            pixel_format=pixel_format,
-            page=page,
-            n_threads=checks.given(n_threads, 1),
-            limits=limits,
-        )
+        count = partial(count, n_threads=checks.given(n_threads, 1))
         return _counted_by(client, pictures, count, total, progress)
     waiting: list[ColorHistogram] = []
     for number, picture in enumerate(pictures, 1):
-        if isinstance(picture, ColorHistogram):
-            counting.ordered_keys(picture, threads)
-            waiting.append(picture)
-        else:
-            waiting.append(of_picture(picture, pixel_format, page, threads, limits))
+        waiting.append(count(picture, n_threads=threads))
         while len(waiting) > 1 and waiting[-2].n_colors < 2 * waiting[-1].n_colors:
             waiting.append(_merged(waiting.pop(), waiting.pop(), threads))
         if progress is not None and total:
@@ -137,8 +128,12 @@ def _sendable(picture: Any) -> Any:
     return os.path.abspath(picture) if is_path(picture) and not is_url(picture) else picture
 
 
-def _count_there(picture: Any, **options: Any) -> ColorHistogram:
-    return picture if isinstance(picture, ColorHistogram) else of_picture(picture, **options)
+def _counted(picture: Any, *, n_threads: int, **options: Any) -> ColorHistogram:
+    """Return the histogram of a picture, or one that is given, once it is known to be in order."""
+    if isinstance(picture, ColorHistogram):
+        counting.ordered_keys(picture, n_threads)
+        return picture
+    return of_picture(picture, n_threads=n_threads, **options)
 
 
 def _sum(histograms: Sequence[ColorHistogram]) -> ColorHistogram:
