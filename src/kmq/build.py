@@ -1,6 +1,6 @@
 """Compile all kernels ahead of time: ``python -m kmq.build``, or as a step of an installation.
 
-For each level of processors there is a library, a module of Python's beside the kernels; see
+For each level of processors there is a library, a module of Python's next to the kernels; see
 `kmq.kernels._native` for the one that is used. ``KMQ_LEVELS`` names those to build, separated by
 commas, or is ``all``, those of this machine's architecture, or ``none``. Otherwise there is one,
 for this machine. It takes a C compiler, setuptools and Numba; without them kernels are compiled
@@ -229,7 +229,7 @@ def _say(fact: str) -> None:
 
 
 def main() -> None:
-    """Build the library for this machine beside the kernels of this installation."""
+    """Build the library for this machine, next to the kernels of this installation."""
     with tempfile.TemporaryDirectory() as temporary:
         distribution = Distribution({"ext_modules": [], "package_dir": {"": str(_ROOT)}})
         command = BuildKernels(distribution)

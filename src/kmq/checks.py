@@ -168,7 +168,7 @@ def one_of(value: Any, name: str, choices: tuple[T, ...]) -> T:
 
 
 def either(choices: Iterable[Any], *more: str) -> str:
-    """Write what there is to choose from: strings in quotes, and `more` as it stands."""
+    """Write the choices: strings in quotes, and `more` as it stands."""
     words = [*map(repr, choices), *more]
     return f"{', '.join(words[:-1])} or {words[-1]}" if len(words) > 1 else words[0]
 
@@ -191,7 +191,7 @@ def progress(value: Any) -> Callable[[str, float], None] | None:
 
 
 def suffix(path: str | os.PathLike[str], suffixes: tuple[str, ...], files: str) -> None:
-    """Check that the name of a file to be written says what it will hold, if it says anything.
+    """Check that the suffix of a file to be written fits its content, if it has one.
 
     A name without a suffix says nothing, and pipes and devices hold whatever comes.
 

@@ -1,7 +1,7 @@
-"""What a file says of its colours beside a colour profile: PNG's chunks cICP, sRGB, gAMA, cHRM.
+"""What a file says of its colours besides a colour profile: PNG's chunks cICP, sRGB, gAMA, cHRM.
 
 kmq keeps them and converts nothing: it takes samples for sRGB, as Pillow does. `departure` says
-where that is not what the file means.
+where the file means something else.
 """
 
 from __future__ import annotations

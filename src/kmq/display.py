@@ -66,7 +66,7 @@ def divisor(height: int, width: int, most_pixels: int) -> int:
 
 
 def magnification(height: int, width: int) -> int:
-    """Return how many screen pixels a side a pixel of a small picture needs to be seen."""
+    """Return how many screen pixels wide a pixel of a small picture must be to be seen."""
     return max(1, _LARGE_ENOUGH // max(height, width))
 
 
@@ -91,7 +91,7 @@ def shrunk_image(image: IndexedImage, by: int) -> Image:
 def png(picture: Image, icc_profile: bytes | None = None) -> bytes:
     """Return a PNG file of a picture for the screen.
 
-    A colour profile is kept if it is for RGB: one for ink or grey does not fit what is shown.
+    A colour profile is kept if it is for RGB: one for ink or grey does not fit the RGB shown.
     """
     stream = io.BytesIO()
     is_rgb = icc_profile is not None and icc_profile[16:20] == b"RGB " and picture.mode[0] in "RP"

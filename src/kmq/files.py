@@ -479,7 +479,7 @@ class _Coded(NamedTuple):
 
 
 def _encoded(picture: Any, given: Mapping[str, Any], path: str = "") -> _Coded:
-    """Quantize what is not an IndexedImage, and encode it for a file of that name."""
+    """Quantize a picture, unless it is an IndexedImage, and encode it for a file of that name."""
     if not isinstance(picture, IndexedImage):
         image, pieces, _ = encoded(picture, given, path=path)
         return _Coded(image, pieces)
@@ -499,7 +499,7 @@ def _salvaging(on_error: OnError | None) -> bool:
 def _decoded(
     stream: BinaryIO, limits: Limits, n_threads: int, *, salvaging: bool, name: str = "the file"
 ) -> IndexedImage:
-    """Decode a file; warn the caller of our caller of what is lost."""
+    """Decode a file; warn the caller of our caller of losses."""
     if not salvaging:
         return decoding.decoded(stream, limits, n_threads)
     image, damage = decoding.salvaged(stream, limits, n_threads)

@@ -50,9 +50,9 @@ def quantize_frames(
     limits: Limits | None = None,
     progress: Progress | None = None,
 ) -> list[QuantizedImage]:
-    """Reduce the frames of a sequence to a few colours, so that what stands still does not flicker.
+    """Reduce the frames of a sequence to a few colours, so that still parts do not flicker.
 
-    A pixel that is what it was in the frame before keeps the colour that it had.
+    A pixel that has not changed since the frame before keeps its colour.
 
     Args:
         frames: pictures of one size, see `quantize`; or one animated file (GIF, APNG, WebP), by its

@@ -2,7 +2,7 @@
 
 A chunk begins with the first byte of a .kmq file; or with DEFLATED and its size as 8 bytes, lowest
 first, before one raw deflate stream of its bytes; or with SWAPPED before a .kmq file of labels
-whose bytes are to be in the other order than the lowest first.
+that are decoded with the highest byte first.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ def decode_chunk(content: bytes, shape: tuple[int, ...], dtype: np.dtype[Any]) -
     """Return the array of this shape and type, native or not, that a chunk holds.
 
     Raises:
-        FormatError: the chunk is damaged, or holds another array; nothing larger than what is
-            expected is asked for.
+        FormatError: the chunk is damaged, or holds another array. Memory is asked for only for
+            the expected array.
     """
     size = math.prod(shape)
     if _code(content) == DEFLATED:

@@ -168,7 +168,7 @@ def read_labels(
 def _checked_coding(
     effort: Any, method: Any, strip_height: Any, n_threads: Any, limits: Any
 ) -> LabelCoding:
-    """Check how a map is to be coded; raise InputError or TypeError."""
+    """Check the options of a map's coding; raise InputError or TypeError."""
     effort = checks.one_of(checks.given(effort, "balanced"), "effort", EFFORTS)
     if method is not None:
         strip_method(method)

@@ -1,4 +1,4 @@
-"""What `kmq.quantize` and the doors beside it take, checked as far as that goes without a picture.
+"""The options of `kmq.quantize` and its neighbours, checked as far as possible without a picture.
 
 None means that an option is not given; `Options.checked` is the one place that knows what holds
 then.
@@ -62,7 +62,7 @@ class Target(NamedTuple):
         return mse_at(self.psnr, pixel_format)
 
     def refuse_missed(self, mse: float, pixel_format: PixelFormat) -> None:
-        """Raise InputError if an error is larger than what was asked for."""
+        """Raise InputError if an error is larger than the one asked for."""
         if self.k is None and mse > self.mse(pixel_format):
             raise InputError(
                 f"{self.most} colours reach an error of {mse:.4g} and a PSNR of "
@@ -87,7 +87,7 @@ class Options(NamedTuple):
         effort: how long to search.
         start: how often and how long plain k-means runs from a start.
         space: where distances are measured, if that is given.
-        by_error: whether what is asked for is a small squared error, not looks.
+        by_error: whether the caller asks for a small squared error, not for looks.
         channel_weights: factors of the channels.
         weights: (height, width) numbers or bool.
         pixel_format: what the picture must be.
@@ -260,7 +260,7 @@ class Options(NamedTuple):
         return contiguous(self.weights, np.float64)
 
     def _space_of(self, pixel_format: PixelFormat) -> SpaceName:
-        """Return the space that is given, or else the one for what is asked: error or looks."""
+        """Return the space that is given, or else the one for the target: error or looks."""
         is_cmyk = pixel_format is PixelFormat.CMYK32
         space = self.space or ("rgb" if self.by_error or is_cmyk else "eye")
         if is_cmyk and space != "rgb":
@@ -298,7 +298,7 @@ def _names(
 
 
 def _checked_target(k: Any, init: Colors | str | Array | None, more: Mapping[str, Any]) -> Target:
-    """Return how many colours there are to be; a file of some size or quality sets a limit."""
+    """Return the number of colours; a file of some size or quality sets a limit."""
     most = checks.optional(more.get("max_colors"), "max_colors", MAX_COLORS)
     if isinstance(k, Fewest):
         return Target(psnr=k.psnr, max_mse=k.max_mse, max_colors=k.max_colors)

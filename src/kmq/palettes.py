@@ -26,10 +26,10 @@ SUFFIXES = (*chunks.SUFFIXES, *palette_files.KINDS, ".png")
 """What `write_palette` writes."""
 
 _BLOCK, _BLOCKS_A_ROW = 16, 16
-"""Side of a colour in a swatch picture in pixels, and colours a row, for up to 256 colours."""
+"""Side of a colour in a swatch picture in pixels, and colours in a row, for up to 256 colours."""
 
 _MOST_BLOCKS = 256
-"""Of more colours each is a pixel, so many a row."""
+"""Of more colours each is a pixel, this many in a row."""
 
 
 def read_palette(source: Source) -> Palette:
@@ -73,8 +73,8 @@ def write_palette(
     """Write a palette to a file of the kind its suffix says, which appears whole or not at all.
 
     Order and repeated entries are kept. ``.gpl`` and ``.pal`` hold RGB of 8 bits, ``.act`` up to
-    256 colours of them, one of which may be fully transparent, ``.hex`` and ``.txt`` RGB and RGBA
-    of 8 and 16 bits, ``.json`` and ``.kmqpal`` everything. ``.png`` becomes a picture with a block
+    256 such colours, one transparent entry included, ``.hex`` and ``.txt`` RGB and RGBA of 8 and 16
+    bits, ``.json`` and ``.kmqpal`` everything. ``.png`` becomes a picture with a block
     for each colour; above 256 colours, or in grey or 16 bits, it has no palette of its own, and
     reading it back leaves out repetitions.
 

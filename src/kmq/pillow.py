@@ -16,7 +16,7 @@ name raises TypeError. Of an animation the current frame is saved, as everywhere
 ``save_all`` of several frames raises InputError. Pixels are stored as they stand: as everywhere in
 Pillow, saving does not apply the EXIF orientation, and the EXIF keeps it.
 
-A file appears whole or not at all, and what is refused leaves an existing one as it was. Pillow
+A file appears whole or not at all; an error leaves an existing file as it was. Pillow
 empties a file before it asks a plugin; therefore this module wraps ``Image.Image.save``. The
 wrapper hands on everything but paths of ``.kmq`` files.
 
@@ -180,7 +180,7 @@ def _refuse_unknown(given: dict[str, Any]) -> None:
 
 
 def _bare(picture: Image.Image) -> Image.Image:
-    """Return the current frame without its metadata, of which an orientation would be applied."""
+    """Return the current frame without its metadata, so that no orientation is applied."""
     bare = tiff.frame(picture)
     kept = ("transparency", "icc_profile", tiff.TAGS, *color_tags.to_info(Metadata()))
     bare.info = {key: bare.info[key] for key in kept if key in bare.info}
@@ -188,7 +188,7 @@ def _bare(picture: Image.Image) -> Image.Image:
 
 
 def _metadata(picture: Image.Image, given: dict[str, Any]) -> Metadata:
-    """What the picture carries, with what was given to `save` in its place."""
+    """Return the metadata of the picture, replaced by what `save` was given."""
     overrides = {name: given[name] for name in _METADATA_OPTIONS if name in given}
     if isinstance(overrides.get("exif"), Image.Exif):
         overrides["exif"] = overrides["exif"].tobytes()

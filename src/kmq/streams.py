@@ -14,7 +14,7 @@ from kmq.errors import InputError, MissingExtraError
 
 
 class WritableFile(Protocol):
-    """What is needed of a file object to write to."""
+    """A file object to write to: all it needs."""
 
     def write(self, content: bytes, /) -> Any:
         """Take bytes; return how many were taken, or None for all of them."""
@@ -133,7 +133,7 @@ def written(target: Target) -> Iterator[WritableFile]:
 
 
 def check_target(target: Any) -> None:
-    """Raise TypeError for what is neither a path nor can be written to."""
+    """Raise TypeError unless this is a path or can be written to."""
     if not is_path(target) and not hasattr(target, "write"):
         raise TypeError(
             f"target is {type(target).__name__}; it must be a path or a file object, and it comes "

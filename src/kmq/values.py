@@ -188,7 +188,7 @@ class Dither:
     method: DitherMethod | None = None
 
     def __post_init__(self) -> None:
-        """Check both, and fill in what is not given."""
+        """Check both, and fill in the defaults."""
         strength = checks.fraction(checks.given(self.strength, 1.0), "strength")
         method = checks.given(self.method, DITHER_METHODS[0])
         _keep(self, strength=strength, method=checks.one_of(method, "method", DITHER_METHODS))

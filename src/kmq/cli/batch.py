@@ -71,9 +71,9 @@ class Job(NamedTuple):
 
 
 def add_options(parser: argparse.ArgumentParser, metavar: str, suffix: str) -> None:
-    """Add ``-o`` and what is to be done where a file is there already.
+    """Add ``-o``, and the options for files that exist already.
 
-    `suffix` is told to be that of the files.
+    The help calls `suffix` that of the files.
     """
     add_output_option(
         parser,
@@ -123,7 +123,7 @@ def plan(
     *,
     replaces: bool = False,
 ) -> list[Job]:
-    """Find what is named, and give each file its target.
+    """Find the named files, and give each its target.
 
     Targets of one name, as of a.jpg and a.png, get the suffix of their sources, too. If they still
     have one name, or it is that of a source, they have a problem.
@@ -131,10 +131,10 @@ def plan(
     Args:
         names: files, folders, patterns and pipes.
         suffixes: of the files that count in a folder.
-        output: value of ``-o``: a folder, a file or a pipe. Without it targets are beside their
-            sources, and what came through a pipe goes to standard output.
-        suffix_of: what a target's suffix is where `output` has none.
-        chosen: value of ``--format``, which takes its place.
+        output: value of ``-o``: a folder, a file or a pipe. Without it targets are next to their
+            sources, and input from a pipe goes to standard output.
+        suffix_of: returns a target's suffix where `output` has none.
+        chosen: value of ``--format``, used in place of that.
         replaces: whether ``--force`` lets a target take the place of its own source.
 
     Raises:
@@ -226,8 +226,8 @@ def in_order(
 ) -> Generator[_Result, None, None]:
     """Yield what `work` returns for each item, in their order, with `n_jobs` under way at once.
 
-    Whatever ends it early, as Ctrl-C does, sets `stop` and waits for what is under way; `work`
-    sees to it that this is not long.
+    An early end, as by Ctrl-C, sets `stop` and waits for the work under way; `work` keeps this
+    short.
     """
     if n_jobs == 1:
         yield from map(work, items)
@@ -279,13 +279,12 @@ def each(
 ) -> int:
     """Do `work` on each job, print what it returns, report failures and go on; then print the sums.
 
-    What is printed about a job stands together, in the order of the jobs.
+    Lines about a job stay together, in the order of the jobs.
 
     Args:
         jobs: what `plan` returns.
-        work: what is to be done.
-        arguments: of which ``--force``, ``--skip-existing``, ``--jobs`` and ``--quiet`` are
-            followed.
+        work: called for each job.
+        arguments: ``--force``, ``--skip-existing``, ``--jobs`` and ``--quiet`` count.
         weighs: whether the bytes of targets are compared with those of sources.
 
     Returns:

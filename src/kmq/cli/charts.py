@@ -23,7 +23,7 @@ STYLE = """\
 .ends { display: flex; justify-content: space-between; gap: 1rem; color: var(--quiet);
   font-size: .85rem; font-variant-numeric: tabular-nums; }
 """
-"""What a page needs in its style sheet, beside its colours --ink, --quiet, --line, --edge,
+"""What a page needs in its style sheet, besides its colours --ink, --quiet, --line, --edge,
 --card and --accent."""
 
 _WIDTH, _HEIGHT = 400, 220
@@ -50,7 +50,7 @@ class Point:
 def line(title: str, axis: str, points: Sequence[Point]) -> str:
     """Return a chart of points at even distances, with axes whose zero is 0.
 
-    Values stand beside their points, and places below, wherever there is room.
+    Values stand next to their points, and places below, wherever there is room.
 
     Args:
         title: what the values are.
@@ -103,7 +103,7 @@ def _ticks(most: float) -> list[float]:
 
 @dataclass(frozen=True)
 class _Heights:
-    """Where values are: `top` of the scale is at the upper edge, or below what is infinite."""
+    """Where values are: `top` of the scale is at the upper edge, or below infinite values."""
 
     top: float
     all_finite: bool
@@ -167,7 +167,7 @@ def _meets(box: Box, boxes: Sequence[Box]) -> bool:
 
 @dataclass(frozen=True)
 class Bar:
-    """A bar: what it is, how high, and its colour as CSS writes it."""
+    """A bar: its name, its height, and its colour as CSS writes it."""
 
     title: str
     value: float

@@ -1,4 +1,4 @@
-"""The parser of all sub-commands, and what becomes of what they raise."""
+"""The parser of all sub-commands, and the exit codes of their errors."""
 
 from __future__ import annotations
 

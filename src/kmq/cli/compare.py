@@ -1,4 +1,4 @@
-"""``kmq compare``: two pictures beside each other, in numbers and to look at."""
+"""``kmq compare``: two pictures side by side, in numbers and to look at."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ class _Figures:
         compared: both in one pixel format.
         mse: mean squared error per pixel, summed over the channels.
         psnr: in decibels, infinite if they are equal.
-        ssimulacra2: how the other looks beside the original, 100 if they are equal.
+        ssimulacra2: how close the other looks to the original, 100 if they are equal.
     """
 
     original: Picture

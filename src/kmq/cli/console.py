@@ -261,7 +261,7 @@ def number_within(low: float, high: float) -> Callable[[str], float]:
 
 
 def decibels(psnr: float) -> str:
-    """Write a PSNR; an infinite one as what it means."""
+    """Write a PSNR; an infinite one in words."""
     return "exact" if math.isinf(psnr) else f"{psnr:.2f} dB"
 
 
@@ -281,7 +281,7 @@ def reason(error: BaseException, about: Path | str | None = None) -> str:
 
 
 def complaint_about(source: Path | str, error: BaseException) -> str:
-    """Say what is wrong with a file, beginning with its name."""
+    """Print the error of a file, beginning with its name."""
     sentence = reason(error, source)
     return sentence if sentence.startswith(str(source)) else f"{source}: {sentence}"
 
@@ -303,7 +303,7 @@ def working_time() -> float:
 def by_stages(progress: Progress) -> Progress:
     """Return what hears of stages that each go from 0 to 1, the last of them unknown.
 
-    Each stage fills half of what is left, so that the whole never goes back and never seems done.
+    Each stage fills half of the rest, so that the whole never goes back and never seems done.
     """
     left, last = 1.0, 0.0
 
@@ -346,7 +346,7 @@ class Bar:
             self._shown.close()
 
     def advance(self, stage: str, share: float, job: int = 0) -> None:
-        """Say how much of a job is done, from 0 to 1, and what is being done."""
+        """Show how much of a job is done, from 0 to 1, and its stage."""
         with self._lock:
             self._shares[job] = min(max(self._shares.get(job, 0.0), share), 1.0)
             if time.monotonic() >= self._due:

@@ -130,7 +130,7 @@ def _lines(curve: ErrorCurve) -> Iterator[str]:
 
 
 def _knee(curve: ErrorCurve) -> str:
-    """Name the knee with what it depends on."""
+    """Name the knee and the options that it depends on."""
     return f"knee of the curve to {colors(int(curve.k[-1]))}"
 
 

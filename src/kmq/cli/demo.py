@@ -43,7 +43,7 @@ _INTRODUCTION = (
 PALETTE_SIZES = (4, 16, 64, 256)
 
 _SHOWN_FIRST = 16
-"""Colours beside the original at first: what is lost shows, and is not all that matters."""
+"""Colours next to the original at first: the loss shows, but is not all that matters."""
 
 _STYLE = """\
 .next { margin: 0; padding: 0; list-style: none; }

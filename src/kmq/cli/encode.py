@@ -92,7 +92,7 @@ def add(commands: Commands) -> None:
 
 
 def add_encoding_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say what a .kmq file is to be like."""
+    """Add the options of a .kmq file."""
     steering.add_page_option(parser)
     _add_targets(parser.add_argument_group("number of colours, or a target"))
     palette = parser.add_argument_group("which colours")
@@ -322,7 +322,7 @@ def _encode(
 
 
 def _looks(arguments: argparse.Namespace, source: Path, image: IndexedImage) -> float:
-    """Return SSIMULACRA2 of an image beside the picture that it was made from."""
+    """Return SSIMULACRA2 of an image, compared with the picture that it was made from."""
     from kmq.stages.mapping.ssimulacra2 import ssimulacra2
     from kmq.stages.pictures.reading import read_pixels
 

@@ -99,7 +99,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _read_each(
     sources: Sequence[paths.Source], with_counts: bool, limits: Limits, failed: list[Path]
 ) -> Iterator[_Result]:
-    """Yield what is found in each file, or say what is wrong with it."""
+    """Yield the facts about each file, or print its error."""
     from kmq.pipeline import decoding  # and not `kmq.files`, which would import all that encodes
     from kmq.streams import opened
 

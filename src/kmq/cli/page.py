@@ -69,7 +69,7 @@ POLICY = (
     "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
     "script-src 'unsafe-inline' 'wasm-unsafe-eval' data:; worker-src data:"
 )
-"""What a page may load: what it holds."""
+"""What a page may load: only its own content."""
 
 _SLIDER_STYLE = """\
 .slider { --at: 50%; position: relative; margin: 0 auto; overflow: hidden; }
@@ -124,7 +124,7 @@ class Figure:
     """A picture of the page.
 
     Attributes:
-        title: what it is.
+        title: its heading.
         png: the picture as a PNG file.
         width: how many pixels wide it is shown where there is room.
         facts: short lines below it.
@@ -156,8 +156,8 @@ def document(
         figures: HTML.
         command_line: what made the page, for its foot, with version and date.
         lead: HTML above the figures.
-        style: a style sheet beside that which all pages have.
-        modules: scripts beside that which all pages have, as elements.
+        style: a style sheet, added to that of all pages.
+        modules: scripts, as elements, added to those of all pages.
     """
     head = _HEAD.format(
         title=html.escape(title),
@@ -202,7 +202,7 @@ def slider(
     """Return two pictures, one over the other, with a handle that moves from one to the other.
 
     Args:
-        original: what is on the left, a PNG file.
+        original: the picture on the left, a PNG file.
         results: names and PNG files; of several, one can be chosen.
         height: rows of each.
         width: columns of each.
@@ -239,7 +239,7 @@ def _choice(names: Mapping[str, bytes], chosen: str) -> str:
 
 
 def shown_size(height: int, width: int, times: int | None = None) -> tuple[str, str]:
-    """Return style and class of a picture that is to fit the window."""
+    """Return style and class of a picture, so that it fits the window."""
     times = magnification(height, width) if times is None else times
     aspect = min(max(width / height, 1 / _ASPECT), _ASPECT)
     across = round(max(width, height * aspect) * times)

@@ -285,7 +285,7 @@ def _counted_there(
     ]
     try:
         sums = summed(absolute, partial(_sum_of_one, there), _added, client, hear)
-    except Exception as error:  # of whatever kind: what is wrong with a picture is in the sums
+    except Exception as error:  # of whatever kind: faults of pictures are in the sums
         raise KmqError(f"the cluster lost the pictures: {cluster.one_line(error)}") from error
     if sums is None:
         return None
@@ -294,7 +294,7 @@ def _counted_there(
 
 
 class _Sum(NamedTuple):
-    """The histogram of some sources, the first that is in it, and what is wrong with others."""
+    """The histogram of some sources, the first that is in it, and the errors of others."""
 
     histogram: ColorHistogram | None
     first: paths.Source | str
@@ -332,7 +332,7 @@ def _added(sums: Sequence[_Sum]) -> _Sum:
 
 
 def _count(arguments: argparse.Namespace, source: paths.Source | str) -> ColorHistogram | Exception:
-    """Return the histogram of a source, or what is wrong with it."""
+    """Return the histogram of a source, or its error."""
     from kmq.model.histogram import ColorHistogram
 
     try:
@@ -357,7 +357,7 @@ def _chained(first: ColorHistogram, rest: Iterator[ColorHistogram]) -> Iterator[
 
 
 def _opaque_part(histogram: ColorHistogram) -> ColorHistogram:
-    """Return the opaque colours without alpha, and say what is left out."""
+    """Return the opaque colours without alpha, and print how many others there are."""
     from kmq.model import alpha
     from kmq.model.formats import without_alpha
     from kmq.model.histogram import ColorHistogram
@@ -384,7 +384,7 @@ def _fit(
     n_pictures: int,
     started: float,
 ) -> None:
-    """Find the palette, write it if that was asked for, and print what it is."""
+    """Find the palette, write it if that was asked for, and print it."""
     from kmq.pipeline.quantizing import map_histogram
     from kmq.quantizing import fit_palette
     from kmq.stages.mapping.metrics import psnr

@@ -22,7 +22,7 @@ PICTURE_SUFFIXES = frozenset(
     )
     for kind in kinds
 )
-"""What counts as a picture in a folder; a file that is named counts whatever its suffix."""
+"""Suffixes of pictures in a folder; a file that is named counts whatever its suffix."""
 
 
 class Source(NamedTuple):
@@ -42,7 +42,7 @@ class Source(NamedTuple):
         """Return the path of the file.
 
         Raises:
-            OSError: it is a folder, of which the error tells.
+            OSError: it is a folder that cannot be read.
         """
         if self.fault is not None:
             raise self.fault
@@ -176,8 +176,8 @@ def claim(target: Path, *, force: bool, source: Path | None = None) -> None:
     """Make sure that `target` may be written, and that its folder is there.
 
     Raises:
-        InputError: it exists and `force` is not set, or it is `source` by another name, or a
-            folder that it is to be in is a file.
+        InputError: it exists and `force` is not set, or it is `source` by another name, or one
+            of its folders is a file.
     """
     if source is not None and target.exists() and source.exists() and target.samefile(source):
         raise InputError(f"{target} is also an input, which is never overwritten")

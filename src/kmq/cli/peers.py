@@ -1,4 +1,4 @@
-"""What a picture takes as PNG-8, WebP and JPEG, as Pillow writes them, beside a .kmq file."""
+"""Sizes of a picture as PNG-8, WebP and JPEG, as Pillow writes them, to compare with .kmq."""
 
 from __future__ import annotations
 

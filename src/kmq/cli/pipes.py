@@ -44,7 +44,7 @@ class _Pipes:
     """The pipes of one command, and what stands in for them.
 
     Attributes:
-        stack: what is to be cleared away in the end.
+        stack: temporary files, removed in the end.
         stdout: standard output, wherever `sys.stdout` leads meanwhile.
         sources: files with what came through a pipe.
         targets: folders of the files that go into a pipe.
@@ -56,7 +56,7 @@ class _Pipes:
     targets: dict[Pipe, Path] = field(default_factory=dict)
 
     def stand_in(self, pipe: Pipe, suffix: str) -> Path:
-        """Return the path of a file that is to stand in for a pipe, in a folder of its own."""
+        """Return the path of a file that stands in for a pipe, in a folder of its own."""
         from tempfile import TemporaryDirectory
 
         place = Path(self.stack.enter_context(TemporaryDirectory(prefix="kmq-")))
@@ -149,8 +149,7 @@ def source(name: str) -> Path:
 def target(name: str, suffix: str, chosen: str | None = None) -> Path:
     """Return the file to write: that of this name, or one that goes into the pipe at the end.
 
-    Standard output, if it is the pipe, belongs to the file: what is printed meanwhile goes to
-    standard error.
+    If the pipe is standard output, it belongs to the file: meanwhile messages go to standard error.
 
     Args:
         name: a file or pipe.

@@ -65,8 +65,8 @@ _BARS = 256
 
 _RATE_NOTE = (
     "Indices and palette chosen by squared error + price · bits, where the price is λ times the "
-    "error of nearest entries, so that what is costly to store and "
-    "hardly seen is left out. "
+    "error of nearest entries. So details that take many bits and "
+    "hardly show are left out. "
 )
 
 _SHOW = """\

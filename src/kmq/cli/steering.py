@@ -1,4 +1,4 @@
-"""Options that say what a palette is to be like: spaces, weights, fixed colours and the rest."""
+"""Options of a palette: spaces, weights, fixed colours and the rest."""
 
 from __future__ import annotations
 

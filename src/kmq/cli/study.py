@@ -51,7 +51,7 @@ _SEARCHED, _TRIED, _RATED = 0.1, 0.4, 0.8
 
 @dataclass(frozen=True)
 class Trial:
-    """A way that was tried: what was varied, bytes of the file, and PSNR in decibels."""
+    """One attempt: its option, bytes of the file, and PSNR in decibels."""
 
     place: str
     size: int
@@ -77,7 +77,7 @@ class ErrorMap:
 
     Attributes:
         png: the map.
-        top: error of its brightest colour; what is above it looks the same.
+        top: error of its brightest colour; larger errors look the same.
         greatest: the greatest error of a pixel.
         share: share of the pixels that are off at all.
     """
@@ -219,7 +219,7 @@ def _pair(
 
 @dataclass(frozen=True, eq=False)
 class _Errors:
-    """Mean squared errors of blocks of `by` × `by` pixels, and what is left of single pixels."""
+    """Mean squared errors of blocks of `by` × `by` pixels, and facts about single pixels."""
 
     means: Array
     by: int
@@ -350,7 +350,7 @@ class _Sample:
         yield from peers.lossy(self.samples, image.pixel_format, psnr)
 
     def quantized(self, k: int, **changed: Any) -> IndexedImage:
-        """Quantize it as the result was, but for what is changed."""
+        """Quantize it with the options of the result, except the `changed` ones."""
         import numpy as np
 
         from kmq.quantizing import quantize

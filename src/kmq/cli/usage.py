@@ -1,4 +1,4 @@
-"""What is said of a command line that cannot be parsed."""
+"""The message about a command line that cannot be parsed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Parser(argparse.ArgumentParser):
     """
 
     _files: str | None = None
-    """Where the files are kept of which there may be several."""
+    """Name of the argument that takes several files."""
 
     def add_argument(self, *names: str, **options: Any) -> argparse.Action:
         """Add an argument; those without a name in front stand in the usage."""

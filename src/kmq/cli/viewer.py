@@ -23,7 +23,7 @@ await import(urls["kmq-viewer.js"]);
 const bytesOf = (element) =>
   Uint8Array.from(atob(element.textContent), (letter) => letter.charCodeAt(0));
 """
-"""A page that was opened as a file may not import other files: it imports what it holds.
+"""A page that was opened as a file may not import other files. It imports its own content.
 
 By data URLs: a Worker of such a page may not come from a blob."""
 

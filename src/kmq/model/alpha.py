@@ -1,4 +1,4 @@
-"""What is opaque, translucent or transparent, and which entries colours of each kind may have."""
+"""Opaque, translucent and transparent colours, and which entries each kind may have."""
 
 from __future__ import annotations
 

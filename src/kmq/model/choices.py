@@ -26,7 +26,7 @@ DITHER_METHODS: tuple[DitherMethod, ...] = get_args(DitherMethod)
 """How colours are mixed from those of a palette."""
 
 PICTURES = (".png", ".gif", ".webp")
-"""Suffixes of the files that `kmq.write` writes beside .kmq files."""
+"""Suffixes of the files that `kmq.write` writes besides .kmq files."""
 
 
 def is_picture(path: str) -> bool:

@@ -44,7 +44,7 @@ class ColorHistogram:
     counts: np.ndarray[Any, Any]
     pixel_format: PixelFormat
 
-    if TYPE_CHECKING:  # what is taken, of which the attributes are made
+    if TYPE_CHECKING:  # the arguments; the attributes are made of them
 
         def __init__(
             self,

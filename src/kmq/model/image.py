@@ -74,7 +74,7 @@ class Metadata:
     extra: tuple[tuple[str, bytes], ...] = ()
 
     def __post_init__(self) -> None:
-        """Take None for what is not given."""
+        """Replace None by the default."""
         set_default(self, text={}, extra=())
 
 
@@ -149,7 +149,7 @@ class IndexedImage:
     report: Report | None = None
     lost: tuple[tuple[int, int], ...] = ()
 
-    if TYPE_CHECKING:  # what is taken, of which the attributes are made
+    if TYPE_CHECKING:  # the arguments; the attributes are made of them
 
         def __init__(
             self,
@@ -318,9 +318,9 @@ class IndexedImage:
         """Write the image to a file of the kind its suffix says.
 
         Args:
-            target: a path that ends in ``.kmq`` or ``.kmqpal`` or has no suffix, or a file object,
-                for a .kmq file, of which `kmq.write` has the options; or a path with the suffix of
-                a picture file that keeps every sample, such as ``.png``, ``.tif`` or ``.webp``.
+            target: for a .kmq file, a file object or a path that ends in ``.kmq`` or ``.kmqpal`` or
+                has no suffix (`kmq.write` has more options); or a path with the suffix of a picture
+                file that keeps every sample, such as ``.png``, ``.tif`` or ``.webp``.
                 The palette of a PNG file keeps its order, and the extra ``png`` makes it smaller.
 
         Raises:

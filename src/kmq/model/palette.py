@@ -47,7 +47,7 @@ class Palette:
     pixel_format: PixelFormat = None  # type: ignore[assignment]  # None becomes one
     shares: np.ndarray[Any, Any] | None = None
 
-    if TYPE_CHECKING:  # what is taken, of which the attributes are made
+    if TYPE_CHECKING:  # the arguments; the attributes are made of them
 
         def __init__(
             self,

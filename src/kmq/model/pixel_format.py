@@ -98,7 +98,7 @@ _BY_SHAPE = {(member.channels, member.depth): member for member in reversed(Pixe
 
 
 def of_shape(channels: int, depth: int) -> PixelFormat:
-    """Return what so many samples a pixel of so many bits are; four of 8 bits are RGBA.
+    """Return the pixel format with that many samples of that many bits; four of 8 bits are RGBA.
 
     Raises:
         KeyError: no pixel format has them.
@@ -107,7 +107,7 @@ def of_shape(channels: int, depth: int) -> PixelFormat:
 
 
 def of_samples(dtype: np.dtype[Any], channels: int) -> PixelFormat:
-    """Return what so many samples a pixel of that type are: bool is 1-bit.
+    """Return the pixel format with that many samples of that type; bool is 1-bit.
 
     Raises:
         KeyError: no pixel format has them.

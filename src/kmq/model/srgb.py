@@ -37,7 +37,7 @@ def decode(encoded: Array) -> Array:
 
 
 def encode(light: Array) -> Array:
-    """Return sRGB samples in 0 … 1 of light, what is out of gamut cut off."""
+    """Return sRGB samples in 0 … 1 of light; samples out of gamut are clipped."""
     inside = np.clip(light, 0, 1)
     return np.where(
         inside <= 0.0031308, inside * 12.92, 1.055 * exact.power(inside, 1 / 2.4) - 0.055

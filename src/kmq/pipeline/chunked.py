@@ -51,7 +51,7 @@ class Rows:
 
     Attributes:
         array: a Dask array (n, d) whose chunks are whole rows; n may be unknown (NaN).
-        dtype: float32 or float64: what they are computed in.
+        dtype: float32 or float64, in which they are computed.
         in_file: they lie in a file here, not in a Dask array of the caller's.
         n_threads: chunks that are worked on at once, where no cluster does the work.
     """
@@ -89,7 +89,7 @@ class Rows:
 
 
 def rows_of(points: Any, n_threads: int) -> Rows | None:
-    """Return rows that are worked on in chunks; None for what is, or fits, in memory.
+    """Return rows that are worked on in chunks; None for points that are, or fit, in memory.
 
     Raises:
         TypeError: they are not real numbers.
@@ -147,7 +147,7 @@ def _from_file(points: Any) -> Any:
 
 
 class _Stored:
-    """An array in a file, of which Dask reads the chunks; it would copy a memory map as a whole."""
+    """An array in a file. Dask reads its chunks; it would copy a memory map as a whole."""
 
     def __init__(self, array: Any):
         self._array = array

@@ -33,7 +33,7 @@ def summed(
         hear: called with the number of items made so far.
 
     Raises:
-        Whatever `make` or `add` raise; what is left to do is not done then.
+        Whatever `make` or `add` raise; the rest of the work is then left out.
     """
     from distributed import as_completed
 

@@ -1,4 +1,4 @@
-"""`.kmq` file → image: the whole, what is left of a damaged one, a part, or what it tells."""
+"""`.kmq` file → image: the whole, the intact part of a damaged one, a region, or its header."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def decoded(stream: BinaryIO, limits: Limits, n_threads: int) -> IndexedImage:
 
 
 def salvaged(stream: BinaryIO, limits: Limits, n_threads: int) -> tuple[IndexedImage, str | None]:
-    """Decode the stream's content, or what is left of it; then say what was damaged and lost."""
+    """Decode the stream's content, or the intact part of it; return the losses, too."""
     content = chunks.ChunkReader(stream).take_rest()
     try:
         return decoded(io.BytesIO(content), limits, n_threads), None

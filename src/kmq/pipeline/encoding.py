@@ -18,7 +18,7 @@ from kmq.stages.pictures import writing
 
 @dataclass(frozen=True)
 class Coding:
-    """How an image is to be coded.
+    """How to code an image.
 
     Attributes:
         most_colors: colours at most that a search for a target may use.
@@ -62,13 +62,13 @@ class Coding:
 
 @dataclass(frozen=True)
 class PictureCoding:
-    """How an image is to become a picture file that other programs open.
+    """How to make a picture file that other programs open.
 
     Attributes:
         most_colors: colours at most that a search for a target may use: those of a palette.
         path: name of the file, whose suffix says its kind.
         effort: time to take.
-        keeps_order: whether the entries of the palette are to stay as they are.
+        keeps_order: whether the entries of the palette keep their order.
         limits: how many pixels it may have.
     """
 

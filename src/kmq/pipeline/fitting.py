@@ -63,15 +63,15 @@ def _fit(problem: Problem, k: int, line: Line | None) -> Fit:
 
 
 def _plain(problem: Problem, start: PlainStart, fixed: Array, free: int) -> Fit:
-    """Run plain k-means from the given start for `free` centroids beside the transparent one, which
-    is the only one that may be fixed; its points take no part."""
+    """Run plain k-means from the given start for `free` centroids. Only the transparent one may be
+    fixed; its points take no part."""
     how, points, keys = problem.how, problem.fitted, problem.fitted_keys
     init = start.init if isinstance(start.init, str) else problem.space.forward(start.init)
     if len(fixed):
         seen = points.columns[-1] > 0
         columns = np.ascontiguousarray(points.columns[:, seen])
         points, keys = points_of(columns, points.weights[seen]), keys[seen]
-        if not isinstance(init, str):  # the one nearest to it is what it replaces
+        if not isinstance(init, str):  # the fixed one replaces the one nearest to it
             init = np.delete(init, np.argmin(np.square(init).sum(axis=1)), axis=0)
     points, _ = of_kinds(problem.space, points, keys, fixed)
     fit = search.plain(points, free, init, start.seeds, start.stopping, how.n_threads, how.progress)
@@ -97,9 +97,9 @@ def _optimum(problem: Problem, line: Line, fixed: Array, k: int) -> Fit:
 
 
 def _search(problem: Problem, effort: SearchEffort, fixed: Array, free: int) -> Fit:
-    """Search for `free` centroids beside the fixed ones on bins, then settle on all colours.
+    """Search for `free` centroids besides the fixed ones on bins, then settle on all colours.
 
-    With a view, search on from what was found, with colours counting as errors show with that.
+    With a view, search on from that palette, with the weights that its visible errors give.
     """
     how = problem.how
     if problem.view is None:

@@ -1,7 +1,7 @@
 """Frames of a sequence → images with one palette, or one each, that do not flicker.
 
-Where a pixel of a frame is what it was in the frame before, it keeps its colour: dithering and
-new palettes change only what changes.
+A pixel that has not changed since the frame before keeps its colour. So dithering and new palettes
+alter only pixels that change.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def with_own_palettes(
 
 
 def _still(before: Pixels, frame: Pixels) -> Array:
-    """Return which pixels (height, width) of a frame are what they were in the one before."""
+    """Return which pixels (height, width) of a frame have not changed since the one before."""
     same: Array = (before.samples == frame.samples).all(axis=2)
     return same
 

@@ -26,7 +26,7 @@ from kmq.stages.container.labels import pack_labels
 
 @dataclass(frozen=True)
 class LabelCoding:
-    """How a label map is to be coded: as `Coding` says of an image."""
+    """How to code a label map; attributes as of `Coding`."""
 
     effort: Effort
     method: str | None

@@ -1,4 +1,4 @@
-"""What a palette is to be found for."""
+"""The problem: colours to find a palette for."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Fitting(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """What a palette is to be found for.
+    """Colours to find a palette for.
 
     Attributes:
         colors: the distinct colours and how often each is seen.

@@ -403,7 +403,7 @@ def _staying(problem: Problem, entries: Array) -> Array:
 
 
 def _extremes(problem: Problem) -> list[Array]:
-    """Return black and white where they are to be in the palette if they are near enough."""
+    """Return black and white if the caller wants them in the palette where they are near enough."""
     if not problem.how.required.snap:
         return []
     return list(rounding.black_and_white(problem.colors.pixel_format))

@@ -78,9 +78,9 @@ def in_format(pixels: Pixels, pixel_format: PixelFormat) -> Pixels:
 
 
 def reread(source: Any) -> Any:
-    """Return a file that may be read more than once: its path, or what is in it.
+    """Return a file that may be read more than once: its path, or its content.
 
-    What is no file is returned as it is.
+    Other sources are returned as they are.
     """
     if isinstance(source, bytes | bytearray | memoryview):
         return io.BytesIO(source)

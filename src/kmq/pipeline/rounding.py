@@ -62,7 +62,7 @@ def are_fixed(problem: Problem, entries: Array) -> Array:
 def snapped(problem: Problem, rounded: Rounded) -> Rounded:
     """Make the entries nearest to black and to white so, if near enough, and keep their pixels.
 
-    Those may now be nearer to another entry; but ink is to be black, and not the next dark grey.
+    Those may now be nearer to another entry, but ink should be black, not the next dark grey.
     """
     entries = rounded.palette
     fixed = are_fixed(problem, entries)

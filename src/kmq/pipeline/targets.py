@@ -42,7 +42,7 @@ _FAIR, _FAIRLY = 0.36, 0.6
 """What λ may cost, see `_Search._fair_x`, and log2 of λ by which it may be off."""
 
 _NEAR = 0.03
-"""log2 of a size to the one that is wanted, from which on λ is moved, not k."""
+"""log2 of a size over the wanted one, below which λ is moved, not k."""
 
 _MOST_GUESSES, _MOST_COLORS_TRIED = 8, 3
 """Proxies of numbers of colours that are computed for one level, and whole attempts, at most."""
@@ -83,7 +83,7 @@ _USUAL_EXCESS = 0.2
 """Share by which the error exceeds e(k) at λ = e(k), before that is known."""
 
 _SIZE_TOLERANCE, _ERROR_TOLERANCE = 0.02, 0.005
-"""Share of a size, and of an error, by which a file may stay below what is allowed."""
+"""Share of a size, and of an error, by which a file may stay below its limit."""
 
 _LOOKS_TOLERANCE = 0.5
 """How much better than asked for a file may look, of 100."""
@@ -96,7 +96,7 @@ _MORE_FOR_LOOKS = 1.2
 times as many, gained 2 % for half as much time again."""
 
 _HIGH, _X_FOR_HIGH, _X_BY_SCORE, _LOOKS_LIMIT = 65.0, 2.2, -1 / 15, 7.0
-"""SSIMULACRA2 from which on log2 of λ is usually that, how much it grows below, and up to where."""
+"""Above this SSIMULACRA2 log2 of λ is usually that; how much it grows below, and up to where."""
 
 _MAY_BE_SMALLER = 1.3
 """Nearest entries are coded, too, if their estimate is at most so many times that of the file."""
@@ -105,15 +105,15 @@ _MOST_FOR_LOOKS, _STRIDE_FOR_LOOKS = 4, 2.0
 """Whole attempts with one palette at most, and by how much log2 of λ moves at once."""
 
 _CAP = 12.0
-"""Bits for which a pixel may be beyond its nearest entry, where λ is so large that this exceeds the
-usual cap: with few colours, files could not be small otherwise."""
+"""The error of a pixel may exceed that of its nearest entry by the price of so many bits, where λ
+is so large that this is above the usual cap: else files of few colours could not be small."""
 
 _PALETTE_BYTES, _FRAME_BYTES = 2.5, 64
-"""Bytes of an entry, and of what surrounds the indices, about."""
+"""Bytes of an entry, and of the file around the indices, about."""
 
 
 class FileTarget(NamedTuple):
-    """What a file is to be like.
+    """The target of a file.
 
     Attributes:
         name: "size", "bpp", "quality", "psnr" or "max_mse".
@@ -148,9 +148,9 @@ def reach(
 
     Args:
         quantizer: of the picture.
-        target: what the file is to be like.
+        target: of the file.
         code: makes the file.
-        colors: how many, or which, for a size that λ alone is to meet.
+        colors: how many, or which, if λ alone has to meet a size.
         most: colours at most; a quality is then reached as far as that goes.
         limit: colours at most of a file; a quality that they do not reach cannot be met.
 
@@ -250,7 +250,7 @@ def _for_looks(
 
 
 class _Attempt:
-    """Indices of the picture, and what follows from them, computed when asked for.
+    """Indices of the picture, and values derived from them when they are asked for.
 
     Attributes:
         mapped: palette and indices.
@@ -336,7 +336,7 @@ class _Start:
 
 
 class _LooksSearch:
-    """Looks for k, and then for λ, until pictures look as good as they are to."""
+    """Searches for k, and then for λ, until pictures look as good as wanted."""
 
     def __init__(self, quantizer: Quantizer, code: Code, quality: float, most: int):
         self._quantizer, self._code, self._quality = quantizer, code, quality
@@ -640,7 +640,7 @@ class _Search:
         return share
 
     def _tune(self, start: _Start, x: float, limit: float) -> int:
-        """Move λ, from x on and up to a limit, until a value is close to what is allowed.
+        """Move λ, from x up to a limit, until a value is close to the most that is allowed.
 
         Return 0 if one is, 1 if all are too large, -1 if some are too small.
         """

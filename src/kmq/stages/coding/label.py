@@ -18,7 +18,7 @@ PIXELS_PER_BYTE = 65_536
 """More pixels than a coded byte can stand for: a decision takes log2(65536 / 65528) bits."""
 
 _LEAST_BITS, _MOST_BITS = 8, 16  # log2 of the slots of a context
-_BYTES_PER_PIXEL = (1, 24)  # room for what is coded: more than enough, and more than there can be
+_BYTES_PER_PIXEL = (1, 24)  # room for the coded bytes: more than usual, and more than there can be
 
 
 def _kernels() -> ModuleType:

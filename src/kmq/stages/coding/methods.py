@@ -95,10 +95,10 @@ def strip_method(name: str) -> StripMethod:
 
 
 class StripPlan(NamedTuple):
-    """How the strips of a picture are to be coded.
+    """How to code the strips of a picture.
 
     Attributes:
-        methods: those to try on each strip, of which the smallest result is kept.
+        methods: those to try on each strip; the smallest result is kept.
         strip_pixels: pixels of a strip, about.
     """
 
@@ -111,7 +111,7 @@ def plan_strips(name: str | None, effort: str, n_pixels: int, n_colors: int) -> 
 
     With more colours than "rank" has tables for, it means "label". "mix" is the smallest and "rank"
     ten times as fast, so "balanced" has "mix" for pictures up to two megapixels, and "best" always.
-    Such pictures are cut in two, unless they are to be as small as can be.
+    Such pictures are cut in two, but not with "best".
 
     Raises:
         InputError: there is no method of that name.

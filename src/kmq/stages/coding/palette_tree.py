@@ -1,7 +1,7 @@
 """Palette method 2, "tree": entries in ascending order as a set. See FORMAT.md, chunk P.
 
-Their order costs nothing, and says where the next one can be: k colours take about log2 k! bits
-less than one by one. What more there is to know is that red and blue go with green.
+Their order takes no bits, and limits where the next entry can be: k colours take about log2 k! bits
+less than one by one. The guesses use that red and blue often go with green.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def _entries(keys: Array, channels: int, dtype: np.dtype[Any]) -> Array:
 
 
 class _Coder(Protocol):
-    """Says what is at each place: a writer is told so, a reader finds out."""
+    """A writer, which is given each value, or a reader, which returns it."""
 
     def choose(self, counts: list[int], truth: int) -> int:
         """Code 0 or 1 by how often each has occurred, and count it."""

@@ -60,7 +60,7 @@ class _Alphabet(NamedTuple):
 
 
 class _Tables:
-    """An alphabet's tables, and what they are read and written in; for one strip at a time.
+    """An alphabet's tables and their buffers; for one strip at a time.
 
     Attributes:
         counts: (contexts, symbols) uint32 occurrences and (contexts,) uint8 whether there are any;

@@ -122,7 +122,7 @@ def salvage_strips(
     """Decode the strips that can be, and leave 0 in all other rows of a picture of that shape.
 
     Returns:
-        (height, width) indices; what is wrong with a strip by its place in `strips`.
+        (height, width) indices; the fault of each damaged strip, by its place in `strips`.
 
     Raises:
         LimitError: they take more work than that.
@@ -181,7 +181,7 @@ class _StripDecoder:
 
         Raises:
             FormatError: the strip is damaged.
-            LimitError: all strips up to now took more work than there is to be.
+            LimitError: the strips so far took more work than the limit.
         """
         with located("S", strip.offset):
             coded = memoryview(payload)[_HEAD:]

@@ -1,6 +1,6 @@
 """A .kmq file as a row of chunks: signature, letters, lengths, checksums.
 
-FORMAT.md, beside this file, is the description that counts.
+FORMAT.md, next to this file, is the description that counts.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _TEXT_MODE = "was changed on its way, as a transfer in text mode does; copy it i
 
 
 class Chunk(NamedTuple):
-    """One chunk: its letter, where it starts, and what is in it."""
+    """One chunk: its letter, its offset and its payload."""
 
     letter: str
     offset: int

@@ -1,6 +1,6 @@
 """The .kmq file: which chunks stand where, the header, the table of strips.
 
-FORMAT.md, beside this file, is the description that counts. How palette and strips become bytes
+FORMAT.md, next to this file, is the description that counts. How palette and strips become bytes
 is the matter of `coding`; here they are payloads.
 """
 

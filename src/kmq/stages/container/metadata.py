@@ -162,7 +162,7 @@ class MetadataCollector:
             self._items[chunk.letter] = _unpack_item(chunk.letter, content)
 
     def metadata(self) -> Metadata:
-        """Return what was taken in."""
+        """Return the metadata read so far."""
         return Metadata(
             icc_profile=self._items.get("i"),
             exif=self._items.get("e"),

@@ -1,4 +1,4 @@
-"""What is left of a damaged .kmq file: see FORMAT.md, section "Recovering".
+"""The intact part of a damaged .kmq file: see FORMAT.md, section "Recovering".
 
 Signature, header and palette must be sound. Of the rest counts what a CRC proves, and of strips
 only what has one place in the picture: nothing in a strip says which one it is.
@@ -46,14 +46,14 @@ _INSERTIONS = 1 << 26  # bytes that looking for what was inserted into strips ma
 
 
 class Salvage(NamedTuple):
-    """What is left of a file.
+    """The intact part of a file.
 
     Attributes:
-        front: header, palette and what is sound of the metadata; no lengths.
+        front: header, palette and the sound part of the metadata; no lengths.
         strips: the strips whose chunks are sound, top to bottom.
         payloads: their payloads.
         faults: what became of the other strips, by number.
-        notes: what else is lost.
+        notes: other losses, as sentences.
     """
 
     front: Front
@@ -67,7 +67,7 @@ class _Damaged(NamedTuple):
     """A chunk whose letter and length are there, and no more.
 
     Attributes:
-        letter: what it begins with.
+        letter: its first byte.
         offset: where it starts.
         size: bytes of the whole chunk; 0 if the file ends before they are known.
     """
@@ -129,7 +129,7 @@ def salvage_file(stream: BinaryIO, limits: Limits, decode_palette: PaletteDecode
 
 
 def _metadata(chunks: Iterable[Chunk], limits: Limits) -> tuple[Metadata, list[str]]:
-    """Return what the sound ancillary chunks say, and what is left out."""
+    """Return the metadata of the sound ancillary chunks, and the losses."""
     collected = MetadataCollector(limits)
     notes = []
     for chunk in chunks:
@@ -151,11 +151,11 @@ def _is_strip(piece: _Piece) -> TypeGuard[Chunk]:
 
 
 class _Walk:
-    """Goes through the bytes after the palette from chunk to chunk, and over what is between.
+    """Goes through the bytes after the palette from chunk to chunk, and over bytes between them.
 
     Attributes:
         table: the strip table, once it is met and if it is sound.
-        lengths: what it says; else empty.
+        lengths: those of the table; else empty.
         starts: where it has each strip within the file, and the end of the last.
         end: that of the file.
     """

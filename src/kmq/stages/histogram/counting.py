@@ -67,8 +67,8 @@ def map_colors(
 def merge(first: ColorHistogram, second: ColorHistogram, n_threads: int) -> ColorHistogram:
     """Return the sum of two histograms of one pixel format, in O(m).
 
-    It goes through them twice, part by part, to know first how long the sum gets: beside it this
-    takes some megabytes a thread.
+    It goes through them twice, part by part. The first pass says how long the sum gets, so that
+    only some megabytes per thread are needed besides the sum.
     """
     bounds = _common_bounds(first.colors, second.colors)
     parts = [(slice(i, k), slice(j, m)) for (i, j), (k, m) in pairwise(bounds)]

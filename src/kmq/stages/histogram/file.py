@@ -34,7 +34,7 @@ _BLOCK = 1 << 18  # numbers of a plane at a time
 
 
 def pack(keys: Array, counts: Array, pixel_format: PixelFormat) -> bytes:
-    """Return a file of (m,) keys and their counts; beside it, it takes no memory that grows."""
+    """Return a file of (m,) keys and their counts. Other memory does not grow with m."""
     n_bytes = _key_bytes(pixel_format)
     head = SIGNATURE + _HEAD.pack(_VERSION, pixel_format.code, len(keys))
     body = head + deflate_pieces(_planes(keys, counts, n_bytes), _LEVEL)

@@ -2,7 +2,7 @@
 
 Two methods. "diffusion" passes each pixel's error on to its neighbours (Floyd & Steinberg 1976) in
 serpentine order. "ordered" lets each colour be shown by three entries and a mask of blue noise
-(Ulichney 1993) say which of them a pixel gets. docs/DITHER.md has what was tried instead.
+(Ulichney 1993) say which of them a pixel gets. docs/DITHER.md lists other ways that were tried.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from kmq.threads import run_chunks
 Array = np.ndarray[Any, Any]
 
 ROW = 4
-"""Numbers of a colour in the kernels, whatever the pixel format; what is left over is 0."""
+"""Numbers of a colour in the kernels, whatever the pixel format; unused ones are 0."""
 
 CHANNELS = (0,) * ROW
 
@@ -64,7 +64,7 @@ _NEIGHBOURS = 24
 
 
 class Mapping(NamedTuple):
-    """The distinct colours, the palette, and what colour goes where without dithering.
+    """The distinct colours, the palette, and the entry of each colour without dithering.
 
     Attributes:
         colors: (m, channels) coordinates in which distances are meant.

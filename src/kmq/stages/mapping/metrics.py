@@ -25,9 +25,9 @@ def mse(
 ) -> float:
     """Mean over the pixels of the squared difference, summed over the channels.
 
-    With alpha as the last channel, what is compared is the picture as seen: the mean of the errors
-    over a black and over a white background. Without, sums are integers, and exact up to one
-    rounding; about 2 ns a sample.
+    With alpha as the last channel, pictures are compared as seen: the mean of the errors over a
+    black and over a white background. Without, sums are integers, and exact up to one rounding.
+    About 2 ns per sample.
     """
     height, width = map(int, original.shape[:2])
     rows = max(1, _MSE_SAMPLES * height // original.size)

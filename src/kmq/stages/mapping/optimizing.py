@@ -1,11 +1,11 @@
 """Indices and palette chosen together so that the picture is right after the eye's own blur.
 
-What is near is seen as one: the error that counts is that of the blurred picture. `Optimizer` goes
-over the pixels and gives each the entry that makes the sum of its squares least, all others being
-as they are: direct binary search (Analoui & Allebach 1992), carried to a palette. In between the
+The eye blends pixels that are near each other, so the error of the blurred picture counts.
+`Optimizer` goes over the pixels and gives each the entry that makes the sum of squares least while
+the others stay: direct binary search (Analoui & Allebach 1992), for a palette. In between the
 entries move to where the sum is least for the indices as they are, as in spatial quantization
 (Puzicha, Held, Ketterer & Buhmann 2000). Bits may have a price in the same sum. docs/OPTIMIZE.md
-has what was tried instead.
+lists other ways that were tried.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ LAST_TURNS = 3
 """Times that pixels are looked at in the last choice; in the rounds before it is once."""
 
 SHARP, SOFT = 0.18, 0.3
-"""Share of a neighbour along an axis in what is seen of a pixel: of lightness, and of chroma."""
+"""Share of a neighbour along an axis in the blurred pixel: of lightness, and of chroma."""
 
 OWN = 0.6
-"""How much the error of the pixel alone counts beside that of what is seen of it."""
+"""Weight of the error of the pixel alone, where that of the blurred pixel is 1."""
 
 _STEPS = 3
 """Steps of conjugate gradients that entries take in a round."""
@@ -45,7 +45,7 @@ _LEAST_ERROR = 0.05
 
 _BEYOND = 0.25
 """How far beyond the colours, as a share of their range, the best entry is searched for exactly:
-what pixels want makes up for errors around them."""
+the wanted colours make up for errors around a pixel."""
 
 _BAND_ROWS = 32
 """Rows of a band at least. Every other band is worked on at the same time."""
@@ -90,7 +90,7 @@ class Optimizer:
         max_value: int,
         n_threads: int,
     ):
-        """Take what stays the same.
+        """Take the arguments that stay the same.
 
         Args:
             ids: (height, width) uint32, the colour each pixel shows.
@@ -289,7 +289,7 @@ class Optimizer:
         return pull, totals.sum(axis=0)
 
     def _parts(self, numbers: int) -> list[range]:
-        """Return bands that sum together, of which each part has so many numbers of its own."""
+        """Return parts of the bands; the bands of a part share one array of that many sums."""
         n_bands = len(self._bands)
         n_parts = max(1, min(n_bands, _SUM_BUDGET // numbers))
         bounds = [n_bands * part // n_parts for part in range(n_parts + 1)]

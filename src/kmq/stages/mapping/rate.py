@@ -1,10 +1,10 @@
 """Indices and palette chosen together, by squared distance + λ · bits.
 
-An index map that costs few bits is one whose pixels follow their neighbours. `RateMapper` counts
-how the indices of a picture follow each other, makes lengths of code of that, chooses each pixel's
-index anew, and gives the sums of which new entries are the means. Entropy-constrained vector
+Indices cost few bits where pixels follow their neighbours. `RateMapper` counts how the indices of a
+picture follow each other, and makes code lengths of the counts. It chooses each pixel's index anew,
+and gives the sums for the means that become new entries. This is entropy-constrained vector
 quantization (Chou, Lookabaugh & Gray 1989) with a model of the neighbourhood for its code.
-docs/RATE.md says what was tried.
+docs/RATE.md lists what was tried.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ blocks count two more gain three."""
 
 _ALLOWED = alpha.ALLOWED.copy()
 """What entries kinds of colours may have, as kernels index it: `kmq.model.alpha` has the rule.
-What shows a little stays to be seen, unless the transparent entry is the nearest."""
+A colour that shows a little stays visible, unless the transparent entry is the nearest."""
 _ALLOWED[alpha.TRANSLUCENT, alpha.TRANSPARENT] = False
 
 _UNIT = 16.0
@@ -43,12 +43,12 @@ _FLAT, _LEAST_SHARE = 24.0, 0.25
 less, down to this share: an edge of a band that moves is seen, and texture that is gone is not."""
 
 _BLOCK_SHARE = 4.0
-"""How much the squared mean error of a block counts for the eye, against those of its pixels: what
-cancels out from near by is not seen. docs/RATE.md has what others gave."""
+"""Weight of the squared mean error of a block for the eye, where that of its pixels is 1: the eye
+does not see errors that cancel out near by. docs/RATE.md has the results of other weights."""
 
 _HIDDEN = 41.0
-"""Variance of lightness around a pixel, in 8-bit samples, at which its errors count 0.7 of what
-they do in flat areas: half where it is three times that."""
+"""Variance of lightness around a pixel, in 8-bit samples, at which its errors count 0.7 times as
+much as in flat areas. They count half at three times that variance."""
 
 _LEAST_IMPORTANCE = 1 / 16
 """Importance that the squared error of any pixel counts with at least."""
@@ -67,7 +67,7 @@ _STRIP_PIXELS = 1 << 15
 
 
 class Statistics(NamedTuple):
-    """How often what follows what, and the sums of the points of each entry.
+    """How often pixels follow each neighbour, and the sums of the points of each entry.
 
     Attributes:
         first: (contexts, symbols) which neighbour pixels equal.
@@ -112,7 +112,7 @@ class RateMapper:
         *,
         by_eye: bool = False,
     ):
-        """Take what stays the same.
+        """Take the arguments that stay the same.
 
         Args:
             ids: (height, width) uint32, the colour each pixel shows.
@@ -326,7 +326,7 @@ class RateMapper:
 
 
 def _around(blocks: Array) -> Array:
-    """Return the sums over 3 × 3 blocks, of which some lie beyond the edge and count nothing."""
+    """Return the sums over 3 × 3 blocks; those beyond the edge count nothing."""
     padded = np.pad(blocks.astype(np.float64), 1)
     rows = padded[:-2] + padded[1:-1] + padded[2:]
     sums: Array = rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:]

@@ -1,12 +1,12 @@
-"""SSIMULACRA2: how a picture looks beside its original, as people judged it.
+"""SSIMULACRA2: how close a picture looks to its original, as people judged it.
 
 Sneyers 2022, version 2.1 of April 2023 (github.com/cloudinary/ssimulacra2): at six scales, halved
 in light, three planes of opponent colours are compared for structure, for detail that was added and
 for detail that was lost. Means and fourth-power means of these 54 maps are weighed so that the
 result follows the votes of people on compressed pictures.
 
-90 cannot be told apart when flickered, 80 not side by side, 70 is high quality, 50 medium, 30 low;
-100 is equal, and there is no lower end.
+100 is equal. At 90 people see no difference when pictures flicker, at 80 none side by side. 70 is
+high quality, 50 medium, 30 low, and there is no lower end.
 """
 
 from __future__ import annotations
@@ -96,13 +96,13 @@ def ssimulacra2(
 
 
 class Looks:
-    """Judges pictures beside one original, which is prepared once.
+    """Compares pictures with one original, which is prepared once.
 
     Samples are taken as sRGB, whatever profile there is. Grey is the same in red, green and blue;
-    16 bits count in full; CMYK is what is left of light by its inks. With alpha the result is the
-    lower of those over black and over white. A side below 8 pixels, for which the measure is not
-    defined, is drawn out to 8 with the pixels of its edge. About 150 ns a pixel and thread, and
-    8 bytes a pixel. The result does not depend on the number of threads.
+    16 bits count in full. CMYK is the light that its inks leave. With alpha the result is the lower
+    of those over black and over white. The measure is not defined for a side below 8 pixels; it is
+    extended to 8 with the pixels of its edge. About 150 ns per pixel and thread, and 8 bytes per
+    pixel. The result does not depend on the number of threads.
     """
 
     def __init__(self, original: Array, pixel_format: PixelFormat, n_threads: int):

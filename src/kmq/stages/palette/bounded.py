@@ -20,7 +20,7 @@ from kmq.stages.palette.products import aligned
 from kmq.threads import run_chunks
 
 LEAST_WORK = 1 << 20
-"""Channels compared in a round from which on bounds are worth their arrays."""
+"""Least channels compared in a round for bounds to be worth their arrays."""
 
 _PLAIN_ROUNDS = 2
 """Plain rounds before the first one with bounds, at least: centroids move far at first."""

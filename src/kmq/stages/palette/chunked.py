@@ -131,7 +131,7 @@ def added_sums(parts: Sequence[Array]) -> Array:
 
 
 def end(chunk: Chunk, centroids: Array) -> Ended:
-    """Return what is known of a chunk in the end."""
+    """Return the final result of a chunk."""
     rows, weights = chunk
     k = len(centroids)
     if len(rows) == 0:

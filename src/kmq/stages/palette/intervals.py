@@ -23,13 +23,13 @@ from kmq.model.choices import Progress
 from kmq.stages.palette.clustering import KMeansResult, nearest
 
 _PIECES = 1 << 16
-"""Pieces of the range of sites, for each of which the nearest site is looked up, at most."""
+"""Most pieces that the range of sites is cut into; each looks up its nearest site."""
 
 _SURE_TURN = 3
 """Which of four turns does not guess: guesses alone may come nearer very slowly."""
 
 _MANY, _ROUGH = 1 << 14, 1 << 12
-"""Numbers from which on a first guess is made from groups of them, and how many groups."""
+"""Least numbers for a first guess from groups of them, and how many groups."""
 
 _NO_SITES = np.empty(0)
 

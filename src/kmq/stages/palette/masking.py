@@ -1,11 +1,12 @@
 """How much each colour counts for the eye, from where in the picture its pixels stand.
 
-Detail hides errors: a pixel counts less, the more its neighbourhood varies (masking, Legge & Foley
+Detail hides errors: a pixel counts less if its neighbourhood varies more (masking, Legge & Foley
 1980). Once there is a palette, pixels count more where its errors stay visible after the eye's own
-blur: large areas of one error, such as bands in a sky, and not errors that cancel each other out.
+blur. Those are large areas of one error, such as bands in a sky; errors that cancel each other out
+are not.
 
 Both are measured on a sample of the picture's tiles, and as a mean over the pixels of a box of
-colours, so the cost does not grow with the picture. docs/EYE.md has what was tried instead.
+colours. So the cost does not grow with the picture. docs/EYE.md lists other ways that were tried.
 """
 
 from __future__ import annotations
@@ -19,18 +20,18 @@ from kmq.threads import run_chunks
 Array = np.ndarray[Any, Any]
 
 _HIDDEN = 5 / 255
-"""Standard deviation of lightness, as a share of white, at which a pixel counts half."""
+"""A pixel counts half at this standard deviation of lightness, a share of white."""
 
 _LEAST = 0.2
-"""What a pixel counts at least in a drawing, whatever detail is around it: text and the edges of
-shapes are seen well."""
+"""Least weight of a pixel in a drawing, whatever detail is around it: people see text and the edges
+of shapes well."""
 
 _BLURRED = 0.35
 """Share of the mean squared error that is left on average after the blur."""
 
 _FLOOR, _MOST, _MOST_IN_DRAWINGS = 1.0, 24.0, 6.0
-"""What pixels without an error count, and at most what a large error adds, against an average one,
-before the exponent. There is a most, since what is lost cannot be lost more."""
+"""Before the exponent: the weight of pixels without an error, and the most that a large error adds,
+in average errors. It is limited because a colour that is lost cannot be lost more."""
 
 _CLEAN, _NEAR = 2.0, 16 / 255
 """How much more black and white count, and how far from them, as a share of white, nothing more."""
@@ -180,7 +181,7 @@ def _emphasis(errors: Any, most: float) -> Any:
 
 def favour_ends(columns: Array, ends: Array, factors: Array) -> None:
     """Multiply the factors (m,) of the colours (d, m) that are nearly black or white, the `ends`
-    (2, d): ink and paper are to stay clean, though few pixels may show them, all of them detail."""
+    (2, d). Ink and paper stay clean, though few pixels may show them, all of them detail."""
     from kmq.kernels.masking import favour_ends as favour
 
     middle, half = (ends[0, 0] + ends[1, 0]) / 2, (ends[1, 0] - ends[0, 0]) / 2

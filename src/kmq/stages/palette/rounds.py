@@ -87,9 +87,9 @@ def settle(
     n_threads: int,
     progress: Progress | None,
 ) -> Fit:
-    """Run rounds on all points from `start` (k, d), the first `n_fixed` of which stay as they are.
+    """Run rounds on all points from `start` (k, d); its first `n_fixed` rows stay as they are.
 
-    They have momentum until it overshoots or there is no time for it.
+    Rounds have momentum until it overshoots or there is no time for it.
     """
     max_rounds, limit = stopping.max_rounds, stopping.tol * points.mean_variance
     centroids = start.copy()

@@ -107,7 +107,7 @@ def search(
 ) -> Array:
     """Return the best centroids (k, d) float64 that breathing finds from the `starts`.
 
-    Each is called for its (k, d) centroids, the first `n_fixed` of which stay as they are.
+    Each is called for its (k, d) centroids. The first `n_fixed` centroids stay as they are.
     """
     results: list[tuple[float, Array]] = [(np.inf, np.empty((0, 0)))] * len(starts)
 

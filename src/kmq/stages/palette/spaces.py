@@ -5,13 +5,13 @@ In each space the squared distance of two rows of coordinates is the squared err
 - ``rgb``: the samples as they are.
 - ``linear``: proportional to light (IEC 61966-2-1).
 - ``eye``: XYB, the opponent colours of JPEG XL (ISO/IEC 18181-1), with weights for palettes.
-- ``oklab``: Oklab (Ottosson 2020), where equal distances are to look about equal.
+- ``oklab``: Oklab (Ottosson 2020), where equal distances look about equal.
 - ``lab``: CIE L*a*b*, D65.
 
-Coordinates are scaled so that white is about as far from black as in ``rgb``. A colour with alpha
-is what it looks like over black and over white: with t its coordinates without alpha and w those
-of white (black's are 0), the mean of the two squared errors is |Δ(a · (t - w/2))|² + |w/2|² (Δa)²,
-so a · (t - w/2) and a · |w/2| are its coordinates.
+Coordinates are scaled so that white is about as far from black as in ``rgb``. Colours with alpha
+are compared as they look over black and over white. Let t be the coordinates of a colour without
+alpha and w those of white (black's are 0). The mean of the two squared errors is
+|Δ(a · (t - w/2))|² + |w/2|² (Δa)², so a · (t - w/2) and a · |w/2| are its coordinates.
 """
 
 from __future__ import annotations
@@ -262,10 +262,10 @@ class Space:
     def nearest_samples(self, coordinates: Array, step: int = 1) -> Array:
         """Return the colours (n, channels), multiples of `step` or white, nearest to coordinates.
 
-        Of the colours around what `inverse` gives, since in most spaces rounding each sample by
-        itself is not the best: 27 are tried of three channels. More around, 343, were no nearer,
-        and means and rounding once more, of what was then assigned, gained 0.03 % of the error in
-        a photograph at k = 64 and 256.
+        They are chosen among the colours around what `inverse` gives, 27 of three channels, since
+        in most spaces it is not the best to round each sample by itself. 343 colours gave no nearer
+        ones. Another round of assigning, means and rounding gained 0.03 % of the error in a
+        photograph at k = 64 and 256.
         """
         top = self.pixel_format.max_value
         rounded = np.rint(self.inverse(coordinates) / step)
@@ -328,7 +328,7 @@ class Space:
 
 
 space_of = lru_cache(maxsize=32)(Space)
-"""Return the space of a name, a pixel format and channel weights: what it computes stays."""
+"""Return the space of a name, a pixel format and channel weights, made once."""
 
 
 def _light_of(samples: Array, top: int) -> Array:

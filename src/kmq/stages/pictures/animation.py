@@ -23,7 +23,7 @@ FOREVER = 0
 """Plays of an animation that does not end."""
 
 _PALETTE_COLORS, _GIF_STEP = 256, 10
-"""Most colours of a palette in GIF and PNG files; milliseconds of which GIF counts the tens."""
+"""Most colours of a palette in GIF and PNG files; the unit of time in GIF files, milliseconds."""
 
 _Pillow: TypeAlias = "tuple[list[Image], dict[str, Any]]"
 """Pillow images, and options for their `save`."""

@@ -1,6 +1,6 @@
-"""Pictures whose samples are deeper than what Pillow hands out: read in full, or refused.
+"""Pictures whose samples are deeper than Pillow gives them: read in full, or refused.
 
-`samples` knows the kinds of files. What it reads has 16 bits a sample; fewer are scaled, so that
+`samples` knows the kinds of files. It returns 16 bits per sample. Fewer bits are scaled, so that
 white is 65,535. TIFF has a module of its own, `tiff`.
 """
 
@@ -85,7 +85,7 @@ def _png_chunks(file: IO[bytes], wanted: bytes, length: int) -> Iterator[bytes]:
 
 
 def library(name: str, files: str) -> Any:
-    """Import what is in the extra ``deep``, or raise MissingExtraError: `files` need it."""
+    """Import the packages of the extra ``deep``, or raise MissingExtraError: `files` need them."""
     try:
         return importlib.import_module(name)
     except ImportError as error:

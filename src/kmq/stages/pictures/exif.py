@@ -153,7 +153,7 @@ def with_tags(tiff: bytes, tags: Iterable[Tag]) -> bytes:
 def _packed(
     tags: Iterable[Tag], offset: int, order: str, more: Mapping[int, bytes] | None = None
 ) -> bytes:
-    """Return a directory that is to stand at `offset`, with the contents of its tags behind it.
+    """Return a directory for the place `offset`, with the contents of its tags behind it.
 
     `more` are entries of more tags, by number, whose contents are in the file already.
     """

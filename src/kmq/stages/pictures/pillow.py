@@ -100,7 +100,7 @@ def _n_frames(picture: Image) -> int:
 
 
 def refuse_frames(picture: Image) -> None:
-    """Raise InputError for a Pillow image of several pictures, of which the current is just one."""
+    """Raise InputError for a Pillow image of several pictures: the current one is one of them."""
     n_frames = 1 if picture.format in FRAMES_ARE_PARTS else _n_frames(picture)
     if n_frames > 1:
         raise InputError(f"{_FRAMES_MESSAGE.format(n_frames)}, or take a copy() of the current one")
@@ -157,7 +157,7 @@ def _check_key(picture: Image, rawmode: str | None) -> None:
 
 
 def _pillow_samples(picture: Image, widening: int | None) -> tuple[Array, PixelFormat]:
-    """Samples of a loaded picture, (height, width, channels), and what they are."""
+    """Samples of a loaded picture, (height, width, channels), and their pixel format."""
     mode = picture.mode
     if mode in ("P", "PA"):
         palette, indices = _pillow_palette(picture)
