@@ -3,6 +3,7 @@
 import base64
 import gzip
 import json
+import runpy
 import shutil
 import struct
 import subprocess
@@ -37,7 +38,7 @@ needs_node = pytest.mark.skipif(not NODE, reason="needs node")
 
 
 def in_node(folder, limits=None, piece=0, plain=False):
-    """What kmq.js makes of the files of a folder: name → contents, or why it is refused.
+    """What kmq.min.js makes of the files of a folder: name → contents, or why it is refused.
 
     `piece` is how many bytes come at a time, 0 for all; `plain` is without WebAssembly.
     """
@@ -48,7 +49,7 @@ def in_node(folder, limits=None, piece=0, plain=False):
         "decisions": limits.decisions,
     }
     script = Path(__file__).parent / "decode_files.mjs"
-    arguments = [NODE, script, WEB / "kmq.js", folder, json.dumps(given), str(piece)]
+    arguments = [NODE, script, WEB / "kmq.min.js", folder, json.dumps(given), str(piece)]
     arguments += ["plain"] if plain else []
     done = subprocess.run(arguments, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -94,9 +95,21 @@ def agree(found, encoded, limits=None):
 
 def test_a_page_loads_little():
     """Bytes over the wire, compressed as any server does it."""
-    sizes = [len(gzip.compress((WEB / n).read_bytes(), 9)) for n in ("kmq.js", "kmq-image.js")]
-    assert sizes[0] < 27 * 1024
+    sizes = [len(gzip.compress((WEB / n).read_bytes(), 9)) for n in ("kmq.min.js", "kmq-image.js")]
+    assert sizes[0] < 17 * 1024
     assert sizes[1] < 5 * 1024
+
+
+def test_what_pages_load_is_made_from_the_source():
+    """By build.py; where esbuild is missing, or another version, its first line alone says so."""
+    build = runpy.run_path(str(WEB / "build.py"))
+    source = (WEB / "kmq.js").read_text("utf-8")
+    made = (WEB / "kmq.min.js").read_text("utf-8")
+    assert made.startswith(build["mark"](source) + "\n"), "run python src/kmq/web/build.py"
+    if esbuild := shutil.which("esbuild"):
+        version = subprocess.run([esbuild, "--version"], capture_output=True, text=True).stdout
+        if f"esbuild {version.strip()} " in build["__doc__"]:
+            assert made == build["minified"](source)
 
 
 def test_the_limits_are_those_of_kmq():
@@ -249,7 +262,7 @@ PAGE = """<!doctype html><meta charset="utf-8"><title>kmq</title><body>
 </script>
 <script type="module">
   import "./kmq-image.js";
-  import * as kmq from "./kmq.js";
+  import * as kmq from "./kmq.min.js";
   window.kmq = kmq;
   window.pixels = (picture) => {
     const canvas = document.createElement("canvas");
@@ -278,15 +291,22 @@ class Handler(SimpleHTTPRequestHandler):
         pass
 
 
+POLICIES = {
+    "no-workers.html": "worker-src 'none'",
+    "no-wasm.html": "worker-src 'none'; script-src 'self' 'unsafe-inline'",
+}
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     """Folder and address of a server, with the modules and a page that uses them."""
     folder = tmp_path_factory.mktemp("site")
-    for name in ("kmq.js", "kmq-png.js", "kmq-image.js"):
+    for name in ("kmq.min.js", "kmq-plain.js", "kmq-png.js", "kmq-image.js"):
         (folder / name).write_bytes((WEB / name).read_bytes())
     (folder / "page.html").write_text(PAGE)
-    policy = "<meta http-equiv='Content-Security-Policy' content=\"worker-src 'none'\">"
-    (folder / "strict.html").write_text(PAGE.replace("<title>", policy + "<title>"))
+    for name, policy in POLICIES.items():
+        meta = f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
+        (folder / name).write_text(PAGE.replace("<title>", meta + "<title>"))
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=folder))
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -400,12 +420,20 @@ def test_the_first_rows_come_while_the_rest_is_on_its_way(page, site):
 
 
 @needs_browser
-def test_a_page_that_must_not_start_workers(page, browser, site):
+@pytest.mark.parametrize("name", POLICIES)
+@pytest.mark.parametrize("method", ["rank", "mix"])
+def test_a_page_that_must_not_do_all(browser, site, name, method):
     image = indexed_image(PixelFormat.RGB24, 60, 90, 70)
-    kmq.files.write(site[0] / "strict.kmq", image, method="rank", strip_height=25)
-    browser.get(site[1].replace("page.html", "strict.html"))
-    found = page(SHOW, "kmq-image", {"src": "strict.kmq"})
-    assert (found["kind"], found["natural"]) == ("load", [70, 90])
+    kmq.files.write(site[0] / "strict.kmq", image, method=method, strip_height=25)
+    browser.get(site[1].replace("page.html", name))
+    browser.set_script_timeout(30)
+    found = browser.execute_async_script(
+        "const done = arguments[0]; const p = document.createElement('kmq-image');"
+        "const end = ({type, message}) => done([type, message ?? p.naturalHeight]);"
+        "p.addEventListener('load', end); p.addEventListener('error', end);"
+        "p.src = 'strict.kmq'; document.body.append(p);"
+    )
+    assert found == ["load", 90]
 
 
 @needs_browser

@@ -9,13 +9,13 @@ from importlib.resources import files
 
 from kmq.cli.page import POLICY
 
-_MODULES = ("kmq.js", "kmq-png.js", "kmq-image.js", "kmq-viewer.js")
+_MODULES = ("kmq.min.js", "kmq-png.js", "kmq-image.js", "kmq-viewer.js")
 """Each imports only those before it."""
 
 _LOADER = """\
 const urls = {};
 for (const module of document.querySelectorAll("script[data-module]")) {
-  const text = module.textContent.replace(/from "\\.\\/([\\w-]+\\.js)"/g,
+  const text = module.textContent.replace(/from "\\.\\/([\\w.-]+\\.js)"/g,
     (_, name) => `from "${urls[name]}"`);
   urls[module.dataset.module] = `data:text/javascript,${encodeURIComponent(text)}`;
 }

@@ -2,7 +2,7 @@
  * <kmq-image src="photo.kmq" alt="…">: an element that shows a .kmq file as <img> shows a picture.
  * See docs/browser.md. Importing this module defines the element.
  */
-import { decodeStream, screenPalette, toRGBA } from "./kmq.js";
+import { decodeStream, screenPalette, toRGBA } from "./kmq.min.js";
 import { colorChunks, pngFile } from "./kmq-png.js";
 
 export const LONGEST_SIDE = 32767; // of a canvas, in all browsers

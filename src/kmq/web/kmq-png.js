@@ -1,5 +1,5 @@
 /** PNG files of .kmq images, made in a browser: the same samples and colours. See docs/browser.md. */
-import { crc32, screenPalette } from "./kmq.js";
+import { crc32, screenPalette } from "./kmq.min.js";
 
 const SIGNATURE = new Uint8Array([0x89, 0x50, 0x4e, 0x47, 13, 10, 26, 10]);
 const CMYK = 9; // of .kmq's pixel formats

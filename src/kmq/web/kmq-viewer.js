@@ -3,7 +3,7 @@
  * See docs/browser.md. Importing this module defines the element. The wheel zooms if the picture has
  * the focus, with Ctrl, or always with the attribute "wheel".
  */
-import { decodeStream, screenPalette, toRGBA } from "./kmq.js";
+import { decodeStream, screenPalette, toRGBA } from "./kmq.min.js";
 import { LONGEST_SIDE, convertedPalette, orientation } from "./kmq-image.js";
 import { toPNG } from "./kmq-png.js";
 

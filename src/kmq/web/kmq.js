@@ -1,6 +1,7 @@
 /**
  * A decoder of .kmq files, written from FORMAT.md; see docs/browser.md for how to use it.
  * One module without dependencies, for pages, Workers and node. Integers only in all that decodes.
+ * Pages load kmq.min.js, which build.py makes from this.
  */
 
 /** What is read unless `limits` says otherwise; the same as kmq.Limits() in Python. */
@@ -634,10 +635,10 @@ for (let code = 1; code < 32; code++) WEIGHTS.push(Math.round(16 * Math.sqrt(2 *
 
 const FIRST = {
   values: [22, 5, 2, 2, 2, 2, 2, 2, 8], numberBits: 4, thresholdBits: [5, 2, 0, 0, 0, 0, 0, 0, 3],
-  most: 255, scale: 14, differences: false,
+  most: 255, scale: 14, differences: false, span: 8,
 };
 const SECOND = {
-  values: [8, 8], numberBits: 1, thresholdBits: [3, 3], most: 32, scale: 12, differences: true,
+  values: [8, 8], numberBits: 1, thresholdBits: [3, 3], most: 32, scale: 12, differences: true, span: 32,
 };
 
 class Bits {
@@ -658,7 +659,7 @@ class Bits {
 
 /** Reads the tables of an alphabet: the leaf of each context, and where each share begins. */
 function rankTables(bits, alphabet, nSymbols) {
-  const { values, numberBits, thresholdBits, most, scale, differences } = alphabet;
+  const { values, numberBits, thresholdBits, most, scale, differences, span } = alphabet;
   const leaves = new Uint8Array(values.reduce((a, b) => a * b));
   let nLeaves = 0;
   const low = values.map(() => 0), high = values.map((count) => count - 1);
@@ -691,8 +692,7 @@ function rankTables(bits, alphabet, nSymbols) {
   };
   node();
 
-  const span = nSymbols + 1;
-  const bounds = new Int32Array(nLeaves * span);
+  const bounds = new Uint16Array(nLeaves * span).fill(65535); // beyond the last symbol's
   const sums = new Array(nSymbols).fill(0);
   for (let leaf = 0; leaf < nLeaves; leaf++) {
     let last = 31;
@@ -711,6 +711,7 @@ function rankTables(bits, alphabet, nSymbols) {
     const spread = 2 ** scale - nSymbols;
     const shares = weights.map((weight) => 1 + (total ? Math.floor((weight * spread) / total) : 0));
     shares[weights.indexOf(Math.max(...weights))] += 2 ** scale - shares.reduce((a, b) => a + b);
+    bounds[leaf * span] = 0;
     shares.forEach((share, i) => {
       bounds[leaf * span + i + 1] = bounds[leaf * span + i] + share;
     });
@@ -762,187 +763,30 @@ class Rank {
     const words = coded.subarray((bits.at + 7) >> 3);
     demand(words.length >= 8 && words.length % 2 === 0, "the states of a strip end too early");
     demand(Math.min(u32(words, 0), u32(words, 4)) >= 65536, "a state of a strip is below 65536");
-    const { order, places } = this;
-    const ended = this.run(words, rows, width, first, second, order.slice(), places.slice(), out);
-    demand(ended, "the coded bytes of a strip are damaged");
+    const hashBits = clamp(digits(rows * width - 1), 8, 16);
+    const { distances, levels, order, places } = this;
+    const span = width + 5; // rows of the ring go from column -2 to 1 + width, and one more
+    const t = laidOut({
+      distances, levels, order, places, first: first.leaves, second: second.leaves,
+      firstBounds: first.bounds, secondBounds: second.bounds, words,
+      narrow: [Int32Array, 1 << hashBits, 0],
+      wide: [Int32Array, 1 << hashBits, 0],
+      pairs: [Int32Array, 65536, 0],
+      ring: [Uint8Array, 3 * span, 0],
+    }, [
+      u32(words, 0), u32(words, 4), 8, 0, // a, b, at, missed
+      hashBits, this.nColors, words.length, width,
+    ]);
+    for (let y = 0; y < rows; y++) {
+      demand(kernels.rank(t, y), "the coded bytes of a strip are damaged");
+      const start = (y % 3) * span + 2;
+      out.set(t.ring.subarray(start, start + width), y * width);
+    }
+    const [a, b, at] = t.numbers;
+    demand(at === words.length && a === 65536 && b === 65536,
+      "the coded bytes of a strip are damaged");
     return 0;
   }
-
-  /** Decodes a strip; returns whether its coded bytes are sound. */
-  run(words, rows, width, first, second, order, places, out) {
-    const { distances, levels, nColors } = this;
-    const firstLeaves = first.leaves, firstBounds = first.bounds;
-    const secondLeaves = second.leaves, secondBounds = second.bounds;
-    const span = this.nTokens + 1;
-    const hashBits = clamp(digits(rows * width - 1), 8, 16);
-    const shift = 32 - hashBits, checkShift = 24 - hashBits;
-    const narrowSlots = new Int32Array(1 << hashBits), wideSlots = new Int32Array(1 << hashBits);
-    const pairs = new Int32Array(65536);
-    const ring = [0, 0, 0].map(() => new Uint8Array(width + 5)); // rows, from column -2 to 1 + width
-    const near = new Int32Array(5), passed = new Int32Array(5);
-    const nWords = words.length;
-    let a = u32(words, 0) | 0, b = u32(words, 4) | 0; // as int32; above 65,535 if >>> 16 is not 0
-    let at = 8, missed = 0;
-
-    for (let y = 0; y < rows; y++) {
-      const here = ring[y % 3], above = ring[(y + 2) % 3], top = ring[(y + 1) % 3];
-      let w = above[2], ww = w, www = w;
-      here[0] = here[1] = w;
-      let nww = above[0], nw = above[1], n = above[2], ne = above[3], nee;
-      let nnw = top[1], nn = top[2], nne = top[3], nnee;
-      for (let x = 0; x < width; x++) {
-        nee = above[x + 4];
-        nnee = top[x + 4];
-        let key =
-          (Math.imul((nw << 8) + n, 0x9e3779b1) + Math.imul((ne << 8) + nee, 0x85ebca77) +
-            Math.imul((nn << 8) + nne, 0xc2b2ae3d) + Math.imul((ww << 8) + w, 0x27d4eb2f)) | 0;
-        const narrowAt = key >>> shift;
-        const narrowCheck = (key >>> checkShift) & 255;
-        const narrow = narrowSlots[narrowAt];
-        key =
-          (key + Math.imul(nnw, 0x165667b1) + Math.imul(nnee, 0xd3a2646d) +
-            Math.imul((www << 8) + nww, 0xfd7046c5)) | 0;
-        const wideAt = key >>> shift;
-        const wideCheck = (key >>> checkShift) & 255;
-        const wide = wideSlots[wideAt];
-        const pairAt = (w << 8) | n;
-        const pair = pairs[pairAt];
-        let guess = w, trusted = 0;
-        if (wide >>> 16 === wideCheck && wide & 255) {
-          guess = (wide >> 8) & 255;
-          trusted = 14 + (wide & 255);
-        } else if (narrow >>> 16 === narrowCheck && narrow & 255) {
-          guess = (narrow >> 8) & 255;
-          trusted = narrow & 255;
-        } else if (pair) {
-          guess = pair >> 8;
-          trusted = 7 + (pair & 255);
-        }
-        let activity = levels[pairAt];
-        let other = levels[(n << 8) | ne];
-        if (other > activity) activity = other;
-        other = levels[(w << 8) | nw];
-        if (other > activity) activity = other;
-        const source = guess === w ? 1 : guess === n ? 2 : guess === ne ? 3 : guess === nw ? 4 : 0;
-        const context =
-          ((trusted * 5 + source) << 9) | ((w === n ? 1 : 0) << 8) | ((n === ne ? 1 : 0) << 7) |
-          ((w === nw ? 1 : 0) << 6) | ((w === ne ? 1 : 0) << 5) | ((ne === nee ? 1 : 0) << 4) |
-          (missed << 3) | activity;
-        let bound = firstLeaves[context] * 7;
-        let value = a & 16383;
-        let index = guess;
-        missed = 0;
-        let limit = firstBounds[bound + 1];
-        if (value < limit) {
-          a = (Math.imul(limit, a >>> 14) + value) | 0;
-        } else {
-          missed = 1;
-          let symbol = 1;
-          while (value >= firstBounds[bound + symbol + 1]) symbol++;
-          bound += symbol;
-          limit = firstBounds[bound];
-          a = (Math.imul(firstBounds[bound + 1] - limit, a >>> 14) + value - limit) | 0;
-          const across = distances[(w << 8) | nw] + distances[(n << 8) | nn];
-          const along = distances[(w << 8) | ww] + distances[(n << 8) | nw];
-          const anchor = across < along ? n : w;
-          const list = anchor << 8;
-          index = symbol === 1 ? w : symbol === 2 ? n : symbol === 3 ? ne : nw;
-          if (symbol === 5) {
-            if (a >>> 16 === 0) {
-              if (at === nWords) return false;
-              a = (a << 16) | words[at] | (words[at + 1] << 8);
-              at += 2;
-            }
-            [a, b] = [b, a];
-            near[0] = w;
-            near[1] = n;
-            near[2] = ne;
-            near[3] = nw;
-            near[4] = guess;
-            let crowd = 0, nPassed = 0;
-            for (let i = 0; i < 5; i++) {
-              if (near[i] === anchor) continue;
-              const place = places[list | near[i]];
-              if (i < 4 && place > crowd) crowd = place;
-              let j = nPassed;
-              while (j > 0 && passed[j - 1] > place) j--;
-              if (j > 0 && passed[j - 1] === place) continue;
-              for (let m = nPassed++; m > j; m--) passed[m] = passed[m - 1];
-              passed[j] = place;
-            }
-            const level =
-              crowd > 10
-                ? crowd > 25 ? (crowd > 50 ? 7 : 6) : crowd > 16 ? 5 : 4
-                : crowd > 3 ? (crowd > 6 ? 3 : 2) : crowd > 1 ? 1 : 0;
-            bound = secondLeaves[(activity << 3) | level] * span;
-            value = a & 4095;
-            let token = 0;
-            while (value >= secondBounds[bound + token + 1]) token++;
-            limit = secondBounds[bound + token];
-            a = (Math.imul(secondBounds[bound + token + 1] - limit, a >>> 12) + value - limit) | 0;
-            let place = token;
-            if (token > 15) {
-              if (a >>> 16 === 0) {
-                if (at === nWords) return false;
-                a = (a << 16) | words[at] | (words[at + 1] << 8);
-                at += 2;
-              }
-              [a, b] = [b, a];
-              const plain = (token - 10) >> 1;
-              const free = 12 - plain;
-              place = ((2 + (token & 1)) << plain) + ((a & 4095) >> free);
-              a = (Math.imul(1 << free, a >>> 12) + (a & ((1 << free) - 1))) | 0;
-            }
-            for (let i = 0; i < nPassed && passed[i] <= place; i++) place++;
-            if (place >= nColors - 1) return false;
-            index = order[list | place];
-          }
-          if (index !== anchor) {
-            const place = places[list | index];
-            const to = (7 * place) >> 3;
-            const moved = order[list | to];
-            order[list | to] = index;
-            order[list | place] = moved;
-            places[list | index] = to;
-            places[list | moved] = place;
-          }
-        }
-        if (a >>> 16 === 0) {
-          if (at === nWords) return false;
-          a = (a << 16) | words[at] | (words[at + 1] << 8);
-          at += 2;
-        }
-        const turn = a;
-        a = b;
-        b = turn;
-        narrowSlots[narrowAt] = learnt(narrow, narrowCheck, index);
-        wideSlots[wideAt] = learnt(wide, wideCheck, index);
-        pairs[pairAt] = learnt(pair, 0, index);
-        out[y * width + x] = index;
-        here[x + 2] = index;
-        www = ww;
-        ww = w;
-        w = index;
-        nww = nw;
-        nw = n;
-        n = ne;
-        ne = nee;
-        nnw = nn;
-        nn = nne;
-        nne = nnee;
-      }
-      here[width + 2] = here[width + 3] = w;
-    }
-    return at === nWords && a === 65536 && b === 65536;
-  }
-}
-
-/** A slot, check << 16 | index << 8 | trust, after it saw an index. */
-function learnt(slot, check, index) {
-  const trust = slot & 255;
-  if (slot >>> 16 !== check || !trust) return (check << 16) | (index << 8) | 1;
-  if (((slot >> 8) & 255) === index) return trust < 7 ? slot + 1 : slot;
-  return trust > 1 ? slot - trust + (trust >> 1) : (check << 16) | (index << 8) | 1;
 }
 
 // --- strip method 2: mix -------------------------------------------------------------------------
@@ -1065,7 +909,6 @@ function mixRows(depths, own) {
 class Mix {
   constructor(front) {
     this.nColors = front.nColors;
-    this.wasm = null;
     if (this.nColors > 1) this.tree = mixTree(front);
     const bits = digits(this.nColors - 1);
     this.group = Math.ceil(bits / Math.ceil(bits / 4));
@@ -1091,7 +934,7 @@ class Mix {
       (nColors + 1) >> 1, nColors, nRows, group, lineBits, n, width,
     ];
     for (let i = 0; i < 4; i++) numbers[6] = (numbers[6] << 8) | coded[i];
-    const t = this.#laidOut({
+    const t = laidOut({
       shades, leaves, ranks, children, planes, rows: denseRows, squash, stretch, rates, coded,
       lines: [Uint16Array, (7 << lineBits) << group, 0],
       dense: [Int32Array, nRows * ROW_SPAN + 768, 1 << 30],
@@ -1104,10 +947,9 @@ class Mix {
     for (let i = 0; i < t.refined.length; i++) {
       t.refined[i] = squash[Math.min((i % 46) << 7, 2 * REACH)];
     }
-    const row = this.wasm ? (y) => this.wasm.row(BASE, y) : (y) => mixRow(t, y);
     const paid = 64 * n;
     for (let y = 0; y < rows; y++) {
-      row(y);
+      kernels.mix(t, y);
       demand(t.numbers[7] <= n + 4, "the coded bytes of a strip end too early");
       if (t.numbers[8] > paid + most) return t.numbers[8] - paid;
       const start = (y & 3) * span + 3;
@@ -1116,371 +958,12 @@ class Mix {
     demand(n <= t.numbers[7], "coded bytes follow the last pixel of a strip");
     return Math.max(0, t.numbers[8] - paid);
   }
-
-  /**
-   * Puts tables side by side into the memory of the WebAssembly, or any; those given as [type, length,
-   * value] are made. Where each is stands at BASE, in order, and `numbers` after that.
-   */
-  #laidOut(tables, numbers) {
-    const entries = Object.entries(tables);
-    const aligned = (bytes) => (bytes + 15) & ~15;
-    let size = aligned(4 * (entries.length + numbers.length));
-    const found = {};
-    for (const [name, table] of entries) {
-      const [type, length] = Array.isArray(table) ? table : [table.constructor, table.length];
-      found[name] = [type, BASE + size, length];
-      size += aligned(length * type.BYTES_PER_ELEMENT);
-    }
-    const buffer = this.#memory(BASE + size);
-    const head = new Int32Array(buffer, BASE, entries.length + numbers.length);
-    entries.forEach(([name, table], i) => {
-      const [type, at, length] = found[name];
-      head[i] = at;
-      found[name] = new type(buffer, at, length);
-      if (Array.isArray(table)) found[name].fill(table[2]);
-      else found[name].set(table);
-    });
-    found.numbers = head.subarray(entries.length);
-    found.numbers.set(numbers);
-    return found;
-  }
-
-  #memory(bytes) {
-    const module = mixModule();
-    if (!module) return new ArrayBuffer(bytes);
-    const pages = Math.ceil(bytes / 65536);
-    if (!this.wasm) {
-      this.memory = new WebAssembly.Memory({ initial: pages });
-      this.wasm = new WebAssembly.Instance(module, { env: { memory: this.memory } }).exports;
-    }
-    const more = pages - this.memory.buffer.byteLength / 65536;
-    if (more > 0) this.memory.grow(more);
-    return this.memory.buffer;
-  }
-}
-
-const BASE = 65536; // where the tables begin; the WebAssembly has its stack below
-
-let compiled;
-
-/** The WebAssembly of mix.c, or null where there is none, or none with SIMD. */
-function mixModule() {
-  if (compiled === undefined) {
-    compiled = null;
-    try {
-      const deflated = Uint8Array.from(atob(MIX_WASM), (letter) => letter.charCodeAt(0));
-      compiled = new WebAssembly.Module(inflate(deflated, 65536, false));
-    } catch {
-      // The page's policy or the browser has none: mixRow does the same, slower.
-    }
-  }
-  return compiled;
 }
 
 const hash = (key, value) => {
   const mixed = Math.imul(key + value, 648117);
   return mixed ^ (mixed >>> 15);
 };
-
-/**
- * Decodes a row. Where all that is near has one colour, there comes a point from which decisions
- * change nothing: from there on each pixel takes one step of the arithmetic coder, and no more.
- */
-function mixRow(state, y) {
-  const {
-    shades, leaves, ranks, children, planes, rows, squash, stretch, rates, coded,
-    lines, dense, runs, weights, shares, refined, numbers,
-  } = state;
-  const trail = numbers.subarray(0, 4);
-  const [root, nColors, nRows, group, lineBits, nCoded, width] = numbers.subarray(9);
-  const [here, far, top, above] = [0, 1, 2, 3].map((i) => {
-    const start = ((y + i) & 3) * (width + 5);
-    return state.ring.subarray(start, start + width + 5);
-  });
-  const shift = 32 - lineBits;
-  const pace = y * width < 32768 ? 11 : 12;
-  const half = 1 << (pace - 1);
-  const pairStart = 256 * nRows, gradientStart = 512 * nRows, blendStart = 1024 * nRows;
-  const quadStart = 2048 * nRows, runStart = 6144 * nRows;
-  const keys = new Int32Array(7), places = new Int32Array(15), logits = new Int32Array(16);
-  const slots = new Int32Array(15), colors = new Int32Array(24), level = new Int32Array(6);
-  const runAt = new Int32Array(3), guesses = new Int32Array(3), lengths = new Int32Array(3);
-  const opinions = new Int32Array(3);
-  logits[15] = 256;
-  let low = numbers[4] >>> 0, high = numbers[5] >>> 0, code = numbers[6] >>> 0;
-  let position = numbers[7], decisions = numbers[8];
-  let calm = 0, still = false, final = 0;
-  let w = y ? above[3] : 0;
-
-  for (let x = 0; x < width; x++) {
-    if (still) {
-      if (above[x + 5] === w && top[x + 5] === w && far[x + 3] === w) {
-        const range = high - low;
-        const middle = low + (range >>> 16) * final + (((range & 65535) * final) >>> 16);
-        if (code <= middle) {
-          high = middle;
-          while ((low ^ high) >>> 24 === 0) {
-            code = ((code << 8) | (position < nCoded ? coded[position] : 0)) >>> 0;
-            position++;
-            low = (low << 8) >>> 0;
-            high = ((high << 8) | 255) >>> 0;
-          }
-          here[x + 3] = w;
-          continue;
-        }
-      }
-      still = false;
-      calm = 0;
-    }
-    const ww = x > 1 ? here[x + 1] : w, www = x > 2 ? here[x] : ww;
-    let n = w, nw = w, ne = w, nww = w, nwww = w, nee = w;
-    if (y > 0) {
-      nwww = above[x];
-      nww = above[x + 1];
-      nw = above[x + 2];
-      n = above[x + 3];
-      ne = above[x + 4];
-      nee = above[x + 5];
-    }
-    let nn = n, nnw = n, nne = n, nnee = n;
-    if (y > 1) {
-      nnw = top[x + 2];
-      nn = top[x + 3];
-      nne = top[x + 4];
-      nnee = top[x + 5];
-    }
-    const nnn = y > 2 ? far[x + 3] : nn;
-
-    const line = hash(hash(1, n), ne);
-    const close = hash(hash(hash(hash(2, n), ne), nw), nn);
-    keys[0] = hash(3, w);
-    keys[1] = hash(4, n);
-    keys[2] = hash(hash(line, nee), w);
-    keys[3] = hash(hash(close, ww), w);
-    keys[4] = hash(hash(hash(hash(5, n), nn), nne), ne);
-    keys[5] = hash(hash(hash(hash(6, nw), ww), nww), w);
-    keys[6] = hash(hash(line, nee), 7);
-    const broad = hash(hash(hash(hash(hash(close, nne), nww), nee), ww), w);
-    const broader = hash(hash(hash(hash(hash(broad, nnw), nwww), nnee), nnn), www);
-    runAt[0] = broad >>> shift;
-    runAt[1] = (broader >>> shift) + (1 << lineBits);
-    runAt[2] = (hash(broader, trail[x & 3]) >>> shift) + (2 << lineBits);
-    trail[x & 3] = broader;
-    for (let i = 0; i < 3; i++) {
-      const run = runs[runAt[i]];
-      guesses[i] = run & 65535;
-      lengths[i] = run >> 16;
-    }
-
-    const same = (w === n ? 1 : 0) | (n === ne ? 2 : 0) | (w === nw ? 4 : 0);
-    const pattern = same | (w === ww ? 8 : 0) | (n === nn ? 16 : 0);
-    const flat = pattern === 31;
-    let activity = 0;
-    for (let i = 0; i < 4; i++) {
-      const west = shades[w * 4 + i], north = shades[n * 4 + i];
-      const northeast = shades[ne * 4 + i], northwest = shades[nw * 4 + i];
-      colors[i] = west;
-      colors[4 + i] = north;
-      colors[8 + i] = west + north - northwest;
-      colors[12 + i] = (2 * west + 2 * north + northeast - northwest) >> 2;
-      colors[16 + i] = northeast;
-      colors[20 + i] = northwest;
-      activity += Math.abs(west - northwest) + Math.abs(north - northwest) + Math.abs(north - northeast);
-    }
-    const busy = Math.min(digits(activity >> 4), 7);
-    calm =
-      flat && y > 2 && w === nww && w === nwww && w === nee && w === nnw && w === nne && w === nnee &&
-      w === nnn && w === www ? calm + 1 : 0;
-
-    let changed = 0;
-    let node = flat ? 0 : root;
-    let salt = 0, least = 0, most = nColors, depth = 0, left = 0, local = 0, color = 0;
-    for (;;) {
-      if (!left) {
-        left = group;
-        local = 1;
-        for (let i = 0; i < 7; i++) {
-          const mixed = Math.imul(hash(keys[i], node + salt), 742039);
-          const start = ((mixed >>> shift) + (i << lineBits)) << group;
-          const check = ((mixed ^ (mixed >>> 13)) & 65535) | 1;
-          places[i] = start;
-          if (lines[start] !== check) {
-            lines[start] = check;
-            for (let slot = start + (1 << group) - 1; slot > start; slot--) lines[slot] = 32768;
-            changed = 1;
-          }
-        }
-      }
-      const row = rows[node];
-      const at = node * 8;
-      const p0 = planes[at], p1 = planes[at + 1], p2 = planes[at + 2], p3 = planes[at + 3];
-      const p4 = planes[at + 4];
-      for (let i = 0; i < 6; i++) {
-        const c = i * 4;
-        level[i] =
-          (Math.imul(p0, colors[c]) + Math.imul(p1, colors[c + 1]) + Math.imul(p2, colors[c + 2]) +
-            Math.imul(p3, colors[c + 3]) + p4) | 0;
-      }
-      const level0 = clamp((level[0] >> 14) + 8, 0, 15), level1 = clamp((level[1] >> 14) + 8, 0, 15);
-      const level2 = clamp((level[2] >> 13) + 32, 0, 63), level3 = clamp((level[3] >> 12) + 64, 0, 127);
-      const level4 = clamp((level[4] >> 14) + 8, 0, 15), level5 = clamp((level[5] >> 14) + 8, 0, 15);
-      places[7] = (row << 8) + (level0 << 4) + level1;
-      places[8] = pairStart + (row << 8) + (level1 << 4) + level4;
-      places[9] = gradientStart + (row << 9) + (level2 << 3) + busy;
-      places[10] = blendStart + (row << 10) + (level3 << 3) + busy;
-      places[11] =
-        quadStart + (row << 12) + ((level0 >> 1) << 9) + ((level1 >> 1) << 6) + ((level4 >> 1) << 3) +
-        (level5 >> 1);
-      const stage = Math.min(depth, 3);
-      for (let i = 0; i < 3; i++) {
-        const rank = ranks[guesses[i]];
-        let way = 0;
-        if (rank >= least && rank < most) {
-          way = lengths[i] * 2 + ((node ? rank >= node : guesses[i] === w) ? 1 : 0);
-        }
-        places[12 + i] = runStart + (i << 8) + (stage << 6) + way;
-      }
-
-      let known = 0;
-      for (let i = 0; i < 7; i++) {
-        const slot = lines[places[i] + local];
-        slots[i] = slot;
-        logits[i] = stretch[slot >> 4];
-        if (slot & 15) known++;
-      }
-      for (let i = 7; i < 15; i++) {
-        const slot = dense[places[i]];
-        slots[i] = slot;
-        logits[i] = stretch[slot >> 19];
-      }
-      const set0 = row * 16, set1 = (nRows + known) * 16, set2 = (nRows + 8 + pattern) * 16;
-      let sum0 = 0, sum1 = 0, sum2 = 0;
-      for (let i = 0; i < 16; i++) {
-        const logit = logits[i];
-        sum0 = (sum0 + Math.imul(logit, weights[set0 + i] >> 7)) | 0;
-        sum1 = (sum1 + Math.imul(logit, weights[set1 + i] >> 7)) | 0;
-        sum2 = (sum2 + Math.imul(logit, weights[set2 + i] >> 7)) | 0;
-      }
-      const share = stage * 3;
-      const z0 = clamp(sum0 >> 13, -REACH, REACH);
-      const z1 = clamp(sum1 >> 13, -REACH, REACH);
-      const z2 = clamp(sum2 >> 13, -REACH, REACH);
-      const total = z0 * (shares[share] >> 4) + z1 * (shares[share + 1] >> 4) + z2 * (shares[share + 2] >> 4);
-      const mixture = clamp(total, -REACH * 65536, REACH * 65536) >> 16;
-      const chance = squash[mixture + REACH];
-      const step = (mixture + REACH) >> 7, part = (mixture + REACH) & 127;
-      const cell = (row * 8 + same) * 46 + step;
-      const e0 = refined[cell], e1 = refined[cell + 1];
-      final = clamp((chance + ((e0 * (128 - part) + e1 * part) >> 7) + 1) >> 1, 24, 65512);
-
-      const range = high - low;
-      const middle = low + (range >>> 16) * final + (((range & 65535) * final) >>> 16);
-      const bit = code <= middle ? 1 : 0;
-      if (bit) high = middle;
-      else low = middle + 1;
-      while ((low ^ high) >>> 24 === 0) {
-        code = ((code << 8) | (position < nCoded ? coded[position] : 0)) >>> 0;
-        position++;
-        low = (low << 8) >>> 0;
-        high = ((high << 8) | 255) >>> 0;
-      }
-      decisions++;
-
-      const aim = bit ? 65535 : 0;
-      const error0 = aim - squash[z0 + REACH];
-      const error1 = aim - squash[z1 + REACH];
-      const error2 = aim - squash[z2 + REACH];
-      for (let i = 0; i < 16; i++) {
-        const logit = logits[i];
-        let before = weights[set0 + i];
-        let after = before + ((Math.imul(logit, error0) + half) >> pace);
-        after = after > 6815744 ? 6815744 : after < -6815744 ? -6815744 : after;
-        weights[set0 + i] = after;
-        changed |= before ^ after;
-        before = weights[set1 + i];
-        after = before + ((Math.imul(logit, error1) + half) >> pace);
-        after = after > 6815744 ? 6815744 : after < -6815744 ? -6815744 : after;
-        weights[set1 + i] = after;
-        changed |= before ^ after;
-        before = weights[set2 + i];
-        after = before + ((Math.imul(logit, error2) + half) >> pace);
-        after = after > 6815744 ? 6815744 : after < -6815744 ? -6815744 : after;
-        weights[set2 + i] = after;
-        changed |= before ^ after;
-      }
-      const error = aim - chance;
-      opinions[0] = z0;
-      opinions[1] = z1;
-      opinions[2] = z2;
-      for (let i = 0; i < 3; i++) {
-        const before = shares[share + i];
-        const after = clamp(before + ((Math.imul(opinions[i], error) + 2048) >> 12), -8388608, 8388608);
-        shares[share + i] = after;
-        changed |= before ^ after;
-      }
-      const target = bit ? 4194303 : 31, rounding = bit ? 512 : 0;
-      for (let i = 0; i < 7; i++) {
-        const slot = slots[i], count = slot & 15;
-        let chance = (slot >> 4) << 10;
-        chance += Math.imul((target - chance) >> 5, rates[count]) >> 9;
-        const after = (((chance + rounding) >> 10) << 4) | (count < 15 ? count + 1 : 15);
-        lines[places[i] + local] = after;
-        changed |= slot ^ after;
-      }
-      for (let i = 7; i < 15; i++) {
-        const slot = dense[places[i]], count = slot & 511;
-        let chance = slot >> 9;
-        chance += Math.imul((target - chance) >> 5, rates[16 + count]) >> 9;
-        const after = (chance << 9) | (count < 255 ? count + 1 : 255);
-        dense[places[i]] = after;
-        changed |= slot ^ after;
-      }
-      const lower = ((aim - e0) * (128 - part)) >> 13;
-      const upper = ((aim - e1) * part) >> 13;
-      refined[cell] = e0 + lower;
-      refined[cell + 1] = e1 + upper;
-      changed |= lower | upper;
-
-      if (!node) {
-        if (bit) {
-          color = w;
-          break;
-        }
-        node = root;
-        salt = 23505;
-        left = 0;
-        continue;
-      }
-      if (bit) least = node;
-      else most = node;
-      node = children[node * 2 + bit];
-      if (node >= nColors) {
-        color = leaves[node - nColors];
-        break;
-      }
-      local = local * 2 + bit;
-      depth++;
-      left--;
-    }
-
-    here[x + 3] = color;
-    if (position > nCoded + 4) break;
-    for (let i = 0; i < 3; i++) {
-      const run = color | ((guesses[i] === color ? Math.min(lengths[i] + 1, 31) : 1) << 16);
-      changed |= runs[runAt[i]] ^ run;
-      runs[runAt[i]] = run;
-    }
-    still = calm > 4 && color === w && !changed;
-    w = color;
-  }
-  here[0] = here[1] = here[2] = here[3];
-  here[width + 3] = here[width + 4] = here[width + 2];
-  numbers.set([low, high, code, position, decisions], 4);
-}
-
-/** What build.py made of mix.c, deflated. */
-const MIX_WASM =
-  "rVlpbBvHFd7ZJbmkSEp0bCdO6MRvxk7iJHbkXLItiSJHBynKR6L4jp3YSewcK/kQKTmKrUiK7SR2zua+78NJahfoD7f5VeRHi/4sChT9XaAoUBQoUCBo0R9l1O/NLiWKYtM/sTz7Zt6+782+mTfvvV1a95cPC8uyREQcsKemLLtFOIeOHI8cPnT4aOlx2xKOLaxQWBwTQkRcMSX0NMVdVzilo49ZVtPTG8XpjS23TYmTS6bsk01ToZMC1JmKnlw9JSYjU4sxXjmNf5b+1hqSNlmr7ZxymEwLFdJhT4VJ6ClPOyPDWox6MkLMcEaUy2MZtXN2jkTS0paMJUScIq0iImNxcijqySZWdFDGmRyQUSb7ZILJbplksl02Ax7Soj9pAcKqxdxcLYblarvsj1OaGDSuFg3Jy7i3TH9/kycXc3dYLmHSKZcyuV1ezmSVvIIJyWVMlssrmSTkVUyWyDSTlFzOJCqvZmLJa5isViu07Ukz24SSOuRJxf1jaqWGWavI0r+2PHkt89ao62ilnv5WDHvyeuJ+Eo+62vQS6N1genH0bjS9JvRuYuA6tUbbtGhU2+CspTVaVAc3owuBUdU6qtZh8dUtenxE3apFSd6mhY7rBIUukLgw2T09bW9Pq9shM1pZJO/gnSnKNuzFerQw2ga0jU7ONn8Uxiqvl+3YJ7DbKUYR2og9xuIqx2sVVgH3Y5SimkELJBxPubwBATNBzZSk5qGLtOHiZHfq7HlPOZuSlpmhmZyynpmZcbfwhsokuwSIk6OEjo7KBESiJLcaLVfARdZaVkkm4hTFvsNBkhBSjp6BpUlsfjMPm8saDhotJq14XAsZpiYyT0OxDmGx/ph00TqgeqO2IQaBjSygnFZhS9fn84O7ssM8D+yQHbwEncBl0LrQsmg5NI3WjdaDFkbrRXPQ+tjPfUeNGP0q66lMq2gCAiQK4Qz7vsMkBFiGZ+9hYsluH1ww56QTK5JB60LLouXQ+vjBUgSVeVaZozyrzDKJQDjPKrugpK0vUJExEKxHp9kiszsR2Rena3nDRtiPVIEdup8K5OhLv71+WOWZeKqoW45TsUxhr7KI8vpvL/7OqmX6stVxb90441WWC6DO/eU3wpvHtanXiOpfXfh7zS0Xt5xK4tKfY1ZtUwOVS0Jt0i2Vi4I2VQbVpkpawP75s/XUjXXd2K0bx+aP1WbqqpPorhvn6sZ9deOOOo3FNtsiGwvwh/c/gJV5ZufLbfYqMGO+/R/+8V9WzR3CnU2ksdYuL12WV6qH1+RnghYsAsUgF2a5OypJS9gOt1A44jKdRQz4iIHKYCXurGb9lbTlT/7dd6/ZNZNvoLVUpH6v6gCGTZcdN/6xBf4BXmpMbqWrYdLMDOL6nSYE5elm4AK5u1iuyHKDkCv6cncbuSKtoc1VuW0sV2C57ZAr+HI7jFwBofsaLFBo1KsgnamdGPXOjgYqPxeVjwR4zixvF0bh2dEmX4JXYBexuNrtD9Uewl8lGY01xRPJ5pbqetXcqi4f32Yx3OLlCo09PKT6tUtoxTTOSTvnHo55Hfm0oX0BzQU0G9CugOqAdge0h6lOaU5lGfSjhuvm0yUdMt3efBpXJ1/SthEK45a6p4SItyKvwmnEsd20k598LzyGrYSxPNai8lM2VtuVC0Lt861dduVVaTZp+dXXrJB7aCftasDfTXtpn+9JqUWXLealWLL08ivkXl9+AX8ngosOMgVS0CNSxynPYeReKjK5j0xQ2Y8QbFFnWq7HE9esPs9t5j3g86u7wXMY/fdj3r0N5B/w+QvkHzQLkazaM2vXQZ9ftbdK5SGfX7Vn1q6HfH7V3iqVD9NWLmMeoUEmj9J2Jh5dTquQBHUEnputJKy6f3IfVmkIfmOPymF0e9EO0xJ5BPQo2jG0PFLevXR0Ky5H+kfkCN3Hg/vMoET7ebDfDMp0WDvc+tPwg8SwHKXrcQyiOE9jejrlyeMEiqrjMU6wnMppCJuj6ZgnM5jIxUQ2F0mcw2kFZcjW5OHpsU/BsXf42CMvv/n5WgxwWslFqVGi1lFOY72o8RDUeNORqjB10ggLdks+wXnMFiYHyRYi67SNDMhpGINWHeJ0S0gSSHu3yjAeBaHemp7/V4kbtSkWCutxTIdUTrchYd5Ct+aTSHwrwBejUMMi6yg85KtC3rc7DNb2sVM+ltNeni+9XAlwceIWWGWrHIqbGqSZTE24gbCIPavtEM76BeypjSVB1IHNYa5l1GbdMqLGtVXgOyHymY8z8wSYHnOjAfckcyeq3ETAfYK5k1VuKuBOMXdaVNlLAvaTgvmnZvnLAv5pwz/j81cap1Mugt467eK013kf3gXoShrDBu8nvZV2UCxPGvHFonLaxOCnBAfhbr14jGuCm4VVWc6Ix+hROB8Qd88hSj7iaYPoq0UIII7TI/BdIO6cQ4z4iGcMoqMWYaudSEzEz03muaHhJkqTZgBLOyh8VZdHy8EKQ0emErNCyHcPMIwHHPEfxIBDPI+jCN/314wTajcdqBmn1F6OlAMoG3TzmMrocUIbQNSFct2CQUsxjR6WE2f/IZ5mFz0cKNhDh4LebjoY9Iw6k0ihLgd1uaq6HNTljLqcsf+s8BPinP2LYO6N8FOU+QgzaVsnx1SnPkBoUEEeBlkMssU0G0/DnjpndHTWr/oNUJLwlaAzptp1DnkpByXfoqZo1zMW8WVOz7NGT/u8vYCe1dDT7Osx9hRgT6FqTwH2FIw9/dgVPf0Pa8TDernoNqOXQ9bVfxLobQoWt/FqYEK9fMRTzwk/79c8gqN2Vd0hVXWHKe0c199nR2YXDAeihmPMPz2fxZZchxIOoZa3MWNW/3kzXf/86fZUp7Oq022un+7xBbOdXDDZE/M4DooM4xv+fzVAA9WkU19qBLcalBoo+KpnmcwZyc6dkV3VcbBIe6rjwIofYfr5OY+bTpqwIv45M1PbKt+AOdNkWbWt8gv/SKgX8LZJCKVWEEodE6YydaZl6kzL1JmW+XFNg2vjnHXpJz3iy0Aa/ZmlxBck0xfxyBP8zFHzzOzL6iXmdaeeUT8R3UCZ6440j4Az123p89Div+yql4WeFkafx6qtEfWKGFKvClqKBXBG6Z6S/gbv/ZAIH9f/mZmB46jXjHu+LobpFUE8CKk3IKPdMY/rSzGGULgM8GUDnO//OuOQueKBN1z0X6ur79QQx1uys0V1pRXeq3ETnaT/eo337R/rnRoVw25O9Ijv0J9D6nxRBAswVFmEKHuJX0bgyLfzvpktVG+ajUNqemumtiEaf2PYj1i1DS4EP3pLVOJwjwyCbwOdKfW28N9vvuFXIci/w/IpyO9qJE/q3Tr591ieIL+zkfw69X6d/Acsv4645majX/gBo01gUR/WKfjIN8hdaJCJe+rjOvlPfIPchQaZtKk+rZP/zDfIXWiQKQ/U53XyX/gGZQODXvoBg0yMQXSbhz/v25NdaI8JUYix88S/9M3JLjTHRDhkgHniX/nWZBdaYwKk2jlffMDY0gNfhDEv49Q5w1wNIyeaMKQyXPbBhyfIJzhNphPyxyETAPhdvQc7S/PAIUSz/49+GegQ0C/VoaMIInw4Ddqpoh0f7VTRXwMd9QvOsIdcFEFu/feMGFE9ejrknzS3xCdZ6BU8cKhnSIfHaBmNB1ltWMcQMSJj+tgIjYPbUvBKqofL4aBYRUKb1TpObglnezzQcaKBjhPgGh3jgQ4ubZECZ3Wc8HWcCHRMNNAxAa7RcSLQwYUwkuasjglfx0SgY7KBjklwjY6JQAeXzSgOZnVM+jomAx3TooESRGXwjZrJQA2X2VxSzOqBjFE0LQJNpxppOiWYbzRNi0AVV+ZcisyqOhWoOlVVdaaRqjOC+UbVKaPqebgOSpfYWIDq1/xBxPWhNIzx9MSIxxccchcRugjoGeO1ZxlanIMW66DFRtDnDfQcQzvnoJ110M5G0LMG+ixD2+eg7XXQ9kbQcwb6HEMLc9BCHbTQCPqsgT7F0O45aHcdtLsR9DkDfZqhfXPQvjpoXyOoy8hnGNkxh+wwSGcW2TGH5AztIx1GvsYR6XUxRK+KYa4/8PivC2/2zhu484p/hwceR5Ecz1XGI/SVeaG6y7zShTJvVXuZ97qzzM5SLLMP9ZfZKU+LMnv5kyCTNFXG0XuijDN8soxg8HgZcWlzmb4WiE5lREeEuDJHykyZ8qWF/7DCJZlHHbWzMkhfcW02SF9ySTZI57kSG6QvBCGbDNJngj5l+omgj5l+JOhDph8Iep/pe4LeZfqOoLeZviXoTab7Knc1/pP7KM5lCL+Xa/6NgLr6+HcF6SScePCFSf/+l8J8MxlKCJQjV+EN0Rnloqr66khL+pPmFxEEWFoyFPAlFARf+vnrRARFkBpIhhCBQzJsrvzpfwc5/Ol/u57ihjcYE/pXwBlW4A0mNSrdOPF3S9lL27BBju8eAN7tAwcBHKwCw5q/VATAcJz4w6jM0F38faSksgD6swN+pw/fCvjW/wXn769S0xYf3sNwy4DX67D/g1iMdfSSW0ZZky2XSFMPrvkSuPsq2/pYiSNjCTtOR3CvKy2ZHOXOURrSU54cosO8/IcxRVcJNjpSJ7jm28jPs5FCBVMBNlFTq4gorGIIfRDbJxZZFG+zD4JE2+wDIIk2ex9Iss3eDdLcZm+HZMj/tQUvh/z91lTOYf+7TcQj7sX/Cw==";
 
 // --- strip method 3: label -----------------------------------------------------------------------
 
@@ -1633,6 +1116,63 @@ class Label {
   }
 }
 
+// --- kernels: what takes long in "rank" and "mix" -------------------------------------------------
+
+const BASE = 65536; // where the tables begin; the WebAssembly has its stack below
+
+let memory, kernels;
+
+/**
+ * Puts tables side by side into the memory of the WebAssembly, or any; those given as [type, length,
+ * value] are made. Where each is stands at BASE, in order, and `numbers` after that.
+ */
+function laidOut(tables, numbers) {
+  const entries = Object.entries(tables);
+  const aligned = (bytes) => (bytes + 15) & ~15;
+  let size = aligned(4 * (entries.length + numbers.length));
+  const places = entries.map(([, table]) => {
+    const [type, length] = Array.isArray(table) ? table : [table.constructor, table.length];
+    const at = BASE + size;
+    size += aligned(length * type.BYTES_PER_ELEMENT);
+    return [type, at, length];
+  });
+  demand(kernels, "this needs WebAssembly, or kmq-plain.js beside this script", "newer");
+  const more = memory ? BASE + size - memory.buffer.byteLength : 0;
+  if (more > 0) memory.grow(Math.ceil(more / 65536));
+  const buffer = memory?.buffer ?? new ArrayBuffer(BASE + size);
+  const head = new Int32Array(buffer, BASE, entries.length + numbers.length);
+  const found = { numbers: head.subarray(entries.length) };
+  found.numbers.set(numbers);
+  entries.forEach(([name, table], i) => {
+    const [type, at, length] = places[i];
+    head[i] = at;
+    found[name] = new type(buffer, at, length);
+    if (Array.isArray(table)) found[name].fill(table[2]);
+    else found[name].set(table);
+  });
+  return found;
+}
+
+/** The WebAssembly of rows.c, or where there is none, or none with SIMD, what does the same, slower. */
+async function loadKernels() {
+  try {
+    const deflated = Uint8Array.from(atob(ROWS_WASM), (letter) => letter.charCodeAt(0));
+    memory = new WebAssembly.Memory({ initial: 2 });
+    const { instance } = await WebAssembly.instantiate(inflate(deflated, 65536), { env: { memory } });
+    const { rank, mix } = instance.exports;
+    kernels = { rank: (t, y) => rank(BASE, y), mix: (t, y) => mix(BASE, y) };
+  } catch {
+    memory = null;
+    kernels = await import("./kmq-plain.js").catch(() => null);
+  }
+}
+
+/** What build.py made of rows.c, deflated. */
+const ROWS_WASM =
+  "zVldbFzHdb4zd/feXe4uuStKK4lLiWdGpCSaokjJylq2ZJGzEpdckqL1Z8dJnERuJDe+pGNzRRIKrIosUKAN0BZ+SNE+NG1fihSoXMNF0vqhDRQgaYOiQFzUCFIgBfzQAkXRAC4MpC9ds9+ZuXe5WklBHxqgou49c87MnHNm5vzdWe/lW68Jz/NEKK7LzU2xKfuEf/MrG8FrN197vflV6Qnfl56XSos3hBBBKDaF2aJc2Cv91169jY7my19Z9kTPd6fk3xzLntoUb+7dDN6Um9k3/U1xN7V5aAv/PPOhXNZy2LbJOyqntc9gS+iUSUc6TcJsRsZfXTFiLVIBMcFf1SHjKiOn5TSJgmc8lc2LHAUTIlDZHPmUiVQPM7qhcgyuqzyDl1SBwYuql8E11YfpKSPmCh6mMGuxI6toSaGRtxxeMsSTbutdy6qfW/vMJ2OR2s3NFbWHwVlVZjCs9jIgtY/BoNrPIK8GGOxWFQZFNcggow4w8NRBBqf0kNlKRYpoyLwFqJh4VGsjI3WI23f0sAF9hNtv6MMGizxCnvmeF6mjRjB1TY+u6SewZWqM0WP6GB02W/fFSqTGidsFrOS4beXRmrCtHFqTttWD1gmeOKlPGkm71owE5Uk6Ce4xcsoIkzN5St0jce9ubWtLXqvoT0HiWqukqiRNMcJ/9RRab2E3ByN1Gs1/EZF6mo+uoZ7BYZ3B4+M5i+dZf1raP/JxDGfUORwkyOcoSwE9CyPA7ms/mhDeLPqzVKIOpIgRPsyETygmFqiPeqlv+W06+/bdWvE3vhlpf6HgWQl95N8y29vb4UU+cdXLNgPgT1PBZNZUAUPyNLxkueylfDTueU1VyFEehgEL6sUg7Ztt0YQB+dTHaN8tA9vNNApeLmeE8qmHrDaUPSM85p9VU3hY+rNGYhgGPMsDtD8hpJpydFZ8Sk1bfbAONZ2Ld8hgbg3PeTwX8MzgqeOZxTOHp4FnHk+IZ4GdwVlzYGXoDLZmQvRgBkAGg9PsICGDFKalWYM5Bp6adZNnrTMZCiE1hNQQUkNIDdUCK1eihOWMY3nBsaw5lufB5JmZmEXNTsGeGHtM9oQCtZAjCa/69t8eWcGxffCNPxCRzpi+DcrcqsrvSXRmbaf5wx/9zOvous9dae5qE6kROT4JXn8QB7ScPv746zLSi0xcBKcfM6d51/Wdez8V7S6aiucn+FwXnn0Qr8oPnFJf+9fvd3Cpdc260IU3urm8z1wybe7tJf/Acf/33/6hxyYOanpndoLPd+G1B3FE0KmuXXpIzt9LOsp+tMoOrjMcjxahT7qtecJ7rguvd+FTXXi2S5eLdL5rxGwXPtOFL3Th092rq0oPm3SSLlL/Bqtfld/iXTsF7RPCe0x4EoTFLmbJgL+SCADS/ImMEFrQ+JZtYBvwH4O3t5FwMlaQ+X03Jm2K647wliMcoAzzwgQm+4jSiBN5OFMOWeMgTDq1FrWQTPUSsPk29lzrXdH6IwFa2KZdAtZoY5fdiNafCbpEPFxfcai+SvhrFTLZnly+0NvnCemn0kHY0cUok7mbh6GrVfFMav2Xl6FdCDXDRsVGmWt0jlMfR9TpesXChRjOxPBCDM/HsB7D2RjOMTRFtEOq1SvYt4ylT6GdaZqUReaBIBpSWNfzTSPt4AZoYVM/39QNM1TXtQpiyhVa4nW8QJftmrF0xo1o/Skv3cjWPaE/7da+b/9AhRc4eODgkLpKS3TpEfQr9AJhPG9GsbSrnzdm957yXvWCG/8QfQl7UkcsqxVsUfJlVc/RBWhrKuoMlOvYdhZjRXza0ZNjYHaW1YsQ8cIjxn/G0R8a/1m75kKiensJn3P0ZGkJVC85eqJ6ewmfd/RkaQlUX6AhOsJRJEAy/yIRHYbbUgibjhDbOZwEazodIS0okNT5Vt7r+qeeg+XINXUdmzRvI/0eNQOIDVIv40lzQqdr2Lo6vRypKZBC62AfiYjrKc7mpGkKlPuJp8We6bNnIkX/7h+PA4GDwj52rTVpdI2zWSOybgjmGWQsKFGwg0WTczKctA6RGfKRd5F00vSEkZwKD2GxSMtjKgMlfCRrecZOlkzNoHDRmTh3z0M7xPHQhOy4NKqu5ahC9dixkXIHgaQ5c7eyXlEtEcO8umRhBsbHMAVjY+jBuJ6ueU9JToY+1orI8B8CkWiCZrn2wvFfoc+0vi1gmp8FYA+/Si/GrUswV9tiN7jcqiCYrCNgY+Vmer5i7tvMuI3l4tWosFJ0HZHsJyxgEgJQ0hGmSVPgadcx7jqmEc+aAjLVMefHPOcE5vSs6dDOEqaXZ93GwNuYlbEJF0hfA67MdmN1/7zT/Qtt3V9q6/65Hd2XOOKAXQPsGgm7Btg1LLuGi8AfsA7HyIm340OMD5PxIcaHdnxoxWfcrPd51nFo3rvGhtWzZrY+8la5O0SzFy2Oo+ZDgdbSz10WrMsMroLlh4LGyRifn7mKrqHCi9h6cYb42GjHe04MDbowZyudDDVohmvGJD2gl79OpmzJWUc5hAH1JZXhAipJMxhD2brK5OAHmSbDpzmPhMnaEBnNFur78MFk4opC504or12++kgkHOfZTaa4Ek4S1vueHbQffP0N88nUanRc2BzFkvpWjTfbIWMwkQH+px3v90VHLnyAJ0p7y7Z/nUu7mGvMiKwDSbMlq/I3+ZRky0tdgjHkUsUYu442xe030J6M21sCyDRH3dNqAYY2hPMNuCzhdGhCRH4Yl7psilZLuHvU7rAfH5aQ8tg4L8MA1WXoVGSd7ntOKcRF/D06ccZdj0mc8CXf/Cok4DVf4aCzh/gFQ2lUZQqqhnTYBlYd7ii11Klv+P9E33NVmaEvPqSkO/rzDyj51GM1nPwFKrhYlXn7wdZHu2mBaia/EunaUZlC+XKPzt27SzV2M0Ya9+7eYSxjsUVgteKv61+qgTG/nq+gDcb8ulr5JqS4b0X9JbMlrDhey7a3qi8u6xtUhr35a/R807yHr2b0pzfMf29vw3H0NPvAzRXUmmil9CsrkQnXIy6cBC9kHwbvs8v4t22f7BsLOfu2+xpNPkUxHB+X/kU9W9H4HEUnGr3uqxSfqf9nn6IcKZAUUbSA/wI2sRGvexnf6Vdi10EQ67BBusJnXOUY/ik++YarR/mwUAT83nbng6T0niV/2et84OJ/gfqzlfM8ZIRLLa5BLtmCodOmWZ1znerEhsfeoTM/T6VMWyViBeh/LW7xEeLmflHivrSsGrGMWiIjlcToxorZKkbI55SxMZXTG47tDjkwX3F4yuEpmFAYx+tblG6irnkoIWyl7CmrGhuRMEPcbrQrLid1KmpnDCsVUcps3V7VKNabSE/hskmv0z6bEyDfBfQVk4V5B+vmjVWIRwKejZo65OrpIWU6M0dH0gDn022J2fW2EP6iiqXQCvCtO6sRv6yYbdFgOY9ctEss09jjV5bp4oqNIPRKxNGXiTeX6YYlZuimTaIw8qZjkGO/ycU3TXW+D6JZTs1ZFeZlLq7yzT/8pbA17LW8n6MBlHs+SovZuAKEqD1zBXvPloLP7VlOKsMwl1zqELYngOOOzBdSbjtwiKm4dtjJ/FxgdpYL2J1NrkVRltjrkCEgQyhLimtcGXR8keoGy5vCvmYIH002IU891jIg9YxJLRZ4I7MsMo3nudbVGYXVhSrLC59BlQ57YXCBGxfoGl8fXkMFhA0z4D7bRGXsq3oeYYVXGelnKcUieNU9EyLQKLlTaANIB/DVRLmqvAGQr8rrAIWqfAmgtypfBOirymsYmXL3YCjFrOoclNOuOA/wPcItaT6UkbsdNiL3s13yxKZ4M745vu8tK2nvjJXvbl9TrmxI28tUFTBYRHXDF6Go0vgyVWXdBW2Pu5LNuUvYvLuutXfDKXc37Kk+BhdU0V2Hlhhc0rv4UrqfLzJfRz7aTSViREYO3zPuSV1+BtFhNwGI+EL5dSWs1e2yd3PIE8VltdcQg31Y4Z1I7SdM9SALQKgBBlJVGPhq0AkB+wPcWaID3HmQga+GqKwIj8Jxa/ieUv00gFxAlci8+/E//+dXV+ggo0P6UNP89U/+7nfuIKeRVkwra4rMOz/6x+9I0Ab1MNP2kGYbGuF0oweb5r++/s47tyG6THs34Jir6jCOrUz77M2JPsL7dBSmSJx+BFWaetR2PMEdY3bRWepnxoh43/+t7y6vUMm8+8N/+nNOrQfIiRkyP/3B177xK6CUWVDM+xhb+7gpruvjlEjXE2zE47ZZZuctm94IOzJuMk67MkpsyDyKaXSYxx61Y0sztvngoDFbvJeILIHGTGZdlQEwxITgmkNqFjTQ1JNWyyLQCi+zP6JhSxkBZdS2RmmERhcqoBRpZKGiTtiVl4mjFb4rR5zAMlUYlzv4MOO+xe0FSZkG6hU1YqMUBYjmKEqs/dkfEorwC1QmI9jCNEqPLAI436AQVeqVJmoZtCs0zO37nqUPcJts05L5cmaYBtFs0okma87XTLo0IaQeeU7z9XtgejdoZAXHpSZ5VyqY2wfzO9iM8yewybgZ2Z6Bjh5BKsEifKyNciFzEntSohInUiq2iq1TrV8Tr2phPb9k7lqn71+mEnMAZAVW+OcIUoGc3vmDK92NetNpT/gSwauignwqR8MAPu/lJNc6KJ8IabNeCFEzwYoDeB8vEuY3iVBKAddQTfBO8cd/ikvXclXyh8dAVR4DGK7KowCVqhwGoKokthA8/XhG7LWGxEc0LDpOCGUa5UuHEfzlcHonm7GpwBDmKxiW4uOkEi8Fp2Zv5vejwb+jlB0ZPltmToKKi0gtZY4GZeyCmFcCYJN/8xIunAd8IBhXL1jzKVGw2MVPMDeuNMrxRWTMjn9Dg4Rg3gbtEgf2EhYY8EQqYmAOuiKu95t0vSBtnB9w4tJmewi+Zn/Hsj9f0QhUw8ufj/AO7LvHvov2vd++T+J9AsbqjIw/iAIKYAIIVa2ifrJ1ymKThFbrZuvGqxb1KOkotjugNuteTmr2IiyERGJxwNImz/YSxDZSZBuYRAYIrP22HcnnH3wCleY1WRMJnIkUd0wkYBMpOhNJt00EkleNbII1V/obusy2hD0xeSov62CDt3cSyRvl1OatVTTzG8Q3a5O5nSPH0UQ4TakCnE/A+b88X+DTTfHplvk4MITXWeLqRqgyGxN2ew60pUIK9URiWypgvgGNcnAbdZErTyexEBhgwIN0iU2wbMIVfPAjWOkRniZgkgEnpiKCLAluIaswEJh4MorIpq2ARafj3ZxM9m2yY998t2+iy7VE177FTuvCr3Dhl2My2y4d5hllzEWwaCqRxGwXnqls4zY2PGxESadwv5xB6gYGbt1dddO6OeXoCAl7Q2ilj+9IP04TVvTEo0SPPyB6/PGixztET3SLPtYpeiyJR2NOB5bNgzukIuFsOIljj5c4ZrY+8RORbQY5esIKQ5mh7ckhgqF4qKByGEbZcBDefQgVgmaf1rTL1Wq7aRefm4yPGiVM3EK9VYVYxM6qPAuQrsrTAEFVnjKiD5En9z8=";
+
+const ready = loadKernels();
+
 // --- strips --------------------------------------------------------------------------------------
 
 const METHODS = [Deflate, Rank, Mix, Label];
@@ -1675,7 +1215,9 @@ export class StripDecoder {
     demand(work <= decisions, "the strips take more decisions than the limit", "too large");
     const stored = new Uint8Array(indices.buffer, indices.byteOffset, indices.byteLength);
     demand(crc32(stored) === u32(payload, 1), "a strip is damaged: its checksum does not agree");
-    demand(indices.every((index) => index < nColors), `an index is above ${nColors - 1}`);
+    let highest = 0;
+    for (const index of indices) if (index > highest) highest = index;
+    demand(highest < nColors, `an index is above ${nColors - 1}`);
     return { indices, work };
   }
 }
@@ -1782,7 +1324,8 @@ function newWorker() {
 
 if (globalThis.name === WORKER_NAME && typeof document === "undefined") {
   let decoder;
-  globalThis.onmessage = ({ data: { front, strip, decisions } }) => {
+  globalThis.onmessage = async ({ data: { front, strip, decisions } }) => {
+    await ready;
     if (front) {
       decoder = new StripDecoder(front);
       return;
@@ -1895,3 +1438,5 @@ export function toRGBA(front, indices, colors = screenPalette(front)) {
   for (let i = 0; i < pixels.length; i++) pixels[i] = colors[indices[i]];
   return new Uint8ClampedArray(pixels.buffer);
 }
+
+await ready; // last: a Worker loses what is sent before it listens

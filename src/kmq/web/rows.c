@@ -1,5 +1,6 @@
-/* Method "mix" as kmq.js decodes it where there is WebAssembly with SIMD: the same as its mixRow, a
-   row a call. kmq.js lays the tables out and hands their addresses over. build.py compiles this. */
+/* What takes long in methods "rank" and "mix", a row a call, for WebAssembly with SIMD; kmq-plain.js
+   does the same without. kmq.js lays the tables out and hands their addresses over. build.py compiles
+   this. */
 #include <wasm_simd128.h>
 
 typedef unsigned int u32;
@@ -20,7 +21,7 @@ typedef struct {
   u32 low, high, code;
   int position, decisions;
   int root, n_colors, n_rows, group, line_bits, n_coded, width;
-} State;
+} Mix;
 
 #define REACH 2815
 #define INLINE static inline __attribute__((always_inline))
@@ -65,7 +66,7 @@ INLINE v128_t train(const v128_t *x, int *w, int error, int pace, v128_t changed
   return changed;
 }
 
-__attribute__((export_name("row"))) void row(State *s, int y) {
+__attribute__((export_name("mix"))) int mix(Mix *s, int y) {
   const int *shades = s->shades, *ranks = s->ranks, *planes = s->planes;
   const int *rows = s->rows, *children = s->children;
   const u16 *squash = s->squash + REACH;
@@ -350,4 +351,174 @@ __attribute__((export_name("row"))) void row(State *s, int y) {
   s->code = code;
   s->position = position;
   s->decisions = decisions;
+  return 1;
+}
+
+typedef struct {
+  u16 *distances;
+  u8 *levels, *order, *places, *first, *second;
+  u16 *first_bounds, *second_bounds;
+  u8 *words;
+  int *narrow, *wide, *pairs;
+  u8 *ring;
+  u32 a, b;
+  int at, missed;
+  int hash_bits, n_colors, n_words, width;
+} Rank;
+
+/* A slot, check << 16 | index << 8 | trust, after it saw an index. */
+INLINE int learnt(int slot, int check, int index) {
+  const int trust = slot & 255;
+  if (slot >> 16 != check || !trust) return check << 16 | index << 8 | 1;
+  if ((slot >> 8 & 255) == index) return trust < 7 ? slot + 1 : slot;
+  return trust > 1 ? slot - trust + (trust >> 1) : check << 16 | index << 8 | 1;
+}
+
+/* Which of the lower bounds in 8 lanes are up to a value. */
+INLINE v128_t reached(const u16 *bound, v128_t value) {
+  return wasm_u16x8_le(wasm_v128_load(bound), value);
+}
+
+/* Whether the coded bytes are sound so far. */
+__attribute__((export_name("rank"))) int rank(Rank *s, int y) {
+  const u16 *distances = s->distances;
+  const u8 *levels = s->levels, *words = s->words;
+  u8 *order = s->order, *places = s->places;
+  int *narrow_slots = s->narrow, *wide_slots = s->wide, *pairs = s->pairs;
+  const int width = s->width, n_words = s->n_words, span = width + 5;
+  const int shift = 32 - s->hash_bits, check_shift = 24 - s->hash_bits;
+  u8 *here = s->ring + y % 3 * span;
+  const u8 *above = s->ring + (y + 2) % 3 * span, *top = s->ring + (y + 1) % 3 * span;
+  u32 a = s->a, b = s->b;
+  int at = s->at, missed = s->missed;
+  int w = above[2], ww = w, www = w;
+  here[0] = here[1] = w;
+  int nww = above[0], nw = above[1], n = above[2], ne = above[3];
+  int nnw = top[1], nn = top[2], nne = top[3];
+
+#define REFILL                                                             \
+  if (a < 65536) {                                                         \
+    if (at == n_words) return 0;                                           \
+    a = a << 16 | words[at] | words[at + 1] << 8;                          \
+    at += 2;                                                               \
+  }
+#define TURN                                                               \
+  const u32 turn = a;                                                      \
+  a = b;                                                                   \
+  b = turn;
+
+  for (int x = 0; x < width; x++) {
+    const int nee = above[x + 4], nnee = top[x + 4];
+    u32 key = ((nw << 8) + n) * 0x9e3779b1u + ((ne << 8) + nee) * 0x85ebca77u +
+              ((nn << 8) + nne) * 0xc2b2ae3du + ((ww << 8) + w) * 0x27d4eb2fu;
+    int *const narrow_at = narrow_slots + (key >> shift);
+    const int narrow_check = key >> check_shift & 255, narrow = *narrow_at;
+    key += nnw * 0x165667b1u + nnee * 0xd3a2646du + ((www << 8) + nww) * 0xfd7046c5u;
+    int *const wide_at = wide_slots + (key >> shift);
+    const int wide_check = key >> check_shift & 255, wide = *wide_at;
+    const int pair_at = w << 8 | n, pair = pairs[pair_at];
+    int guess = w, trusted = 0;
+    if (wide >> 16 == wide_check && wide & 255) {
+      guess = wide >> 8 & 255;
+      trusted = 14 + (wide & 255);
+    } else if (narrow >> 16 == narrow_check && narrow & 255) {
+      guess = narrow >> 8 & 255;
+      trusted = narrow & 255;
+    } else if (pair) {
+      guess = pair >> 8;
+      trusted = 7 + (pair & 255);
+    }
+    int activity = levels[pair_at], other = levels[n << 8 | ne];
+    activity = other > activity ? other : activity;
+    other = levels[w << 8 | nw];
+    activity = other > activity ? other : activity;
+    const int source =
+        guess == w ? 1 : guess == n ? 2 : guess == ne ? 3 : guess == nw ? 4 : 0;
+    const int context = (trusted * 5 + source) << 9 | (w == n) << 8 | (n == ne) << 7 |
+                        (w == nw) << 6 | (w == ne) << 5 | (ne == nee) << 4 | missed << 3 |
+                        activity;
+    const u16 *bound = s->first_bounds + s->first[context] * 8;
+    int value = a & 16383, index = guess;
+    missed = value >= bound[1];
+    if (!missed) {
+      a = bound[1] * (a >> 14) + value;
+    } else {
+      const int symbol =
+          __builtin_popcount(wasm_i16x8_bitmask(reached(bound, wasm_i16x8_splat(value)))) - 1;
+      a = (bound[symbol + 1] - bound[symbol]) * (a >> 14) + value - bound[symbol];
+      const int across = distances[w << 8 | nw] + distances[n << 8 | nn];
+      const int along = distances[w << 8 | ww] + distances[n << 8 | nw];
+      const int anchor = across < along ? n : w, list = anchor << 8;
+      index = symbol == 1 ? w : symbol == 2 ? n : symbol == 3 ? ne : nw;
+      if (symbol == 5) {
+        REFILL
+        TURN
+        const int near[5] = {w, n, ne, nw, guess};
+        int passed[5], crowd = 0, n_passed = 0;
+        for (int i = 0; i < 5; i++) {
+          if (near[i] == anchor) continue;
+          const int place = places[list | near[i]];
+          if (i < 4 && place > crowd) crowd = place;
+          int j = n_passed;
+          while (j > 0 && passed[j - 1] > place) j--;
+          if (j > 0 && passed[j - 1] == place) continue;
+          for (int m = n_passed++; m > j; m--) passed[m] = passed[m - 1];
+          passed[j] = place;
+        }
+        const int level = (crowd > 1) + (crowd > 3) + (crowd > 6) + (crowd > 10) +
+                          (crowd > 16) + (crowd > 25) + (crowd > 50);
+        bound = s->second_bounds + s->second[activity << 3 | level] * 32;
+        value = a & 4095;
+        const v128_t values = wasm_i16x8_splat(value);
+        const v128_t lower =
+            wasm_i8x16_narrow_i16x8(reached(bound, values), reached(bound + 8, values));
+        const v128_t upper =
+            wasm_i8x16_narrow_i16x8(reached(bound + 16, values), reached(bound + 24, values));
+        const int token = __builtin_popcount(wasm_i8x16_bitmask(lower)) +
+                          __builtin_popcount(wasm_i8x16_bitmask(upper)) - 1;
+        a = (bound[token + 1] - bound[token]) * (a >> 12) + value - bound[token];
+        int place = token;
+        if (token > 15) {
+          REFILL
+          TURN
+          const int plain = (token - 10) >> 1, free = 12 - plain;
+          place = ((2 + (token & 1)) << plain) + ((a & 4095) >> free);
+          a = (a >> 12 << free) + (a & ((1 << free) - 1));
+        }
+        for (int i = 0; i < n_passed && passed[i] <= place; i++) place++;
+        if (place >= s->n_colors - 1) return 0;
+        index = order[list | place];
+      }
+      if (index != anchor) {
+        const int place = places[list | index], to = 7 * place >> 3;
+        const int moved = order[list | to];
+        order[list | to] = index;
+        order[list | place] = moved;
+        places[list | index] = to;
+        places[list | moved] = place;
+      }
+    }
+    REFILL
+    TURN
+    *narrow_at = learnt(narrow, narrow_check, index);
+    *wide_at = learnt(wide, wide_check, index);
+    pairs[pair_at] = learnt(pair, 0, index);
+    here[x + 2] = index;
+    www = ww;
+    ww = w;
+    w = index;
+    nww = nw;
+    nw = n;
+    n = ne;
+    ne = nee;
+    nnw = nn;
+    nn = nne;
+    nne = nnee;
+  }
+  here[width + 2] = here[width + 3] = w;
+  s->a = a;
+  s->b = b;
+  s->at = at;
+  s->missed = missed;
+  return 1;
 }
