@@ -1,6 +1,7 @@
 """Indexed images for tests of the file format: seeded, any pixel format, any size."""
 
 import struct
+from dataclasses import replace
 
 import numpy as np
 
@@ -39,6 +40,32 @@ def indexed_image(pixel_format, n_colors, height, width, *, seed=0, metadata=Non
         pixel_format,
         metadata or Metadata(),
     )
+
+
+def moving_images(pixel_format, n_colors, height, width, n_frames, *, own=False, noise=0.0):
+    """A block that moves over blotches; the frame in the middle is as the one before it.
+
+    A share `noise` of the pixels changes in each frame. With `own`, each palette is in another
+    order, and from the second frame on lacks the entries that its frame does not show.
+    """
+    first = indexed_image(pixel_format, n_colors, height, width, metadata=FULL_METADATA)
+    rng = np.random.default_rng([n_colors, height, width, n_frames])
+    images, indices = [first], first.indices
+    for number in range(1, n_frames):
+        indices = indices.copy()
+        if number != n_frames // 2:
+            top = 2 * number % max(1, height - 3)
+            indices[top : top + 3, number : number + 4] = number % n_colors
+            changing = rng.random(indices.shape) < noise
+            indices[changing] = rng.integers(0, n_colors, np.count_nonzero(changing))
+        image = replace(first, indices=indices)
+        if own:
+            used = rng.permutation(np.unique(indices))
+            places = np.zeros(n_colors, np.uint16)
+            places[used] = np.arange(len(used))
+            image = replace(first, palette=first.palette[used], indices=places[indices])
+        images.append(image)
+    return images
 
 
 def scenery(pixel_format, n_colors, height, width, plain):

@@ -47,6 +47,8 @@ def know(condition, message):
 def decode(file):
     """Return a dict of what the file holds; palette: list of tuples, indices: list of rows.
 
+    Of a sequence it has instead frames: a list of (delay, palette, rows).
+
     Of several faults it tells the first in the order of "Of several faults"; the letter of its
     chunk is the error's last argument.
     """
@@ -66,6 +68,9 @@ def decode_chunks(chunks):
     else:
         picture["palette"] = decode_palette(chunks.take("P"), picture)
     picture.update(decode_ancillary(chunks))
+    if "n_frames" in picture:
+        decode_frames(chunks, picture)
+        return picture
 
     n_strips = -(-picture["height"] // picture["strip_height"])
     table = decode_table(chunks.take("T"), n_strips) if n_strips > 1 else None
@@ -144,7 +149,7 @@ class Chunks:
         demand(end + 4 <= len(self.file), "chunk ends early")
         crc = struct.unpack("<I", self.file[end : end + 4])[0]
         demand(crc == zlib.crc32(self.file[start:end]), "CRC")
-        know(self.letter.islower() or self.letter in "HPLTSE", "critical chunk")
+        know(self.letter.islower() or self.letter in "HPLTFSE", "critical chunk")
         demand(letter == self.letter, "order of chunks")
         self.position = end + 4
         self.size = self.position - start
@@ -157,16 +162,21 @@ class Chunks:
 def decode_header(payload):
     version, position = varint(payload, 0)
     demand(version >= 1, "version 0")
-    know(version == 1, "version")
+    know(version <= 2, "version")
     demand(position < len(payload), "header ends")
     know(payload[position] in PIXEL_FORMATS, "pixel format")
+    know(version == 1 or payload[position] != 10, "pixel format")
     header = {"pixel_format": payload[position]}
     position += 1
-    for name in ("width", "height", "n_colors", "strip_height"):
+    more = ("strip_height",) if version == 1 else ("n_frames", "plays")
+    for name in ("width", "height", "n_colors", *more):
         header[name], position = varint(payload, position)
     know(position == len(payload), "header goes on")
     demand(header["width"] >= 1 and header["height"] >= 1, "sides")
     demand(1 <= header["n_colors"] <= 65536, "colours")
+    if version == 2:
+        demand(1 <= header["n_frames"] <= 65536, "number of frames")
+        return header
     demand(1 <= header["strip_height"] <= header["height"], "strip height")
     demand(-(-header["height"] // header["strip_height"]) <= 65536, "number of strips")
     return header
@@ -258,6 +268,94 @@ def decode_table(payload, n_strips):
         sizes.append(size)
     demand(position == len(payload), "strip table goes on")
     return sizes
+
+
+# F: frames
+
+
+def decode_stacks(payload, picture):
+    """Return a dict for each stack."""
+    table = inflate(payload)
+    demand(len(table) <= 41 * picture["n_frames"], "size of the frames")
+    position = 0
+
+    def number():
+        nonlocal position
+        value, position = varint(table, position)
+        return value
+
+    stacks, first, before = [], 0, picture["n_colors"]
+    while first < picture["n_frames"]:
+        demand(position < len(table), "frames end")
+        kind = table[position]
+        position += 1
+        know(kind in (0, 1, 2), "kind of a stack")
+        demand(first > 0 or kind == 0, "the first frame is no key frame")
+        n_frames = number()
+        demand(1 <= n_frames <= picture["n_frames"] - first, "frames of a stack")
+        own = number()
+        before = own or (picture["n_colors"] if kind == 0 else before)
+        demand(before <= (65535 if kind == 2 else 65536), "colours of a stack")
+        left, columns = 0, picture["width"]
+        if kind > 0:
+            left, columns = number(), number()
+            demand(columns > 0 and left + columns <= picture["width"], "columns of a stack")
+        patches = []
+        for place in range(n_frames):
+            delay, rows, top = number(), picture["height"], 0
+            if kind > 0 or place > 0:
+                rows = number()
+                top = number() if rows > 0 else 0
+            demand(top + rows <= picture["height"], "rows of a patch")
+            patches.append((delay, rows, top))
+        stack = {"kind": kind, "n_colors": own, "left": left, "columns": columns}
+        stacks.append({**stack, "patches": patches, "size": number()})
+        demand(sum(rows for _, rows, _ in patches) < 2**31, "rows of a stack")
+        first += n_frames
+    demand(position == len(table), "frames go on")
+    return stacks
+
+
+def decode_frames(chunks, picture):
+    stacks = decode_stacks(chunks.take("F"), picture)
+    picture["frames"] = []
+    shown, palette = None, None
+    for stack in stacks:
+        begin, before = chunks.position, palette
+        palette = picture["palette"] if stack["kind"] == 0 else palette
+        if stack["n_colors"] > 0:
+            own = {**picture, "n_colors": stack["n_colors"]}
+            palette = decode_palette(chunks.take("P"), own)
+        rows, strip = sum(rows for _, rows, _ in stack["patches"]), None
+        if rows > 0:
+            strip = chunks.take("S")
+            demand(len(strip) >= 5, "size of a strip")
+        demand(chunks.position - begin == stack["size"], "size of a stack")
+        patch_rows = iter(decode_patches(strip, rows, stack, palette, picture) if strip else [])
+        if stack["kind"] == 0:
+            shown = [[None] * picture["width"] for _ in range(picture["height"])]
+        elif stack["n_colors"] > 0:
+            places = [palette.index(entry) if entry in palette else None for entry in before]
+            shown = [[places[index] for index in row] for row in shown]
+        for delay, rows, top in stack["patches"]:
+            shown = [list(row) for row in shown]
+            for row in shown[top : top + rows]:
+                for column, index in enumerate(next(patch_rows), stack["left"]):
+                    if stack["kind"] < 2:
+                        row[column] = index
+                    elif index > 0:
+                        row[column] = index - 1
+            demand(all(None not in row for row in shown), "a colour that stays")
+            picture["frames"].append((delay, palette, shown))
+    demand(chunks.take("E") == b"", "payload of E")
+
+
+def decode_patches(strip, rows, stack, palette, picture):
+    if stack["kind"] == 2:
+        palette = [(0,) * len(palette[0]), *palette]
+    admit_strip(strip, rows * stack["columns"], len(palette))
+    sample_bytes = PIXEL_FORMATS[picture["pixel_format"]][1]
+    return decode_strip(strip, rows, stack["columns"], palette, sample_bytes)
 
 
 # S: strip

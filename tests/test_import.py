@@ -93,10 +93,12 @@ def test_public_names():
         "quantize",
         "quantize_frames",
         "read",
+        "read_frames",
         "read_labels",
         "read_palette",
         "read_region",
         "write",
+        "write_frames",
         "write_labels",
         "write_palette",
     ]

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     )
     from kmq.estimator import KMeans
     from kmq.files import decode, encode, info, read, read_region, write
-    from kmq.frames import quantize_frames
+    from kmq.frames import quantize_frames, read_frames, write_frames
     from kmq.labels import decode_labels, encode_labels, read_labels, write_labels
     from kmq.model.file_info import FileInfo, Limits
     from kmq.model.histogram import ColorHistogram
@@ -63,7 +63,7 @@ _HOMES = {
     ),
     "kmq.estimator": ("KMeans",),
     "kmq.files": ("decode", "encode", "info", "read", "read_region", "write"),
-    "kmq.frames": ("quantize_frames",),
+    "kmq.frames": ("quantize_frames", "read_frames", "write_frames"),
     "kmq.labels": ("decode_labels", "encode_labels", "read_labels", "write_labels"),
     "kmq.model.file_info": ("FileInfo", "Limits"),
     "kmq.model.histogram": ("ColorHistogram",),
@@ -128,10 +128,12 @@ __all__ = [
     "quantize",
     "quantize_frames",
     "read",
+    "read_frames",
     "read_labels",
     "read_palette",
     "read_region",
     "write",
+    "write_frames",
     "write_labels",
     "write_palette",
 ]

@@ -7,12 +7,12 @@ import os
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from kmq import checks
 from kmq.contradictions import QUANTIZE, TARGETS
 from kmq.errors import InputError, MetadataWarning, SalvageWarning
-from kmq.model.choices import EFFORTS, PICTURES, Effort, is_picture
+from kmq.model.choices import EFFORTS, ON_ERROR, PICTURES, Effort, OnError, is_picture
 from kmq.model.file_info import FileInfo, Limits, check_pixels, checked_limits
 from kmq.model.image import MAX_SIDE, IndexedImage, Metadata
 from kmq.options import Options
@@ -38,12 +38,8 @@ if TYPE_CHECKING:
     from kmq.values import Dither, Fewest, Optimize, Rate, Require, Space, Start
 
 
-OnError: TypeAlias = Literal["raise", "salvage"]
-
 CODING = ("effort", "method", "strip_height", "n_threads", "limits")
 """Options of `encode` that say how an image is coded, whatever it was made from."""
-
-_ON_ERROR = ("raise", "salvage")
 
 
 @checks.hinting()
@@ -493,7 +489,7 @@ def _encoded(picture: Any, given: Mapping[str, Any], path: str = "") -> _Coded:
 
 
 def _salvaging(on_error: OnError | None) -> bool:
-    return on_error is not None and checks.one_of(on_error, "on_error", _ON_ERROR) == "salvage"
+    return on_error is not None and checks.one_of(on_error, "on_error", ON_ERROR) == "salvage"
 
 
 def _decoded(

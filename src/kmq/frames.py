@@ -1,28 +1,48 @@
-"""The door for sequences: `quantize_frames`."""
+"""The doors for sequences: quantize_frames, write_frames, read_frames."""
 
 from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterable
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeGuard
 
 import numpy as np
 
 from kmq import checks
 from kmq.colors import GivenColors
-from kmq.errors import InputError
-from kmq.model.choices import Effort, MappingName, Progress
-from kmq.model.file_info import Limits, checked_limits
+from kmq.errors import InputError, SalvageWarning
+from kmq.model.choices import (
+    EFFORTS,
+    ON_ERROR,
+    PICTURES,
+    Effort,
+    MappingName,
+    OnError,
+    Progress,
+    is_picture,
+)
+from kmq.model.file_info import MAX_FRAMES, Limits, checked_limits
 from kmq.model.image import MAX_COLORS, IndexedImage, Pixels, QuantizedImage
 from kmq.options import Options
-from kmq.pipeline import frames as sequences
-from kmq.pipeline.reading import Picture, read_picture, reread
+from kmq.pipeline import frames as quantization
+from kmq.pipeline import sequences
+from kmq.pipeline.reading import Picture, read_animation, read_picture, reread
+from kmq.stages.coding.methods import MethodName, strip_method
+from kmq.stages.container.chunks import SUFFIXES
 from kmq.stages.palette.spaces import SpaceName
-from kmq.stages.pictures.animation import frames_of, read_animation
+from kmq.stages.pictures.animation import (
+    DEFAULT_DELAY,
+    FOREVER,
+    MAX_PLAYS,
+    Animation,
+    animation_bytes,
+    animation_of,
+)
 from kmq.stages.pictures.pillow import is_pillow
-from kmq.streams import is_path
+from kmq.streams import Source, Target, check_target, is_path, opened, write_all, written
 from kmq.threads import resolve_threads
 from kmq.values import Dither, Optimize, Rate, Space
 
@@ -83,12 +103,225 @@ def quantize_frames(
     >>> [image.hex for image in kmq.quantize_frames([red, blue], 2)]
     [('#0000ff', '#ff0000'), ('#0000ff', '#ff0000')]
     """
-    threads, limits = resolve_threads(n_threads), checked_limits(limits)
+    limits, threads = checked_limits(limits), resolve_threads(n_threads)
+    quantize = _quantizer(k, palette, effort, space, mapping, threads, progress)
+    return quantize(_read(frames, limits, threads).frames)
+
+
+@checks.hinting()
+def write_frames(
+    target: Target,
+    frames: Iterable[Picture | Pixels] | Picture,
+    k: int | None = None,
+    *,
+    delays: float | Iterable[float] | None = None,
+    plays: int | None = None,
+    key_interval: int | None = None,
+    palette: Literal["shared", "each"] | GivenColors | str | os.PathLike[str] | None = None,
+    effort: Effort | None = None,
+    space: SpaceName | Space | None = None,
+    mapping: MappingName | Dither | Optimize | Rate | None = None,
+    method: MethodName | None = None,
+    n_threads: int | None = None,
+    limits: Limits | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Write a sequence as a .kmq, GIF, animated PNG or lossless WebP file.
+
+    Of each frame the file has what it changes. To a path it appears whole or not at all.
+
+    Args:
+        target: a path that ends in ``.gif``, ``.png`` or ``.webp``; or, for a .kmq file, a path
+            that ends in ``.kmq`` or has no suffix, or a file object open for binary writing.
+        frames: images of one size and pixel format, such as `quantize_frames` returns, which are
+            stored as they are; or anything that `quantize_frames` takes, which is quantized first.
+        k: see `quantize_frames`, also for the arguments not described here. They do not go with
+            images, which have palettes.
+        delays: milliseconds that each frame is shown, or one number for all, 0 to 21,474,836;
+            None for those of the file that `frames` is, or 100.
+        plays: how often all is played, 0 to 65,535; 0 is without end. None for that of the file
+            that `frames` is, or 0.
+        key_interval: of .kmq files, the most frames from one key frame to the next, 1 to 65,536.
+            Reading begins at a key frame, so a small number makes single frames quick to read, and
+            the file large. None sets a key frame once a million pixels, or those of four whole
+            pictures, have changed.
+        palette: see `quantize_frames`.
+        effort: how long to search for a good palette and a small file.
+        space: see `quantize_frames`.
+        mapping: see `quantize_frames`.
+        method: of .kmq files, the coder of the indices; see `encode`.
+        n_threads: see `quantize_frames`. The bytes do not depend on it.
+        limits: most pixels of all frames together, and most work to decode them; see `encode`.
+        progress: see `quantize_frames`.
+
+    Raises:
+        InputError: as for `quantize_frames`; or a file of that kind cannot hold the frames, or
+            there are not as many delays.
+        TypeError: an argument is of the wrong type.
+        OSError: the file cannot be written.
+
+    >>> frames = np.zeros((3, 32, 32, 3), np.uint8)
+    >>> frames[1, 8:16, 8:16] = frames[2, 8:16, 12:20] = 255
+    >>> kmq.write_frames("clip.kmq", frames, delays=40)
+    >>> kmq.info("clip.kmq")
+    <kmq.FileInfo 3 frames of 32x32 RGB, 2 colours, 1 strip, ... bytes>
+    """
+    path = ""
+    if is_path(target):
+        path = os.fsdecode(target)
+        checks.suffix(path, (SUFFIXES[0], *PICTURES), "files that write_frames makes")
+    check_target(target)
+    limits, threads = checked_limits(limits), resolve_threads(n_threads)
+    code = _coder(path, effort, method, key_interval, threads, limits)
+    plays = None if plays is None else checks.whole_number(plays, "plays", 0, MAX_PLAYS)
+    times = _checked_delays(delays)
+    chosen = {"k": k, "palette": palette, "space": space, "mapping": mapping}
+    frames = list(frames) if isinstance(frames, Iterator) else frames
+    with written(target) as stream:  # first, to find out that there can be no such file
+        if _are_images(frames):
+            if names := [name for name, value in chosen.items() if value is not None]:
+                raise InputError(
+                    f"{', '.join(names)} given with images, which are stored as they are; "
+                    "quantize_frames takes the pictures they were made from"
+                )
+            images = list(frames)
+            animation = Animation([], [DEFAULT_DELAY] * len(images), FOREVER)
+        else:
+            quantize = _quantizer(k, palette, effort, space, mapping, threads, progress)
+            animation = _read(frames, limits, threads)
+            images = list(quantize(animation.frames))
+        times = _for_each(times, animation.durations, len(images))
+        write_all(stream, code(images, times, animation.plays if plays is None else plays))
+
+
+def read_frames(
+    source: Source,
+    start: int | None = None,
+    stop: int | None = None,
+    *,
+    on_error: OnError | None = None,
+    limits: Limits | None = None,
+    n_threads: int | None = None,
+) -> list[IndexedImage]:
+    """Read frames of a .kmq file exactly as they were written.
+
+    kmq decodes from the last key frame up to `start` on, and reads nothing before it if the file
+    can seek. `kmq.info` tells times and key frames. A still picture is one frame.
+
+    Args:
+        source: a path, the bytes of the file, or a file object open for binary reading, which is
+            read from where it stands and stays open.
+        start: the first frame wanted, counted from 0; None for 0.
+        stop: the frame after the last one wanted, at most how many there are; None for all.
+        on_error: what to do about damage: ``"raise"`` a FormatError that names the frames (the
+            default), or ``"salvage"`` the rest. A lost frame then shows the one before, its `lost`
+            says that all rows are, and a `kmq.SalvageWarning` says what happened.
+        limits: what to accept, `pixels` being those of all frames; None for `kmq.Limits()`.
+        n_threads: threads to use; None for ``KMQ_NUM_THREADS`` or all cores.
+
+    Returns:
+        An image for each frame. All have the metadata of the file.
+
+    Raises:
+        InputError: there are no such frames.
+        FormatError: the file is damaged (with chunk and offset), holds a label map, needs a newer
+            kmq (NewerFormatError), or holds more than the limits allow (LimitError).
+        TypeError: an argument is of the wrong type.
+        OSError: the file cannot be read.
+
+    >>> kmq.write_frames("clip.kmq", np.zeros((3, 32, 32, 3), np.uint8))
+    >>> kmq.read_frames("clip.kmq", 1)
+    [<kmq.IndexedImage 32x32 RGB, 1 colours>, <kmq.IndexedImage 32x32 RGB, 1 colours>]
+    """
+    limits, threads = checked_limits(limits), resolve_threads(n_threads)
+    first = checks.whole_number(checks.given(start, 0), "start", 0, MAX_FRAMES - 1)
+    end = None if stop is None else checks.whole_number(stop, "stop", 1, MAX_FRAMES)
+    salvaging = on_error is not None and checks.one_of(on_error, "on_error", ON_ERROR) == "salvage"
+    with opened(source) as stream:
+        if salvaging:
+            images, damage = sequences.salvaged(stream, limits, threads)
+            if damage is not None:
+                name = os.fsdecode(source) if is_path(source) else "the file"
+                warnings.warn(f"{name} is damaged: {damage}", SalvageWarning, stacklevel=2)
+            wanted = _wanted(first, end, len(images))
+            return images[wanted.start : wanted.stop]
+        reader = sequences.FrameReader(stream, limits, threads)
+        return list(reader.images(_wanted(first, end, reader.n_frames)))
+
+
+def _wanted(first: int, end: int | None, n_frames: int) -> range:
+    end = n_frames if end is None else end
+    if not first < end <= n_frames:
+        raise InputError(
+            f"frames {first} to {end} are asked for; the file has {n_frames}, counted from 0"
+        )
+    return range(first, end)
+
+
+def _coder(
+    path: str, effort: Any, method: Any, key_interval: Any, n_threads: int, limits: Limits
+) -> Callable[[list[IndexedImage], list[float], int], list[bytes]]:
+    """Return what makes the pieces of a file of that name; raise InputError or TypeError."""
+    effort = checks.one_of(checks.given(effort, "balanced"), "effort", EFFORTS)
+    if is_picture(path):
+        for name, value in {"method": method, "key_interval": key_interval}.items():
+            if value is not None:
+                raise InputError(f"{name} is given for {path}; it is about .kmq files")
+        suffix = os.path.splitext(path)[1].lower()
+        return lambda images, delays, plays: [animation_bytes(images, delays, plays, suffix)]
+    if method is not None:
+        strip_method(method)
+    if key_interval is not None:
+        key_interval = checks.whole_number(key_interval, "key_interval", 1, MAX_FRAMES)
+    return sequences.SequenceCoding(effort, method, key_interval, n_threads, limits).pieces
+
+
+def _checked_delays(delays: Any) -> list[float] | float | None:
+    """Return delays in milliseconds, one for all or one for each frame."""
+    if delays is None:
+        return None
+    if isinstance(delays, str) or not isinstance(delays, Iterable):
+        return checks.within(delays, "delays", 0, sequences.MAX_DELAY)
+    return [
+        checks.within(delay, f"delays, of frame {number},", 0, sequences.MAX_DELAY)
+        for number, delay in enumerate(delays, 1)
+    ]
+
+
+def _for_each(delays: list[float] | float | None, usual: list[float], n_frames: int) -> list[float]:
+    """Return a delay for each frame; `usual` are those that hold if none are given."""
+    if delays is None:
+        return usual
+    if isinstance(delays, float):
+        return [delays] * n_frames
+    if len(delays) != n_frames:
+        raise InputError(f"there are {len(delays)} delays and {n_frames} frames")
+    return delays
+
+
+def _are_images(frames: Any) -> TypeGuard[Sequence[IndexedImage]]:
+    return (
+        isinstance(frames, Sequence)
+        and len(frames) > 0
+        and all(isinstance(frame, IndexedImage) for frame in frames)
+    )
+
+
+def _quantizer(
+    k: Any,
+    palette: Any,
+    effort: Any,
+    space: Any,
+    mapping: Any,
+    n_threads: int,
+    progress: Any,
+) -> Callable[[Sequence[Pixels]], list[QuantizedImage]]:
+    """Return what quantizes frames; the arguments are those of `quantize_frames`, checked here."""
     k = checks.whole_number(checks.given(k, _DEFAULT_COLORS), "k", 1, MAX_COLORS)
     hear = checks.progress(progress)
     kind = palette if isinstance(palette, str) and palette in (SHARED, EACH) else None
     kind = SHARED if palette is None else kind
-    common: dict[str, Any] = {"space": space, "n_threads": threads, "mapping": mapping}
+    common: dict[str, Any] = {"space": space, "n_threads": n_threads, "mapping": mapping}
     searched = {**common, "k": k, "effort": effort}
     options = Options.checked(**(searched if kind else {**common, "palette": palette}))
 
@@ -101,26 +334,30 @@ def quantize_frames(
     def find_more(frame: Pixels, entries: Array, counts: Array) -> QuantizedImage:
         return find(frame, require=entries, weights=counts)
 
-    pixels = sequences.alike(_read(frames, limits, threads))
-    if kind is None:
-        mapped = (options.quantized(frame) for frame in pixels)
-        images = sequences.with_given_palette(pixels, mapped)
-    elif kind == EACH:
-        images = sequences.with_own_palettes(pixels, find, find_more, map_to, k)
-    elif options.dither is not None:  # frame by frame, so that no error goes from one to the next
-        images = sequences.with_one_palette(pixels, partial(find, mapping="nearest"), map_to)
-    else:
-        images = sequences.with_one_palette(pixels, find, None)
-    made = []
-    for number, image in enumerate(images, 1):
-        made.append(image)
-        if hear is not None:
-            hear("frames", number / len(pixels))
-    return made
+    def quantize(frames: Sequence[Pixels]) -> list[QuantizedImage]:
+        pixels = quantization.alike(frames)
+        if kind is None:
+            mapped = (options.quantized(frame) for frame in pixels)
+            images = quantization.with_given_palette(pixels, mapped)
+        elif kind == EACH:
+            images = quantization.with_own_palettes(pixels, find, find_more, map_to, k)
+        elif options.dither is not None:
+            # Frame by frame, so that no error goes from one to the next.
+            images = quantization.with_one_palette(pixels, partial(find, mapping="nearest"), map_to)
+        else:
+            images = quantization.with_one_palette(pixels, find, None)
+        made = []
+        for number, image in enumerate(images, 1):
+            made.append(image)
+            if hear is not None:
+                hear("frames", number / len(pixels))
+        return made
+
+    return quantize
 
 
-def _read(frames: Any, limits: Limits, n_threads: int) -> list[Pixels]:
-    """Return the frames of a sequence, or of one file.
+def _read(frames: Any, limits: Limits, n_threads: int) -> Animation:
+    """Return the frames of a sequence, or of one file with its times.
 
     Raises:
         TypeError: it is neither.
@@ -128,9 +365,9 @@ def _read(frames: Any, limits: Limits, n_threads: int) -> list[Pixels]:
     """
     frames = reread(frames)
     if is_path(frames) or isinstance(frames, io.BytesIO):
-        return read_animation(frames, limits).frames
+        return read_animation(frames, limits, n_threads)
     if is_pillow(frames):
-        return frames_of(frames, limits)
+        return animation_of(frames, limits)
     is_picture = isinstance(frames, IndexedImage) or (
         isinstance(frames, np.ndarray) and frames.ndim < _STACK_DIMENSIONS
     )
@@ -142,4 +379,4 @@ def _read(frames: Any, limits: Limits, n_threads: int) -> list[Pixels]:
     pixels = [read_picture(frame, None, None, limits, n_threads) for frame in frames]
     if not pixels:
         raise InputError("there are no frames; a sequence has at least one")
-    return pixels
+    return Animation(pixels, [DEFAULT_DELAY] * len(pixels), FOREVER)

@@ -57,7 +57,7 @@ from kmq.streams import check_name, write_all
 if TYPE_CHECKING:
     from PIL.Image import DecoderInput
 
-    from kmq.files import OnError
+    from kmq.model.choices import OnError
 
 # Pillow checks the size that it finds in a header itself, against a limit its callers can change.
 _LIMITS = Limits(pixels=MAX_SIDE**2)

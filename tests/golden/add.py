@@ -18,7 +18,15 @@ MANIFEST = GOLDEN / "manifest.json"
 sys.path.insert(0, str(GOLDEN.parent))
 
 import kmq.files  # noqa: E402
-from images import COLOR_TAGS, FULL_METADATA, indexed_image, label_map, scenery  # noqa: E402
+from images import (  # noqa: E402
+    COLOR_TAGS,
+    FULL_METADATA,
+    indexed_image,
+    label_map,
+    moving_images,
+    scenery,
+)
+from kmq.frames import write_frames  # noqa: E402
 from kmq.labels import encode_labels  # noqa: E402
 from kmq.model.image import Metadata  # noqa: E402
 from kmq.model.labels import LABEL_TYPES  # noqa: E402
@@ -92,6 +100,28 @@ def label_recipes():
         yield name, label_map(np.dtype(dtype), shape, n_labels), method
 
 
+SEQUENCES = [  # method, pixel format, colours, height, width, frames, key interval, more
+    *((method.name, PixelFormat.RGB24, 16, 14, 17, 5, None, {}) for method in STRIP_METHODS),
+    *(("deflate", pixel_format, 7, 9, 11, 3, None, {}) for pixel_format in PixelFormat),
+    ("deflate", PixelFormat.RGB24, 7, 14, 17, 1, None, {}),
+    ("rank", PixelFormat.RGB24, 16, 14, 17, 7, 3, {}),
+    ("mix", PixelFormat.RGBA32, 30, 20, 24, 6, None, {"own": True}),
+    ("deflate", PixelFormat.GREY8, 9, 12, 20, 6, 4, {"own": True}),
+    ("rank", PixelFormat.RGB24, 40, 12, 16, 4, None, {"noise": 0.9}),
+    ("label", PixelFormat.RGB24, 256, 24, 40, 4, None, {"noise": 0.05}),
+    ("mix", PixelFormat.RGB48, 300, 24, 40, 4, 2, {"noise": 0.1}),
+]
+
+
+def sequence_recipes():
+    """Yield name, images, method and key interval of each golden sequence."""
+    for method, pixel_format, n_colors, height, width, n_frames, interval, more in SEQUENCES:
+        images = moving_images(pixel_format, n_colors, height, width, n_frames, **more)
+        words = [method, pixel_format.label, str(n_colors), f"{n_frames}x{width}x{height}"]
+        words += [f"every-{interval}"] * (interval is not None) + [*more]
+        yield "-".join(words), images, method, interval
+
+
 @contextmanager
 def free_leaves():
     """Have "rank" split its contexts as often as it may, whatever a table costs."""
@@ -116,6 +146,22 @@ def add_labels():
             print(f"added labels/{name}")
 
 
+def add_sequences():
+    """Add sequences: a .kmq file, and an .npz file of the delays, palettes and indices it holds."""
+    for name, images, method, interval in sequence_recipes():
+        path = GOLDEN / "sequences" / f"{name}.kmq"
+        if path.exists():
+            continue
+        delays = [10.0 * number + 0.5 for number in range(len(images))]
+        options = {"method": method, "key_interval": interval, "plays": len(images)}
+        write_frames(path, images, delays=delays, **options)
+        arrays = {"delays": np.array(delays)}
+        for number, image in enumerate(images):
+            arrays |= {f"palette{number}": image.palette, f"indices{number}": image.indices}
+        np.savez_compressed(path.with_suffix(".npz"), **arrays)
+        print(f"added sequences/{name}")
+
+
 def main():
     manifest = json.loads(MANIFEST.read_text()) if MANIFEST.exists() else {}
     stored = {path.stem for path in GOLDEN.glob("*.kmq")}
@@ -134,6 +180,7 @@ def main():
             }
             print(f"added {name}")
     add_labels()
+    add_sequences()
     lines = [f"{json.dumps(name)}: {json.dumps(entry)}" for name, entry in manifest.items()]
     MANIFEST.write_text("{\n" + ",\n".join(lines) + "\n}\n")
 

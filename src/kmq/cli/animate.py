@@ -33,6 +33,7 @@ from kmq.cli.console import (
 )
 from kmq.errors import InputError
 from kmq.model.choices import DITHER_METHODS, PICTURES
+from kmq.stages.pictures.animation import MAX_PLAYS
 
 if TYPE_CHECKING:
     from kmq.model.image import QuantizedImage
@@ -40,9 +41,7 @@ if TYPE_CHECKING:
     from kmq.values import Dither
 
 _DEFAULT_COLORS = 255
-_DEFAULT_DELAY = 100.0
 _MAX_DELAY = 655_350.0  # milliseconds; two bytes of hundredths in a GIF file
-_MAX_PLAYS = 65_535
 
 _EXAMPLES = """\
   kmq animate clip.gif -o small.gif -k 64      fewer colours, the same times
@@ -97,7 +96,7 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument(
         "--plays",
-        type=whole_number(0, _MAX_PLAYS),
+        type=whole_number(0, MAX_PLAYS),
         metavar="N",
         help="how often all is played; 0 is without end (default: as in the file; 0 for pictures)",
     )
@@ -151,20 +150,20 @@ def _target(arguments: argparse.Namespace) -> Path:
 
 def _read(sources: list[paths.Source], arguments: argparse.Namespace) -> Animation:
     """Return the frames with the times that are asked for, or else those of the file."""
-    from kmq.pipeline.reading import read_picture
-    from kmq.stages.pictures.animation import FOREVER, Animation, read_animation
+    from kmq.pipeline.reading import read_animation, read_picture
+    from kmq.stages.pictures.animation import DEFAULT_DELAY, FOREVER, Animation
     from kmq.threads import resolve_threads
 
     most, threads = limits(arguments), resolve_threads(arguments.threads)
     if len(sources) == 1:
         with about(sources[0].path):
-            animation = read_animation(sources[0].file(), most)
+            animation = read_animation(sources[0].file(), most, threads)
     else:
         frames = []
         for source in sources:
             with about(source.path):
                 frames.append(read_picture(source.file(), None, None, most, threads))
-        animation = Animation(frames, [_DEFAULT_DELAY] * len(frames), FOREVER)
+        animation = Animation(frames, [DEFAULT_DELAY] * len(frames), FOREVER)
     if arguments.delay is not None:
         animation = animation._replace(durations=[arguments.delay] * len(animation.frames))
     if arguments.plays is not None:

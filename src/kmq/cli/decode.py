@@ -25,7 +25,7 @@ from kmq.cli.console import (
 from kmq.model.image import Metadata
 
 if TYPE_CHECKING:
-    from kmq.files import OnError
+    from kmq.model.choices import OnError
     from kmq.model.image import IndexedImage
 
 _EXAMPLES = """\

@@ -12,6 +12,13 @@ Progress = Callable[[str, float], None]
 Effort = Literal["fast", "balanced", "best"]
 
 
+OnError = Literal["raise", "salvage"]
+
+
+ON_ERROR: tuple[OnError, ...] = get_args(OnError)
+"""What to do about a damaged file."""
+
+
 DitherMethod = Literal["diffusion", "ordered"]
 
 

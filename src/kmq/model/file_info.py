@@ -17,6 +17,9 @@ from kmq.model.pixel_format import PixelFormat
 MAX_STRIPS = 65_536
 """Most strips of a file: bounds the strip table before it is read."""
 
+MAX_FRAMES = 65_536
+"""Most frames of a sequence: bounds their table before it is read."""
+
 
 _MAX_LIMIT = 2**63 - 1
 
@@ -63,14 +66,23 @@ def checked_limits(limits: Any) -> Limits:
 
 
 def check_pixels(
-    limits: Limits, width: int, height: int, error: type[KmqError] = InputError
+    limits: Limits,
+    width: int,
+    height: int,
+    error: type[KmqError] = InputError,
+    n_frames: int = 1,
 ) -> None:
-    """Raise an error of that type if a picture has more pixels."""
-    if width * height > limits.pixels:
+    """Raise an error of that type if a picture, or all of so many frames, has more pixels."""
+    if width * height * n_frames > limits.pixels:
+        size = f"the picture is {width} x {height}, {width * height} pixels"
+        if n_frames > 1:
+            size = (
+                f"there are {n_frames} frames of {width} x {height}, {width * height * n_frames} "
+                "pixels in all"
+            )
         raise error(
-            f"the picture is {width} x {height}, {width * height} pixels; the limit is "
-            f"{limits.pixels}, for reading and writing: kmq.Limits(pixels=…) or --max-pixels "
-            "sets it"
+            f"{size}; the limit is {limits.pixels}, for reading and writing: "
+            "kmq.Limits(pixels=…) or --max-pixels sets it"
         )
 
 
@@ -102,12 +114,25 @@ class StripInfo:
     method: int
 
 
+@dataclass(frozen=True)
+class FrameInfo:
+    """One frame of a sequence.
+
+    Attributes:
+        delay: how long it is shown, in milliseconds.
+        is_key: whether it is a key frame, from which decoding can begin.
+    """
+
+    delay: float
+    is_key: bool
+
+
 @dataclass(frozen=True, eq=False)
 class FileInfo(EqualByFields):
     """What a ``.kmq`` file says about itself without decoding its pixels.
 
     Attributes:
-        version: version of the format, from 1.
+        version: version of the format: 1, or 2 of a sequence.
         pixel_format: what the picture is.
         height: rows.
         width: columns.
@@ -120,6 +145,9 @@ class FileInfo(EqualByFields):
         labels: of a label map the label of each index, and its shape; None of a picture. The
             palette of a label map is greys, one for each label, and the rows are those of all
             slices, one below the other.
+        frames: of a sequence its frames; empty of a picture. The palette is that of the first
+            frame, and each strip holds what some frames show anew, one below the other.
+        plays: how often a sequence is played; 0 is without end, and what a picture has.
 
     >>> kmq.write("photo.kmq", "photo.png", 16)
     >>> info = kmq.info("photo.kmq")
@@ -140,12 +168,16 @@ class FileInfo(EqualByFields):
     chunks: tuple[ChunkInfo, ...]
     file_size: int
     labels: Labels | None = None
+    frames: tuple[FrameInfo, ...] = ()
+    plays: int = 0
 
     def __repr__(self) -> str:
         """One line: size, format, colours, strips and bytes."""
         size, noun = f"{self.width}x{self.height} {self.pixel_format.label}", "colour"
         if self.labels is not None:
             size, noun = f"label map {self.labels.shape} {self.labels.values.dtype}", "label"
+        if self.frames:
+            size = f"{len(self.frames)} frame{'s' * (len(self.frames) > 1)} of {size}"
         return (
             f"<kmq.FileInfo {size}, {self.n_colors} {noun}{'s' * (self.n_colors > 1)}, "
             f"{len(self.strips)} strip{'s' * (len(self.strips) > 1)}, {self.file_size:,} bytes>"
@@ -158,22 +190,27 @@ class FileInfo(EqualByFields):
 
     @property
     def memory(self) -> float:
-        """Bytes of the uncompressed picture: height × width × bytes per pixel."""
+        """Bytes of the uncompressed picture: height × width × bytes per pixel, for each frame."""
         if self.labels is not None:
             return self.height * self.width * self.labels.values.itemsize
-        return self.height * self.width * self.pixel_format.bytes_per_pixel
+        return self.n_pixels * self.pixel_format.bytes_per_pixel
+
+    @property
+    def n_pixels(self) -> int:
+        """Pixels of the picture, or of all frames."""
+        return self.height * self.width * max(1, len(self.frames))
 
     @property
     def bits_per_pixel(self) -> float:
         """Bits of the whole file per pixel."""
-        return 8 * self.file_size / (self.height * self.width)
+        return 8 * self.file_size / self.n_pixels
 
     @property
     def parts(self) -> dict[str, int]:
         """Where the bytes are: palette, strips, metadata and the rest, which is their frame.
 
-        They add up to the whole file. The frame is signature, header, table of strips, and letters,
-        lengths and checksums of all chunks.
+        They add up to the whole file. The frame is signature, header, table of strips or of
+        frames, and letters, lengths and checksums of all chunks.
         """
         palette = sum(chunk.length for chunk in self.chunks if chunk.letter in "PL")
         strips = sum(strip.length for strip in self.strips)

@@ -7,18 +7,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import BinaryIO
 
 from kmq.errors import FormatError, InputError, LimitError
-from kmq.model.file_info import FileInfo, Limits
+from kmq.model.file_info import FileInfo, FrameInfo, Limits
 from kmq.model.image import IndexedImage
 from kmq.stages.coding.palettes import decode_palette
 from kmq.stages.coding.strips import decode_strips, salvage_strips
 from kmq.stages.container import chunks, file
+from kmq.stages.container.frames import DELAY_UNIT, WHOLE
 
 _MOST_NAMED = 10  # strips that a warning names
 
 
 def decoded(stream: BinaryIO, limits: Limits, n_threads: int) -> IndexedImage:
-    """Decode the file that a stream holds from where it stands."""
-    contents = file.unpack_file(stream, limits, decode_palette)
+    """Decode the picture that a stream holds from where it stands."""
+    return decoded_picture(file.unpack_file(stream, limits, decode_palette), limits, n_threads)
+
+
+def decoded_picture(contents: file.Contents, limits: Limits, n_threads: int) -> IndexedImage:
+    """Decode a picture that has been taken apart."""
     header = contents.front.header
     palette = contents.front.palette
     indices = decode_strips(
@@ -82,10 +87,10 @@ def decoded_region(
 
 def info(stream: BinaryIO, limits: Limits) -> FileInfo:
     """Return what a file says about itself, without its pixels."""
-    contents = file.unpack_file(stream, limits, decode_palette, kind=None, skip_strips=True)
+    contents = file.unpack_file(stream, limits, decode_palette, kinds=None, skip_strips=True)
     header = contents.front.header
     return FileInfo(
-        version=file.VERSION,
+        version=file.SEQUENCE_VERSION if contents.front.stacks else file.VERSION,
         pixel_format=header.pixel_format,
         height=header.height,
         width=header.width,
@@ -96,6 +101,12 @@ def info(stream: BinaryIO, limits: Limits) -> FileInfo:
         chunks=contents.chunks,
         file_size=contents.file_size,
         labels=contents.front.labels,
+        frames=tuple(
+            FrameInfo(patch.delay / DELAY_UNIT, is_key=stack.kind == WHOLE and place == 0)
+            for stack in contents.front.stacks
+            for place, patch in enumerate(stack.patches)
+        ),
+        plays=header.plays,
     )
 
 
@@ -114,10 +125,15 @@ def _lost_message(
     damage: str, header: file.Header, lost: Mapping[int, str], notes: Sequence[str]
 ) -> str:
     sentences = []
-    for number in sorted(lost)[:_MOST_NAMED]:
+    for number in sorted(lost):
         row, height = header.strip_rows(number)
         sentences.append(f"strip {number} (rows {row} to {row + height - 1}): {lost[number]}")
-    if len(lost) > _MOST_NAMED:
-        sentences.append(f"{len(lost) - _MOST_NAMED} more strips")
-    sentences += notes
-    return f"{damage}; lost: {'; '.join(sentences) or 'nothing'}"
+    return f"{damage}; lost: {listed(sentences, 'strips', notes)}"
+
+
+def listed(sentences: Sequence[str], noun: str, notes: Sequence[str] = ()) -> str:
+    """Return what was lost: the first few sentences, how many more there are, and the notes."""
+    named = list(sentences[:_MOST_NAMED])
+    if len(sentences) > _MOST_NAMED:
+        named.append(f"{len(sentences) - _MOST_NAMED} more {noun}")
+    return "; ".join([*named, *notes]) or "nothing"

@@ -93,7 +93,7 @@ def decoded(
 
     `check` may refuse type and shape before there is memory for more.
     """
-    contents = file.unpack_file(stream, limits, decode_palette, kind="label map")
+    contents = file.unpack_file(stream, limits, decode_palette, kinds=file.LABEL_MAP)
     front, labels = contents.front, contents.front.labels
     if labels is None:  # never: the kind says so
         raise FormatError("the file has no labels")

@@ -15,6 +15,9 @@ from kmq.model.image import IndexedImage, Pixels
 from kmq.model.palette import Palette
 from kmq.model.pixel_format import PixelFormat
 from kmq.stages.container.chunks import SUFFIXES, is_kmq
+from kmq.stages.pictures import animation
+from kmq.stages.pictures.animation import Animation
+from kmq.stages.pictures.pillow import page_index
 from kmq.stages.pictures.reading import picture_palette, read_pixels, seekable
 from kmq.streams import Source, downloaded, is_path, is_url, opened, refuse_text
 
@@ -45,18 +48,46 @@ def read_picture(
         return picture
     picture = reread(picture)
     if isinstance(picture, str | os.PathLike | io.BytesIO) and _is_kmq(picture):
-        from kmq.pipeline import decoding  # pictures in memory do without
+        from kmq.pipeline.sequences import FrameReader  # pictures in memory do without
 
         with opened(cast(Source, picture)) as stream:
-            picture = decoding.decoded(stream, limits, n_threads)
+            reader = FrameReader(stream, limits, n_threads)
+            frame = page_index(page, reader.n_frames)
+            (picture,) = reader.images(range(frame, frame + 1))
+            page = None
     if not isinstance(picture, IndexedImage):
         return read_pixels(picture, pixel_format, page, limits)
     if page not in (None, 1):
         raise InputError(f"page is {page}; there is only one picture")
     if pixel_format is not None:
         raise InputError("pixel_format is given with a picture that states its own")
-    samples = looked_up(picture.palette, picture.indices)
-    return Pixels(samples, picture.pixel_format, picture.metadata)
+    return pixels_of_image(picture)
+
+
+def read_animation(
+    source: str | os.PathLike[str] | io.BytesIO, limits: Limits, n_threads: int
+) -> Animation:
+    """Return all frames of a .kmq, GIF, APNG or WebP file, each as it is shown.
+
+    Raises:
+        InputError: it cannot be read, or has more pixels in all than the limit.
+        FormatError: a .kmq file that is damaged or exceeds the limits.
+        OSError: the path cannot be read.
+    """
+    if not _is_kmq(source):
+        return animation.read_animation(source, limits)
+    from kmq.pipeline.sequences import FrameReader
+
+    with opened(cast(Source, source)) as stream:
+        reader = FrameReader(stream, limits, n_threads)
+        frames = [pixels_of_image(image) for image in reader.images(range(reader.n_frames))]
+    return Animation(frames, reader.delays, reader.plays)
+
+
+def pixels_of_image(image: IndexedImage) -> Pixels:
+    """Return the pixels that an image shows."""
+    samples = looked_up(image.palette, image.indices)
+    return Pixels(samples, image.pixel_format, image.metadata)
 
 
 def in_format(pixels: Pixels, pixel_format: PixelFormat) -> Pixels:

@@ -86,8 +86,8 @@ OTHER_METHOD = b"\x63" + PAYLOADS["S0"][1:]
 
 HEAD = [  # changes, which chunk is told, as what
     ({"H": BROKEN, "P": b"\x63"}, "H", FormatError),
-    ({"H": b"\2", "P": BROKEN}, "H", NewerFormatError),
-    ({"H": b"\2\x63\0\0\0\0\x80"}, "H", NewerFormatError),
+    ({"H": b"\3", "P": BROKEN}, "H", NewerFormatError),
+    ({"H": b"\3\x63\0\0\0\0\x80"}, "H", NewerFormatError),
     ({"H": b"\0\x63" + PAYLOADS["H"][2:]}, "H", FormatError),
     ({"H": NEWER_FORMAT[:2] + b"\0\0\0\0"}, "H", NewerFormatError),
     ({"H": NEWER_FORMAT[:2] + b"\x80\0\0\0\0"}, "H", NewerFormatError),

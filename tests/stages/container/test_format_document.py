@@ -51,6 +51,25 @@ def test_the_example_is_decoded_by_the_plain_decoder():
     assert plain["text"] == {"Title": "A"}
 
 
+def test_the_sequence_is_decoded_by_both_decoders():
+    dump = DOCUMENT.split("```")[3].strip().splitlines()
+    encoded = bytes.fromhex("".join(line.split(" . ")[0] for line in dump))
+    assert f"these are the {len(encoded)} bytes" in DOCUMENT
+    images = kmq.read_frames(encoded)
+    rows = [[[0, 1, 1, 0], [2, 2, 1, 0]], *[[[0, 1, 1, 0], [2, 0, 1, 1]]] * 2]
+    assert [image.indices.tolist() for image in images] == rows
+    assert [frame.delay for frame in kmq.info(encoded).frames] == [40, 40, 1000]
+    for (delay, palette, plain), expected in zip(
+        plain_decoder.decode(encoded)["frames"], rows, strict=True
+    ):
+        assert (delay in (4000, 100_000), palette[1], plain) == (True, (255, 0, 0), expected)
+    table = re.search(r"payload of `F` is\n\n((?: {4}.*\n)+)", DOCUMENT)[1]
+    stacks = bytes.fromhex(
+        "".join(re.split(r" {3,}", line.strip())[0] for line in table.splitlines())
+    )
+    assert deflate(stacks) in encoded
+
+
 def test_the_rows_of_the_example_stand_above_it():
     rows = "\n".join("    " + " ".join(map(str, row)) for row in EXAMPLE.indices.tolist())
     assert rows in DOCUMENT

@@ -97,9 +97,9 @@ def decode_strips(
         FormatError: a strip is damaged, or its method is unknown.
         LimitError: they take more work than that.
     """
-    decoder = _StripDecoder(palette, width, most_work)
+    decoder = StripDecoder(palette, Work(most_work))
     for strip, payload in zip(strips, payloads, strict=True):
-        decoder.admit(strip, payload)
+        decoder.admit(strip, payload, width)
     top, last = strips[0].row, strips[-1]
     indices = np.empty((last.row + last.height - top, width), index_dtype(len(palette)))
 
@@ -127,13 +127,13 @@ def salvage_strips(
     Raises:
         LimitError: they take more work than that.
     """
-    decoder = _StripDecoder(palette, shape[1], most_work)
+    decoder = StripDecoder(palette, Work(most_work))
     indices = np.zeros(shape, index_dtype(len(palette)))
     faults: dict[int, str] = {}  # not errors: their tracebacks hold this frame and those below
     sound = []
     for number, (strip, payload) in enumerate(zip(strips, payloads, strict=True)):
         try:
-            decoder.admit(strip, payload)
+            decoder.admit(strip, payload, shape[1])
             sound.append(number)
         except FormatError as error:
             faults[number] = str(error)
@@ -154,26 +154,46 @@ def salvage_strips(
     return indices, faults
 
 
-class _StripDecoder:
-    """Decodes strips of one palette and width that it has admitted; threads may share it."""
+class Work:
+    """How much work decoding may take; threads may share it.
 
-    def __init__(self, palette: Array, width: int, most_work: int):
-        self._palette = palette
-        self._width = width
-        self._most_work = self._left = most_work
+    Attributes:
+        left: what is left of it.
+    """
+
+    def __init__(self, most: int):
+        self._most = self.left = most
         self._lock = threading.Lock()
+
+    def spend(self, work: int) -> None:
+        """Take some of it; raise LimitError if that is more than is left."""
+        with self._lock:
+            self.left -= work
+        if self.left < 0:
+            raise LimitError(
+                f"the strips take more than {self._most} decisions beyond {mix.PAID_DECISIONS} for "
+                "each of their bytes; kmq.Limits(decisions=…) or --max-work sets that limit"
+            )
+
+
+class StripDecoder:
+    """Decodes strips of one palette that it has admitted; threads may share it."""
+
+    def __init__(self, palette: Array, work: Work):
+        self._palette = palette
+        self._work = work
         self._coders: dict[int, StripCoder] = {}
 
-    def admit(self, strip: StripInfo, payload: bytes) -> None:
+    def admit(self, strip: StripInfo, payload: bytes, width: int) -> None:
         """Raise FormatError where a strip's method is unknown or it is too short for its pixels."""
         with located("S", strip.offset):
             if strip.method not in self._coders:
                 self._coders[strip.method] = self._prepared(strip.method)
-            fewest = self._coders[strip.method].fewest_bytes(strip.height * self._width)
+            fewest = self._coders[strip.method].fewest_bytes(strip.height * width)
             if len(payload) - _HEAD < fewest:
                 raise FormatError(
                     f"{len(payload) - _HEAD} coded bytes cannot hold "
-                    f"{strip.height} x {self._width} pixels"
+                    f"{strip.height} x {width} pixels"
                 )
 
     def decode(self, strip: StripInfo, payload: bytes, out_indices: Array) -> None:
@@ -185,15 +205,8 @@ class _StripDecoder:
         """
         with located("S", strip.offset):
             coded = memoryview(payload)[_HEAD:]
-            work = self._coders[strip.method].decode(coded, out_indices, self._left)
-            with self._lock:
-                self._left -= work
-            if self._left < 0:
-                raise LimitError(
-                    f"the strips take more than {self._most_work} decisions beyond "
-                    f"{mix.PAID_DECISIONS} for each of their bytes; kmq.Limits(decisions=…) or "
-                    "--max-work sets that limit"
-                )
+            work = self._coders[strip.method].decode(coded, out_indices, self._work.left)
+            self._work.spend(work)
             _check_strip(out_indices, len(self._palette), payload[1:_HEAD])
 
     def _prepared(self, code: int) -> StripCoder:

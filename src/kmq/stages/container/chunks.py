@@ -19,7 +19,7 @@ SUFFIXES = (".kmq", ".kmqpal")
 
 MAX_VARINT = 2**31 - 1
 LETTERS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
-CRITICAL = "HPLTSE"
+CRITICAL = "HPLTFSE"
 CRC_SIZE = 4
 _BLOCK = 1 << 20  # bytes read at a time, so that memory follows the file and not its promises
 NEWER = "this file needs a newer kmq"

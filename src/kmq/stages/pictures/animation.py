@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 FOREVER = 0
 """Plays of an animation that does not end."""
 
+MAX_PLAYS = 65_535
+"""Most plays that a GIF file counts."""
+
+DEFAULT_DELAY = 100.0
+"""Milliseconds that pictures are shown that say nothing of it."""
+
 _PALETTE_COLORS, _GIF_STEP = 256, 10
 """Most colours of a palette in GIF and PNG files; the unit of time in GIF files, milliseconds."""
 
@@ -52,13 +58,10 @@ def read_animation(source: str | os.PathLike[str] | io.BytesIO, limits: Limits) 
 
 def _read(file: IO[bytes], name: str, limits: Limits) -> Animation:
     with telling(name), opened_picture(file) as picture:
-        durations: list[float] = []
-        return Animation(frames_of(picture, limits, durations), durations, _plays(picture))
+        return animation_of(picture, limits)
 
 
-def frames_of(
-    picture: Image, limits: Limits, out_durations: list[float] | None = None
-) -> list[Pixels]:
+def animation_of(picture: Image, limits: Limits) -> Animation:
     """Return all frames of a Pillow image, which then stands at the last.
 
     Raises:
@@ -72,13 +75,12 @@ def frames_of(
             f"it has {n_frames} frames of {width} x {height} pixels, {n_pixels} in all; the limit "
             f"is {limits.pixels}: kmq.Limits(pixels=…) or --max-pixels sets it"
         )
-    frames = []
+    frames, durations = [], []
     for number in range(n_frames):
         picture.seek(number)
         frames.append(from_frame(picture, number + 1))
-        if out_durations is not None:
-            out_durations.append(float(picture.info.get("duration", 0)))
-    return frames
+        durations.append(float(picture.info.get("duration", 0)))
+    return Animation(frames, durations, _plays(picture))
 
 
 def _plays(picture: Any) -> int:
