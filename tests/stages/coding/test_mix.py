@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 import plain_mix
 import strips
 from kmq.errors import FormatError
+from kmq.kernels import _mix_lanes as lanes
 from kmq.kernels import _native
 from kmq.kernels import mix as kernels
 from kmq.kernels._jit import inlined
+from kmq.kernels._lanes import store
 from kmq.stages.coding import mix
 from kmq.stages.coding.deflate import DeflateCoder
 from strips import PICTURES, blotches, constant, noise, palette_of, ramp
@@ -284,70 +286,175 @@ def test_the_tree_is_that_of_the_plain_decoder():
 
 # The lanes, each operation against its formula
 
+REACH, LIMIT = 2815, lanes.WEIGHT_LIMIT
+
+jit_only = pytest.mark.skipif(
+    _native.library is not None, reason="kernels were compiled ahead of time"
+)
+
 
 @inlined
-def run_lanes(
-    weights, logits, errors, planes, colors, lines, dense, starts, places, stretch, rates, bit,
-    out_sums, out_known, out_levels, out_slots, out_logits,
-):  # fmt: skip
-    for row in range(len(weights)):
-        out_sums[row] = kernels._dot(logits, weights, row, 7)
-        kernels._train(logits, weights, row, errors[row], 12)
-    for node in range(len(planes)):
-        kernels._project(colors, planes, node, out_levels[node])
-    local = np.uint32(3)
-    kernels._fetch(lines, dense, starts, local, places, stretch, out_slots, out_logits)
-    out_known[0] = kernels._known(out_slots)
-    kernels._adapt(out_slots, bit, rates, lines, dense, starts, local, places)
+def predict(lines, dense, starts, local, places, first, stretch, bit, out_slots, out_logits):
+    slots, logits = lanes.fetch(lines, dense, starts, local, places, first, stretch)
+    store(slots, out_slots, 0)
+    store(logits, out_logits, 0)
+    learnt = lanes.adapted(slots, bit)
+    lanes.keep(learnt, lines, dense, starts, local, places, first)
+    return lanes.count_known(slots), lanes.differ(slots, slots), lanes.differ(slots, learnt)
 
 
-@pytest.mark.skipif(_native.library is not None, reason="kernels were compiled ahead of time")
+@jit_only
 @pytest.mark.parametrize("bit", [0, 1])
-def test_lanes_compute_what_their_formulas_say(bit):
+def test_slots_are_read_and_moved_as_their_formulas_say(bit):
     rng = np.random.default_rng(bit)
-    lanes, hashed, dense_lanes = kernels.LANES, kernels.HASHED, kernels.DENSE
-    limit = kernels.WEIGHT_LIMIT
-    weights = rng.integers(-limit, limit + 1, (3, lanes)).astype(np.int32)
-    logits = rng.integers(-kernels.REACH, kernels.REACH + 1, lanes).astype(np.int32)
-    errors = rng.integers(-65_535, 65_536, 3)
-    planes = rng.integers(-16_383, 16_384, (3, 8)).astype(np.int32)
-    colors = rng.integers(-4095, 8191, (4, kernels.N_PLANES)).astype(np.int32)
-    lines = (rng.integers(0, 4096, 500) << 4 | rng.integers(0, 16, 500)).astype(np.uint16)
-    chances, counts = rng.integers(32, (1 << 22) - 32, 500), rng.integers(0, 256, 500)
-    dense = (chances << 9 | counts).astype(np.int32)
-    starts = rng.choice(400, hashed, replace=False).astype(np.uint32)
-    places = rng.choice(500, dense_lanes, replace=False).astype(np.uint32)
-    _, stretch, rates = mix.curves()
-    lines_before, dense_before, weights_before = lines.copy(), dense.copy(), weights.copy()
-    sums, known = np.zeros(3, np.int64), np.zeros(1, np.int64)
-    levels = np.zeros((3, kernels.N_PLANES), np.int32)
-    slots, found = np.zeros(lanes, np.int32), np.zeros(lanes, np.int32)
-    run_lanes(
-        weights, logits, errors, planes, colors, lines, dense, starts, places, stretch, rates, bit,
-        sums, known, levels, slots, found,
-    )  # fmt: skip
-
-    assert sums.tolist() == ((weights_before >> 7).astype(np.int64) @ logits).tolist()
-    change = (logits * errors[:, None] + 2048) >> 12
-    assert np.array_equal(weights, np.clip(weights_before + change, -limit, limit))
-
-    totals = planes[:, :4].astype(np.int64) @ colors + planes[:, 4:5]
-    expected = (totals >> (12 + np.array(kernels.LEVEL_SHIFTS))) + kernels.LEVEL_OFFSETS
-    assert np.array_equal(levels, np.clip(expected, 0, kernels.LEVEL_TOPS))
-
-    hashed_slots = lines_before[starts + 3].astype(int)
-    dense_slots = dense_before[places]
-    assert known[0] == np.count_nonzero(hashed_slots & 15)
-    expected = [*stretch[hashed_slots >> 4], *stretch[dense_slots >> 19], 256]
-    assert found.tolist() == expected
-
-    lines_before[starts + 3] = [moved(slot >> 4, slot & 15, bit, True) for slot in hashed_slots]
-    dense_before[places] = [moved(slot >> 9, slot & 511, bit, False) for slot in dense_slots]
-    assert np.array_equal(lines, lines_before)
-    assert np.array_equal(dense, dense_before)
+    n_lines, n_dense = 4096 * 16, 256 * 100  # hashed slots of all kinds, dense ones of all counts
+    stretch = mix.curves()[1]
+    lines = np.arange(n_lines, dtype=np.uint16)
+    dense = rng.integers(32, (1 << 22) - 32, n_dense) << 9 | np.arange(n_dense) % 256
+    dense = dense.astype(np.int32)
+    slots, logits = np.zeros(lanes.LANES, np.int32), np.zeros(lanes.LANES, np.int32)
+    moved_lines, moved_dense = lines.copy(), dense.copy()
+    for _ in range(3000):
+        starts = rng.choice(n_lines - 3, 8, replace=False).astype(np.uint32)
+        places = rng.choice(n_dense, 24, replace=False).astype(np.uint32)
+        known, is_other, has_moved = predict(
+            moved_lines, moved_dense, starts, 3, places, 16, stretch, bit, slots, logits
+        )
+        hashed, other = starts[: lanes.HASHED] + 3, places[16:]
+        assert slots.tolist() == [*lines[hashed], *dense[other], 0]
+        assert logits.tolist() == [*stretch[lines[hashed] >> 4], *stretch[dense[other] >> 19], 256]
+        assert (known, is_other) == (np.count_nonzero(lines[hashed] & 15), False)
+        after = [moved(slot >> 4, slot & 15, bit, True) for slot in lines[hashed].tolist()]
+        after += [moved(slot >> 9, slot & 511, bit, False) for slot in dense[other].tolist()]
+        assert has_moved == (after != slots[:-1].tolist())
+        assert [*moved_lines[hashed], *moved_dense[other]] == after
+        moved_lines[hashed], moved_dense[other] = lines[hashed], dense[other]
+        assert np.array_equal(moved_lines, lines)
+        assert np.array_equal(moved_dense, dense)
 
 
 def moved(chance, count, bit, is_hashed):
     slot = [int(chance), int(count)]
     plain_mix.move(slot, bit, is_hashed)
     return slot[0] << (4 if is_hashed else 9) | slot[1]
+
+
+@inlined
+def mix_predictions(logits_at, logits, weights, errors, out_opinions):
+    lines, dense, starts, places, stretch = logits_at
+    _, vector = lanes.fetch(lines, dense, starts, 0, places, 0, stretch)
+    store(vector, logits, 0)
+    for row in range(len(weights)):
+        out_opinions[row] = lanes.opinion_of(vector, weights, row)
+        lanes.train(vector, weights, row, errors[row], 12)
+
+
+@jit_only
+@pytest.mark.parametrize("seed", range(3))
+def test_opinions_and_weights_are_what_their_formulas_say(seed):
+    rng = np.random.default_rng(seed)
+    largest = [LIMIT, LIMIT, 2_000_000][seed]
+    weights = rng.integers(-largest, largest + 1, (300, lanes.LANES)).astype(np.int32)
+    errors = rng.integers(-65_535, 65_536, 300)
+    logits, opinions = np.zeros(lanes.LANES, np.int32), np.zeros(300, np.int64)
+    lines = rng.integers(0, 65_536, 8).astype(np.uint16)
+    dense = rng.integers(0, 1 << 31, 8).astype(np.int32)
+    order = np.arange(8, dtype=np.uint32)
+    before = weights.copy()
+    where = lines, dense, order, order, mix.curves()[1]
+    mix_predictions(where, logits, weights, errors, opinions)
+    sums = (before >> 7).astype(np.int64) @ logits
+    assert np.array_equal(opinions, np.clip(sums >> 13, -REACH, REACH))
+    change = (logits * errors[:, None] + 2048) >> 12
+    assert np.array_equal(weights, np.clip(before + change, -LIMIT, LIMIT))
+
+
+@inlined
+def find_lines(prefixes, west, node, line_bits, group, lines, out_keys, out_starts):
+    keys = lanes.keys_of(prefixes, west)
+    targets = lanes.targets_of(keys, node)
+    starts = lanes.line_starts(targets, line_bits, group)
+    store(keys, out_keys, 0)
+    store(starts, out_starts, 0)
+    lanes.expect_lines(lines, starts)
+    if group > 3:
+        lanes.open_rest(lines, starts, targets, group)
+    lanes.open_lines(lines, starts, targets, group)
+
+
+@jit_only
+@pytest.mark.parametrize("group", [1, 2, 3, 4])
+def test_lines_are_found_and_opened_as_the_format_says(group):
+    rng = np.random.default_rng(group)
+    line_bits, size = 5, 1 << group
+    lines = rng.integers(0, 65_536, (7 << line_bits << group) + kernels.SLACK).astype(np.uint16)
+    keys, starts = np.zeros(8, np.uint32), np.zeros(8, np.uint32)
+    for _ in range(300):
+        prefixes = rng.integers(0, 1 << 32, 8).astype(np.uint32)
+        west, node = int(rng.integers(65_536)), int(rng.integers(1 << 17))
+        expected = lines.copy()
+        for lane, prefix in enumerate(prefixes.tolist()):
+            key = plain_mix.hashed(prefix, west) if lane in (0, 2, 3, 5, 7) else prefix
+            target = plain_mix.hashed(key, node) * 742_039 % (1 << 32)
+            start = ((target >> (32 - line_bits)) + (lane << line_bits)) * size
+            check = (target ^ target >> 13) & 65_535 | 1
+            if lane < 7 and rng.integers(2):
+                lines[start] = expected[start] = check
+            if lane < 7 and expected[start] != check:
+                expected[start : start + size] = [check, *[0x8000] * (size - 1)]
+            keys[lane], starts[lane] = key, start
+        found_keys, found_starts = np.zeros(8, np.uint32), np.zeros(8, np.uint32)
+        find_lines(prefixes, west, node, line_bits, group, lines, found_keys, found_starts)
+        assert np.array_equal(found_keys, keys)
+        assert np.array_equal(found_starts, starts)
+        assert np.array_equal(lines, expected)
+
+
+@inlined
+def place(shades, near, planes, node, row, stage, guesses, lengths, bounds, colors, out_places):
+    activity = lanes.paint(shades, near[0], near[1], near[2], near[3], colors)
+    homes = lanes.homes_of(1_000_000, near[4])
+    ranks = lanes.in_runs(guesses[0], guesses[1], guesses[2], -1)
+    runs = lanes.in_runs(lengths[0], lengths[1], lengths[2], 0)
+    there = lanes.places_of(
+        colors, planes, node, row, stage, homes, ranks, runs, bounds[0], bounds[1]
+    )
+    store(there, out_places, 0)
+    return activity
+
+
+@jit_only
+@pytest.mark.parametrize("seed", range(5))
+def test_dense_places_follow_from_levels_and_guesses(seed):
+    rng = np.random.default_rng(seed)
+    shades = rng.integers(0, 4096, (300, 4)).astype(np.int32)
+    planes = np.zeros((300, 8), np.int32)
+    planes[1:, :4] = rng.integers(-16_383, 16_384, (299, 4)) >> rng.integers(0, 9)
+    planes[1:, 4] = rng.integers(-(1 << 27), 1 << 27, 299) >> rng.integers(0, 9)
+    colors, places = np.zeros((4, 8), np.int32), np.zeros(8, np.uint32)
+    for _ in range(300):
+        node, row, stage = int(rng.integers(300)), int(rng.integers(130)), int(rng.integers(4))
+        near = np.array([*rng.integers(0, 300, 4), rng.integers(8)])
+        lengths, bounds = rng.integers(0, 32, 3), np.sort(rng.integers(0, 301, 2))
+        guesses = rng.integers(0, 300 if node else 2, 3)
+        activity = place(
+            shades, near, planes, node, row, stage, guesses, lengths, bounds, colors, places
+        )
+        w, n, ne, nw = shades[near[:4]]
+        assert activity == (abs(w - nw) + abs(n - nw) + abs(n - ne)).sum() >> 4
+        painted = np.array([w, n, w + n - nw, (2 * w + 2 * n + ne - nw) >> 2, ne, nw])
+        assert np.array_equal(colors[:, :6].T, painted)
+        totals = painted @ planes[node, :4].astype(np.int64) + planes[node, 4]
+        level = (totals >> [14, 14, 13, 12, 14, 14]) + [8, 8, 32, 64, 8, 8]
+        level = np.clip(level, 0, [15, 15, 63, 127, 15, 15]).tolist()
+        half, busy = [number >> 1 for number in level], near[4]
+        assert (places[:5] - 6144 * row).tolist() == [
+            level[0] * 16 + level[1],
+            256 + level[1] * 16 + level[4],
+            512 + level[2] * 8 + busy,
+            1024 + level[3] * 8 + busy,
+            2048 + half[0] * 512 + half[1] * 64 + half[4] * 8 + half[5],
+        ]
+        for number, (guess, length) in enumerate(zip(guesses, lengths, strict=True)):
+            way = 2 * length + (guess >= max(node, 1)) if bounds[0] <= guess < bounds[1] else 0
+            assert places[5 + number] == 1_000_000 + 256 * number + 64 * stage + way

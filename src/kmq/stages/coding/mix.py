@@ -6,11 +6,12 @@ that each strip begins with. All on integers below 2^53, whatever the machine.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from contextlib import suppress
 from functools import cache
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -27,6 +28,7 @@ _MOST_LINES = 16  # log2
 _DEEPEST = 7  # decisions whose nodes have dense rows of their own
 _NARROW, _WIDE = np.empty((0, 0), np.uint8), np.empty((0, 0), np.uint16)
 _NO_MATTER = 1 << 60  # decisions that no strip takes
+_CACHE_LINE = 64  # bytes
 
 
 class Tree(NamedTuple):
@@ -70,7 +72,15 @@ def build_tree(palette: Array) -> Tree:
 
 
 def _arrays(shapes: Iterable[tuple[tuple[int, ...], type]]) -> tuple[Array, ...]:
-    return tuple(np.empty(shape, dtype) for shape, dtype in shapes)
+    """Return arrays that begin where a line of the processor's cache does."""
+    return tuple(_aligned(shape, np.dtype(dtype)) for shape, dtype in shapes)
+
+
+def _aligned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    n_bytes = math.prod(shape) * dtype.itemsize
+    memory = np.empty(n_bytes + _CACHE_LINE, np.uint8)
+    start = -memory.__array_interface__["data"][0] % _CACHE_LINE
+    return memory[start : start + n_bytes].view(dtype).reshape(shape)
 
 
 def _kernels() -> ModuleType:
@@ -173,8 +183,10 @@ class MixCoder:
         """Code or decode, on tables that know nothing yet; their size follows the strip's."""
         tree, layout = self._tree, self._layout(indices.size)
         tables = self._tables(layout)
-        status, n_decisions = _kernels().code_strip(
-            decoding,
+        kernels = _kernels()
+        code_strip = kernels.decode_strip if decoding else kernels.encode_strip
+        height, width = indices.shape
+        status, n_decisions = code_strip(
             most_decisions,
             coded,
             coded.size,
@@ -188,10 +200,10 @@ class MixCoder:
             self._group,
             layout.line_bits,
             layout.n_rows,
-            *curves(),
+            *curves()[:2],
             *tables[:6],
             tables[6:],
-            np.empty((min(len(indices), 4), indices.shape[1]), np.uint16),
+            np.empty((min(height, 4), kernels.LEFT + width + kernels.RIGHT), np.uint16),
             indices if indices.dtype == np.uint8 else _NARROW,
             indices if indices.dtype == np.uint16 else _WIDE,
         )
@@ -210,7 +222,7 @@ class MixCoder:
         """Return what `code_strip` works in: memory of a strip before, if that is large enough."""
         kernels = _kernels()
         shapes = (
-            ((kernels.HASHED << layout.line_bits << self._group,), np.uint16),
+            (((kernels.HASHED << layout.line_bits << self._group) + kernels.SLACK,), np.uint16),
             ((layout.n_rows * kernels.ROW_SPAN + kernels.RUNS * kernels.RUN_SPAN,), np.int32),
             ((kernels.RUNS << layout.line_bits,), np.int32),
             ((layout.n_rows + 48, kernels.LANES), np.int32),

@@ -1,0 +1,546 @@
+"""Predictions of method "mix", sixteen at a time: one to a lane of a vector.
+
+Numba unrolls loops that short and then does not vectorise them, which costs a factor of two. So
+each operation is spelled in LLVM's vector types; the formula it computes is its docstring. They
+trust their arguments: all addresses follow from masks, clamps and tables of the caller.
+"""
+
+from __future__ import annotations
+
+from kmq.kernels._decisions import REACH
+from kmq.kernels._lanes import Lanes
+from kmq.kernels._numba import cgutils, intrinsic, ir, types
+
+LANES = 16
+HASHED = 7
+"""Lanes 0 to 6: predictions kept in hashed lines of 16-bit slots."""
+DENSE = 8
+"""Lanes 7 to 14: predictions kept in a table of 32-bit slots. Lane 15 is a constant."""
+RUNS = 3
+N_PLANES = 8
+
+LINE_SPAN, GRADIENT_SPAN, BLEND_SPAN, PAIR_SPAN, QUAD_SPAN = 256, 512, 1024, 256, 4096
+"""Slots of one row of the dense table, for each of its five geometric lanes."""
+
+ROW_SPAN = LINE_SPAN + GRADIENT_SPAN + BLEND_SPAN + PAIR_SPAN + QUAD_SPAN
+RUN_SPAN = 256
+"""Slots of each run context: 4 stages, 32 lengths, 2 ways."""
+
+WEIGHT_LIMIT = 6_815_744
+"""6.5 in 2^-20: (14 · REACH + 256) · (WEIGHT_LIMIT >> 7), the most a sum can be, is below 2^31."""
+
+DENSE_LIMIT = 255
+"""Most that the count of a dense slot can be; of a hashed one it is 15."""
+
+LEVEL_SHIFTS = [2, 2, 1, 0, 2, 2, 0, 0]
+LEVEL_OFFSETS = [8, 8, 32, 64, 8, 8, 0, 0]
+LEVEL_TOPS = [15, 15, 63, 127, 15, 15, 0, 0]
+"""West, north, west + north - northwest, their blend, northeast, northwest; two unused."""
+
+_i16 = ir.IntType(16)
+_i32 = ir.IntType(32)
+_i64 = ir.IntType(64)
+
+
+def _lanes(count):
+    return Lanes(types.int32, count)
+
+
+def _vector(values):
+    return ir.Constant(ir.VectorType(_i32, len(values)), values)
+
+
+def _splat(builder, value, lanes=LANES):
+    """Repeat a number in each lane."""
+    vector = ir.VectorType(value.type, lanes)
+    first = builder.insert_element(ir.Constant(vector, ir.Undefined), value, _i32(0))
+    return builder.shuffle_vector(first, ir.Constant(vector, ir.Undefined), _vector([0] * lanes))
+
+
+def _base(context, builder, array_type, array):
+    return context.make_array(array_type)(context, builder, array).data
+
+
+def _lanes_at(builder, base, offset, lanes, element):
+    return builder.bitcast(builder.gep(base, [offset]), ir.VectorType(element, lanes).as_pointer())
+
+
+def _load(builder, base, offset, lanes=LANES, element=_i32):
+    return builder.load(_lanes_at(builder, base, offset, lanes, element), align=element.width // 8)
+
+
+def _store(builder, vector, base, offset):
+    place = _lanes_at(builder, base, offset, vector.type.count, vector.type.element)
+    builder.store(vector, place, align=vector.type.element.width // 8)
+
+
+def _call(builder, name, result, *arguments):
+    kind = ir.FunctionType(result, [argument.type for argument in arguments])
+    return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), arguments)
+
+
+def _touch(builder, pointer):
+    """Have the processor fetch what lies there."""
+    pointer = builder.bitcast(pointer, ir.IntType(8).as_pointer())
+    _call(builder, "llvm.prefetch.p0", ir.VoidType(), pointer, _i32(0), _i32(3), _i32(1))
+
+
+@intrinsic
+def pick(typingctx, array, index):
+    """Return array.flat[index], of an index that is not negative."""
+
+    def codegen(context, builder, signature, args):
+        index_value = context.cast(builder, args[1], index, types.int64)
+        value = builder.load(builder.gep(_base(context, builder, array, args[0]), [index_value]))
+        return context.cast(builder, value, array.dtype, types.int64)
+
+    return types.int64(array, index), codegen
+
+
+def _hashed(builder, vector):
+    """Return the hashes of sums, a lane each: see `hashed`."""
+    mixed = builder.mul(vector, _vector([0x9E3B5] * 8))
+    return builder.xor(mixed, builder.lshr(mixed, _vector([15] * 8)))
+
+
+@intrinsic
+def keys_of(typingctx, prefixes, west):
+    """Return the keys of eight contexts: hashed(prefix, west) of those that west is part of."""
+
+    def codegen(context, builder, signature, args):
+        known = _load(builder, _base(context, builder, prefixes, args[0]), _i64(0), 8)
+        west_lanes = _splat(builder, context.cast(builder, args[1], west, types.int32), 8)
+        is_west = ir.Constant(ir.VectorType(ir.IntType(1), 8), [1, 0, 1, 1, 0, 1, 0, 1])
+        return builder.select(is_west, _hashed(builder, builder.add(known, west_lanes)), known)
+
+    return _lanes(8)(prefixes, west), codegen
+
+
+@intrinsic
+def targets_of(typingctx, keys, node):
+    """Return (hashed(key, node) · 0xB5297) mod 2^32 for each key."""
+
+    def codegen(context, builder, signature, args):
+        node_lanes = _splat(builder, context.cast(builder, args[1], node, types.int32), 8)
+        mixed = _hashed(builder, builder.add(args[0], node_lanes))
+        return builder.mul(mixed, _vector([0xB5297] * 8))
+
+    return _lanes(8)(keys, node), codegen
+
+
+@intrinsic
+def line_starts(typingctx, targets, line_bits, group):
+    """Return where lines start, eight lanes: (upper bits of a target + lines before) << group."""
+
+    def codegen(context, builder, signature, args):
+        bits = context.cast(builder, args[1], line_bits, types.int32)
+        number = builder.lshr(args[0], _splat(builder, builder.sub(_i32(32), bits), 8))
+        first = builder.shl(_vector(list(range(8))), _splat(builder, bits, 8))
+        shifts = _splat(builder, context.cast(builder, args[2], group, types.int32), 8)
+        return builder.shl(builder.add(number, first), shifts)
+
+    return _lanes(8)(targets, line_bits, group), codegen
+
+
+def _expecting(array, places, n_lanes):
+    def codegen(context, builder, signature, args):
+        base = _base(context, builder, array, args[0])
+        for lane in range(n_lanes):
+            place = builder.zext(builder.extract_element(args[1], _i32(lane)), _i64)
+            _touch(builder, builder.gep(base, [place]))
+        return context.get_dummy_value()
+
+    return types.void(array, places), codegen
+
+
+@intrinsic
+def expect_lines(typingctx, lines, starts):
+    """Have the processor fetch the lines of the hashed lanes."""
+    return _expecting(lines, starts, HASHED)
+
+
+@intrinsic
+def expect_dense(typingctx, dense, places):
+    """Have the processor fetch the dense slots of the lanes of colours."""
+    return _expecting(dense, places, DENSE - RUNS)
+
+
+def _opening(lines, starts, targets, group, is_second):
+    def codegen(context, builder, signature, args):
+        base = _base(context, builder, lines, args[0])
+        mixed = builder.xor(args[2], builder.lshr(args[2], _vector([13] * 8)))
+        checks = builder.trunc(builder.or_(mixed, _vector([1] * 8)), ir.VectorType(_i16, 8))
+        n_slots = builder.shl(_i16(1), context.cast(builder, args[3], group, types.int16))
+        n_slots = _splat(builder, n_slots, 8)
+        is_beyond = builder.icmp_signed(">=", ir.Constant(n_slots.type, list(range(8))), n_slots)
+        for lane in range(HASHED):
+            start = builder.zext(builder.extract_element(args[1], _i32(lane)), _i64)
+            check = builder.extract_element(checks, _i32(lane))
+            found = builder.load(builder.gep(base, [start]))
+            pair = _splat(builder, found, 8), _splat(builder, check, 8)
+            is_kept = builder.icmp_unsigned("==", *pair)
+            fresh = ir.Constant(n_slots.type, [0x8000] * 8)
+            if is_second:
+                start = builder.add(start, _i64(8))
+            else:
+                is_kept = builder.or_(is_kept, is_beyond)
+                fresh = builder.insert_element(fresh, check, _i32(0))
+            before = _load(builder, base, start, 8, _i16)
+            _store(builder, builder.select(is_kept, before, fresh), base, start)
+        return context.get_dummy_value()
+
+    return types.void(lines, starts, targets, group), codegen
+
+
+@intrinsic
+def open_lines(typingctx, lines, starts, targets, group):
+    """Begin the first eight slots anew of lines whose first number is not their target's check."""
+    return _opening(lines, starts, targets, group, False)
+
+
+@intrinsic
+def open_rest(typingctx, lines, starts, targets, group):
+    """Begin slots 8 to 15 anew of lines whose check `open_lines` will find to be another's."""
+    return _opening(lines, starts, targets, group, True)
+
+
+@intrinsic
+def paint(typingctx, shades, west, north, northeast, northwest, out_colors):
+    """Write the predicted colours, a row for each channel, and return the activity.
+
+    They are W, N, W + N - NW, (2 W + 2 N + NE - NW) >> 2, NE, NW. The activity is
+    (Σ |W - NW| + |N - NW| + |N - NE|) >> 4.
+    """
+
+    def codegen(context, builder, signature, args):
+        base = _base(context, builder, shades, args[0])
+        w, n, ne, nw = (
+            _load(
+                builder,
+                base,
+                builder.shl(context.cast(builder, value, kind, types.int64), _i64(2)),
+                4,
+            )
+            for kind, value in zip((west, north, northeast, northwest), args[1:5], strict=True)
+        )
+        gradient = builder.sub(builder.add(w, n), nw)
+        double = builder.shl(builder.add(w, n), _vector([1] * 4))
+        blend = builder.ashr(builder.add(double, builder.sub(ne, nw)), _vector([2] * 4))
+        zeros = _vector([0] * 4)
+        pairs = [
+            builder.shuffle_vector(one, other, _vector(list(range(8))))
+            for one, other in ((w, n), (gradient, blend), (ne, nw), (zeros, zeros))
+        ]
+        out = _base(context, builder, out_colors, args[5])
+        for channel in range(4):
+            four = _vector([channel, channel + 4, channel + 8, channel + 12])
+            left, right = (builder.shuffle_vector(*pairs[i : i + 2], four) for i in (0, 2))
+            row = builder.shuffle_vector(left, right, _vector(list(range(8))))
+            _store(builder, row, out, _i64(channel * N_PLANES))
+        steps = zeros
+        for one, other in ((w, nw), (n, nw), (n, ne)):
+            step = builder.sub(one, other)
+            less = builder.icmp_signed("<", step, zeros)
+            steps = builder.add(steps, builder.select(less, builder.sub(zeros, step), step))
+        total = _call(builder, "llvm.vector.reduce.add.v4i32", _i32, steps)
+        return builder.zext(builder.lshr(total, _i32(4)), _i64)
+
+    return types.int64(shades, west, north, northeast, northwest, out_colors), codegen
+
+
+@intrinsic
+def in_runs(typingctx, first, second, third, others):
+    """Return eight lanes, of which 5 to 7 are those of the runs."""
+
+    def codegen(context, builder, signature, args):
+        numbers = [
+            context.cast(builder, value, kind, types.int32)
+            for value, kind in zip(args, signature.args, strict=True)
+        ]
+        lanes = _splat(builder, numbers[3], 8)
+        for number, lane in zip(numbers[:3], (5, 6, 7), strict=True):
+            lanes = builder.insert_element(lanes, number, _i32(lane))
+        return lanes
+
+    return _lanes(8)(first, second, third, others), codegen
+
+
+@intrinsic
+def homes_of(typingctx, run_start, busy):
+    """Return where in the dense table eight lanes begin, of row and stage 0."""
+
+    def codegen(context, builder, signature, args):
+        starts = [0]
+        for span in (LINE_SPAN, PAIR_SPAN, GRADIENT_SPAN, BLEND_SPAN):
+            starts.append(starts[-1] + span)
+        ends = _vector([*starts, *(RUN_SPAN * number for number in range(RUNS))])
+        run, level = (
+            _splat(builder, context.cast(builder, value, kind, types.int32), 8)
+            for value, kind in zip(args, signature.args, strict=True)
+        )
+        run = builder.mul(run, _vector([0] * 5 + [1] * RUNS))
+        level = builder.mul(level, _vector([0, 0, 1, 1, 0, 0, 0, 0]))
+        return builder.add(builder.add(ends, run), level)
+
+    return _lanes(8)(run_start, busy), codegen
+
+
+def _levels(builder, colors, planes, node):
+    """Measure eight predicted colours against the plane that halves a node's colours.
+
+    levels[i] = ((Σ planes[node, c] · colors[c, i] + planes[node, 4]) >> (12 + shift[i])) +
+    offset[i], kept within 0 to top[i].
+    """
+    start = builder.shl(builder.zext(node, _i64), _i64(3))
+
+    def coefficient(number):
+        place = builder.gep(planes, [builder.add(start, _i64(number))])
+        return _splat(builder, builder.load(place), N_PLANES)
+
+    total = coefficient(4)
+    for channel in range(4):
+        row = _load(builder, colors, _i64(channel * N_PLANES), N_PLANES)
+        total = builder.add(total, builder.mul(row, coefficient(channel)))
+    level = builder.ashr(total, _vector([12 + shift for shift in LEVEL_SHIFTS]))
+    level = builder.add(level, _vector(LEVEL_OFFSETS))
+    top, zero = _vector(LEVEL_TOPS), _vector([0] * N_PLANES)
+    level = builder.select(builder.icmp_signed("<", level, zero), zero, level)
+    return builder.select(builder.icmp_signed(">", level, top), top, level)
+
+
+def _in_rows(builder, levels):
+    """Return where in a row of the dense table the five lanes of colours are, by their levels."""
+    halves = builder.lshr(levels, _vector([1] * 8))
+    places = _vector([0] * 8)
+    for lanes, shifts in (  # `halves` are lanes 8 to 15 here, and lane 6 is 0
+        ([0, 1, 2, 3, 8, 6, 6, 6], [4, 4, 3, 3, 9, 0, 0, 0]),
+        ([1, 4, 6, 6, 9, 6, 6, 6], [0, 0, 0, 0, 6, 0, 0, 0]),
+        ([6, 6, 6, 6, 12, 6, 6, 6], [0, 0, 0, 0, 3, 0, 0, 0]),
+        ([6, 6, 6, 6, 13, 6, 6, 6], [0] * 8),
+    ):
+        moved = builder.shuffle_vector(levels, halves, _vector(lanes))
+        places = builder.add(places, builder.shl(moved, _vector(shifts)))
+    return places
+
+
+def _ways(builder, node, ranks, lengths, least, most):
+    """Return 2 · length + decision for guesses that are still possible, 0 for others.
+
+    At node 0 a rank is 1 if the guess is the colour of the west, else 0.
+    """
+    pivot = builder.select(builder.icmp_signed(">", node, _i32(1)), node, _i32(1))
+    is_possible = builder.and_(
+        builder.icmp_signed(">=", ranks, _splat(builder, least, 8)),
+        builder.icmp_signed("<", ranks, _splat(builder, most, 8)),
+    )
+    is_above = builder.icmp_signed(">=", ranks, _splat(builder, pivot, 8))
+    ways = builder.shl(lengths, _vector([1] * 8))
+    ways = builder.add(ways, builder.zext(is_above, lengths.type))
+    return builder.select(is_possible, ways, _vector([0] * 8))
+
+
+@intrinsic
+def places_of(typingctx, colors, planes, node, row, stage, homes, ranks, lengths, least, most):
+    """Return the positions of eight lanes in the dense table, those of `homes` moved.
+
+    Lanes of colours move by their levels in the row of the node, those of runs by stage and way.
+    """
+
+    def codegen(context, builder, signature, args):
+        node_number, row_number, stage_number, least_number, most_number = (
+            context.cast(builder, args[i], signature.args[i], types.int32) for i in (2, 3, 4, 8, 9)
+        )
+        bases = [
+            _base(context, builder, kind, array)
+            for kind, array in ((colors, args[0]), (planes, args[1]))
+        ]
+        levels = _levels(builder, *bases, node_number)
+        rows = builder.mul(_splat(builder, row_number, 8), _vector([ROW_SPAN] * 5 + [0] * RUNS))
+        stages = builder.mul(_splat(builder, stage_number, 8), _vector([0] * 5 + [64] * RUNS))
+        ways = _ways(builder, node_number, args[6], args[7], least_number, most_number)
+        places = args[5]
+        for part in (_in_rows(builder, levels), rows, stages, ways):
+            places = builder.add(places, part)
+        return places
+
+    arguments = (colors, planes, node, row, stage, homes, ranks, lengths, least, most)
+    return _lanes(8)(*arguments), codegen
+
+
+def _addresses(
+    context, builder, starts, starts_value, local, local_value, places, places_value, first
+):
+    """Positions of the slots of lanes 0 to HASHED + DENSE - 1 in their tables."""
+    offset = context.cast(builder, local_value, local, types.int64)
+    starts_base = _base(context, builder, starts, starts_value)
+    places_base = builder.gep(_base(context, builder, places, places_value), [first])
+    for lane in range(HASHED):
+        start = builder.load(builder.gep(starts_base, [_i32(lane)]))
+        yield builder.add(builder.zext(start, _i64), offset)
+    for lane in range(DENSE):
+        yield builder.zext(builder.load(builder.gep(places_base, [_i32(lane)])), _i64)
+
+
+@intrinsic
+def fetch(typingctx, lines, dense, starts, local, places, first, stretch):
+    """Return the slots of all lanes and their logits.
+
+    slots[i] = lines[starts[i] + local] for the hashed lanes, dense[places[first + i - HASHED]] for
+    the others; logits[i] = stretch[upper 12 bits of the probability]; logits[15] = 256.
+    """
+
+    def codegen(context, builder, signature, args):
+        bases = [
+            _base(context, builder, kind, array)
+            for kind, array in ((lines, args[0]), (dense, args[1]), (stretch, args[6]))
+        ]
+        start = context.cast(builder, args[5], first, types.int64)
+        slots = logits = _vector([0] * LANES)
+        addresses = _addresses(
+            context, builder, starts, args[2], local, args[3], places, args[4], start
+        )
+        for lane, address in enumerate(addresses):
+            hashed = lane < HASHED
+            slot = builder.load(builder.gep(bases[0 if hashed else 1], [address]))
+            slot = builder.zext(slot, _i32) if hashed else slot
+            slots = builder.insert_element(slots, slot, _i32(lane))
+            entry = builder.zext(builder.lshr(slot, _i32(4 if hashed else 19)), _i64)
+            logit = builder.sext(builder.load(builder.gep(bases[2], [entry])), _i32)
+            logits = builder.insert_element(logits, logit, _i32(lane))
+        logits = builder.insert_element(logits, _i32(256), _i32(LANES - 1))
+        return context.make_tuple(builder, signature.return_type, [slots, logits])
+
+    arguments = (lines, dense, starts, local, places, first, stretch)
+    return types.UniTuple(_lanes(LANES), 2)(*arguments), codegen
+
+
+@intrinsic
+def count_known(typingctx, slots):
+    """Count the hashed lanes whose slot has seen a decision."""
+
+    def codegen(context, builder, signature, args):
+        counts = builder.and_(args[0], _vector([15] * LANES))
+        seen = builder.bitcast(
+            builder.icmp_unsigned("!=", counts, _vector([0] * LANES)), ir.IntType(LANES)
+        )
+        hashed = builder.and_(seen, ir.IntType(LANES)((1 << HASHED) - 1))
+        return builder.zext(builder.ctpop(hashed), _i64)
+
+    return types.int64(slots), codegen
+
+
+@intrinsic
+def opinion_of(typingctx, logits, weights, row):
+    """Return (Σ logits[i] · (weights[row, i] >> 7)) >> 13, kept within ±REACH."""
+
+    def codegen(context, builder, signature, args):
+        start = builder.shl(context.cast(builder, args[2], row, types.int64), _i64(4))
+        scaled = builder.ashr(
+            _load(builder, _base(context, builder, weights, args[1]), start), _vector([7] * LANES)
+        )
+        products = builder.mul(args[0], scaled)
+        total = _call(builder, "llvm.vector.reduce.add.v16i32", _i32, products)
+        total = builder.ashr(total, _i32(13))
+        for bound, sign in ((REACH, ">"), (-REACH, "<")):
+            total = builder.select(
+                builder.icmp_signed(sign, total, _i32(bound)), _i32(bound), total
+            )
+        return builder.sext(total, _i64)
+
+    return types.int64(logits, weights, row), codegen
+
+
+@intrinsic
+def train(typingctx, logits, weights, row, error, shift):
+    """weights[row, i] += (logits[i] · error + 2^(shift-1)) >> shift, kept within ±WEIGHT_LIMIT."""
+
+    def codegen(context, builder, signature, args):
+        start = builder.shl(context.cast(builder, args[2], row, types.int64), _i64(4))
+        bits = context.cast(builder, args[4], shift, types.int32)
+        half = builder.shl(_i32(1), builder.sub(bits, _i32(1)))
+        error_lanes = _splat(builder, context.cast(builder, args[3], error, types.int32))
+        products = builder.mul(args[0], error_lanes)
+        change = builder.ashr(builder.add(products, _splat(builder, half)), _splat(builder, bits))
+        base = _base(context, builder, weights, args[1])
+        after = builder.add(_load(builder, base, start), change)
+        for bound, sign in ((WEIGHT_LIMIT, ">"), (-WEIGHT_LIMIT, "<")):
+            limit = _vector([bound] * LANES)
+            after = builder.select(builder.icmp_signed(sign, after, limit), limit, after)
+        _store(builder, after, base, start)
+        return context.get_dummy_value()
+
+    return types.void(logits, weights, row, error, shift), codegen
+
+
+@intrinsic
+def adapted(typingctx, slots, bit):
+    """Return each slot moved towards the decision, and counted.
+
+    With p the probability in 2^-22 and n the count of a slot:
+    p += (((bit ? 2^22 - 1 : 31) - p) >> 5) · rate(n) >> 9, n += 1 up to its limit.
+    Hashed slots are 16 p's upper 12 bits + n, rounded; dense ones 512 p + n. rate(n) is
+    163,840 / (10 n + 16), rounded down, but 512 for the 15 of a hashed slot. Each such quotient
+    is so far from the next integer that a division of 32-bit floats finds the same one.
+    """
+
+    def per_kind(hashed, dense):
+        return _vector([hashed] * HASHED + [dense] * (LANES - HASHED))
+
+    def codegen(context, builder, signature, args):
+        decided = context.cast(builder, args[1], bit, types.int32)
+        target = builder.add(_i32(31), builder.mul(decided, _i32((1 << 22) - 32)))
+        state = args[0]
+        counts = builder.and_(state, per_kind(15, 511))
+        chances = builder.shl(builder.lshr(state, per_kind(4, 9)), per_kind(10, 0))
+        floats = ir.VectorType(ir.FloatType(), LANES)
+        divisor = builder.add(builder.mul(counts, per_kind(10, 10)), per_kind(16, 16))
+        rate = builder.fdiv(
+            ir.Constant(floats, [163_840.0] * LANES), builder.sitofp(divisor, floats)
+        )
+        rate = builder.fptosi(rate, counts.type)
+        is_last = builder.icmp_signed("==", counts, per_kind(15, 512))
+        rate = builder.select(is_last, per_kind(512, 0), rate)
+        gap = builder.ashr(builder.sub(_splat(builder, target), chances), per_kind(5, 5))
+        chances = builder.add(chances, builder.ashr(builder.mul(gap, rate), per_kind(9, 9)))
+        rounding = builder.and_(_splat(builder, builder.sub(_i32(0), decided)), per_kind(512, 0))
+        chances = builder.lshr(builder.add(chances, rounding), per_kind(10, 0))
+        more = builder.icmp_signed("<", counts, per_kind(15, DENSE_LIMIT))
+        counts = builder.add(counts, builder.zext(more, counts.type))
+        return builder.or_(builder.shl(chances, per_kind(4, 9)), counts)
+
+    return _lanes(LANES)(slots, bit), codegen
+
+
+@intrinsic
+def keep(typingctx, slots, lines, dense, starts, local, places, first):
+    """Write the slots of all lanes to where `fetch` finds them."""
+
+    def codegen(context, builder, signature, args):
+        start = context.cast(builder, args[6], first, types.int64)
+        lines_base = _base(context, builder, lines, args[1])
+        dense_base = _base(context, builder, dense, args[2])
+        addresses = _addresses(
+            context, builder, starts, args[3], local, args[4], places, args[5], start
+        )
+        for lane, address in enumerate(addresses):
+            slot = builder.extract_element(args[0], _i32(lane))
+            if lane < HASHED:
+                builder.store(builder.trunc(slot, _i16), builder.gep(lines_base, [address]))
+            else:
+                builder.store(slot, builder.gep(dense_base, [address]))
+        return context.get_dummy_value()
+
+    return types.void(slots, lines, dense, starts, local, places, first), codegen
+
+
+@intrinsic
+def differ(typingctx, one, other):
+    """Return whether two vectors of slots differ."""
+
+    def codegen(context, builder, signature, args):
+        lanes = builder.icmp_unsigned("!=", args[0], args[1])
+        bits = builder.bitcast(lanes, ir.IntType(LANES))
+        real = builder.and_(bits, ir.IntType(LANES)((1 << (HASHED + DENSE)) - 1))
+        return builder.icmp_unsigned("!=", real, real.type(0))
+
+    return types.boolean(one, other), codegen
