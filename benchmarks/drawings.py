@@ -14,7 +14,7 @@ _FINER = 4
 """Edges are smooth: shapes are drawn so many times as large."""
 
 
-class _Sheet:
+class Sheet:
     """A picture that is drawn on, in pixels of its final size."""
 
     def __init__(self, width: int, height: int, color: str):
@@ -41,7 +41,7 @@ class _Sheet:
 
 def window() -> Array:
     """A mail program: text of several sizes, buttons, a shaded title, a selected line."""
-    sheet = _Sheet(720, 480, "#f4f5f7")
+    sheet = Sheet(720, 480, "#f4f5f7")
     for y in range(36):
         sheet.shape("rectangle", [0, y, 720, y + 1], f"#{40 + y:02x}{70 + y:02x}{110 + y:02x}")
     sheet.text(14, 8, "Inbox (12)", 15, "white")
@@ -66,7 +66,7 @@ def window() -> Array:
 
 def logo() -> Array:
     """A shaded disc, a band across it and letters, on white."""
-    sheet = _Sheet(480, 480, "white")
+    sheet = Sheet(480, 480, "white")
     for step in range(180):
         color = f"#{250 - step // 2:02x}{200 - step:02x}{30 + step // 3:02x}"
         sheet.shape("ellipse", [60 + step, 60 + step, 420 - step, 420 - step], color)
@@ -94,7 +94,7 @@ def sprites() -> Array:
 
 def city_map() -> Array:
     """Blocks, water, parks, roads with borders, and names."""
-    sheet = _Sheet(768, 512, "#f2efe9")
+    sheet = Sheet(768, 512, "#f2efe9")
     rng = np.random.default_rng(5)
     sheet.shape("polygon", [0, 330, 150, 300, 320, 350, 520, 300, 768, 360, 768, 430, 0, 420],
                 "#aad3df")  # fmt: skip
@@ -130,7 +130,7 @@ def labels() -> Array:
 
 def plot() -> Array:
     """Curves, bars and areas with a grid, numbers and a legend."""
-    sheet = _Sheet(760, 500, "white")
+    sheet = Sheet(760, 500, "white")
     hues = ("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#17becf")
     pale = ("#aec7e8", "#ffbb78", "#98df8a", "#ff9896", "#c5b0d5", "#c49c94", "#f7b6d2", "#9edae5")
     for line in range(9):

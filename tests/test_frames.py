@@ -10,6 +10,7 @@ import kmq
 from kmq.cli import main
 from kmq.errors import InputError
 from kmq.model.image import Pixels
+from kmq.pipeline.frames import loss_of
 from kmq.stages.pictures.animation import animation_bytes, read_animation
 
 
@@ -164,9 +165,15 @@ def test_all_frames_of_a_file_count_for_the_limit(tmp_path):
 def shown(content):
     with Image.open(io.BytesIO(content)) as opened:
         return [
-            (np.asarray(frame.convert("RGBA")), frame.info.get("duration"))
-            for frame in ImageSequence.Iterator(opened)
+            (colored(frame), frame.info.get("duration")) for frame in ImageSequence.Iterator(opened)
         ]
+
+
+def colored(picture):
+    """RGBA of a Pillow image, 0 where it is transparent."""
+    pixels = np.array(picture.convert("RGBA"))
+    pixels[pixels[..., 3] == 0] = 0
+    return pixels
 
 
 @pytest.mark.parametrize("suffix", [".gif", ".png", ".webp"])
@@ -181,9 +188,7 @@ def test_files_show_what_the_images_show(suffix, palette, alpha, k):
     for (pixels, duration), image, expected in zip(
         frames, images, [50, 120, 20, 1000], strict=True
     ):
-        np.testing.assert_array_equal(
-            pixels, np.asarray(image.to_pillow().convert("RGBA")), strict=True
-        )
+        np.testing.assert_array_equal(pixels, colored(image.to_pillow()), strict=True)
         assert duration == expected
     again = read_animation(io.BytesIO(content), kmq.Limits())
     assert again.durations == [50, 120, 20, 1000]
@@ -205,6 +210,84 @@ def test_what_does_not_move_costs_little():
     stream = io.BytesIO()
     flickering[0].save(stream, "GIF", save_all=True, append_images=flickering[1:], duration=40)
     assert len(still) < 0.5 * len(stream.getvalue())
+
+
+def vanishing(n=5, height=20, width=24):
+    """Boxes on nothing: what they leave becomes transparent again."""
+    random = np.random.default_rng(2)
+    frames = np.zeros((n, height, width, 4), np.uint8)
+    frames[:, 12:18, 3:20] = (*random.integers(0, 256, 3), 255)
+    for step in range(n):
+        frames[step, 2:14, 4 * step : 4 * step + 6] = (40 * step, 255 - 40 * step, 90, 255)
+    return list(frames)
+
+
+@pytest.mark.parametrize("lam", [0, 5])
+def test_gif_files_clear_what_becomes_transparent(lam):
+    frames = vanishing()
+    images = kmq.quantize_frames(frames, 16)
+    loss = loss_of([Pixels(frame, kmq.PixelFormat.RGBA32) for frame in frames], lam, 1)
+    content = animation_bytes(images, [40] * 5, 1, ".gif", loss if lam else None)
+    for (pixels, _), image in zip(shown(content), images, strict=True):
+        np.testing.assert_array_equal(pixels, image.to_array())
+
+
+def test_gif_files_with_all_256_colors_in_every_frame():
+    """There is none left for what shows through."""
+    colors = np.random.default_rng(3).integers(0, 256, (2, 256, 3), np.uint8)
+    order = np.arange(256).reshape(16, 16)
+    frames = [colors[0][order], colors[0][order.T], colors[1][order], colors[1][order]]
+    images = kmq.quantize_frames(frames, 256, palette="each")
+    assert {image.n_colors for image in images} == {256}
+    for (pixels, _), frame in zip(
+        shown(animation_bytes(images, [10] * 4, 1, ".gif")), frames, strict=True
+    ):
+        np.testing.assert_array_equal(pixels[..., :3], frame)
+
+
+def noisy(n=4, height=64, width=80):
+    """Smooth ground with noise that stands still but for a moving window."""
+    random = np.random.default_rng(4)
+    row, column = np.mgrid[:height, :width]
+    ground = np.stack([2 * row, 2 * column, row + column], axis=2).astype(float)
+    frames = [ground + random.normal(0, 6, ground.shape)]
+    for step in range(1, n):
+        frame = frames[-1].copy()
+        inside = (slice(4 * step, 4 * step + 40), slice(8, 70))
+        frame[inside] = ground[inside] + random.normal(0, 6, frame[inside].shape)
+        frames.append(frame)
+    return [np.clip(np.rint(frame), 0, 255).astype(np.uint8) for frame in frames]
+
+
+@pytest.mark.parametrize("palette", ["shared", "each"])
+@pytest.mark.parametrize("k", [16, 256])
+def test_loss_makes_gif_files_small_and_nothing_flicker(palette, k):
+    frames = noisy()
+    images = kmq.quantize_frames(frames, k, palette=palette)
+    pixels = [Pixels(frame, kmq.PixelFormat.RGB24) for frame in frames]
+    sizes, errors = [], []
+    for lam in (0, 1, 8):
+        loss = loss_of(pixels, lam, 1) if lam else None
+        content = animation_bytes(images, [40] * 4, 0, ".gif", loss)
+        pictures = [frame[..., :3].astype(int) for frame, _ in shown(content)]
+        for before, frame, was, now in zip(
+            frames, frames[1:], pictures, pictures[1:], strict=False
+        ):
+            still = (before == frame).all(axis=2)
+            np.testing.assert_array_equal(was[still], now[still])
+        sizes.append(len(content))
+        errors.append(np.square(np.stack(pictures) - np.stack(frames)).mean())
+    assert sizes[2] < 0.8 * sizes[1] < 0.8 * sizes[0]
+    assert errors[0] < 1.5 * errors[2]
+    assert errors[2] < 600
+
+
+def test_what_a_gif_file_cannot_count():
+    images = kmq.quantize_frames(moving(2), 4)
+    with pytest.raises(InputError, match=r"frame 2 is shown for 700,000 ms; .* 655,350"):
+        animation_bytes(images, [10, 700_000], 0, ".gif")
+    with pytest.raises(InputError, match="plays is 65537"):
+        animation_bytes(images, [10, 10], 65_537, ".gif")
 
 
 @pytest.mark.parametrize(
@@ -267,6 +350,9 @@ def test_animate_takes_a_folder_of_frames(tmp_path):
         (["-o", "clip.mp4"], 2, "animated files have"),
         (["-o", "clip"], 2, "has no suffix"),
         (["-o", "clip.gif", "--dither-method", "diffusion"], 2, "needs --dither"),
+        (["-o", "clip.gif", "--dither", "--optimize"], 2, "--dither and --optimize"),
+        (["-o", "clip.gif", "--dither", "--lambda", "2"], 2, "--dither and --lambda"),
+        (["-o", "clip.gif", "--format", "png"], 2, "the suffix says the kind"),
         (["-o", "clip.gif", "-k", "600"], 1, "a frame of a GIF file holds 256"),
         (["-o", "clip.gif", "--max-pixels", "1000"], 1, "pixels"),
     ],
@@ -285,3 +371,37 @@ def test_animate_replaces_nothing_unasked(clip, tmp_path, capsys):
     assert "exists already" in capsys.readouterr().err
     assert main(["animate", str(clip), "-o", str(clip)]) == 1
     assert target.read_bytes() == b"mine"
+
+
+def test_animate_goes_through_pipes(clip, tmp_path, monkeypatch, capfdbinary):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(clip.read_bytes())))
+    stream = io.TextIOWrapper(io.BytesIO())
+    monkeypatch.setattr("sys.stdout", stream)
+    assert main(["animate", "-", "-k", "20", "--optimize", "--lambda", "1"]) == 0
+    again = read_animation(io.BytesIO(stream.buffer.getvalue()), kmq.Limits())
+    assert (again.durations, again.plays) == ([30, 60, 90, 120], 2)
+    assert b"standard output: 4 frames" in capfdbinary.readouterr().err
+
+
+def test_animate_skips_what_is_there(clip, tmp_path, capsys):
+    target = tmp_path / "out.gif"
+    target.write_bytes(b"mine")
+    assert main(["animate", str(clip), "-o", str(target), "--skip-existing"]) == 0
+    assert "skipped" in capsys.readouterr().out
+    assert target.read_bytes() == b"mine"
+
+
+def test_animate_takes_a_format_for_a_name_without_suffix(clip, tmp_path):
+    assert main(["animate", str(clip), "-o", str(tmp_path / "out"), "--format", "webp"]) == 0
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["clip.webp", "out.webp"]
+
+
+@pytest.mark.parametrize("cut", [0.3, 0.7])
+def test_animate_refuses_what_breaks_off(clip, tmp_path, capsys, cut):
+    broken, target = tmp_path / "broken.gif", tmp_path / "out.gif"
+    assert main(["animate", str(clip), "-o", str(broken), "--quiet"]) == 0
+    content = broken.read_bytes()
+    broken.write_bytes(content[: int(cut * len(content))])
+    assert main(["animate", str(broken), "-o", str(target)]) == 1
+    assert "broken.gif" in capsys.readouterr().err
+    assert not target.exists()

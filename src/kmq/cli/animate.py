@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import math
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kmq import checks
 from kmq.atomic import replacing
-from kmq.cli import paths
+from kmq.cli import paths, pipes
 from kmq.cli.console import (
     DONE,
     Bar,
@@ -38,7 +40,7 @@ from kmq.stages.pictures.animation import MAX_PLAYS
 if TYPE_CHECKING:
     from kmq.model.image import QuantizedImage
     from kmq.stages.pictures.animation import Animation
-    from kmq.values import Dither
+    from kmq.values import Dither, Optimize
 
 _DEFAULT_COLORS = 255
 _MAX_DELAY = 655_350.0  # milliseconds; two bytes of hundredths in a GIF file
@@ -46,7 +48,8 @@ _MAX_DELAY = 655_350.0  # milliseconds; two bytes of hundredths in a GIF file
 _EXAMPLES = """\
   kmq animate clip.gif -o small.gif -k 64      fewer colours, the same times
   kmq animate frames/ -o clip.png --delay 40   an animated PNG of all pictures of a folder
-  kmq animate clip.webp -o clip.gif --palette each --dither
+  kmq animate clip.webp -o clip.gif --optimize --lambda 2
+  kmq animate - -o - < clip.gif | mail         through pipes
 """
 
 
@@ -63,11 +66,21 @@ def add(commands: Commands) -> None:
         "frames",
         metavar="FRAME",
         nargs="+",
-        help="one animated file; or pictures of one size, a folder or a pattern of them, in the "
-        "order of their names",
+        help="one animated file, or - for one through a pipe; or pictures of one size, a folder or "
+        "a pattern of them, in the order of their names",
     )
-    add_output_option(parser, "OUT", "file to write: .gif, .png (animated) or .webp (lossless)")
-    add_force_option(parser)
+    add_output_option(
+        parser,
+        "OUT",
+        "file to write: .gif, .png (animated) or .webp (lossless); - is standard output (the "
+        "default for piped input)",
+    )
+    pipes.add_format_option(parser, [kind[1:] for kind in PICTURES], "gif")
+    existing = parser.add_mutually_exclusive_group()
+    add_force_option(existing)
+    existing.add_argument(
+        "--skip-existing", action="store_true", help="do nothing if the file exists already"
+    )
     add_colors_option(
         parser, f"(default: {_DEFAULT_COLORS}, which leaves one for pixels that stay)"
     )
@@ -76,6 +89,20 @@ def add(commands: Commands) -> None:
         choices=("shared", "each"),
         default="shared",
         help="one palette for all frames (the default), or one for each",
+    )
+    parser.add_argument(
+        "--lambda",
+        dest="rate",
+        type=number_within(0, math.inf),
+        metavar="L",
+        help="let what changes have other colours where that makes the file smaller, by squared "
+        "error + L x E x bits, with E the mean squared error: 1 is little, 4 is seen, 0 off",
+    )
+    parser.add_argument(
+        "--optimize",
+        action="store_true",
+        help="choose indices and palette by how the frames look after the eye's own blur: looks "
+        "best, and takes longest",
     )
     parser.add_argument(
         "--dither",
@@ -107,26 +134,17 @@ def add(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Read the frames, quantize them, write the file and print a line about it."""
-    from kmq.frames import quantize_frames
-    from kmq.stages.pictures.animation import animation_bytes
-
     started = working_time()
-    target, mapping = _target(arguments), _mapping(arguments)
+    mapping = _mapping(arguments)
     sources = paths.find(arguments.frames, paths.PICTURE_SUFFIXES)
+    target = _target(arguments, sources)
+    if arguments.skip_existing and os.path.lexists(target):
+        if not arguments.quiet:
+            print(spoken(f"{target}: skipped; it exists already"))
+        return DONE
     for source in sources:
         paths.claim(target, force=arguments.force, source=source.file())
-    animation = _read(sources, arguments)
-    with Bar(1) as bar:
-        images = quantize_frames(
-            animation.frames,
-            arguments.k or _DEFAULT_COLORS,
-            palette=arguments.palette,
-            mapping=mapping,
-            effort=arguments.effort,
-            n_threads=arguments.threads,
-            progress=bar.advance,
-        )
-    content = animation_bytes(images, animation.durations, animation.plays, target.suffix.lower())
+    images, content = _made(_read(sources, arguments), target, mapping, arguments)
     with replacing(target) as stream:
         stream.write(content)
     if not arguments.quiet:
@@ -135,10 +153,48 @@ def run(arguments: argparse.Namespace) -> int:
     return DONE
 
 
-def _target(arguments: argparse.Namespace) -> Path:
-    if arguments.output is None:
-        raise UsageError(f"-o is missing; it names the file to write, {', '.join(PICTURES)}")
-    target = Path(arguments.output)
+def _made(
+    animation: Animation,
+    target: Path,
+    mapping: Dither | Optimize | None,
+    arguments: argparse.Namespace,
+) -> tuple[list[QuantizedImage], bytes]:
+    """Return the images and the file."""
+    from kmq.frames import quantize_frames
+    from kmq.pipeline.frames import loss_of
+    from kmq.stages.pictures.animation import animation_bytes
+    from kmq.threads import resolve_threads
+    from kmq.values import Optimize, Rate
+
+    suffix, lam, loss = target.suffix.lower(), arguments.rate, None
+    how: Dither | Optimize | Rate | None = mapping
+    if lam and suffix == ".gif":
+        loss = loss_of(animation.frames, lam, resolve_threads(arguments.threads))
+    elif lam:  # kmq's own code is near enough to those of the other files
+        how = Optimize(lam) if arguments.optimize else Rate(lam)
+    with Bar(1) as bar:
+        images = quantize_frames(
+            animation.frames,
+            arguments.k or _DEFAULT_COLORS,
+            palette=arguments.palette,
+            mapping=how,
+            effort=arguments.effort,
+            n_threads=arguments.threads,
+            progress=bar.advance,
+        )
+        content = animation_bytes(images, animation.durations, animation.plays, suffix, loss)
+    return images, content
+
+
+def _target(arguments: argparse.Namespace, sources: list[paths.Source]) -> Path:
+    output = arguments.output
+    if output is None:
+        if not any(pipes.is_piped(source.path) for source in sources):
+            raise UsageError(f"-o is missing; it names the file to write, {', '.join(PICTURES)}")
+        output = pipes.STANDARD
+    target = pipes.target(output, ".gif", arguments.format)
+    if not target.suffix and arguments.format:
+        return target.with_suffix(f".{arguments.format}")
     if not target.suffix:
         raise UsageError(f"-o {target} has no suffix; it must be one of {', '.join(PICTURES)}")
     try:
@@ -171,14 +227,18 @@ def _read(sources: list[paths.Source], arguments: argparse.Namespace) -> Animati
     return animation
 
 
-def _mapping(arguments: argparse.Namespace) -> Dither | None:
-    from kmq.values import Dither
+def _mapping(arguments: argparse.Namespace) -> Dither | Optimize | None:
+    from kmq.values import Dither, Optimize
 
+    if arguments.dither and arguments.optimize:
+        raise UsageError("--dither and --optimize are both given; each chooses all indices")
+    if arguments.dither and arguments.rate:
+        raise UsageError("--dither and --lambda are both given; each chooses all indices")
     if arguments.dither:
         return Dither(method=arguments.dither_method or "ordered")
     if arguments.dither_method is not None:
         raise UsageError("--dither-method needs --dither")
-    return None
+    return Optimize() if arguments.optimize else None
 
 
 def _told(images: list[QuantizedImage]) -> str:

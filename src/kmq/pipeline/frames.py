@@ -16,9 +16,12 @@ from kmq.errors import InputError
 from kmq.model import formats
 from kmq.model.arrays import Array, looked_up
 from kmq.model.image import Pixels, QuantizedImage, index_dtype
+from kmq.model.pixel_format import PixelFormat
 from kmq.pipeline.reading import in_format
 from kmq.stages.histogram.counting import map_colors
-from kmq.stages.mapping import metrics
+from kmq.stages.mapping import metrics, optimizing
+from kmq.stages.palette import spaces
+from kmq.stages.pictures.gif import Loss
 
 Quantize = Callable[[Pixels], QuantizedImage]
 FindMore = Callable[[Pixels, Array, Array], QuantizedImage]
@@ -113,6 +116,37 @@ def with_own_palettes(
             image = _settled(image, np.where(still, places[shown.indices], image.indices))
         shown = _with_report(image, frame)
         yield shown
+
+
+def loss_of(frames: Sequence[Pixels], lam: float, n_threads: int) -> Loss:
+    """Return what a GIF file of frames, of 8 bits, may lose: λ times the images' error a bit.
+
+    Errors are meant as `stages.mapping.optimizing` means them, after the eye's own blur.
+    """
+    space = spaces.space_of("eye", PixelFormat.RGB24)
+    side = np.array(
+        [optimizing.SOFT if soft else optimizing.SHARP for soft in space.is_chroma] + [0.0]
+    )
+    middle = 1 - 2 * side
+    norms = middle * middle + 2 * side * side
+    taps = np.stack([norms, 2 * side * middle, side * side]) / norms
+
+    def see(samples: Array) -> Array:
+        rows = np.zeros((len(samples), len(side)), np.float32)
+        columns = space.columns(np.ascontiguousarray(samples), n_threads)
+        rows[:, : len(columns)] = columns.T * norms[: len(columns)]
+        return rows
+
+    originals = [in_format(_opaque(frame), PixelFormat.RGB24).samples for frame in frames]
+    return Loss(lam, originals, see, taps.astype(np.float32), optimizing.OWN)
+
+
+def _opaque(frame: Pixels) -> Pixels:
+    """Return a frame without its alpha."""
+    if not frame.pixel_format.has_alpha:
+        return frame
+    solid = formats.without_alpha(frame.pixel_format)
+    return Pixels(np.ascontiguousarray(frame.samples[..., :-1]), solid)
 
 
 def _still(before: Pixels, frame: Pixels) -> Array:

@@ -13,6 +13,7 @@ from kmq.errors import InputError
 from kmq.model import alpha
 from kmq.model.file_info import Limits
 from kmq.model.image import IndexedImage, Pixels
+from kmq.stages.pictures import gif
 from kmq.stages.pictures.pillow import direct_picture, from_frame, to_pillow
 from kmq.stages.pictures.reading import opened_picture, telling
 
@@ -91,9 +92,15 @@ def _plays(picture: Any) -> int:
 
 
 def animation_bytes(
-    images: Sequence[IndexedImage], durations: Sequence[float], plays: int, suffix: str
+    images: Sequence[IndexedImage],
+    durations: Sequence[float],
+    plays: int,
+    suffix: str,
+    loss: gif.Loss | None = None,
 ) -> bytes:
     """Return the file of an animation, .gif, .png or .webp; of each frame it has what changes.
+
+    GIF files count hundredths of a second. `loss` is what they may lose.
 
     Raises:
         InputError: that kind of file cannot hold the images.
@@ -101,32 +108,15 @@ def animation_bytes(
     for number, image in enumerate(images, 1):
         if image.pixel_format.depth > 8:
             raise InputError(f"frame {number} has 16 bits per sample; animated files hold 8")
+    if suffix == ".gif":
+        for number, image in enumerate(images, 1):
+            _check_gif(image, number)
+        return gif.encode(images, [round(each / _GIF_STEP) for each in durations], plays, loss)
     pictures, options = _WRITERS[suffix](images, plays)
-    step = _GIF_STEP if suffix == ".gif" else 1
-    times = [step * round(each / step) for each in durations]
+    times = [round(each) for each in durations]
     stream = io.BytesIO()
     pictures[0].save(stream, save_all=True, append_images=pictures[1:], duration=times, **options)
     return stream.getvalue()
-
-
-def _as_gif(images: Sequence[IndexedImage], plays: int) -> _Pillow:
-    for number, image in enumerate(images, 1):
-        _check_gif(image, number)
-    # Where pixels become transparent, each frame is cleared before the next.
-    options = {"format": "GIF", "disposal": 2 if _has_alpha(images) else 1}
-    if plays != 1:  # the file says how often it is repeated
-        options["loop"] = max(plays - 1, FOREVER)
-    return [_gif_frame(image) for image in images], options
-
-
-def _gif_frame(image: IndexedImage) -> Image:
-    """Return a Pillow image with one transparent entry, or none, as GIF has it."""
-    picture = to_pillow(image)
-    picture.info.pop("transparency", None)  # that of PNG: the alpha of each entry
-    clear = np.flatnonzero(alpha.kinds(image.palette, image.pixel_format) == alpha.TRANSPARENT)
-    if len(clear):
-        picture.info["transparency"] = int(clear[0])
-    return picture
 
 
 def _as_png(images: Sequence[IndexedImage], plays: int) -> _Pillow:
@@ -143,7 +133,7 @@ def _as_webp(images: Sequence[IndexedImage], plays: int) -> _Pillow:
     return _direct(images), options
 
 
-_WRITERS = {".gif": _as_gif, ".png": _as_png, ".webp": _as_webp}
+_WRITERS = {".png": _as_png, ".webp": _as_webp}
 
 
 def _direct(images: Sequence[IndexedImage]) -> list[Image]:
