@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -26,7 +26,9 @@ from typing import Any
 import numpy as np
 
 import kmq
+from layouts import TABLES
 from pictures import photos
+from records import Record
 
 N_TASKS = 2000
 N_POINTS, N_FEATURES, N_CHUNKS = 1_600_000, 16, 16
@@ -122,10 +124,13 @@ def capped(path: str) -> None:
     )
 
 
-def pictures() -> None:
-    """CPU seconds of what a worker does, one thread, and what a task costs the scheduler."""
+def measure() -> Iterator[Record]:
+    """Yield CPU seconds of what a worker does, one thread, and what a task costs the scheduler."""
     from distributed import Client
     from PIL import Image
+
+    def unit(name: str, cost: float, of: str) -> Record:
+        return {"table": "units", "unit": name, "cost": cost, "of": of}
 
     chosen = [photo.load() for photo in photos(full=True)[:6]]
     megapixels = sum(samples.size / 3e6 for samples in chosen)
@@ -135,20 +140,26 @@ def pictures() -> None:
             Image.fromarray(samples).save(path)
         count = partial(kmq.ColorHistogram.from_picture, n_threads=1)
         histograms, seconds = cpu_seconds(lambda: [count(path) for path in paths])
-        print(f"read and count PNG files: {1e3 * seconds / megapixels:.0f} ms per megapixel")
+        counting = "read a PNG photograph and count its colours"
+        yield unit(counting, 1e3 * seconds / megapixels, "ms per megapixel")
         n_colors = sum(histogram.n_colors for histogram in histograms)
         total, seconds = cpu_seconds(lambda: kmq.ColorHistogram.from_pictures(histograms))
-        print(f"add histograms: {1e9 * seconds / n_colors:.0f} ns per colour of each")
+        yield unit("add two histograms", 1e9 * seconds / n_colors, "ns per colour")
         for effort in ("fast", "balanced"):
             encode = partial(kmq.encode, k=64, effort=effort, n_threads=1)
             _, seconds = cpu_seconds(lambda encode=encode: [encode(path) for path in paths])
-            print(f"encode, {effort}, k = 64: {1e3 * seconds / megapixels:.0f} ms per megapixel")
+            name = f'encode at 64 colours, `effort="{effort}"`'
+            yield unit(name, 1e3 * seconds / megapixels, "ms per megapixel")
     _, seconds = cpu_seconds(lambda: kmq.fit_palette(total, 256, n_threads=1))
-    print(f"256 colours for {total.n_colors:,}: {seconds:.2f} s")
+    yield unit(f"find 256 colours for a histogram of {total.n_colors:,}", 1e3 * seconds, "ms")
     with Client(processes=False, n_workers=1, threads_per_worker=1, dashboard_address=None) as one:
         one.gather(one.map(abs, range(N_TASKS), pure=False))
         _, seconds = cpu_seconds(lambda: one.gather(one.map(abs, range(N_TASKS), pure=False)))
-    print(f"a task of nothing, scheduler, client and worker: {1e3 * seconds / N_TASKS:.2f} ms")
+    yield unit("a Dask task: scheduler, client and worker", 1e3 * seconds / N_TASKS, "ms")
+
+
+def pictures() -> None:
+    print(TABLES["units"](list(measure())), end="")
 
 
 def cpu_seconds(work: Callable[[], Any]) -> tuple[Any, float]:

@@ -14,7 +14,7 @@ import os
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache, partial
 from itertools import product
 from pathlib import Path
@@ -27,11 +27,13 @@ import kmq
 from contenders import SMALLEST_PEERS
 from eye import looks_of, saved
 from kmq.model import alpha
+from kmq.model.choices import DITHER_METHODS
 from kmq.stages.histogram import counting
 from kmq.stages.mapping import dithering
 from kmq.stages.pictures.reading import read_pixels
+from layouts import TABLES
 from pictures import Array, large, photos
-from records import mean
+from records import Record
 
 COLORS = (16, 64, 256)
 ROUNDS = 5
@@ -97,15 +99,20 @@ CONTENDERS: dict[str, Callable[[Array, int], Array]] = {
 }
 
 
-def looks(colors: list[int], step: int) -> None:
-    """Print SSIMULACRA2 and butteraugli of every contender."""
+def measure(step: int) -> Iterator[Record]:
+    """Yield the records of all tables, by every `step`-th photograph."""
+    yield from looks(COLORS, step)
+    yield from sizes(COLORS, step)
+    yield from speeds(COLORS)
+
+
+def looks(colors: Sequence[int], step: int) -> Iterator[Record]:
+    """Yield SSIMULACRA2 and butteraugli of every contender."""
     program = os.environ.get("KMQ_QBENCH")
     if program is None:
         print("KMQ_QBENCH is not set: how they look is left out")
         return
-    pictures = photos(full=True)[::step]
-    found: dict[tuple[str, int], list[tuple[float, float]]] = {}
-    for picture, k in product(pictures, colors):
+    for picture, k in product(photos(full=True)[::step], colors):
         pixels = picture.load()
         with tempfile.TemporaryDirectory() as folder:
             original = saved(pixels, Path(folder) / "original.png")
@@ -114,65 +121,46 @@ def looks(colors: list[int], step: int) -> None:
                     shown = saved(run(pixels, k), Path(folder) / "shown.png")
                 except (ImportError, FileNotFoundError):
                     continue
-                found.setdefault((name, k), []).append(looks_of(program, original, shown))
-    print(f"Mean over {len(pictures)} photographs: SSIMULACRA2, butteraugli")
-    print(f"{'':<26}" + "".join(f"{f'k = {k}':^16}" for k in colors))
-    for name in CONTENDERS:
-        if (name, colors[0]) not in found:
-            print(f"{name:<26}absent")
-            continue
-        line = ""
-        for k in colors:
-            score, butteraugli = (mean(column) for column in zip(*found[name, k], strict=True))
-            line += f"{score:>8.1f}{butteraugli:>6.1f}  "
-        print(f"{name:<26}{line}")
+                score, butteraugli = looks_of(program, original, shown)
+                record = {"table": "dither_looks", "picture": picture.name, "k": k}
+                record |= {"contender": name, "ssimulacra2": score, "butteraugli": butteraugli}
+                yield record
 
 
-def sizes(colors: list[int], step: int) -> None:
-    """Print bits a pixel of dithered indices by our coder and by others."""
-    pictures = photos(full=True)[::step]
+def sizes(colors: Sequence[int], step: int) -> Iterator[Record]:
+    """Yield the bytes of dithered indices by our coder and by others."""
     peers = [codec for codec in SMALLEST_PEERS if codec.name.startswith(("WebP", "JPEG"))]
-    print(f"\nBits a pixel of the same indices, mean over {len(pictures)} photographs")
-    print(f"{'':<22}{'kmq balanced':>14}" + "".join(f"{peer.name:>30}" for peer in peers))
-    for k in colors:
-        for method in ("none", *kmq.model.choices.DITHER_METHODS):
-            rows = []
-            for picture in pictures:
-                options = {} if method == "none" else {"mapping": kmq.Dither(method=method)}
-                image = kmq.quantize(picture.load(), k, **options)
-                encoded = [kmq.encode(image), *(peer.encode(image, 2) for peer in peers)]
-                rows.append([8 * len(one) / image.indices.size for one in encoded])
-            bits = [mean(column) for column in zip(*rows, strict=True)]
-            larger = sum(row[0] >= min(row[1:]) for row in rows)
-            print(
-                f"k = {k:<4} {method:<13}{bits[0]:>14.3f}"
-                + "".join(f"{one:>30.3f}" for one in bits[1:])
-                + f"   target: kmq smallest; it is not in {larger}"
-            )
+    for picture, k in product(photos(full=True)[::step], colors):
+        for method in ("not dithered", *DITHER_METHODS):
+            options = {} if method not in DITHER_METHODS else {"mapping": kmq.Dither(method=method)}
+            image = kmq.quantize(picture.load(), k, **options)
+            encoded = {"kmq balanced": kmq.encode(image)}
+            encoded |= {peer.name: peer.encode(image, 2) for peer in peers}
+            for name, content in encoded.items():
+                record = {"table": "dither_sizes", "picture": picture.name, "k": k}
+                record |= {"method": method, "contender": name, "bytes": len(content)}
+                yield record | {"pixels": image.indices.size}
 
 
-def speeds(colors: list[int]) -> None:
-    """Print megapixels a second of dithering alone, palette and histogram given."""
-    print("\nMegapixels a second of dithering, the search's tables included")
+def speeds(colors: Sequence[int]) -> Iterator[Record]:
+    """Yield seconds of dithering alone, palette and histogram given: CPU time of one thread, and
+    the time of two on the clock."""
     for picture in [photos(full=False)[0], *large()[:1]]:
         pixels = read_pixels(picture.load(), None, None)
         color_map = counting.map_colors(pixels.samples, pixels.pixel_format, 2)
         for k in colors:
             mapping = _mapping(color_map, kmq.quantize(picture.load(), k).palette)
-            for method in kmq.model.choices.DITHER_METHODS:
+            for method, n_threads in product(DITHER_METHODS, (1, 2)):
                 how = dithering.Dither(method, 1.0)
-                line = ""
-                for n_threads in (1, 2):
-                    clock = time.thread_time if n_threads == 1 else time.perf_counter
-                    seconds = []
-                    for _ in range(ROUNDS):
-                        started = clock()
-                        dithering.dithered(color_map.ids, mapping, how, n_threads)
-                        seconds.append(clock() - started)
-                    speed = color_map.ids.size / min(seconds) / 1e6
-                    line += f"{speed:>9.1f} with {n_threads} thread{'s' * (n_threads > 1)}"
-                target = "   target: 20" if method == "diffusion" else ""
-                print(f"{picture.name:<14}k = {k:<5}{method:<10}{line}{target}")
+                clock = time.thread_time if n_threads == 1 else time.perf_counter
+                seconds = []
+                for _ in range(ROUNDS):
+                    started = clock()
+                    dithering.dithered(color_map.ids, mapping, how, n_threads)
+                    seconds.append(clock() - started)
+                record = {"table": "dither_speeds", "pixels": color_map.ids.size, "k": k}
+                record |= {"method": method, "threads": n_threads, "seconds": min(seconds)}
+                yield record
 
 
 def _mapping(color_map: Any, palette: Array) -> dithering.Mapping:
@@ -197,12 +185,15 @@ def main() -> None:
         "--only", choices=("looks", "sizes", "speeds"), help="leave out the other tables"
     )
     arguments = parser.parse_args()
-    if arguments.only in (None, "looks"):
-        looks(arguments.colors, arguments.sample)
-    if arguments.only in (None, "sizes"):
-        sizes(arguments.colors, arguments.sample)
-    if arguments.only in (None, "speeds"):
-        speeds(arguments.colors)
+    steps = {
+        "looks": lambda: looks(arguments.colors, arguments.sample),
+        "sizes": lambda: sizes(arguments.colors, arguments.sample),
+        "speeds": lambda: speeds(arguments.colors),
+    }
+    for name, step in steps.items():
+        if arguments.only in (None, name) and (found := list(step())):
+            print(f"{name}:\n\n{TABLES[f'dither_{name}'](found)}")
+    print("Targets: kmq's files are the smallest; 20 megapixels per second of diffusion.")
 
 
 if __name__ == "__main__":

@@ -16,11 +16,13 @@ on the machine then changes little. For a processor without AVX-512, on one that
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from importlib import import_module
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -29,9 +31,11 @@ from threadpoolctl import threadpool_limits
 import kmq
 from contenders import LLOYDS
 from kmq.stages.palette import bounded, clustering, products
+from layouts import TABLES
+from records import Record
 
 Array = np.ndarray[Any, Any]
-Lines = Iterator[str]
+Records = Iterator[Record]
 
 TARGETS = {2: 10, 3: 10, 4: 10, 8: 4, 16: 2.5, 64: 1.5, 128: 1.5, 768: 1.5}
 """Channels, and how many times as fast as scikit-learn a round has to be."""
@@ -63,29 +67,23 @@ def best_times(works: list[Callable[[], Any]], repeats: int) -> list[float]:
     return times
 
 
-def rounds(dtypes: list[str], channels: list[int], ks: list[int], repeats: int) -> Lines:
-    """Yield a line for each size: milliseconds a round, and how they compare."""
-    yield "| dtype, channels, k | points | kmq | scikit-learn | faiss | times | target |"
-    yield "| --- | ---: | ---: | ---: | ---: | ---: | ---: |"
+def rounds(dtypes: list[str], channels: list[int], ks: list[int], repeats: int) -> Records:
+    """Yield milliseconds a round for each size and contender."""
     for dtype in dtypes:
         peers = [one for one in LLOYDS if one.name in ("kmq", "scikit-learn", "faiss")]
         if dtype == "float64":
             peers = peers[:2]
-        for d in channels:
-            for k in ks:
-                n = min(200_000, max(8192, _WORK // (k * d)))
-                points = random_points(n, d, dtype)
-                start = points[:: n // k][:k].copy()
-                works = [partial(peer.run, points, start, N_ROUNDS) for peer in peers]
-                fit = kmq.kmeans(points, k, init=start, max_iter=N_ROUNDS, tol=0)
-                assert not fit.converged
-                times = [1000 * t / (N_ROUNDS + 1) for t in best_times(works, repeats)]
-                shown = [f"{t:.2f}" for t in times] + ["-"] * (3 - len(times))
-                ratio = times[1] / times[0]
-                yield (
-                    f"| {dtype}, {d}, {k} | {n:,} | {' | '.join(shown)} | {ratio:.1f} "
-                    f"| {TARGETS.get(d, 1)} |"
-                )
+        for d, k in product(channels, ks):
+            n = min(200_000, max(8192, _WORK // (k * d)))
+            points = random_points(n, d, dtype)
+            start = points[:: n // k][:k].copy()
+            works = [partial(peer.run, points, start, N_ROUNDS) for peer in peers]
+            fit = kmq.kmeans(points, k, init=start, max_iter=N_ROUNDS, tol=0)
+            assert not fit.converged
+            for peer, seconds in zip(peers, best_times(works, repeats), strict=True):
+                record = {"table": "rounds", "dtype": dtype, "d": d, "k": k, "n": n}
+                record["milliseconds"] = 1000 * seconds / (N_ROUNDS + 1)
+                yield record | {"contender": peer.name}
 
 
 def data_sets() -> Iterator[tuple[str, Array, int]]:
@@ -96,7 +94,7 @@ def data_sets() -> Iterator[tuple[str, Array, int]]:
     random = np.random.default_rng(0)
     centers = random.normal(0, 3, (50, 10))
     blobs = centers[random.integers(0, 50, 50_000)] + random.normal(size=(50_000, 10))
-    yield "blobs, 10 channels", blobs, 50
+    yield "blobs", blobs, 50
     digits = load_digits().images
     yield "digits", digits.reshape(-1, 64), 10
     yield "digits", digits.reshape(-1, 64), 100
@@ -116,33 +114,32 @@ def data_sets() -> Iterator[tuple[str, Array, int]]:
     photo = data.astronaut().reshape(-1, 3)
     yield "colours of a photo", photo[::2], 16
     yield "colours of a photo", photo[::2], 256
-    yield "noise, 4 channels", random.normal(size=(50_000, 4)), 32
-    yield "noise, 32 channels", random.normal(size=(10_000, 32)), 64
+    yield "normal noise", random.normal(size=(50_000, 4)), 32
+    yield "normal noise", random.normal(size=(10_000, 32)), 64
 
 
-def fits(_dtypes: list[str], _channels: list[int], _ks: list[int], repeats: int) -> Lines:
-    """Yield a line for each data set: seconds of whole fits from one start."""
-    yield "| data, k | points | rounds | kmq | plain rounds | lloyd | elkan | times |"
-    yield "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
-    ratios = []
+def fits(_dtypes: list[str], _channels: list[int], _ks: list[int], repeats: int) -> Records:
+    """Yield seconds of whole fits from one start, for each data set."""
     for name, data, k in data_sets():
         points = np.ascontiguousarray(data, np.float32)
         start = points[np.random.default_rng(1).choice(len(points), k, replace=False)]
         fit = _fitted(points, start)
         _fitted(points[:3000], start, plain=True)
-        works = [
-            partial(_fitted, points, start),
-            partial(_fitted, points, start, plain=True),
-            *(partial(_fitted_by_peer, points, start, name) for name in ("lloyd", "elkan")),
-        ]
-        times = best_times(works, repeats)
-        ratios.append(min(times[2:]) / times[0])
-        shown = " | ".join(f"{t:.3f}" for t in times)
-        yield (
-            f"| {name}, {k} | {len(points):,} x {points.shape[1]} | {fit.n_iter} | {shown} "
-            f"| {ratios[-1]:.1f} |"
-        )
-    yield f"geometric mean {np.exp(np.log(ratios).mean()):.1f}, least {min(ratios):.1f}"
+        works = {
+            "kmq": partial(_fitted, points, start),
+            "plain rounds": partial(_fitted, points, start, plain=True),
+            **{name: partial(_fitted_by_peer, points, start, name) for name in ("lloyd", "elkan")},
+        }
+        seconds = dict(zip(works, best_times([*works.values()], repeats), strict=True))
+        n, d = points.shape
+        yield {
+            "table": "fits",
+            "data": name,
+            "k": k,
+            "n": n,
+            "d": d,
+            "rounds": fit.n_iter,
+        } | seconds
 
 
 def _fitted(points: Array, start: Array, *, plain: bool = False) -> kmq.KMeansResult:
@@ -158,20 +155,15 @@ def _fitted_by_peer(points: Array, start: Array, algorithm: str) -> None:
     )
 
 
-def by_products(dtypes: list[str], channels: list[int], ks: list[int], repeats: int) -> Lines:
-    """Yield a line for each size: how many times as fast as differences products are."""
-    yield f"| dtype, channels | {' | '.join(f'k = {k}' for k in ks)} |"
-    yield f"| --- |{' ---: |' * len(ks)}"
-    for dtype in dtypes:
-        for d in channels:
-            ratios = []
-            for k in ks:
-                points = random_points(max(8192, _WORK // (4 * k * d)), d, dtype)
-                start = points[:k].astype(np.float64)
-                works = [partial(_assigned, faster, points, start) for faster in (False, True)]
-                differences, products = best_times(works, repeats)
-                ratios.append(f"{differences / products:.2f}")
-            yield f"| {dtype}, {d} | {' | '.join(ratios)} |"
+def by_products(dtypes: list[str], channels: list[int], ks: list[int], repeats: int) -> Records:
+    """Yield how many times as fast as differences products are, for each size."""
+    for dtype, d, k in product(dtypes, channels, ks):
+        points = random_points(max(8192, _WORK // (4 * k * d)), d, dtype)
+        start = points[:k].astype(np.float64)
+        works = [partial(_assigned, faster, points, start) for faster in (False, True)]
+        differences, by_products = best_times(works, repeats)
+        ratio = differences / by_products
+        yield {"table": "products", "dtype": dtype, "d": d, "k": k, "ratio": ratio}
 
 
 def _assigned(by_products: bool, points: Array, centroids: Array) -> None:
@@ -182,25 +174,32 @@ def _assigned(by_products: bool, points: Array, centroids: Array) -> None:
 def main() -> None:
     """Print the tables that are asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("table", choices=["rounds", "products", "fits"])
+    tables = {"rounds": rounds, "products": by_products, "fits": fits}
+    parser.add_argument("table", nargs="+", choices=tables)
     parser.add_argument("--dtype", action="append", choices=["float32", "float64"])
     parser.add_argument("--channels", action="append", type=int)
     parser.add_argument("-k", action="append", type=int)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--json", action="store_true", help="print records instead")
     given = parser.parse_args()
     os.environ["KMQ_NUM_THREADS"] = "1"
     for package in ("sklearn.cluster", "faiss"):
         import_module(package)
     threadpool_limits(1)
-    lines = {"rounds": rounds, "products": by_products, "fits": fits}[given.table](
-        given.dtype or ["float32", "float64"],
+    options = (
+        given.dtype or ["float32"],
         given.channels or list(TARGETS),
         given.k or [64, 256],
         given.repeats,
     )
-    print(f"kmq {kmq.__version__}, one thread, CPU milliseconds")
-    for line in lines:
-        print(line, flush=True)
+    found = [record for name in given.table for record in tables[name](*options)]
+    if given.json:
+        print(json.dumps(found))
+        return
+    for name in given.table:
+        print(TABLES[name](found))
+    if "rounds" in given.table:
+        print("Targets, times as fast as scikit-learn by channels:", TARGETS)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ PIXELS_AT_K = 256
 """Colours while the pixels grow."""
 
 
-def measure(most: float) -> Iterator[Record]:
+def measure(most: float = MEGAPIXELS[-1]) -> Iterator[Record]:
     """Yield records of one picture at several sizes, and of a photograph at several k."""
     whole = Image.fromarray(largest())
     for megapixels in (size for size in MEGAPIXELS if size <= most):

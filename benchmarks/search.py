@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 import numpy as np
 
@@ -22,8 +21,9 @@ from kmq.stages.palette import clustering, search
 from kmq.stages.palette.effort import SEARCH_EFFORTS, Stopping
 from kmq.stages.palette.points import Points, bins_of, points_of
 from kmq.stages.palette.rounds import settle
+from layouts import TABLES
 from pictures import Array, photos
-from records import Record, mean
+from records import Record
 
 PALETTE_SIZES = (4, 16, 64, 256)
 EFFORT = SEARCH_EFFORTS["balanced"]
@@ -81,7 +81,7 @@ def random_swaps(per_color: float) -> Search:
 
 def breathing(breath: int, n_starts: int = 1) -> Search:
     """Breathing (Fritzke 2020) that cuts the clusters that gain most, k / `breath` at first."""
-    effort = replace(EFFORT, breath=breath)
+    effort = EFFORT._replace(breath=breath)
 
     def strategy(bins: Points, k: int) -> Array:
         starts = [_start(bins, k, "var-part")]
@@ -120,7 +120,14 @@ def measure(step: int) -> Iterator[Record]:
                 seconds = time.thread_time() - started
                 errors[name] = _inertia(bins, _settled(bins, centroids))
                 ratio = errors[name] / next(iter(errors.values()))
-                yield {"search": name, "k": k, "seconds": seconds, "ratio": ratio}
+                yield {
+                    "table": "search",
+                    "picture": photo.name,
+                    "search": name,
+                    "k": k,
+                    "seconds": seconds,
+                    "ratio": ratio,
+                }
 
 
 def _warm_up() -> None:
@@ -133,16 +140,7 @@ def _warm_up() -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sample", metavar="N", type=int, default=1, help="every Nth photograph")
-    found = list(measure(parser.parse_args().sample))
-    print(f"| error / ms | {' | '.join(f'k = {k}' for k in PALETTE_SIZES)} |")
-    print(f"| --- |{' ---: |' * len(PALETTE_SIZES)}")
-    for name in SEARCHES:
-        cells = []
-        for k in PALETTE_SIZES:
-            group = [r for r in found if (r["search"], r["k"]) == (name, k)]
-            ratio = mean(record["ratio"] for record in group)
-            cells.append(f"{ratio:.4f} / {1000 * mean(r['seconds'] for r in group):.1f}")
-        print(f"| {name} | {' | '.join(cells)} |")
+    print(TABLES["search"](list(measure(parser.parse_args().sample))), end="")
 
 
 if __name__ == "__main__":

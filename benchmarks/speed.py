@@ -17,14 +17,17 @@ import resource
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 import kmq
 from pictures import graphics, large, on_white, photos
+from records import Record
 
 RUNS, LARGE_RUNS = 15, 3
 SIDE = 64
@@ -58,8 +61,6 @@ def peers(pixels: np.ndarray[Any, Any], k: int, runs: int) -> dict[str, Timed]:
     program = os.environ.get("KMQ_QBENCH")
     if program is None:
         return {}
-    from PIL import Image
-
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "picture.png")
         Image.fromarray(pixels).save(path, compress_level=1)
@@ -115,13 +116,35 @@ def compare(pixels: np.ndarray[Any, Any], k: int, runs: int, *, is_large: bool =
 
 def icons(pixels: np.ndarray[Any, Any]) -> None:
     """Print what small pictures take."""
-    from PIL import Image
-
     icon = np.asarray(Image.fromarray(pixels).resize((SIDE, SIDE)))
     for k in (16, 64):
         for space in ("rgb", "eye"):
             timed = ours(icon, k, 10 * RUNS, space=space)
             line(f"{SIDE} x {SIDE}, {space}, k = {k}", f"{timed}", "ms", timed.wall, 1)
+
+
+def measure() -> Iterator[Record]:
+    """Yield CPU seconds of what the page about the search shows."""
+    ways = {
+        "kmq fast, rgb": {"space": "rgb", "effort": "fast"},
+        "kmq balanced, rgb": {"space": "rgb"},
+        "kmq balanced, eye": {},
+    }
+    small = [
+        (one.name, np.asarray(Image.fromarray(on_white(one.load())).resize((SIDE, SIDE))))
+        for one in (photos(full=False)[0], graphics(full=False)[0])
+    ]
+    whole = [(one.name, np.ascontiguousarray(one.load()[..., :3])) for one in photos(full=False)]
+    whole += [(one.name, one.load()) for one in large()[-1:]]
+    for name, pixels in small + whole:
+        is_large = pixels.shape[0] > 2000
+        k, runs = (256, LARGE_RUNS) if is_large else (64, RUNS)
+        found = {way: ours(pixels, k, runs, n_threads=1, **of) for way, of in ways.items()}
+        found |= {f"quantette {way}": of for way, of in peers(pixels, k, runs).items()}
+        height, width = pixels.shape[:2]
+        facts = {"table": "speed", "picture": name, "width": width, "height": height, "k": k}
+        for contender, timed in found.items():
+            yield facts | {"contender": contender, "milliseconds": timed.cpu, "mse": timed.mse}
 
 
 def main() -> None:

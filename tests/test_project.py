@@ -127,6 +127,22 @@ def test_files_that_the_way_through_the_code_names_exist():
     assert [place for place in places if not (PROJECT / place).exists()] == []
 
 
+def test_every_table_is_on_a_page_and_what_measures_can_be_imported():
+    folder = PROJECT / "benchmarks"
+    scripts = [path.stem for path in folder.glob("*.py") if "\ndef measure(" in path.read_text()]
+    program = f"import layouts, {', '.join(sorted(scripts))}; print(*layouts.TABLES)"
+    listing = subprocess.run(
+        [sys.executable, "-c", program], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert listing.returncode == 0, listing.stderr
+    shown = {
+        name
+        for page in DOCUMENTS
+        for name in re.findall(r"<!-- table:(\w+) -->", page.read_text("utf-8"))
+    }
+    assert set(listing.stdout.split()) == shown | {"products"}  # which points.py alone prints
+
+
 def test_benchmarks_are_collected_without_the_corpus(tmp_path):
     # A worker of pytest-xdist tells its children of it, and pytest-benchmark warns of that.
     alone = {name: value for name, value in os.environ.items() if "PYTEST_XDIST" not in name}
