@@ -2,6 +2,8 @@
 
 import importlib.util
 import io
+import json
+import re
 import warnings
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from PIL import Image
 import kmq
 import plain_decoder
 from images import moving_images
+from kmq.cli import main
 from kmq.deflate import deflate
 from kmq.errors import FormatError, InputError, LimitError, NewerFormatError, SalvageWarning
 from kmq.model.pixel_format import PixelFormat
@@ -339,3 +342,78 @@ def test_a_pixel_that_stays_needs_its_color():
     for read in (kmq.read_frames, plain_decoder.decode):
         with pytest.raises(ValueError, match="colour that"):
             read(encoded.replace(own, pack_chunk("P", b"\0\6\x09")))
+
+
+# Command line
+
+MOVING = IMAGES[:3] + IMAGES[4:]  # Pillow joins frames that are equal
+
+
+@pytest.fixture
+def clip(tmp_path):
+    path = tmp_path / "clip.kmq"
+    kmq.write_frames(path, MOVING, key_interval=3, delays=[5.25, *range(5)], plays=4)
+    return path
+
+
+def test_animate_makes_sequences_and_takes_them(tmp_path, clip, capsys):
+    gif, again = tmp_path / "clip.gif", tmp_path / "again.kmq"
+    assert main(["animate", str(clip), "-o", str(gif), "--delay", "50"]) == 0
+    assert main(["animate", str(gif), "-o", str(again), "--key-interval", "2"]) == 0
+    info = kmq.info(again)
+    assert [frame.is_key for frame in info.frames] == [True, False] * 3
+    assert {frame.delay for frame in info.frames} == {50}
+    assert info.plays == 4
+    for image, frame in zip(kmq.read_frames(again), MOVING, strict=True):
+        np.testing.assert_array_equal(image.to_array()[..., :3], frame.to_array())
+    assert main(["animate", str(clip), "-o", str(tmp_path / "x.gif"), "--key-interval", "2"]) == 2
+    assert "--key-interval is about .kmq files" in capsys.readouterr().err
+
+
+def test_info_tells_frames(clip, capsys):
+    assert main(["info", str(clip), "--counts"]) == 0
+    told = capsys.readouterr().out
+    assert "6 frames, 17 \u00d7 14 pixels, RGB" in told
+    assert "frames   6, 0.02 s, played 4 times" in told
+    assert "2 key: 1, 4" in told
+    assert main(["info", str(clip), "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (len(facts["frames"]), facts["plays"]) == (6, 4)
+    assert facts["frames"][0] == {"delay": 5.25, "is_key": True}
+
+
+def test_decode_makes_an_animated_file_or_one_for_each_frame(tmp_path, clip, capsys):
+    assert main(["decode", str(clip)]) == 0
+    with Image.open(tmp_path / "clip.png") as picture:
+        assert (picture.n_frames, picture.info["loop"]) == (6, 4)
+    folder = tmp_path / "out"
+    assert main(["decode", str(clip), "--frames", "-o", str(folder)]) == 0
+    assert sorted(path.name for path in folder.iterdir()) == [f"clip-{n}.png" for n in range(1, 7)]
+    assert kmq.IndexedImage.open(folder / "clip-6.png").hex == MOVING[5].hex
+    capsys.readouterr()
+    assert main(["decode", str(clip), "--frames", "-o", str(folder)]) == 1
+    assert "clip-1.png exists already" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        (["-o", "x.bmp"], r"holds a sequence.*--frames writes"),
+        (["--box", "0,0,2,2"], "--box is about single pictures"),
+        (["--frames", "-o", "x.png"], "names one, and not a folder"),
+        (["--frames", "--box", "0,0,2,2"], "--box and --frames"),
+    ],
+)
+def test_what_decode_refuses_of_sequences(clip, options, match, capsys, monkeypatch):
+    monkeypatch.chdir(clip.parent)
+    assert main(["decode", "clip.kmq", *options]) > 0
+    assert re.search(match, capsys.readouterr().err)
+    assert [path.name for path in clip.parent.iterdir()] == ["clip.kmq"]
+
+
+def test_decode_salvages_sequences(tmp_path, clip):
+    clip.write_bytes(damaged(2))
+    assert main(["decode", str(clip), "-o", str(tmp_path / "x.webp")]) == 1
+    assert main(["decode", str(clip), "-o", str(tmp_path / "x.webp"), "--salvage"]) == 0
+    with Image.open(tmp_path / "x.webp") as picture:
+        assert picture.n_frames > 1

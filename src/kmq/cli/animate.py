@@ -1,4 +1,4 @@
-"""``kmq animate``: frames to an animated file with few colours."""
+"""``kmq animate``: frames to an animated file or a sequence, with few colours."""
 
 from __future__ import annotations
 
@@ -35,20 +35,25 @@ from kmq.cli.console import (
 )
 from kmq.errors import InputError
 from kmq.model.choices import DITHER_METHODS, PICTURES
+from kmq.model.file_info import MAX_FRAMES
 from kmq.stages.pictures.animation import MAX_PLAYS
 
 if TYPE_CHECKING:
     from kmq.model.image import QuantizedImage
     from kmq.stages.pictures.animation import Animation
+    from kmq.stages.pictures.gif import Loss
     from kmq.values import Dither, Optimize
 
 _DEFAULT_COLORS = 255
 _MAX_DELAY = 655_350.0  # milliseconds; two bytes of hundredths in a GIF file
 
+_KINDS = (*PICTURES, ".kmq")
+
 _EXAMPLES = """\
   kmq animate clip.gif -o small.gif -k 64      fewer colours, the same times
   kmq animate frames/ -o clip.png --delay 40   an animated PNG of all pictures of a folder
   kmq animate clip.webp -o clip.gif --optimize --lambda 2
+  kmq animate clip.gif -o clip.kmq             by far the smallest; kmq decode makes a picture of it
   kmq animate - -o - < clip.gif | mail         through pipes
 """
 
@@ -59,7 +64,7 @@ def add(commands: Commands) -> None:
         commands,
         "animate",
         run,
-        summary="make an animated GIF, PNG or WebP file with few colours that do not flicker",
+        summary="make an animated GIF, PNG, WebP or .kmq file with few colours that do not flicker",
         examples=_EXAMPLES,
     )
     parser.add_argument(
@@ -72,10 +77,10 @@ def add(commands: Commands) -> None:
     add_output_option(
         parser,
         "OUT",
-        "file to write: .gif, .png (animated) or .webp (lossless); - is standard output (the "
+        "file to write: .gif, .png (animated), .webp (lossless) or .kmq; - is standard output (the "
         "default for piped input)",
     )
-    pipes.add_format_option(parser, [kind[1:] for kind in PICTURES], "gif")
+    pipes.add_format_option(parser, [kind[1:] for kind in _KINDS], "gif")
     existing = parser.add_mutually_exclusive_group()
     add_force_option(existing)
     existing.add_argument(
@@ -127,6 +132,13 @@ def add(commands: Commands) -> None:
         metavar="N",
         help="how often all is played; 0 is without end (default: as in the file; 0 for pictures)",
     )
+    parser.add_argument(
+        "--key-interval",
+        type=whole_number(1, MAX_FRAMES),
+        metavar="N",
+        help="of .kmq files: frames at most from one that can be read by itself to the next "
+        "(default: as many as change a million pixels)",
+    )
     add_quiet_option(parser)
     add_threads_option(parser)
     add_pixels_option(parser)
@@ -162,7 +174,6 @@ def _made(
     """Return the images and the file."""
     from kmq.frames import quantize_frames
     from kmq.pipeline.frames import loss_of
-    from kmq.stages.pictures.animation import animation_bytes
     from kmq.threads import resolve_threads
     from kmq.values import Optimize, Rate
 
@@ -182,25 +193,49 @@ def _made(
             n_threads=arguments.threads,
             progress=bar.advance,
         )
-        content = animation_bytes(images, animation.durations, animation.plays, suffix, loss)
+        content = _content(images, animation, suffix, loss, arguments)
     return images, content
+
+
+def _content(
+    images: list[QuantizedImage],
+    animation: Animation,
+    suffix: str,
+    loss: Loss | None,
+    arguments: argparse.Namespace,
+) -> bytes:
+    """Return the file of that kind."""
+    if suffix in PICTURES:
+        from kmq.stages.pictures.animation import animation_bytes
+
+        return animation_bytes(images, animation.durations, animation.plays, suffix, loss)
+    from kmq.pipeline.sequences import SequenceCoding
+    from kmq.threads import resolve_threads
+
+    threads = resolve_threads(arguments.threads)
+    coding = SequenceCoding(
+        arguments.effort or "balanced", None, arguments.key_interval, threads, limits(arguments)
+    )
+    return b"".join(coding.pieces(images, animation.durations, animation.plays))
 
 
 def _target(arguments: argparse.Namespace, sources: list[paths.Source]) -> Path:
     output = arguments.output
     if output is None:
         if not any(pipes.is_piped(source.path) for source in sources):
-            raise UsageError(f"-o is missing; it names the file to write, {', '.join(PICTURES)}")
+            raise UsageError(f"-o is missing; it names the file to write, {', '.join(_KINDS)}")
         output = pipes.STANDARD
     target = pipes.target(output, ".gif", arguments.format)
     if not target.suffix and arguments.format:
         return target.with_suffix(f".{arguments.format}")
     if not target.suffix:
-        raise UsageError(f"-o {target} has no suffix; it must be one of {', '.join(PICTURES)}")
+        raise UsageError(f"-o {target} has no suffix; it must be one of {', '.join(_KINDS)}")
     try:
-        checks.suffix(target, PICTURES, "animated files")
+        checks.suffix(target, _KINDS, "animated files")
     except InputError as error:
         raise UsageError(f"-o {error}") from error
+    if arguments.key_interval is not None and target.suffix.lower() in PICTURES:
+        raise UsageError(f"--key-interval is about .kmq files; {target} is another kind")
     return target
 
 

@@ -9,7 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kmq.cli import batch, pipes
+from kmq.atomic import replacing
+from kmq.cli import batch, paths, pipes
 from kmq.cli.console import (
     FAILURES,
     Commands,
@@ -22,11 +23,14 @@ from kmq.cli.console import (
     colors,
     limits,
 )
+from kmq.errors import InputError
+from kmq.model.choices import PICTURES
 from kmq.model.image import Metadata
 
 if TYPE_CHECKING:
     from kmq.model.choices import OnError
     from kmq.model.image import IndexedImage
+    from kmq.stages.container.file import Header
 
 _EXAMPLES = """\
   kmq decode photo.kmq                  into photo.png (CMYK: photo.tif)
@@ -36,6 +40,8 @@ _EXAMPLES = """\
   kmq decode photo.kmq -o - | display   a PNG through a pipe
   kmq decode pictures/ --format webp    next to each file, in another format
   kmq decode hurt.kmq --salvage         the rest of a damaged file
+  kmq decode clip.kmq -o clip.gif       a sequence into an animated .gif, .png or .webp file
+  kmq decode clip.kmq --frames -o out/  its frames: out/clip-01.png, out/clip-02.png, …
 """
 
 _FORMATS = ("png", "tif", "webp", "gif", "bmp", "ppm", "pgm", "pbm", "pnm")
@@ -58,6 +64,11 @@ def add(commands: Commands) -> None:
     add_threads_option(parser)
     add_pixels_option(parser)
     add_work_option(parser)
+    parser.add_argument(
+        "--frames",
+        action="store_true",
+        help="write each frame of a sequence as a picture; its number follows the name",
+    )
     parts = parser.add_mutually_exclusive_group()
     parts.add_argument(
         "--box",
@@ -76,14 +87,22 @@ def run(arguments: argparse.Namespace) -> int:
     """Decode each file and print a line about it."""
     if arguments.ext is not None:
         _check_ext(arguments)
-    jobs = batch.plan(
-        arguments.files,
-        frozenset([".kmq"]),
-        arguments.output,
-        lambda source: arguments.ext or _suffix_of(source),
-        arguments.format,
-    )
+    suffix_of, chosen = partial(_suffix_of, arguments), arguments.format
+    if arguments.frames:
+        _check_frames(arguments)
+        suffix_of, chosen = partial(_first_of, arguments), None
+    jobs = batch.plan(arguments.files, frozenset([".kmq"]), arguments.output, suffix_of, chosen)
     return batch.each(jobs, partial(_decode, arguments), arguments)
+
+
+def _check_frames(arguments: argparse.Namespace) -> None:
+    output = arguments.output
+    if output is not None and batch.folder_of(output) is None:
+        raise UsageError(f"--frames writes several files; -o {output} names one, and not a folder")
+    if output is None and any(map(pipes.is_pipe, arguments.files)):
+        raise UsageError("--frames writes several files; -o names a folder for them")
+    if arguments.box is not None:
+        raise UsageError("--box and --frames are both given; --box is about single pictures")
 
 
 def _check_ext(arguments: argparse.Namespace) -> None:
@@ -93,11 +112,31 @@ def _check_ext(arguments: argparse.Namespace) -> None:
         raise UsageError(f"--ext is {arguments.ext}; it must end in .{', .'.join(_FORMATS)}")
 
 
-def _suffix_of(source: Path) -> str:
-    """Return the suffix of a kind of picture that holds what a file does, if it can be read."""
+def _suffix_of(arguments: argparse.Namespace, source: Path) -> str:
+    """Return the end of a target's name: what is asked for, or a kind that holds the picture."""
+    if arguments.ext is not None:
+        return str(arguments.ext)
+    header = _header(source)
+    is_ink = header is not None and header.pixel_format.label == "CMYK"
+    return ".tif" if is_ink else ".png"
+
+
+def _first_of(arguments: argparse.Namespace, source: Path) -> str:
+    """Return the end of the name of the first frame's file."""
+    suffix = f".{arguments.format}" if arguments.format else _suffix_of(arguments, source)
+    header = _header(source)
+    return _number(1, 1 if header is None else header.n_frames) + suffix
+
+
+def _number(number: int, n_frames: int) -> str:
+    """Return what follows the name in the file of a frame."""
+    return f"-{number:0{len(str(n_frames))}}"
+
+
+def _header(source: Path) -> Header | None:
+    """Return the header of a file, or None if it cannot be read."""
     from kmq.model.file_info import Limits
     from kmq.model.image import MAX_SIDE
-    from kmq.model.pixel_format import PixelFormat
     from kmq.stages.container.chunks import ChunkReader
     from kmq.stages.container.file import unpack_header
 
@@ -105,10 +144,9 @@ def _suffix_of(source: Path) -> str:
         with source.open("rb") as file:
             reader = ChunkReader(file)
             reader.read_signature()
-            header = unpack_header(reader.take_only("H"), Limits(pixels=MAX_SIDE**2))
+            return unpack_header(reader.take_only("H"), Limits(pixels=MAX_SIDE**2))
     except FAILURES:  # decoding will say so, unless it salvages
-        return ".png"
-    return ".tif" if header.pixel_format is PixelFormat.CMYK32 else ".png"
+        return None
 
 
 def _box(text: str) -> tuple[int, ...]:
@@ -123,6 +161,9 @@ def _decode(arguments: argparse.Namespace, source: Path, target: Path, progress:
     from kmq.stages.pictures.writing import save_picture
 
     progress("decoding", 0)
+    header = _header(source)
+    if header is not None and header.kind == "sequence":
+        return _decode_sequence(arguments, source, target)
     image = _read(arguments, source)
     if arguments.strip:
         image = replace(image, metadata=Metadata())
@@ -133,6 +174,50 @@ def _decode(arguments: argparse.Namespace, source: Path, target: Path, progress:
     )
 
 
+def _decode_sequence(arguments: argparse.Namespace, source: Path, target: Path) -> str:
+    from kmq.frames import read_frames
+    from kmq.pipeline.sequences import FrameReader
+    from kmq.stages.pictures.animation import animation_bytes
+    from kmq.stages.pictures.writing import save_picture
+
+    if arguments.box is not None:
+        raise InputError("it holds a sequence; --box is about single pictures")
+    suffix = target.suffix.lower()
+    if not arguments.frames and suffix not in PICTURES:
+        raise InputError(
+            f"it holds a sequence, and a file {suffix} a picture; {', '.join(PICTURES)} files hold "
+            "sequences, and --frames writes a picture for each frame"
+        )
+    most = limits(arguments)
+    images = read_frames(
+        source, on_error=_on_error(arguments), limits=most, n_threads=arguments.threads
+    )
+    if arguments.strip:
+        images = [replace(image, metadata=Metadata()) for image in images]
+    told = (
+        f"{len(images):,} frame{'s' * (len(images) > 1)}, {images[0].width} × {images[0].height} "
+        f"pixels, {images[0].pixel_format.label}"
+    )
+    if not arguments.frames:
+        with source.open("rb") as file:
+            reader = FrameReader(file, most, 1)
+        content = animation_bytes(images, reader.delays, reader.plays, suffix)
+        with replacing(target) as stream:
+            stream.write(content)
+        return f"{target}: {told}"
+    stem, _, rest = target.name.rpartition(_number(1, len(images)))
+    for number, image in enumerate(images, 1):
+        file_name = target.with_name(f"{stem}{_number(number, len(images))}{rest}")
+        if number > 1:
+            paths.claim(file_name, force=arguments.force)
+        save_picture(image, file_name, "fast")
+    return f"{target} to {file_name.name}: {told}"
+
+
+def _on_error(arguments: argparse.Namespace) -> OnError:
+    return "salvage" if arguments.salvage else "raise"
+
+
 def _read(arguments: argparse.Namespace, source: Path) -> IndexedImage:
     from kmq.files import read, read_region
 
@@ -140,5 +225,9 @@ def _read(arguments: argparse.Namespace, source: Path) -> IndexedImage:
         return read_region(
             source, arguments.box, limits=limits(arguments), n_threads=arguments.threads
         )
-    on_error: OnError = "salvage" if arguments.salvage else "raise"
-    return read(source, on_error=on_error, limits=limits(arguments), n_threads=arguments.threads)
+    return read(
+        source,
+        on_error=_on_error(arguments),
+        limits=limits(arguments),
+        n_threads=arguments.threads,
+    )

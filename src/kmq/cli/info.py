@@ -24,11 +24,12 @@ from kmq.cli.console import (
     spoken,
 )
 from kmq.cli.pictures import entry_counts
+from kmq.errors import InputError
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from kmq.model.file_info import FileInfo, Limits
+    from kmq.model.file_info import FileInfo, Limits, StripInfo
     from kmq.model.image import Metadata
 
     _Result = tuple[Path, FileInfo, np.ndarray[Any, Any] | None]
@@ -52,6 +53,8 @@ keys of --json:
   strips        list of them: row, height, offset and length in bytes, method
   chunks        list of them: letter, offset, length of what they hold
   labels        of a label map its dtype, shape and values; null for a picture
+  frames        of a sequence a list of them: delay in milliseconds, is_key; null for a picture
+  plays         how often a sequence is played; 0 is without end
   metadata      icc_profile_bytes, exif_bytes, xmp_bytes, dpi, text, gamma, chromaticities, srgb,
                 cicp, unknown
 """
@@ -107,7 +110,7 @@ def _read_each(
         try:
             with opened(source.file()) as stream:
                 facts = decoding.info(stream, limits)
-            counts = _counts(source.path, limits) if with_counts else None
+            counts = _counts(source.path, facts, limits) if with_counts else None
         except FAILURES as error:
             complain(complaint_about(source.path, error))
             failed.append(source.path)
@@ -115,9 +118,18 @@ def _read_each(
             yield source.path, facts, counts
 
 
-def _counts(source: Path, limits: Limits) -> np.ndarray[Any, Any]:
-    from kmq.files import read
+def _counts(source: Path, facts: FileInfo, limits: Limits) -> np.ndarray[Any, Any]:
+    import numpy as np
 
+    from kmq.files import read
+    from kmq.frames import read_frames
+
+    if facts.frames:
+        images = read_frames(source, limits=limits)
+        if any(image.palette.tolist() != facts.palette.tolist() for image in images):
+            raise InputError("frames have palettes of their own; --counts is about one palette")
+        counts: np.ndarray[Any, Any] = np.sum([entry_counts(each) for each in images], axis=0)
+        return counts
     return entry_counts(read(source, limits=limits))
 
 
@@ -147,7 +159,7 @@ def _show_each(results: Iterator[_Result]) -> None:
             print("\n".join(_palette_lines(facts, counts)))
         n_files += 1
         n_bytes += facts.file_size
-        n_pixels += facts.height * facts.width
+        n_pixels += facts.n_pixels
     if n_files:
         print(f"{n_files:,} files: {_size_text(n_bytes, 8 * n_bytes / n_pixels)}")
 
@@ -186,6 +198,9 @@ def as_json(facts: FileInfo, counts: np.ndarray[Any, Any] | None) -> dict[str, A
             "shape": list(facts.labels.shape),
             "values": facts.labels.values.tolist(),
         },
+        "frames": [{"delay": frame.delay, "is_key": frame.is_key} for frame in facts.frames]
+        or None,
+        "plays": facts.plays,
         "metadata": {
             "icc_profile_bytes": len(metadata.icc_profile or b""),
             "exif_bytes": len(metadata.exif or b""),
@@ -209,10 +224,14 @@ def _lines(source: Path, facts: FileInfo, counts: np.ndarray[Any, Any] | None) -
     yield from _part_lines(facts)
     yield _row("memory", _memory_sum(facts))
     yield from _metadata_lines(facts.metadata)
-    yield _row("strips", f"{len(facts.strips):,} of up to {facts.strip_height:,} rows")
+    if facts.frames:
+        yield from _frame_lines(facts)
+        yield _row("strips", f"{len(facts.strips):,}, of rows that frames change")
+    else:
+        yield _row("strips", f"{len(facts.strips):,} of up to {facts.strip_height:,} rows")
     names = _method_names()
     strips = [
-        f"rows {strip.row:,} to {strip.row + strip.height - 1:,}: "
+        f"{_rows(facts, strip)}: "
         f"{names.get(strip.method, 'unknown method')} ({strip.method}), "
         f"{strip.length:,} bytes at {strip.offset:,}"
         for strip in facts.strips
@@ -238,7 +257,24 @@ def _headline(source: Path, facts: FileInfo) -> str:
         n_labels = f"{facts.n_colors:,} label{'s' * (facts.n_colors > 1)}"
         return f"{spoken(str(source))}: label map, {shape}, {facts.labels.values.dtype}, {n_labels}"
     size = f"{facts.width} × {facts.height} pixels"
+    if facts.frames:
+        size = f"{len(facts.frames):,} frame{'s' * (len(facts.frames) > 1)}, {size}"
     return f"{spoken(str(source))}: {size}, {facts.pixel_format.label}, {colors(facts.n_colors)}"
+
+
+def _rows(facts: FileInfo, strip: StripInfo) -> str:
+    if facts.frames:
+        return f"{strip.height:,} rows"
+    return f"rows {strip.row:,} to {strip.row + strip.height - 1:,}"
+
+
+def _frame_lines(facts: FileInfo) -> Iterator[str]:
+    seconds = sum(frame.delay for frame in facts.frames) / 1000
+    plays = {0: "without end", 1: "once"}.get(facts.plays, f"{facts.plays:,} times")
+    yield _row("frames", f"{len(facts.frames):,}, {seconds:,.2f} s, played {plays}")
+    keys = [number for number, frame in enumerate(facts.frames, 1) if frame.is_key]
+    named = ", ".join(f"{number:,}" for number in keys[:_MOST_ROWS])
+    yield _row("", f"{len(keys):,} key: {named}{', …' * (len(keys) > _MOST_ROWS)}")
 
 
 def _size_text(n_bytes: int, bits_per_pixel: float) -> str:
@@ -289,9 +325,13 @@ def _row(label: str, text: str) -> str:
 
 
 def _memory_sum(facts: FileInfo) -> str:
-    pixel_size = facts.memory / (facts.height * facts.width)
+    pixel_size = facts.memory / facts.n_pixels
+    names, sizes = "", ""
+    if facts.frames:
+        names, sizes = "frames × ", f"{len(facts.frames)} × "
     return (
-        f"height × width × bytes per pixel = {facts.height} × {facts.width} × {pixel_size:g} "
+        f"{names}height × width × bytes per pixel = "
+        f"{sizes}{facts.height} × {facts.width} × {pixel_size:g} "
         f"= {facts.memory:,.12g} bytes; the file is {facts.file_size:,} "
         f"({facts.file_size / facts.memory:.1%})"
     )
