@@ -9,14 +9,16 @@ import sys
 import imageio.v3 as imageio
 import numpy as np
 import pytest
-from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageSequence, UnidentifiedImageError
 
 import kmq
 import kmq.pillow
-from images import indexed_image
-from kmq.errors import FormatError, InputError
+from images import indexed_image, moving_images
+from kmq.deflate import deflate
+from kmq.errors import FormatError, InputError, SalvageWarning
 from kmq.model.image import IndexedImage, Metadata
-from kmq.model.pixel_format import PixelFormat
+from kmq.model.pixel_format import PixelFormat, as_pixel_format
+from kmq.stages.container.chunks import pack_chunk, pack_varint
 
 EXIF = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"  # orientation 6
 METADATA = Metadata(b"profile", EXIF, b"<x:xmpmeta/>", (300.0, 150.0), {"Title": "Häuser"})
@@ -357,18 +359,103 @@ def test_options_that_ask_for_nothing_are_taken():
     assert saved(palette_picture(), save_all=True) == saved(palette_picture())
 
 
-def test_one_picture_is_saved_at_a_time(tmp_path):
+def test_the_current_frame_is_saved_or_all_are(tmp_path):
     first, *others = (photo("L", seed=seed) for seed in range(3))
-    first.save(tmp_path / "frames.gif", save_all=True, append_images=others)
+    times = {"duration": [30, 40, 50], "loop": 2}
+    first.save(tmp_path / "frames.gif", save_all=True, append_images=others, **times)
     with Image.open(tmp_path / "frames.gif") as frames:
-        with pytest.raises(InputError, match=r"3 frames; a \.kmq file holds one picture"):
-            frames.save(tmp_path / "frames.kmq", save_all=True)
-        with pytest.raises(InputError, match="4 frames"):
-            frames.save(tmp_path / "frames.kmq", save_all=True, append_images=iter([first]))
-        assert not (tmp_path / "frames.kmq").exists()
         frames.seek(1)
-        frames.save(tmp_path / "frames.kmq", k=200)
-        assert kmq.read(tmp_path / "frames.kmq").to_pillow().size == frames.size
+        frames.save(tmp_path / "one.kmq", k=200)
+        frames.save(tmp_path / "all.kmq", k=200, save_all=True, append_images=iter([first]))
+        assert frames.tell() == 1
+    assert kmq.read(tmp_path / "one.kmq").to_pillow().size == first.size
+    with Image.open(tmp_path / "all.kmq") as saved_frames:
+        assert (saved_frames.n_frames, saved_frames.is_animated) == (4, True)
+        assert saved_frames.info["loop"] == 3  # GIF counts repeats
+        times = [frame.info["duration"] for frame in ImageSequence.all_frames(saved_frames)]
+    assert times == [30, 40, 50, 100]
+
+
+MOVING = moving_images(PixelFormat.RGB24, 16, 14, 17, 5)
+
+
+@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize("pixel_format", ["RGB", "RGBA", "L"])
+def test_frames_of_a_sequence_are_there_in_any_order(pixel_format, own):
+    images = moving_images(as_pixel_format(pixel_format), 16, 14, 17, 5, own=own)
+    file = io.BytesIO()
+    kmq.write_frames(file, images, delays=range(5), plays=7, key_interval=2)
+    with Image.open(file) as picture:
+        assert (picture.n_frames, picture.tell(), picture.info["loop"]) == (5, 0, 7)
+        for number in (0, 1, 2, 4, 0, 3, 1):
+            picture.seek(number)
+            assert picture.tell() == picture.info["duration"] == number
+            shown = np.asarray(picture.convert(pixel_format))
+            np.testing.assert_array_equal(shown, images[number].to_array())
+        for number in (-1, 5):
+            with pytest.raises(EOFError):
+                picture.seek(number)
+        assert picture.info["icc_profile"] == images[0].metadata.icc_profile
+    with Image.open(file) as picture:
+        picture.verify()
+
+
+def test_pillow_frames_with_palettes_are_saved_as_they_are(tmp_path):
+    pictures = [image.to_pillow() for image in MOVING]
+    path = tmp_path / "x.kmq"
+    pictures[0].save(
+        path, save_all=True, append_images=pictures[1:], duration=40, loop=0, key_interval=2,
+        text={"Title": "Clip"},
+    )  # fmt: skip
+    again = kmq.read_frames(path)
+    assert [image.indices.tolist() for image in again] == [i.indices.tolist() for i in MOVING]
+    assert {image.metadata.text["Title"] for image in again} == {"Clip"}
+    facts = kmq.info(path)
+    assert [frame.is_key for frame in facts.frames] == [True, False, True, False, True]
+    with Image.open(path) as picture:
+        picture.save(tmp_path / "y.kmq", save_all=True)
+    assert kmq.read_frames(tmp_path / "y.kmq") == again
+    assert kmq.info(tmp_path / "y.kmq").frames[1].delay == 40
+    with pytest.raises(TypeError, match=r"option colours.*kmq\.write_frames"):
+        pictures[0].save(path, save_all=True, append_images=pictures[1:], colours=4)
+    with pytest.raises(InputError, match="frame 2 has 18 by 14"):
+        pictures[0].save(path, save_all=True, append_images=[Image.new("P", (18, 14))])
+    assert kmq.read_frames(path) == again
+
+
+def test_a_damaged_sequence_is_read_up_to_the_damage(monkeypatch):
+    file = io.BytesIO()
+    kmq.write_frames(file, MOVING, key_interval=2)
+    broken = file.getvalue()[:-20]
+    with Image.open(io.BytesIO(broken)) as picture:
+        picture.seek(2)
+        np.testing.assert_array_equal(np.asarray(picture), MOVING[2].indices)
+        with pytest.raises(OSError, match="frame 5") as caught:
+            picture.seek(4)
+        assert isinstance(caught.value.__cause__, FormatError)
+        assert picture.tell() == 2
+    with Image.open(io.BytesIO(broken)) as picture, pytest.raises(OSError, match="frame 5"):
+        picture.verify()
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    with Image.open(io.BytesIO(broken)) as picture:
+        with pytest.warns(SalvageWarning, match="frame 5"):
+            picture.seek(4)
+        np.testing.assert_array_equal(np.asarray(picture), MOVING[3].indices)
+
+
+def test_a_promise_of_many_pixels_is_a_bomb():
+    still = kmq.IndexedImage(np.zeros((1, 3), np.uint8), np.zeros((2000, 2000), np.uint8))
+    file = io.BytesIO()
+    kmq.write_frames(file, [still] * 2)
+    content = file.getvalue()
+    with Image.open(io.BytesIO(content)) as picture:  # still frames are nothing to decode
+        assert picture.n_frames == 2
+    header = pack_chunk("H", b"\2\5" + b"".join(map(pack_varint, (2000, 2000, 1, 300, 0))))
+    table = bytes([0]) + b"".join(map(pack_varint, (300, 0, 0)))
+    table += b"".join(map(pack_varint, (0, 2000, 0))) * 299 + pack_varint(15)
+    bomb = content[:8] + header + pack_chunk("P", bytes(4)) + pack_chunk("F", deflate(table))
+    with pytest.raises(Image.DecompressionBombError):
+        Image.open(io.BytesIO(bomb))
 
 
 class Broken(Image.Image):
@@ -386,7 +473,7 @@ def refused_saves():
         "mode": (photo().convert("F"), {}, InputError),
         "option": (photo(), {"subsampling": 0}, TypeError),
         "metadata": (palette_picture(), {"dpi": (-1, 72)}, InputError),
-        "frames": (photo(), {"append_images": [photo()], "save_all": True}, InputError),
+        "frames": (photo(), {"append_images": [photo()], "save_all": 1, "loop": -1}, InputError),
         "failure": (broken, {}, MemoryError),
     }
 

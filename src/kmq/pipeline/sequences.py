@@ -37,8 +37,6 @@ change wholly cost a few per cent. Of those that hardly change a key frame comes
 MAX_DELAY = MAX_VARINT // DELAY_UNIT
 """Most milliseconds that a frame is shown."""
 
-_KINDS: tuple[file.Kind, ...] = ("picture", "sequence")
-
 
 # --- writing -------------------------------------------------------------------------------------
 
@@ -309,7 +307,7 @@ class FrameReader:
         self._reader = ChunkReader(stream)
         self._limits = limits
         self._n_threads = n_threads
-        self.front = file.unpack_front(self._reader, limits, decode_palette, _KINDS)
+        self.front = file.unpack_front(self._reader, limits, decode_palette, file.FRAMES)
         self.n_frames = self.front.header.n_frames
         self.plays = self.front.header.plays
         patches = [patch for stack in self.front.stacks for patch in stack.patches]
@@ -360,7 +358,7 @@ def salvaged(
     """
     content = ChunkReader(stream).take_rest()
     header, _, _ = file.unpack_head(
-        ChunkReader(io.BytesIO(content)), limits, decode_palette, _KINDS
+        ChunkReader(io.BytesIO(content)), limits, decode_palette, file.FRAMES
     )
     if header.kind == "picture":
         image, damage = decoding.salvaged(io.BytesIO(content), limits, n_threads)

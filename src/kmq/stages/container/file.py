@@ -55,6 +55,8 @@ Kind = Literal["picture", "label map", "sequence"]
 
 PICTURE: tuple[Kind, ...] = ("picture",)
 LABEL_MAP: tuple[Kind, ...] = ("label map",)
+FRAMES: tuple[Kind, ...] = ("picture", "sequence")
+"""What has frames: a picture is one."""
 _READING = {
     "picture": "kmq.read",
     "label map": "kmq.read_labels",

@@ -81,10 +81,11 @@ def animation_of(picture: Image, limits: Limits) -> Animation:
         picture.seek(number)
         frames.append(from_frame(picture, number + 1))
         durations.append(float(picture.info.get("duration", 0)))
-    return Animation(frames, durations, _plays(picture))
+    return Animation(frames, durations, plays_of(picture))
 
 
-def _plays(picture: Any) -> int:
+def plays_of(picture: Any) -> int:
+    """Return how often a Pillow image is played, 0 for without end."""
     loop = picture.info.get("loop")
     if picture.format == "GIF":  # which says how often it is repeated
         return 1 if loop is None else FOREVER if loop == 0 else int(loop) + 1
