@@ -296,6 +296,12 @@ def _coder(decoding, name):
                 if not decoding:
                     color = pick(here, at)
                     rank = pick(ranks, color)
+                    second = np.int64(root)  # the node that the second lines are for
+                    for _ in range(group):
+                        if second < n_colors:
+                            second = pick(children, 2 * second + (rank >= second))
+                    if second < n_colors:
+                        _expect(lines, keys, second, line_bits, group)
                     if is_ahead:
                         _expect(lines, keys_of(prefixes, color), root, line_bits, group)
                 homes = homes_of(run_start, busy)
@@ -357,9 +363,8 @@ def _coder(decoding, name):
                                     most if way else node,
                                 )
                                 store(there, places, (first & 16 ^ 16) + 8 * way)
-                                if decoding:
-                                    expect_dense(dense, there)
-                                if left == 1:
+                                expect_dense(dense, there)
+                                if decoding and left == 1:
                                     _expect(lines, keys, child + salt, line_bits, group)
                             elif decoding and is_ahead:
                                 west_keys = keys_of(prefixes, pick(leaves, child - n_colors))
