@@ -4,18 +4,22 @@ When a point is compared with all centroids, it is known how much nearer its own
 (Hamerly 2010). That gap shrinks by no more than its own centroid moves and the farthest mover of
 the others does. Until those moves add up to the gap, the point keeps its label. One number a point
 is kept: the gap and what the moves of its centroid had added up to then; it is compared with what
-they add up to now. All is rounded to the safe side, and distances have to be apart by more than
-they can be off in floats: so labels are those of `kmq.kernels.nearest`, to the last tie.
+they add up to now. With a bound for each group of neighbouring centroids, only groups that may have
+come near enough are compared with a point (Ding et al. 2015, "Yinyang k-means").
 
-`slack` is (4,): what distances are multiplied by at least to be certainly too large, and a tiny
-number to be added; what a gap is off by, relatively; the greatest distance that there can be.
+All is rounded to the safe side, and distances have to be apart by more than they can be off in
+floats: so labels are those of `kmq.kernels.nearest`, to the last tie. Bounds are float32 whatever
+the points are.
+
+`slack` is (3,): what distances are multiplied by at least to be certainly too large, and a tiny
+number to be added; the greatest distance that there can be.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from kmq.kernels._jit import UP_TO_4, inlined, kernel, trailing_zeros
+from kmq.kernels._jit import UP_TO_4, fma, inlined, kernel, trailing_zeros
 from kmq.kernels._lanes import (
     bits,
     gather,
@@ -24,13 +28,37 @@ from kmq.kernels._lanes import (
     load,
     load_like,
     load_panel,
+    load_row,
+    minus,
+    multiply_add,
     panel_count,
+    plus,
     select,
+    smallest,
     splat,
+    spread,
     store,
+    times,
 )
-from kmq.kernels._products import best, least_of, score, shift_row
+from kmq.kernels._lanes import total as total_of
+from kmq.kernels._numba import cgutils, intrinsic, ir, types
 from kmq.kernels._rows import GROUP, MOST_UNROLLED, add_rows, distances_to_group
+
+LANES = (0,) * 16
+"""Centroids of a group of `round_by_groups`."""
+
+_QUARTER = (0,) * 4
+
+ROWS = 8
+"""Points that are compared with a group at a time."""
+
+_ROUNDING = 2.0**-22
+"""More than what a number loses as float32, relatively."""
+
+_GREATEST = 3e38
+
+_BLOCK = 4096
+"""Numbers that are looked at at a time."""
 
 
 @inlined
@@ -55,13 +83,30 @@ def _pending(thresholds, labels, gaps, out_pending):
 
 
 @inlined
-def _gap(high, low, total, slack):
-    """Return what to keep of a point between whose centroid and all others is a gap, at least: from
-    distances squared and rounded to safe sides, and what moves have added up to."""
-    high = np.float64(np.sqrt(high)) * slack[0] + slack[1]
-    low = np.float64(min(np.sqrt(low), slack[3])) * (2.0 - slack[0]) - slack[1]
-    low = low * (2.0 - slack[0]) - slack[1]
-    return low - high + total - (low + high + total) * slack[2]
+def _at_most(squares, slack):
+    """Return how far a centroid is off at most, of a squared distance in floats."""
+    return np.float64(np.sqrt(squares)) * slack[0] + slack[1]
+
+
+@inlined
+def _at_least(squares, slack):
+    """Return how far centroids are off at least, by more than what floats cannot tell apart."""
+    low = np.float64(min(np.sqrt(squares), slack[2])) * (2.0 - slack[0]) - slack[1]
+    return low * (2.0 - slack[0]) - slack[1]
+
+
+@inlined
+def _kept(low, total):
+    """Return what to keep of a distance, at least, when moves have added up to `total`."""
+    low += total
+    return np.float32(min(low - abs(low) * _ROUNDING, _GREATEST))
+
+
+@inlined
+def _gap(high, low, total):
+    """Return what to keep of a point that is at most so far from its centroid, and at least so far
+    from all others, when moves have added up to `total`."""
+    return np.float32(min(low - high + total - (low + high + total) * _ROUNDING, _GREATEST))
 
 
 @inlined
@@ -135,7 +180,7 @@ def _relabel(d, points, weights, i, label, labels, whole, out_sums):
 
 
 @kernel(
-    "channels, i8, T[:], f8[:], T[:], f8[:], T[:], f8[:], buffers, i4[:], T[:], b1, f8[:]",
+    "channels, i8, T[:], f8[:], T[:], f8[:], f4[:], f8[:], buffers, i4[:], f4[:], b1, f8[:]",
     channels=("(i8,) * 0", *UP_TO_4),
     T=("f4", "f8"),
     buffers="(T[:], T[:], i4[:], i4[:])",
@@ -164,8 +209,8 @@ def round_by_differences(
         store(label, found, 0)
         for lane in range(size):
             i = np.uint64(pending[first + lane])
-            high, low = distances[lane], distances[lanes + lane]
-            gaps[i] = _gap(high, low, totals[found[lane]], slack)
+            high, low = _at_most(distances[lane], slack), _at_least(distances[lanes + lane], slack)
+            gaps[i] = _gap(high, low, totals[found[lane]])
             _relabel(d, points, weights, i, found[lane], labels, whole, out_sums)
     if not whole:
         out_sums[:] = 0
@@ -173,42 +218,431 @@ def round_by_differences(
     return count
 
 
-@kernel(
-    "i8, T[:], f8[:], T[:], T[:], T[:], T[:], T[:], f8[:], T[:], f8[:], buffers, i4[:], T[:], b1,"
-    "f8[:]",
-    T=("f4", "f8"),
-    buffers="(T[:], T[:], T[:], i4[:], i4[:])",
-)
-def round_by_products(
-    d, points, weights, centroids, heights, panels, shift, bounds, totals, thresholds, slack,
-    buffers, labels, gaps, whole, out_sums,
+@inlined
+def _squares_in_strips(strip, first, d, points, at, rows, start):
+    """Return the part of a squared distance from channel `first` on that fills strips."""
+    u = minus(load_row(points, at + first, strip), load_row(rows, start + first, strip))
+    sums = times(u, u)
+    for c in range(first + len(strip), d - len(strip) + 1, len(strip)):
+        u = minus(load_row(points, at + c, strip), load_row(rows, start + c, strip))
+        sums = multiply_add(u, u, sums)
+    return total_of(sums)
+
+
+@inlined
+def _own_squares(d, points, at, rows, start):
+    """Return the squared distance of a point to a centroid, added up in any order."""
+    squares = points.dtype.type(0)
+    first = 0
+    if d >= len(LANES):
+        squares += _squares_in_strips(LANES, 0, d, points, at, rows, start)
+        first = d // len(LANES) * len(LANES)
+    if d - first >= len(_QUARTER):
+        squares += _squares_in_strips(_QUARTER, first, d, points, at, rows, start)
+        first = d // len(_QUARTER) * len(_QUARTER)
+    for c in range(first, d):
+        difference = points[np.uint64(at + c)] - rows[np.uint64(start + c)]
+        squares = fma(difference, difference, squares)
+    return squares
+
+
+@intrinsic
+def _prefetch(typingctx, array, index):
+    """Ask for the line of the cache that has a number of a one-dimensional array."""
+
+    def codegen(context, builder, signature, args):
+        data = context.make_array(array)(context, builder, args[0]).data
+        number, byte = ir.IntType(32), ir.IntType(8).as_pointer()
+        function_type = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+        ask = cgutils.get_or_insert_function(builder.module, function_type, "llvm.prefetch.p0i8")
+        place = builder.bitcast(builder.gep(data, [args[1]]), byte)
+        builder.call(ask, [place, number(0), number(3), number(1)])
+        return context.get_dummy_value()
+
+    return types.none(array, types.intp), codegen
+
+
+@inlined
+def _ask_for(d, points, numbers):
+    """Ask for some points: the processor cannot foresee which lines of memory are next."""
+    line = 64 // points.itemsize
+    for k in range(numbers.size):
+        at = np.int64(numbers[np.uint64(k)]) * d
+        for c in range(0, d, line):
+            _prefetch(points, at + c)
+        _prefetch(points, at + d - 1)
+
+
+@inlined
+def _write_own(d, points, numbers, rows, labels, out_squares):
+    """Write the squared distances of some points to their centroids."""
+    for k in range(numbers.size):
+        i = np.uint64(numbers[np.uint64(k)])
+        label = np.int64(labels[i])
+        out_squares[np.uint64(k)] = _own_squares(d, points, np.int64(i) * d, rows, label * d)
+
+
+@inlined
+def _least_bound(bounds, at, limits, n_groups):
+    """Return how far off centroids of all groups are, but for the point's own, at least."""
+    low = minus(load_row(bounds, at, LANES), load_row(limits, 0, LANES))
+    for first in range(len(LANES), n_groups, len(LANES)):
+        some = minus(load_row(bounds, at + first, LANES), load_row(limits, first, LANES))
+        low = _lesser(some, low)
+    return np.float64(smallest(_lesser(low, splat(np.inf, low))))
+
+
+@inlined
+def _list_own_groups(numbers, labels, group_of, lists, counts):
+    """List points with the groups of their centroids."""
+    block = np.uint64(lists.size // counts.size)
+    for k in range(numbers.size):
+        label = labels[np.uint64(numbers[np.uint64(k)])]
+        _list(lists, counts, block, np.uint64(group_of[np.uint64(label)]), k)
+
+
+@inlined
+def _list_other_groups(numbers, farthest, bounds, limits, found, group_of, lists, counts):
+    """List points with all other groups that may be as near as `farthest`."""
+    n_groups, block, lanes = counts.size, np.uint64(lists.size // counts.size), len(LANES)
+    for k in range(numbers.size):
+        at = np.int64(numbers[np.uint64(k)]) * n_groups
+        own_group = np.int64(group_of[np.uint64(found[np.uint64(k)])])
+        high = farthest[np.uint64(k)]
+        for first in range(0, n_groups, lanes):
+            some = minus(load_row(bounds, at + first, LANES), load_row(limits, first, LANES))
+            unused = np.uint64(64 - min(lanes, n_groups - first))
+            near = ~bits(less(splat(high, some), some)) << unused >> unused
+            if first <= own_group < first + lanes:
+                near &= ~(np.uint64(1) << np.uint64(own_group - first))
+            while near:
+                group = np.uint64(first) + np.uint64(trailing_zeros(near))
+                near &= near - np.uint64(1)
+                _list(lists, counts, block, group, k)
+
+
+@inlined
+def _list(lists, counts, block, group, k):
+    lists[group * block + np.uint64(counts[group])] = k
+    counts[group] += 1
+
+
+@intrinsic
+def _transpose(typingctx, array):
+    """Transpose a square of numbers, flat, as wide as LANES."""
+
+    def codegen(context, builder, signature, args):
+        count = len(LANES)
+        vector = ir.VectorType(context.get_data_type(array.dtype), count)
+        mask = ir.VectorType(ir.IntType(32), count)
+        data = context.make_array(array)(context, builder, args[0]).data
+        places = [
+            builder.bitcast(
+                builder.gep(data, [ir.Constant(ir.IntType(64), row * count)]), vector.as_pointer()
+            )
+            for row in range(count)
+        ]
+        rows = [builder.load(place, align=array.dtype.bitwidth // 8) for place in places]
+        step = count // 2
+        while step:  # blocks off the diagonal change places, then those in each block
+            lanes = range(count)
+            low = [count + lane - step if lane & step else lane for lane in lanes]
+            high = [count + lane if lane & step else lane + step for lane in lanes]
+            low, high = (ir.Constant(mask, to) for to in (low, high))
+            for i in range(count):
+                if not i & step:
+                    a, b = rows[i], rows[i + step]
+                    rows[i] = builder.shuffle_vector(a, b, low)
+                    rows[i + step] = builder.shuffle_vector(a, b, high)
+            step //= 2
+        for row, place in zip(rows, places, strict=True):
+            builder.store(row, place, align=array.dtype.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return types.none(array), codegen
+
+
+@inlined
+def _start_of(d, numbers, listed, k):
+    """Return where the point with a place in a list starts; the last one's beyond its end."""
+    slot = np.uint64(listed[np.uint64(min(k, listed.size - 1))])
+    return np.int64(numbers[slot]) * d
+
+
+@inlined
+def _write_distances(d, points, numbers, listed, row, panels, panel, distances):
+    """Write squared distances of ROWS listed points to a group's centroids, as `assign` does."""
+    lanes = len(LANES)
+    at0, at1 = _start_of(d, numbers, listed, row), _start_of(d, numbers, listed, row + 1)
+    at2, at3 = _start_of(d, numbers, listed, row + 2), _start_of(d, numbers, listed, row + 3)
+    at4, at5 = _start_of(d, numbers, listed, row + 4), _start_of(d, numbers, listed, row + 5)
+    at6, at7 = _start_of(d, numbers, listed, row + 6), _start_of(d, numbers, listed, row + 7)
+    y = load_row(panels, panel, LANES)
+    u0, u1 = minus(y, spread(points, at0, y)), minus(y, spread(points, at1, y))
+    u2, u3 = minus(y, spread(points, at2, y)), minus(y, spread(points, at3, y))
+    u4, u5 = minus(y, spread(points, at4, y)), minus(y, spread(points, at5, y))
+    u6, u7 = minus(y, spread(points, at6, y)), minus(y, spread(points, at7, y))
+    d0, d1, d2, d3 = times(u0, u0), times(u1, u1), times(u2, u2), times(u3, u3)
+    d4, d5, d6, d7 = times(u4, u4), times(u5, u5), times(u6, u6), times(u7, u7)
+    for c in range(1, d):
+        y = load_row(panels, panel + c * lanes, LANES)
+        u0, u1 = minus(y, spread(points, at0 + c, y)), minus(y, spread(points, at1 + c, y))
+        u2, u3 = minus(y, spread(points, at2 + c, y)), minus(y, spread(points, at3 + c, y))
+        u4, u5 = minus(y, spread(points, at4 + c, y)), minus(y, spread(points, at5 + c, y))
+        u6, u7 = minus(y, spread(points, at6 + c, y)), minus(y, spread(points, at7 + c, y))
+        d0, d1 = multiply_add(u0, u0, d0), multiply_add(u1, u1, d1)
+        d2, d3 = multiply_add(u2, u2, d2), multiply_add(u3, u3, d3)
+        d4, d5 = multiply_add(u4, u4, d4), multiply_add(u5, u5, d5)
+        d6, d7 = multiply_add(u6, u6, d6), multiply_add(u7, u7, d7)
+    to = row % lanes * lanes
+    store(d0, distances, to)
+    store(d1, distances, to + lanes)
+    store(d2, distances, to + 2 * lanes)
+    store(d3, distances, to + 3 * lanes)
+    store(d4, distances, to + 4 * lanes)
+    store(d5, distances, to + 5 * lanes)
+    store(d6, distances, to + 6 * lanes)
+    store(d7, distances, to + 7 * lanes)
+
+
+@inlined
+def _compare_list(d, points, numbers, listed, panels, panel, distances, leasts, seconds, lanes):
+    """Compare listed points with a group: write the two least distances, and where the least is."""
+    width = len(LANES)
+    for first in range(0, listed.size, width):
+        for row in range(first, min(first + width, listed.size), ROWS):
+            _write_distances(d, points, numbers, listed, row, panels, panel, distances)
+        _transpose(distances)
+        least = load_row(distances, 0, LANES)
+        second, lane = splat(np.inf, least), splat(np.int32(0), least)
+        for j in range(1, width):
+            some = load_row(distances, j * width, LANES)
+            nearer = less(some, least)
+            second = _lesser(select(nearer, least, some), second)
+            least = select(nearer, some, least)
+            lane = select(nearer, splat(np.int32(j), least), lane)
+        store(least, leasts, first)
+        store(second, seconds, first)
+        store(lane, lanes, first)
+
+
+@inlined
+def _take_list(
+    numbers, order, group, n_groups, listed, leasts, seconds, lanes, kept, bounds, out_leasts,
+    out_seconds, out_labels,
 ):  # fmt: skip
-    """Do as `round_by_differences`, with what `assign_by_products` has. `buffers` are its, and
-    numbers of n points."""
-    shifted, squares, scores, block_labels, pending = buffers
-    width, block = heights.size, block_labels.size
-    radius, relative, one = bounds[0], bounds[1] * bounds.dtype.type(1.5), bounds.dtype.type(1)
+    """Bring listed points up to date with what a group holds: bounds, and who is nearest."""
+    for k in range(listed.size):
+        at, slot = np.uint64(k), np.uint64(listed[np.uint64(k)])
+        to = np.uint64(numbers[slot]) * np.uint64(n_groups) + np.uint64(group)
+        bounds[to] = kept[at]
+        least, label = leasts[at], order[np.uint64(group * len(LANES)) + np.uint64(lanes[at])]
+        before, old = out_leasts[slot], out_labels[slot]
+        if (least < before) | ((least == before) & (label < old)):
+            out_leasts[slot], out_seconds[slot], out_labels[slot] = least, seconds[at], label
+
+
+@inlined
+def _compare_lists(
+    d, points, numbers, panels, order, group_totals, slack, lists, counts, lanes, kept, list_leasts,
+    list_seconds, distances, bounds, leasts, seconds, found,
+):  # fmt: skip
+    """Compare all points that are listed with groups, and empty the lists; return how many."""
+    n_groups, block, compared = counts.size, lists.size // counts.size, 0
+    for group in range(n_groups):
+        size = np.int64(counts[group])
+        listed, total = lists[group * block : group * block + size], group_totals[group]
+        _compare_list(
+            d, points, numbers, listed, panels, group * d * len(LANES), distances, list_leasts,
+            list_seconds, lanes,
+        )  # fmt: skip
+        for k in range(size):
+            kept[k] = _kept(_at_least(list_leasts[k], slack), total)
+        _take_list(
+            numbers, order, group, n_groups, listed, list_leasts, list_seconds, lanes, kept, bounds,
+            leasts, seconds, found,
+        )  # fmt: skip
+        compared += size
+        counts[group] = 0
+    return compared
+
+
+@inlined
+def _still_pending(
+    d, points, rows, totals, slack, limits, labels, numbers, high, leasts, bounds, gaps
+):
+    """Move numbers of points to the front that are not certainly nearer to their centroid than to
+    all others of the only group; return how many."""
+    _write_own(d, points, numbers, rows, labels, leasts)
+    for k in range(numbers.size):
+        high[k] = _at_most(leasts[k], slack)
+    count = 0
+    for k in range(numbers.size):
+        i = np.uint64(numbers[k])
+        low = np.float64(bounds[i] - limits[0])
+        gaps[i] = _gap(high[k], low, totals[np.uint64(labels[i])])
+        numbers[count] = numbers[k]
+        count += not high[k] + high[k] * _ROUNDING < low
+    return count
+
+
+@inlined
+def _leave_out(bounds, limits, n_groups, totals, drifts, reaches, labels, gaps, pending, count):
+    """Leave points out of the pending that are certainly no farther from their centroid than from
+    all groups; return how many are left."""
+    left = 0
+    for k in range(count):
+        i = np.uint64(pending[np.uint64(k)])
+        label = np.uint64(labels[i])
+        high = np.float64(reaches[i]) + drifts[label]
+        low = _least_bound(bounds, np.int64(i) * n_groups, limits, n_groups)
+        pending[np.uint64(left)] = i
+        if high + high * _ROUNDING < low:
+            gaps[i] = _gap(high, low, totals[label])
+        else:
+            left += 1
+    return left
+
+
+@kernel(
+    "i8, T[:], f8[:], T[:], T[:], i4[:], i4[:], f4[:], f8[:], f8[:], f8[:], f4[:], f8[:], buffers,"
+    "i4[:], f4[:], f4[:], f4[:], b1, f8[:]",
+    T=("f4", "f8"),
+    buffers="(i4[:], i4[:], i4[:], i4[:], i4[:], f4[:], f8[:], T[:], T[:], T[:], T[:], T[:])",
+)
+def round_by_groups(
+    d, points, weights, rows, panels, order, group_of, limits, group_totals, totals, drifts,
+    thresholds, slack, buffers, labels, gaps, reaches, bounds, whole, out_sums,
+):  # fmt: skip
+    """Do as `round_by_differences`, with a bound for each group of centroids (Yinyang, Ding et al.
+    2015). Return how many groups were compared with a point, all in all.
+
+    A point whose gap is used up is compared with the group of its centroid, and then with others,
+    if they may be as near; where there is but one group, with its own centroid first. `rows`
+    (k, d) are the centroids, flat; `panels` (groups, d, lanes) the same in groups, `order` their
+    labels, and `group_of` the group of each. `group_totals` are what the farthest mover's moves
+    have added up to in each group, `limits` the same rounded up, filled up with -inf. `drifts`
+    (k,) are what the moves of each centroid have added up to, and `reaches` (n,) distances to the
+    own centroid less that, at most. `bounds` (n, groups) are distances and totals of the groups, at
+    least, with some more numbers at the end to be read.
+    `buffers` are scratch: numbers of n points; of the points of a block labels, lists for each
+    group, and sizes of these; for a list lanes, bounds, distances at most, least and second
+    distances; for the block both; distances to a group.
+    """
+    (
+        pending, found, lists, counts, lanes, kept, high, list_leasts, list_seconds, leasts,
+        seconds, distances,
+    ) = buffers  # fmt: skip
+    n_groups, block = counts.size, found.size
     count = _pending(thresholds, labels, gaps, pending)
+    if n_groups > 1:
+        count = _leave_out(
+            bounds, limits, n_groups, totals, drifts, reaches, labels, gaps, pending, count
+        )
+    compared = 0
+    counts[:] = 0
     for first in range(0, count, block):
-        size = min(block, count - first)
+        numbers = pending[first : min(first + block, count)]
+        _ask_for(d, points, numbers)
+        if n_groups == 1:
+            many = _still_pending(
+                d, points, rows, totals, slack, limits, labels, numbers, high, leasts, bounds, gaps
+            )
+            numbers = numbers[:many]
+        size = numbers.size
+        leasts[:size], seconds[:size] = np.inf, 0
         for k in range(size):
-            at = np.int64(pending[first + k]) * d
-            squares[k] = shift_row(d, points[at : at + d], shift, shifted, k * d)
-        score(d, shifted, size, heights, panels, scores)
+            found[k] = labels[np.uint64(numbers[k])]
+        _list_own_groups(numbers, labels, group_of, lists, counts)
+        for turn in range(min(2, n_groups)):
+            if turn:
+                for k in range(size):
+                    high[k] = _at_most(leasts[k], slack)
+                    kept[k] = high[k] + high[k] * _ROUNDING
+                _list_other_groups(numbers, kept, bounds, limits, found, group_of, lists, counts)
+            compared += _compare_lists(
+                d, points, numbers, panels, order, group_totals, slack, lists, counts, lanes, kept,
+                list_leasts, list_seconds, distances, bounds, leasts, seconds, found,
+            )  # fmt: skip
         for k in range(size):
-            i = np.int64(pending[first + k])
-            label = best(d, points, i * d, centroids, scores, k * width, squares[k], width, bounds)
-            own = scores[k * width + label]
-            scores[k * width + label] = np.inf
-            other = least_of(scores, k * width, width)
-            both = np.sqrt(squares[k]) + radius
-            error = relative * both * both
-            zero = one - one
-            high = max(own + own + squares[k] + error, zero)
-            low = max(other + other + squares[k] - error, zero)
-            gaps[i] = _gap(high, low, totals[label], slack)
+            group = group_of[np.uint64(found[k])]
+            at = np.int64(numbers[k]) * n_groups + group
+            second = _at_least(seconds[k], slack)
+            bounds[np.uint64(at)] = _kept(second, group_totals[np.uint64(group)])
+            high[k] = _at_most(leasts[k], slack)
+        # Not before: a number that has just been written would keep a vector with it waiting.
+        for k in range(size):
+            i, label = np.int64(numbers[k]), np.int64(found[k])
+            low = _least_bound(bounds, i * n_groups, limits, n_groups)
+            drift = drifts[np.uint64(label)]
+            reaches[np.uint64(i)] = high[k] - drift + (high[k] + drift) * _ROUNDING
+            gaps[np.uint64(i)] = _gap(high[k], low, totals[np.uint64(label)])
             _relabel(d, points, weights, i, label, labels, whole, out_sums)
     if not whole:
         out_sums[:] = 0
         add_rows((), d, points, labels, weights, out_sums)
-    return count
+    return compared
+
+
+@kernel("T[:]", T=("f4", "f8"))
+def greatest_whole(numbers):
+    """Return the greatest size of numbers that are all whole, infinity if they are not, or if some
+    are so large that sums with `_whole_from` are rounded."""
+    lanes = lane_count(numbers)
+    shift = numbers.dtype.type(1.5 * _whole_from(numbers))
+    shifts = splat(shift, load(numbers, 0))
+    lowest = highest = minus(shifts, shifts)
+    n = numbers.size // lanes * lanes
+    for first in range(0, n, lanes):
+        x = load(numbers, first)
+        lowest, highest = _lesser(x, lowest), select(less(highest, x), x, highest)
+        whole = minus(plus(x, shifts), shifts)
+        if bits(less(x, whole)) or bits(less(whole, x)):
+            return np.inf
+    greatest = max(-smallest(lowest), -smallest(minus(minus(shifts, shifts), highest)))
+    for i in range(n, numbers.size):
+        if numbers[i] + shift - shift != numbers[i]:
+            return np.inf
+        greatest = max(greatest, abs(numbers[i]))
+    return np.float64(greatest) if greatest < _whole_from(numbers) / 2 else np.inf
+
+
+@inlined
+def _whole_from(numbers):
+    """Return the number from which on all floats of a type are whole."""
+    return 2.0**23 if numbers.itemsize == 4 else 2.0**52
+
+
+@kernel("i8, T[:], f8[:], T[:], i4[:]", T=("f4", "f8"))
+def inertia(d, points, weights, rows, labels):
+    """Return the weighted squared distances of points to the centroids (k, d) that labels name, as
+    `assign` adds them up.
+
+    Four at a time: each is a chain of sums that wait for one another.
+    """
+    n, total = labels.size, 0.0
+    for i in range(0, n, 4):
+        size = min(4, n - i)
+        at0, at1 = i * d, min(i + 1, n - 1) * d
+        at2, at3 = min(i + 2, n - 1) * d, min(i + 3, n - 1) * d
+        y0, y1 = np.int64(labels[i]) * d, np.int64(labels[min(i + 1, n - 1)]) * d
+        y2, y3 = (
+            np.int64(labels[min(i + 2, n - 1)]) * d,
+            np.int64(labels[min(i + 3, n - 1)]) * d,
+        )
+        d0 = d1 = d2 = d3 = points.dtype.type(0)
+        for c in range(d):
+            u0 = points[np.uint64(at0 + c)] - rows[np.uint64(y0 + c)]
+            u1 = points[np.uint64(at1 + c)] - rows[np.uint64(y1 + c)]
+            u2 = points[np.uint64(at2 + c)] - rows[np.uint64(y2 + c)]
+            u3 = points[np.uint64(at3 + c)] - rows[np.uint64(y3 + c)]
+            d0, d1 = fma(u0, u0, d0), fma(u1, u1, d1)
+            d2, d3 = fma(u2, u2, d2), fma(u3, u3, d3)
+        total += d0 * (weights[i] if weights.size else 1.0)
+        if size > 1:
+            total += d1 * (weights[i + 1] if weights.size else 1.0)
+        if size > 2:
+            total += d2 * (weights[i + 2] if weights.size else 1.0)
+        if size > 3:
+            total += d3 * (weights[i + 3] if weights.size else 1.0)
+    return total

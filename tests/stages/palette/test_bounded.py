@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from kmq.stages.palette import bounded, clustering, products
+from kmq.kernels.bounded import greatest_whole
+from kmq.stages.palette import bounded, clustering
 
 FLOATS = [np.float32, np.float64]
 
@@ -25,9 +26,10 @@ POINTS = {
 }
 
 
-@pytest.fixture(params=[False, True], ids=["differences", "products"])
-def by_products(request, monkeypatch):
-    monkeypatch.setattr(products, "are_faster", lambda *_: request.param)
+@pytest.fixture(params=[False, True], ids=["one bound", "groups"])
+def by_groups(request, monkeypatch):
+    monkeypatch.setattr(bounded, "_CHEAP", -1 if request.param else 1 << 62)
+    monkeypatch.setattr(bounded, "_MOST_GROUPS", 1 << 30)
     return request.param
 
 
@@ -42,7 +44,7 @@ def compared(monkeypatch):
         return spared[-1]
 
     monkeypatch.setattr(bounded.Rounds, "_round", spied)
-    monkeypatch.setattr(bounded, "_fewest_spared", lambda *_: 0.01)
+    monkeypatch.setattr(bounded, "_fewest_spared", lambda *_: -1)
     monkeypatch.setattr(bounded, "_SMALL_MOVES", 10.0)
     return spared
 
@@ -62,7 +64,7 @@ def assert_bounds_change_nothing(points, start, monkeypatch, weights=None):
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("d", [3, 20])
 @pytest.mark.parametrize("kind", POINTS)
-def test_bounds_change_nothing(dtype, d, kind, by_products, compared, monkeypatch):
+def test_bounds_change_nothing(dtype, d, kind, by_groups, compared, monkeypatch):
     random = np.random.default_rng(d)
     points = POINTS[kind](random, d).astype(dtype)
     for k in (2, 9, 70):
@@ -76,30 +78,64 @@ def test_bounds_change_nothing(dtype, d, kind, by_products, compared, monkeypatc
 
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("exponent", [-1.1, -0.6, 0.45, 0.9])
-def test_bounds_of_tiny_and_huge_numbers(dtype, exponent, by_products, monkeypatch):
+def test_bounds_of_tiny_and_huge_numbers(dtype, exponent, by_groups, monkeypatch):
     random = np.random.default_rng(0)
     points = (cloud(random, 3) * float(np.finfo(dtype).max) ** exponent).astype(dtype)
     assert_bounds_change_nothing(points, points[:40], monkeypatch)
 
 
-def test_bounds_see_clusters_that_are_refilled(by_products, compared, monkeypatch):
+def test_bounds_see_clusters_that_are_refilled(by_groups, compared, monkeypatch):
     points = cloud(np.random.default_rng(0), 3)
     start = np.concatenate([points[:10], points[:10], np.full((3, 3), 1e9)])
     assert_bounds_change_nothing(points, start, monkeypatch)
 
 
-def test_bounds_spare_nearly_all_points_in_the_end(by_products, compared, monkeypatch):
+def test_bounds_spare_nearly_all_points_in_the_end(by_groups, compared, monkeypatch):
     points = cloud(np.random.default_rng(0), 3)
     result = fit(points, points[:20], 1, monkeypatch)
     assert result.converged
     assert compared[-1] > 0.8
 
 
-@pytest.mark.parametrize("n_threads", [1, 3])
-def test_bounds_do_not_depend_on_threads(n_threads, compared, monkeypatch):
-    points = cloud(np.random.default_rng(0), 3)
-    pair = fit(points, points[:20], 1, monkeypatch, n_threads=2)
-    assert fit(points, points[:20], 1, monkeypatch, n_threads=n_threads) == pair
+@pytest.mark.parametrize("scale", [1.0, 1e-3])
+def test_chunks_and_threads_change_nothing(scale, by_groups, compared, monkeypatch):
+    monkeypatch.setattr(clustering, "_CHUNK_WORK", 1)
+    monkeypatch.setattr(clustering, "_CHUNK_POINTS", 97)
+    points = np.rint(cloud(np.random.default_rng(0), 3) * 9) * scale
+    assert_bounds_change_nothing(points, points[:40], monkeypatch)
+    pair = fit(points, points[:40], 1, monkeypatch, n_threads=2)
+    assert fit(points, points[:40], 1, monkeypatch, n_threads=1) == pair
+    assert fit(points, points[:40], 1, monkeypatch, n_threads=3) == pair
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_bounds_of_as_many_centroids_as_points(dtype, by_groups, compared, monkeypatch):
+    points = np.rint(cloud(np.random.default_rng(1), 3)[:500]).astype(dtype)
+    assert_bounds_change_nothing(points, points + dtype(0.25), monkeypatch)
+
+
+def test_bounds_begin_anew_after_they_did_not_pay(compared, monkeypatch):
+    monkeypatch.setattr(bounded, "_CHEAP", -1)
+    monkeypatch.setattr(bounded, "_fewest_spared", lambda *_: 0.9)
+    points = cloud(np.random.default_rng(0), 20)
+    assert_bounds_change_nothing(points, points[:60], monkeypatch)
+    assert compared.count(0) > 1
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize(
+    ("numbers", "greatest"),
+    [
+        ([1, -7] + [3] * 300, 7),
+        ([0] * 300 + [9], 9),
+        ([0] * 300 + [0.5], np.inf),
+        ([0.25] + [0] * 300, np.inf),
+        ([1e30] * 300, np.inf),
+        ([], 0),
+    ],
+)
+def test_greatest_of_whole_numbers(numbers, greatest, dtype):
+    assert greatest_whole(np.array(numbers, dtype)) == greatest
 
 
 def test_small_problems_have_no_bounds(compared):

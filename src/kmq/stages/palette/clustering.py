@@ -122,18 +122,23 @@ def kmeans(
     def plain(centroids: Array) -> Array:
         return assign_and_sum(points, counted, centroids, _NO_LABELS, n_threads)[0]
 
-    sums_of = plain
+    rounds = None
     if algorithm == "lloyd":
         parts = _parts(points, len(start))
-        sums_of = Rounds(points, counted, len(start), parts, n_threads, plain).sums
+        rounds = Rounds(points, counted, len(start), parts, n_threads, plain)
 
     def farthest(centroids: Array, count: int) -> tuple[Array, Array, Array]:
         labels, chosen = _farthest(points, weights, centroids, count, n_threads)
         return points[chosen], weights[chosen], labels[chosen]
 
+    sums_of = rounds.sums if rounds else plain
     centroids, n_iter, converged = lloyd(start, sums_of, farthest, max_iter, tol, progress)
-    labels = np.empty(len(points), np.int32)
-    _, inertia = assign_and_sum(points, counted, centroids, labels, n_threads)
+    ended = rounds.end(centroids) if rounds else None
+    if ended:
+        labels, inertia = ended
+    else:
+        labels = np.empty(len(points), np.int32)
+        _, inertia = assign_and_sum(points, counted, centroids, labels, n_threads)
     return KMeansResult(centroids, labels, inertia, n_iter, converged)
 
 
