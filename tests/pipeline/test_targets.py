@@ -98,6 +98,17 @@ def test_sizes_below_that_of_two_colours_are_filled():
         assert 0.95 * size <= len(encode(page, size=size)) <= size
 
 
+def test_a_size_between_those_of_few_colours_takes_most_of_them():
+    rng = np.random.default_rng(0)
+    colors = np.array([[250, 250, 250], [20, 20, 20], [200, 40, 40], [40, 90, 200]], np.uint8)
+    tiles = colors[np.kron(rng.integers(0, 4, (12, 16)), np.ones((8, 8), int))]
+    speckled = np.where(rng.random((96, 128, 1)) < 0.02, 255 - tiles, tiles)
+    two, exact = len(encode(speckled, 2, space="rgb")), len(encode(speckled, 8, space="rgb"))
+    found = encode(speckled, size=(two + exact) // 2, space="rgb")
+    assert decode(found).n_colors >= 3
+    assert quality(found, speckled)[0] > quality(encode(speckled, 2, space="rgb"), speckled)[0] + 3
+
+
 def test_what_fits_as_it_is_stays_exact():
     few = quantize(PICTURE, 5).to_array()
     assert np.array_equal(decode(encode(few, size=100_000)).to_array(), few)
@@ -328,6 +339,12 @@ def test_a_picture_is_read_and_counted_once_and_no_attempt_coded_twice(photo, wa
     check_shares(watched)
     if not {"psnr", "max_mse"} & target.keys():  # whose search for k is one of its own
         assert len(watched["palettes"]) == len(set(watched["palettes"]))
+
+
+@pytest.mark.parametrize("size", [1500, 3000, 6000])
+def test_a_size_is_foretold_so_that_few_files_are_made(watched, size):
+    encode(PICTURE, size=size, space="rgb")
+    assert len(watched["coded"]) <= 4
 
 
 def test_so_it_is_from_other_doors(photo, watched, tmp_path):

@@ -6,8 +6,10 @@ a larger one more colours are better. So a quality, which some number of colours
 nearest entries, is tried with a quarter more of them, and λ as large as it may be. For a size k is
 searched for with a λ that pays, and at the k that it ends at λ is moved until the size is met.
 
-An attempt is three rounds of choices. The first tells what the others will come to, so only those
-that promise to meet the target go on, and only those are coded, once.
+An attempt is a few rounds of choices. The first tells what the others will come to, so only those
+that promise to meet the target go on. A size is foretold by the model of the rate, and by one file
+that was coded: only attempts near the size are coded, once. A λ a little larger takes one round
+more, from the attempt before.
 """
 
 from __future__ import annotations
@@ -39,22 +41,36 @@ _FIRST_X, _LEAST_X, _MOST_X = 0.5, -4.0, 1.0
 """log2 of λ along which k is searched for: at first, and how far it goes."""
 
 _FAIR, _FAIRLY = 0.36, 0.6
-"""What λ may cost, see `_Search._fair_x`, and log2 of λ by which it may be off."""
+"""What λ may cost, see `_SizeSearch._fair_x`, and log2 of λ by which it may be off."""
 
-_NEAR = 0.03
-"""log2 of a size over the wanted one, below which λ is moved, not k."""
+_BELOW, _ABOVE = 0.03, 0.07
+"""log2 of a size below and above the one that is wanted, from which on λ is moved, not k. It is
+moved up at less cost than down."""
 
-_MOST_GUESSES, _MOST_COLORS_TRIED = 8, 3
-"""Proxies of numbers of colours that are computed for one level, and whole attempts, at most."""
+_MOST_GUESSES, _MOST_COLORS_TRIED = 8, 4
+"""Estimates of numbers of colours that are computed for one level, and those tried, at most."""
 
-_USUAL_PROXY_SLOPE = 0.5
-"""d level of the proxy of nearest entries / d log2 of k, before it is known."""
+_SIMILAR = 2.0
+"""Times as many colours, or as few, whose files are foretold by one that was coded."""
 
-_HOPELESS = 0.1
-"""log2 of the size that a first round foretells to the one that is wanted, where no λ helps."""
+_ONE_ROUND = 1.5
+"""log2 of λ by which it moves in one round more, and not from nearest entries anew."""
 
-_SIZE_BY_PROXY = 1.2
-"""d log2 of a size / d log2 of the proxy of nearest entries, as k changes."""
+_FORETOLD, _FORETOLD_BY_X, _FORETOLD_BYTES = 0.03, 0.05, 60
+"""log2 by which the size of an attempt may be off that is foretold by another one's, how much more
+for each log2 of λ between them, and how much more in files of few bytes."""
+
+_USUAL_SLOPE, _SIZE_BY_ESTIMATE, _SIZE_BY_FIRST = 0.5, 1.2, 1.1
+"""d log2 of the estimate of nearest entries / d log2 of k, before it is known, and d log2 of a
+size / d log2 of that estimate, and of that of a first round, as k changes."""
+
+_SIZE_SLOPE, _ERROR_SLOPE = -0.16, 0.9
+"""d log2 of a size, and of the error beyond that of nearest entries, / d log2 of λ, before they are
+known."""
+
+_HOPELESS, _FAR, _FARTHEST = 0.1, 0.3, 1.0
+"""log2 of the size that is foretold for the largest λ to the one that is wanted, where no λ helps;
+and of the size that a first round foretells, for a usual λ and for the largest there is."""
 
 _NONE, _BEYOND, _ERROR_LIMIT = -10.0, 1.5, 5.0
 """log2 of λ that stands for 0, by how much a size may raise it before another k is better, and up
@@ -63,14 +79,15 @@ to which an error may."""
 _MOST_PRICE = 4 * 255.0**2
 """Price of a bit at most: the squared error of black for white, of four channels."""
 
-_STRIDE, _SAME = 3.0, 0.01
-"""Most by which log2 of λ moves at once, and least."""
+_STRIDE, _SAME, _STEP = 3.0, 0.01, 0.04
+"""Most by which log2 of λ moves at once, and least for an error and for a size: there is a step."""
 
-_MOST_PROBES = 4
-"""First rounds for an attempt at most; one or two are usual."""
+_MOST_PROBES, _MOST_FOR_ERROR, _MOST_FOR_SIZE = 4, 4, 8
+"""First rounds for an attempt at most, of which one or two are usual, and attempts with one palette
+for an error and for a size."""
 
 _MOST_MOVES = 8
-"""Times that another number of colours is tried for a size that no λ makes."""
+"""Numbers of colours with which λ is moved for a size, at most."""
 
 _MORE, _MANY_MORE, _FEW_MORE = 1.25, 1.4, 1.12
 """How many times the colours that nearest entries need are tried for a quality: the first, then the
@@ -182,14 +199,14 @@ def _for_size(
     n_pixels, size = quantizer.n_pixels, target.value
     if target.name == "bpp":
         size = math.floor(min(size * n_pixels / 8, MAX_SIZE))
-    search = _Search(quantizer, code, _size_gauge(size), most)
+    search = _SizeSearch(quantizer, code, size, most)
     if colors is None:
-        best = search.for_size()
+        best = search.best()
         where = f"{search.fewest} colour{'' if search.fewest == 1 else 's'}"
     else:
         is_given = not isinstance(colors, int)
         start = _Start(quantizer, code, quantizer.palette(colors), is_given=is_given)
-        best = search.at_start(start)
+        best = search.best_at(start)
         where = "the given palette" if is_given else f"k = {colors}"
     if best.size > size:
         asked, least = f"{size:.0f} bytes", f"{best.size}"
@@ -206,7 +223,6 @@ def _for_error(
     quantizer: Quantizer, mse: float, code: Code, most: int, *, is_strict: bool
 ) -> Encoded:
     """Return the smallest file found with such an error, or the best if there is none."""
-    search = _Search(quantizer, code, _error_gauge(_mse, mse), most)
     rounded = quantizer.palette(ErrorTarget(mse, most))
     nearest = _Start(quantizer, code, rounded).nearest
     if rounded.mse > mse and is_strict:
@@ -217,7 +233,8 @@ def _for_error(
         )
     if rounded.mse > mse or mse == 0:
         return nearest.encoded
-    found = [nearest, *search.for_quality(len(rounded.palette))]
+    search = _ErrorSearch(quantizer, code, mse, most)
+    found = [nearest, *search.attempts(len(rounded.palette))]
     return min(found, key=_size).encoded
 
 
@@ -255,11 +272,12 @@ class _Attempt:
     Attributes:
         mapped: palette and indices.
         x: log2 of λ.
+        is_coded: whether its file is made.
     """
 
     def __init__(self, quantizer: Quantizer, code: Code, mapped: Mapped, x: float):
         self._quantizer, self._code = quantizer, code
-        self.mapped, self.x = mapped, x
+        self.mapped, self.x, self.is_coded = mapped, x, False
 
     @computed_once
     def mse(self) -> float:
@@ -275,6 +293,7 @@ class _Attempt:
     def encoded(self) -> Encoded:
         """The image and its file."""
         image = self._quantizer.image(self.mapped, self.mse)
+        self.is_coded = True
         return Encoded(image, self._code(image), 0.0 if self.x == _NONE else _power(self.x))
 
     @property
@@ -288,6 +307,11 @@ class _Attempt:
         bits, k = self._quantizer.bits(self.mapped), len(self.mapped.palette)
         return bits / 8 + _PALETTE_BYTES * k + _FRAME_BYTES
 
+    @property
+    def level(self) -> float:
+        """log2 of the estimate."""
+        return _log(self.estimate)
+
 
 def _mse(attempt: _Attempt) -> float:
     return attempt.mse
@@ -295,10 +319,6 @@ def _mse(attempt: _Attempt) -> float:
 
 def _size(attempt: _Attempt) -> float:
     return attempt.size
-
-
-def _estimate(attempt: _Attempt) -> float:
-    return attempt.estimate
 
 
 class _Start:
@@ -311,8 +331,9 @@ class _Start:
         self._unit = quantizer.unit(rounded)
         self.limit = _log(_MOST_PRICE / self._unit)
         mapped = quantizer.nearest(rounded, is_given=is_given)
-        # The last first round and the last attempt are kept: they may be asked for again.
-        self.nearest = self._first = self._whole = _Attempt(quantizer, code, mapped, _NONE)
+        self.nearest = _Attempt(quantizer, code, mapped, _NONE)
+        # Attempts, and the last first round, are kept: they may be asked for again.
+        self._first, self._wholes = self.nearest, {_NONE: self.nearest}
 
     def first(self, x: float) -> _Attempt:
         """Return the first round of the attempt at a λ of 2 to the power of x."""
@@ -320,11 +341,22 @@ class _Start:
             self._first = self._rounds(self.nearest, x, 1)
         return self._first
 
-    def rest(self, first: _Attempt) -> _Attempt:
+    def whole(self, x: float) -> _Attempt:
         """Return the attempt after all rounds."""
-        if first.x != self._whole.x:
-            self._whole = self._rounds(first, first.x, self._quantizer.rate_rounds - 1)
-        return self._whole
+        if x not in self._wholes:
+            self._wholes[x] = self._rounds(self.first(x), x, self._quantizer.rate_rounds - 1)
+        return self._wholes[x]
+
+    def is_whole(self, attempt: _Attempt) -> bool:
+        """Whether `whole` has made an attempt."""
+        return self._wholes.get(attempt.x) is attempt
+
+    def moved(self, attempt: _Attempt, x: float) -> _Attempt:
+        """Return an attempt at a larger x than another's, by one round more.
+
+        A smaller x cannot be reached so: indices that cost little stay.
+        """
+        return self._rounds(attempt, x, 1)
 
     def _rounds(self, attempt: _Attempt, x: float, n_rounds: int) -> _Attempt:
         mapped = attempt.mapped
@@ -370,7 +402,7 @@ class _LooksSearch:
         best: _Attempt | None = None
         for _ in range(_MOST_FOR_LOOKS):
             x = _clamped(x, _LEAST_X, _LOOKS_LIMIT)
-            attempt = start.rest(start.first(x))
+            attempt = start.whole(x)
             scores[x] = attempt.looks
             if attempt.looks >= self._quality and (best is None or x > best.x):
                 best = attempt
@@ -412,305 +444,80 @@ class _LooksSearch:
         return k * _power(_clamped(doublings + (0.1 if k == few else -0.1), -2, 2))
 
 
-class _Gauge(NamedTuple):
-    """How attempts are measured against a target. Levels are logarithms to base 2.
+class _ErrorSearch:
+    """Looks for λ until errors are what they may be."""
 
-    Attributes:
-        value: of an attempt: what must come close to `most` and not exceed it.
-        proxy: of the first round of one, or of nearest entries: cheap, and goes with the value.
-        most: what the value may be.
-        tolerance: share of `most` by which a value may stay below.
-        slope: d level of the proxy / d x, before it is known: errors grow with λ, sizes shrink.
-        elasticity: d level of the value / d level of the proxy, before it is known.
-        most_attempts: with one palette; two are usual.
-    """
+    def __init__(self, quantizer: Quantizer, code: Code, mse: float, most: int):
+        self._quantizer, self._code, self._mse, self._most = quantizer, code, mse, most
+        self._met: list[_Attempt] = []  # those whose error is allowed
+        self._known: tuple[float, float] | None = None  # levels after the first round, and all
 
-    value: Callable[[_Attempt], float]
-    proxy: Callable[[_Attempt], float]
-    most: float
-    tolerance: float
-    slope: float
-    elasticity: float
-    most_attempts: int
-
-    @property
-    def grows(self) -> bool:
-        """Whether the value grows with λ."""
-        return self.slope > 0
-
-    def floor(self, start: _Start) -> float:
-        """Return what values of one palette are measured from: errors from their least."""
-        return self.value(start.nearest) if self.grows else 0.0
-
-    def is_met(self, value: float) -> bool:
-        """Whether a value is as close to `most` as it should be."""
-        return self.most * (1 - self.tolerance) <= value <= self.most
-
-
-def _size_gauge(size: float) -> _Gauge:
-    return _Gauge(_size, _estimate, size, _SIZE_TOLERANCE, -0.12, 1.2, most_attempts=8)
-
-
-def _error_gauge(error: Callable[[_Attempt], float], most: float) -> _Gauge:
-    return _Gauge(error, error, most, _ERROR_TOLERANCE, 0.9, 1.0, most_attempts=4)
-
-
-class _Known(NamedTuple):
-    """What the last whole attempt came to: levels of its first round's proxy, and of its value."""
-
-    proxy: float
-    value: float
-
-
-class _Search:
-    """Looks for λ, and for k, until files meet a target."""
-
-    def __init__(self, quantizer: Quantizer, code: Code, gauge: _Gauge, most: int):
-        self._quantizer, self._code, self._gauge = quantizer, code, gauge
-        self.fewest = max(1, quantizer.n_fixed)
-        self.most = max(self.fewest, min(most, quantizer.n_colors))
-        self._met: list[_Attempt] = []  # those whose value is allowed
-        self._started: tuple[int, _Start] | None = None
-        self._proxies: dict[int, float] = {}  # level of k nearest entries
-        self._known: _Known | None = None
-        self._elasticity = gauge.elasticity
-
-    def for_size(self) -> _Attempt:
-        """Return the attempt of least error that has the size, or the smallest there is."""
-        k, x = self._colors()
-        fewest, most = self.fewest, self.most
-        for _ in range(_MOST_MOVES):
-            side = self._tune(self.start(k), x, x + _BEYOND)
-            if side == 0:
-                break
-            start, goal = self.start(k), _log(self._gauge.most)
-            if side < 0:
-                fewest, level = k + 1, _log(start.nearest.size)
-            else:
-                most, level = k - 1, self._predicted(self._level(start.first(x)))
-            if fewest > most:
-                break
-            following = self._colors_at(self._proxy(k) + (goal - level) / _SIZE_BY_PROXY)
-            k = int(_clamped(following, fewest, most))
-        if side and not any(self._gauge.is_met(attempt.size) for attempt in self._met):
-            k = int(_clamped(fewest, self.fewest, self.most))  # too large at any usual λ
-            self._tune(self.start(k), x + _BEYOND, self.start(k).limit)
-        return self._best() or self.start(self.fewest).nearest
-
-    def at_start(self, start: _Start) -> _Attempt:
-        """Return the same for one palette."""
-        attempt = self._finish(start, _FIRST_X)
-        if attempt.size <= self._gauge.most:
-            self._value(start.nearest)
-            if start.nearest.size <= self._gauge.most:
-                return start.nearest
-        self._tune(start, _FIRST_X, start.limit)
-        return self._best() or self._finish(start, start.limit)
-
-    def _best(self) -> _Attempt | None:
-        """Return the attempt of least error, of those that come close to the size if some do."""
-        close = [attempt for attempt in self._met if self._gauge.is_met(attempt.size)]
-        return min(close or self._met, key=_mse, default=None)
-
-    def for_quality(self, enough: int) -> list[_Attempt]:
-        """Return attempts that reach an error which nearest entries need `enough` colours for."""
+    def attempts(self, enough: int) -> list[_Attempt]:
+        """Return attempts that reach the error, for which nearest entries need `enough` colours."""
         found = []
         x, excess, tried = 0.0, _log(_USUAL_EXCESS), set[int]()
         more = _MORE
         for _ in range(2):
-            k = min(round(enough * more), self.most)
+            k = min(round(enough * more), self._most, self._quantizer.n_colors)
             if k not in tried:
                 tried.add(k)
-                start = self.start(k)
-                floor = max(self._gauge.floor(start), 1e-9)
-                wanted = _log(self._gauge.most / floor - 1)
-                x = _clamped(x + (wanted - excess) / self._gauge.slope, -_ERROR_LIMIT, _ERROR_LIMIT)
+                start = _Start(self._quantizer, self._code, self._quantizer.palette(k))
+                floor = max(start.nearest.mse, 1e-9)
+                wanted = _log(self._mse / floor - 1)
+                x = _clamped(x + (wanted - excess) / _ERROR_SLOPE, -_ERROR_LIMIT, _ERROR_LIMIT)
                 self._met.clear()
-                self._tune(start, x, _ERROR_LIMIT)
+                self._tune(start, x)
                 if self._met:
-                    best = max(self._met, key=self._gauge.value)
+                    best = max(self._met, key=_mse)
                     found.append(best)
-                    x, excess = best.x, _log(self._gauge.value(best) / floor - 1)
+                    x, excess = best.x, _log(best.mse / floor - 1)
             more = _MANY_MORE if _LITTLE < x < _MUCH else _FEW_MORE
         return found
 
-    def start(self, k: int) -> _Start:
-        """Return the start with k colours."""
-        if self._started is None or self._started[0] != k:
-            self._started = k, _Start(self._quantizer, self._code, self._quantizer.palette(k))
-        return self._started[1]
-
-    def enough_colors(self) -> int:
-        """Return the fewest colours, about, whose nearest entries reach the error; or the most."""
-        level = _log(self._gauge.most)
-        few, enough = self.fewest - 1, int(_clamped(_FIRST_COLORS, self.fewest, self.most))
-        while self._proxy(enough) > level:
-            if enough == self.most:
-                return enough
-            few, enough = enough, min(4 * enough, self.most)
-        while enough > max(few + 1, 1.1 * few):
-            k = math.isqrt(max(few, 1) * enough)
-            k = int(_clamped(k, few + 1, enough - 1))
-            if self._proxy(k) > level:
-                few = k
-            else:
-                enough = k
-        return enough
-
-    def _colors_at(self, level: float) -> int:
-        """Return the k whose nearest entries have a proxy of that level, about.
-
-        It is no further than a factor of two from one whose proxy is known.
-        """
-        k = int(_clamped(_FIRST_COLORS, self.fewest, self.most))
-        for _ in range(_MOST_GUESSES):
-            self._proxy(k)
-            known = min(self._proxies, key=lambda one: abs(self._proxies[one] - level))
-            off = (level - self._proxies[known]) / self._proxy_slope(known)
-            k = round(known * _power(_clamped(off, -2, 2)))
-            k = int(_clamped(k, self.fewest, self.most))
-            if k in self._proxies or max(k, known) <= 2 * min(k, known):
-                break
-        return k
-
-    def _proxy_slope(self, k: int) -> float:
-        """Return d level of the proxy of nearest entries / d log2 of k."""
-        usual = _USUAL_PROXY_SLOPE
-        others = [one for one in self._proxies if max(one, k) >= 1.5 * min(one, k)]
-        if not others:
-            return usual
-        other = min(others, key=lambda one: max(one, k) / min(one, k))
-        slope = (self._proxies[k] - self._proxies[other]) / _log(k / other)
-        return slope if 0.2 < slope / usual < 5 else usual
-
-    def _proxy(self, k: int) -> float:
-        """Return the level of the proxy of k nearest entries."""
-        if k not in self._proxies:
-            self._proxies[k] = self._level(self.start(k).nearest)
-        return self._proxies[k]
-
-    def _level(self, first: _Attempt, floor: float = 0.0) -> float:
-        return _log(self._gauge.proxy(first) - floor)
-
-    def _colors(self) -> tuple[int, float]:
-        """Return k, and x, with which a file has about the size that is wanted."""
-        goal, x = _log(self._gauge.most), _FIRST_X
-        k = self._colors_at(goal - _log(self._usual_share()))
-        tried: set[int] = set()
-        for _ in range(_MOST_COLORS_TRIED):
-            start = self.start(k)
-            attempt = self._finish(start, x)
-            tried.add(k)
-            at, level = self._proxy(k), _log(attempt.size)
-            if abs(level - goal) < _NEAR:
-                break
-            fair = self._fair_x(start, attempt)
-            if abs(fair - x) > _FAIRLY:
-                level += self._gauge.slope * self._elasticity * (fair - x)
-                x = fair
-            following = k
-            for _ in range(_MOST_PROBES):
-                k = self._colors_at(at + (goal - level) / _SIZE_BY_PROXY)
-                if k in tried or k == following:
-                    break
-                following = k
-                at, level = self._proxy(k), self._predicted(self._level(self.start(k).first(x)))
-                if abs(level - goal) < _NEAR:
-                    break
-            if k in tried:
-                break
-        return k, x
-
-    def _fair_x(self, start: _Start, attempt: _Attempt) -> float:
-        """Return the x at which λ should save about as much for its error as fewer colours do.
-
-        It is where λ has so far made the error larger by `_FAIR` of the share by which it made the
-        file smaller, on logarithmic scales.
-        """
-        error = attempt.mse / max(start.nearest.mse, rate.LEAST_ERROR)
-        saving = self._level(start.nearest) - self._level(attempt)
-        paid = _clamped(_log(max(error, 1.0)) / max(saving, 0.005), 0.005, 100)
-        return _clamped(attempt.x + _log(_FAIR / paid), _LEAST_X, _MOST_X)
-
-    def _usual_share(self) -> float:
-        """Return how much of the proxy of nearest entries a file has: more where they cost more."""
-        share, n_pixels = 0.5, self._quantizer.n_pixels
-        for _ in range(4):
-            share = min(0.36 + 0.12 * 8 * self._gauge.most / share / n_pixels, 0.9)
-        return share
-
-    def _tune(self, start: _Start, x: float, limit: float) -> int:
-        """Move λ, from x up to a limit, until a value is close to the most that is allowed.
-
-        Return 0 if one is, 1 if all are too large, -1 if some are too small.
-        """
-        gauge, floor = self._gauge, self._gauge.floor(start)
-        if floor >= gauge.most:
-            return 1
-        aim = _log(gauge.most * (1 - gauge.tolerance / 2) - floor)
-        near = 0.6 * gauge.tolerance * gauge.most / (gauge.most - floor)
-        probes: dict[float, float] = {}  # x: level of the proxy after a first round
-        values: dict[float, float] = {}  # x: level of the value
+    def _tune(self, start: _Start, x: float) -> None:
+        """Move λ, from x on, until an error is close to what is allowed."""
+        most, floor = self._mse, start.nearest.mse
+        if floor >= most:
+            return
+        aim = _log(most * (1 - _ERROR_TOLERANCE / 2) - floor)
+        near = 0.6 * _ERROR_TOLERANCE * most / (most - floor)
+        probes: dict[float, float] = {}  # x: level of the error after a first round
+        values: dict[float, float] = {}  # x: level of the error
         n_probes = 0
-        if not gauge.grows and self._known and self._predicted(self._level(start.nearest)) < aim:
-            x = _NONE
-        while len(values) < gauge.most_attempts:
+        while len(values) < _MOST_FOR_ERROR:
             if x <= _NONE:
-                value = self._value(start.nearest)
-                if value <= gauge.most:
-                    return 0 if gauge.is_met(value) else -1
-                values[_NONE] = _log(value - floor)
-                x = min(probes, default=0.0) - 1
-            probes[x] = self._level(start.first(x), floor)
+                self._met.append(start.nearest)
+                return
+            first = start.first(x)
+            probes[x] = _log(first.mse - floor)
             n_probes += 1
             if self._known is not None:
                 off = self._predicted(probes[x]) - aim
-                if x == limit < start.limit and not gauge.grows and off > _HOPELESS:
-                    return 1
-                if abs(off) > near and x < limit and n_probes < _MOST_PROBES:
-                    x = self._crossing(probes, values, aim, limit)
+                if abs(off) > near and x < _ERROR_LIMIT and n_probes < _MOST_PROBES:
+                    x = self._crossing(probes, values, aim)
                     continue
-            value = gauge.value(self._finish(start, x, floor))
-            if gauge.is_met(value):
-                return 0
-            if x == limit and (value > gauge.most) != gauge.grows:
-                return 1 if value > gauge.most else -1
-            n_probes, values[x] = 0, _log(value - floor)
-            x = self._crossing(probes, values, aim, limit)
+            attempt = start.whole(x)
+            n_probes, values[x] = 0, _log(attempt.mse - floor)
+            self._known = probes[x], values[x]
+            if attempt.mse <= most:
+                self._met.append(attempt)
+                if attempt.mse >= most * (1 - _ERROR_TOLERANCE) or x == _ERROR_LIMIT:
+                    return
+            x = self._crossing(probes, values, aim)
             if min(abs(x - other) for other in values) < _SAME:  # there is a step
-                break
-        return -1 if min(values.values()) <= _log(gauge.most - floor) else 1
-
-    def _finish(self, start: _Start, x: float, floor: float = 0.0) -> _Attempt:
-        """Make a whole attempt, and learn from it how values go with proxies."""
-        first = start.first(x)
-        attempt = start.rest(first)
-        known = _Known(self._level(first, floor), _log(self._value(attempt) - floor))
-        if self._known is not None and not self._gauge.grows:
-            moved = known.proxy - self._known.proxy
-            if abs(moved) > 0.05:
-                self._elasticity = _clamped((known.value - self._known.value) / moved, 0.7, 1.6)
-        self._known = known
-        return attempt
-
-    def _value(self, attempt: _Attempt) -> float:
-        """Return the value of an attempt, and keep it if it is allowed."""
-        value = self._gauge.value(attempt)
-        if value <= self._gauge.most:
-            self._met.append(attempt)
-        return value
+                return
 
     def _predicted(self, level: float) -> float:
-        """Return the level of the value to which a first round of that level leads."""
+        """Return the level of the error to which a first round of that level leads."""
         assert self._known is not None  # noqa: S101  # there was an attempt
-        return self._known.value + self._elasticity * (level - self._known.proxy)
+        return self._known[1] + level - self._known[0]
 
     def _crossing(
-        self, probes: dict[float, float], values: dict[float, float], aim: float, limit: float
+        self, probes: dict[float, float], values: dict[float, float], aim: float
     ) -> float:
-        """Return the x at which values are as wanted, about: `_NONE` or `limit` if that is far."""
+        """Return the x at which errors are as wanted, about: `_NONE` or the limit if it is far."""
         known = {x: self._predicted(level) for x, level in probes.items()} | values
-        short = [x for x in known if (known[x] <= aim) == self._gauge.grows]  # x must go up
+        short = [x for x in known if known[x] <= aim]  # x must go up
         beyond = [x for x in known if x not in short]
         if short and beyond:
             left, right = max(short), min(beyond)
@@ -718,15 +525,281 @@ class _Search:
             if left < right:
                 share = _clamped((aim - known[left]) / (known[right] - known[left]), 0.05, 0.95)
             return left + share * (right - left)
-        ordered = sorted((x for x in known if x > _NONE), reverse=bool(short))
-        end, slope = ordered[0], self._gauge.slope
+        ordered = sorted(known, reverse=bool(short))
+        end, slope = ordered[0], _ERROR_SLOPE
         if len(ordered) > 1:
             measured = (known[end] - known[ordered[1]]) / (end - ordered[1])
-            slope = measured if measured * slope > 0 else slope / 100
+            slope = measured if measured > 0 else slope / 100
         step = (aim - known[end]) / slope
         if len(ordered) > 1 and abs(step) > 2 * _STRIDE:
-            return limit if short else _NONE
+            return _ERROR_LIMIT if short else _NONE
+        return _clamped(end + _clamped(step, -_STRIDE, _STRIDE), _NONE, _ERROR_LIMIT)
+
+
+class _Known(NamedTuple):
+    """An attempt at x with k colours: levels of its estimates as nearest entries and after the
+    first round, and of the whole one's size."""
+
+    k: int
+    x: float
+    nearest: float
+    first: float
+    level: float
+
+
+class _SizeSearch:
+    """Looks for k, and for λ, until files have a size.
+
+    Levels are logarithms to base 2 of bytes, of estimates or of files.
+    """
+
+    def __init__(self, quantizer: Quantizer, code: Code, size: float, most: int):
+        self._quantizer, self._code, self._size = quantizer, code, size
+        self._goal, self._aim = _log(size), _log(size * (1 - _SIZE_TOLERANCE / 2))
+        self.fewest = max(1, quantizer.n_fixed)
+        self._most = max(self.fewest, min(most, quantizer.n_colors))
+        self._met: list[_Attempt] = []  # files that are small enough
+        self._started: tuple[int, _Start] | None = None
+        self._estimates: dict[int, float] = {}  # levels of k nearest entries
+        self._known: _Known | None = None
+        self._elasticity = _SIZE_BY_ESTIMATE
+        self._ratio, self._coded_x = math.nan, 0.0  # of the last file to its estimate; its x
+
+    def best(self) -> _Attempt:
+        """Return the attempt of least error that has the size, or the smallest there is."""
+        k, x = self._colors()
+        fewest, most = self.fewest, self._most
+        for _ in range(_MOST_MOVES):
+            side = self._meet(self._start(k), x, x + _BEYOND)
+            if side == 0:
+                break
+            if side < 0:
+                fewest, level = k + 1, self._foretold(self._start(k).nearest)
+            else:
+                most, level = k - 1, self._promised(self._start(k), x)
+            if fewest > most:
+                k = min(fewest, self._most)
+                break
+            k = int(_clamped(self._following(k, level), fewest, most))
+        if not self._close():  # too large at any usual λ
+            start = self._start(k)
+            self._meet(start, x + _BEYOND, start.limit)
+        return self._least_error() or self._start(self.fewest).nearest
+
+    def best_at(self, start: _Start) -> _Attempt:
+        """Return the same for one palette."""
+        attempt = start.whole(_FIRST_X)
+        self._code_file(attempt)
+        if attempt.size <= self._size:
+            self._code_file(start.nearest)
+            if start.nearest.size <= self._size:
+                return start.nearest
+        self._meet(start, _FIRST_X, start.limit)
+        return self._least_error() or start.whole(start.limit)
+
+    def _least_error(self) -> _Attempt | None:
+        """Return the attempt of least error, of those that come close to the size if some do."""
+        return min(self._close() or self._met, key=_mse, default=None)
+
+    def _close(self) -> list[_Attempt]:
+        """Return the attempts that come close to the size."""
+        return [one for one in self._met if self._is_close(one)]
+
+    def _is_close(self, attempt: _Attempt) -> bool:
+        least = self._size * (1 - _SIZE_TOLERANCE)
+        return attempt.is_coded and least <= attempt.size <= self._size
+
+    def _start(self, k: int) -> _Start:
+        """Return the start with k colours."""
+        if self._started is None or self._started[0] != k:
+            self._started = k, _Start(self._quantizer, self._code, self._quantizer.palette(k))
+        return self._started[1]
+
+    # How many colours
+
+    def _colors(self) -> tuple[int, float]:
+        """Return k, and x, with which a file has about the size that is wanted."""
+        k, x = self._colors_at(self._goal - _log(self._usual_share())), _FIRST_X
+        tried = set[int]()
+        while k not in tried and len(tried) < _MOST_COLORS_TRIED:
+            tried.add(k)
+            level = self._level_at(self._start(k), x)
+            if len(tried) == 1:
+                fair = self._fair_x(self._start(k), self._start(k).whole(x))
+                level, x = level + _SIZE_SLOPE * (fair - x), fair
+            if -_BELOW < level - self._goal < _ABOVE:
+                break
+            k = self._following(k, level)
+        return k, x
+
+    def _level_at(self, start: _Start, x: float) -> float:
+        """Return the level of the size of a whole attempt, by its first round if that will do."""
+        k, known = len(start.nearest.mapped.palette), self._known
+        if known and abs(known.x - x) <= 1 and max(k, known.k) <= _SIMILAR * min(k, known.k):
+            return self._promised(start, x)
+        attempt = start.whole(x)
+        self._code_file(attempt)
+        self._learn(start, attempt)
+        return self._foretold(attempt)
+
+    def _promised(self, start: _Start, x: float) -> float:
+        """Return the level of the size of a whole attempt by its first round."""
+        assert self._known is not None  # noqa: S101  # there was an attempt
+        first, level = self._known.first, self._known.level
+        return level + _SIZE_BY_FIRST * (start.first(x).level - first)
+
+    def _learn(self, start: _Start, attempt: _Attempt) -> None:
+        """Learn from a whole attempt how sizes go with estimates."""
+        k, level = len(start.nearest.mapped.palette), self._foretold(attempt)
+        moved = start.nearest.level - self._known.nearest if self._known is not None else 0.0
+        if self._known is not None and abs(moved) > 0.1:
+            self._elasticity = _clamped((level - self._known.level) / moved, 0.6, 1.8)
+        first = start.first(attempt.x).level
+        self._known = _Known(k, attempt.x, start.nearest.level, first, level)
+
+    def _following(self, k: int, level: float) -> int:
+        """Return the k at which the size is as wanted, about, by the level at this one."""
+        off = self._goal + _ABOVE / 2 - level
+        return self._colors_at(self._estimate(k) + off / self._elasticity)
+
+    def _colors_at(self, level: float) -> int:
+        """Return the k whose nearest entries have an estimate of that level, about.
+
+        It is no further than a factor of two from one whose estimate is known.
+        """
+        k = int(_clamped(_FIRST_COLORS, self.fewest, self._most))
+        for _ in range(_MOST_GUESSES):
+            self._estimate(k)
+            known = min(self._estimates, key=lambda one: abs(self._estimates[one] - level))
+            off = (level - self._estimates[known]) / self._slope_at(known)
+            k = round(known * _power(_clamped(off, -2, 2)))
+            k = int(_clamped(k, self.fewest, self._most))
+            if k in self._estimates or max(k, known) <= 2 * min(k, known):
+                break
+        return k
+
+    def _slope_at(self, k: int) -> float:
+        """Return d level of the estimate of nearest entries / d log2 of k."""
+        usual = _USUAL_SLOPE
+        others = [one for one in self._estimates if max(one, k) >= 1.5 * min(one, k)]
+        if not others:
+            return usual
+        other = min(others, key=lambda one: max(one, k) / min(one, k))
+        slope = (self._estimates[k] - self._estimates[other]) / _log(k / other)
+        return slope if 0.2 < slope / usual < 5 else usual
+
+    def _estimate(self, k: int) -> float:
+        """Return the level of the estimate of k nearest entries."""
+        if k not in self._estimates:
+            self._estimates[k] = self._start(k).nearest.level
+        return self._estimates[k]
+
+    def _fair_x(self, start: _Start, attempt: _Attempt) -> float:
+        """Return the x at which λ should save about as much for its error as fewer colours do.
+
+        It is where λ has so far made the error larger by `_FAIR` of the share by which it made the
+        file smaller, on logarithmic scales; that of the attempt where it is near.
+        """
+        error = attempt.mse / max(start.nearest.mse, rate.LEAST_ERROR)
+        saving = start.nearest.level - attempt.level
+        paid = _clamped(_log(max(error, 1.0)) / max(saving, 0.005), 0.005, 100)
+        x = _clamped(attempt.x + _log(_FAIR / paid), _LEAST_X, _MOST_X)
+        return x if abs(x - attempt.x) > _FAIRLY else attempt.x
+
+    def _usual_share(self) -> float:
+        """Return how much of the estimate of nearest entries a file has: more where they cost
+        more."""
+        share, n_pixels = 0.5, self._quantizer.n_pixels
+        for _ in range(4):
+            share = min(0.36 + 0.12 * 8 * self._size / share / n_pixels, 0.9)
+        return share
+
+    # How much λ
+
+    def _meet(self, start: _Start, x: float, limit: float) -> int:
+        """Move λ, from x on and up to a limit, until a size is close to what is allowed.
+
+        Return 0 if one is, 1 if all are too large, -1 if some are too small.
+        """
+        if self._foretold(start.nearest) < self._goal:
+            self._code_file(start.nearest)
+            if start.nearest.size <= self._size:
+                return 0 if self._is_close(start.nearest) else -1
+        probe, far = (x, _FAR) if limit < start.limit else (limit, _FARTHEST)
+        if self._known is not None and self._promised(start, probe) > self._goal + far:
+            return 1
+        tried: dict[float, _Attempt] = {}
+        small: dict[float, _Attempt] = {}
+        for turn in range(_MOST_FOR_SIZE):
+            end = max(tried, default=x)
+            is_near = not small and 0 < x - end <= _ONE_ROUND
+            attempt = tried[x] = start.moved(tried[end], x) if is_near else start.whole(x)
+            if small:  # it matters, and estimates may be off
+                self._code_file(attempt)
+            level = self._level(attempt)
+            if self._is_close(attempt):
+                return 0
+            if level <= self._goal:
+                small[x] = attempt
+                if x == _NONE:
+                    break
+                # Moved ones that are too large say little of the others: indices stay longer.
+                tried = {x: one for x, one in tried.items() if x in small or start.is_whole(one)}
+            if turn == 0:
+                self._learn(start, attempt)
+            x = self._crossing(start, tried, limit)
+            if x > limit or min(abs(x - other) for other in tried) < _STEP:
+                break
+        for end in sorted(small):
+            self._code_file(small[end])
+            if small[end].size <= self._size:
+                return -1
+        return 1
+
+    def _crossing(self, start: _Start, tried: dict[float, _Attempt], limit: float) -> float:
+        """Return the x at which the size is as wanted, about; infinity if that is hopeless."""
+        levels = {x: self._foretold(tried[x]) for x in tried}
+        large = [x for x in levels if levels[x] > self._goal]
+        small = [x for x in levels if levels[x] <= self._goal]
+        if large and small and max(large) < min(small):
+            left, right = max(large), min(small)
+            share = (levels[left] - self._aim) / (levels[left] - levels[right])
+            left = max(left, right - _STRIDE)
+            return left + (_clamped(share, 0.1, 0.9) if len(tried) % 2 else 0.5) * (right - left)
+        end = max(large) if large else min(small)
+        slope = -0.02 - 0.055 * (start.nearest.level - tried[end].level)
+        others = [x for x in levels if x not in (end, _NONE)]
+        if others:
+            other = min(others, key=lambda x: abs(x - end))
+            slope = _clamped((levels[end] - levels[other]) / (end - other), -0.5, -0.005)
+        step = (self._aim - levels[end]) / slope
+        beyond = levels[end] + 2 * slope * (limit - end) - self._goal
+        if large and limit < start.limit and beyond > _HOPELESS:
+            return math.inf
+        if others and abs(step) > _STRIDE:  # λ does little here
+            return limit if large else end - _STRIDE if end > _LEAST_X else _NONE
         return _clamped(end + _clamped(step, -_STRIDE, _STRIDE), _NONE, limit)
+
+    # How many bytes
+
+    def _level(self, attempt: _Attempt) -> float:
+        """Return the level of a file's size, which is coded if that is near what is wanted."""
+        off = _FORETOLD + _FORETOLD_BY_X * abs(attempt.x - self._coded_x)
+        off += _FORETOLD_BYTES / self._size
+        if not abs(self._foretold(attempt) - self._aim) > off:
+            self._code_file(attempt)
+        return self._foretold(attempt)
+
+    def _foretold(self, attempt: _Attempt) -> float:
+        """Return the level of a file's size, which is foretold unless it is known."""
+        return _log(attempt.size) if attempt.is_coded else attempt.level + self._ratio
+
+    def _code_file(self, attempt: _Attempt) -> None:
+        if not attempt.is_coded:
+            if attempt.x > _NONE:
+                self._ratio, self._coded_x = _log(attempt.size) - attempt.level, attempt.x
+            if attempt.size <= self._size:
+                self._met.append(attempt)
 
 
 def _log(number: float) -> float:
