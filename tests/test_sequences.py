@@ -411,6 +411,13 @@ def test_what_decode_refuses_of_sequences(clip, options, match, capsys, monkeypa
     assert [path.name for path in clip.parent.iterdir()] == ["clip.kmq"]
 
 
+def test_view_and_report_say_that_they_show_pictures(tmp_path, clip, capsys):
+    for command in ("view", "report"):
+        assert main([command, str(clip), "-o", str(tmp_path / "x.html")]) > 0
+        assert re.search(r"sequence|page 1 to 6", capsys.readouterr().err)
+    assert not (tmp_path / "x.html").exists()
+
+
 def test_decode_salvages_sequences(tmp_path, clip):
     clip.write_bytes(damaged(2))
     assert main(["decode", str(clip), "-o", str(tmp_path / "x.webp")]) == 1

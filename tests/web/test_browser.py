@@ -20,9 +20,10 @@ import pytest
 from PIL import ImageOps
 
 import fuzz
+import kmq
 import kmq.files
 from chromium import needs_browser, started
-from images import exif_block, indexed_image
+from images import exif_block, indexed_image, moving_images
 from kmq.errors import FormatError, LimitError, NewerFormatError
 from kmq.model.file_info import Limits
 from kmq.model.image import Metadata
@@ -301,7 +302,7 @@ POLICIES = {
 def site(tmp_path_factory):
     """Folder and address of a server, with the modules and a page that uses them."""
     folder = tmp_path_factory.mktemp("site")
-    for name in ("kmq.min.js", "kmq-plain.js", "kmq-png.js", "kmq-image.js"):
+    for name in ("kmq.min.js", "kmq-plain.js", "kmq-png.js", "kmq-image.js", "kmq-frames.js"):
         (folder / name).write_bytes((WEB / name).read_bytes())
     (folder / "page.html").write_text(PAGE)
     for name, policy in POLICIES.items():
@@ -369,6 +370,31 @@ def test_the_element_shows_a_picture(page, site):
     )
     assert strips == [0, 25, 50, 75]
     assert page("return started") > 0
+
+
+@needs_browser
+def test_the_element_plays_a_sequence(page, site):
+    """Once here, and then the last frame stays."""
+    images = moving_images(PixelFormat.RGB24, 16, 40, 50, 3)
+    kmq.write_frames(site[0] / "clip.kmq", images, delays=60, plays=1)
+    found = page(
+        """
+        const { picture, kind } = await shown("kmq-image", { src: "clip.kmq" });
+        const seen = [], shot = () => pixels(picture).join();
+        for (let i = 0; i < 200 && seen.length < given[0]; i++) {
+          const shown = shot();
+          if (seen.at(-1) !== shown) seen.push(shown);
+          await new Promise((go) => setTimeout(go, 10));
+        }
+        await new Promise((go) => setTimeout(go, 150));
+        return [kind, [...seen, shot()].map((frame) => frame.split(",").map(Number))];
+        """,
+        2,
+    )
+    assert found[0] == "load"
+    frames = [rgba(frame, (50, 40))[..., :3] for frame in found[1]]
+    for frame, image in zip(frames, (images[0], images[2], images[2]), strict=True):
+        assert (frame == image.to_array()).all()
 
 
 @needs_browser

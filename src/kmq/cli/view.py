@@ -23,6 +23,7 @@ from kmq.cli.console import (
     complaint_about,
     spoken,
 )
+from kmq.errors import InputError
 
 _EXAMPLES = """\
   kmq view photo.kmq                 single pixels, their index and colour, and the palette
@@ -67,7 +68,11 @@ def _read_each(sources: Sequence[paths.Source], failed: list[Path]) -> list[tupl
     for source in sources:
         try:
             content = source.file().read_bytes()
-            info(content)
+            if info(content).frames:
+                raise InputError(
+                    "it holds a sequence, and the page shows pictures: kmq decode --frames makes "
+                    "one of each frame"
+                )
             named.append((spoken(source.path.name), content))
         except FAILURES as error:
             complain(complaint_about(source.path, error))

@@ -99,6 +99,7 @@ export class KmqImage extends HTMLElement {
   #state = "empty"; // waiting, loading, complete or broken
   #outcome = resolvers();
   #src = "";
+  #resume = null; // goes on playing a sequence
 
   constructor() {
     super();
@@ -113,6 +114,7 @@ export class KmqImage extends HTMLElement {
   connectedCallback() {
     this.#describe();
     if (this.#state === "waiting") this.#schedule();
+    this.#resume?.();
   }
 
   disconnectedCallback() {
@@ -184,29 +186,10 @@ export class KmqImage extends HTMLElement {
     const { signal } = abort;
     const outcome = this.#outcome;
     try {
-      const credentials = this.getAttribute("crossorigin") === "use-credentials" ? "include" : "same-origin";
-      const response = await fetch(this.#src, { signal, credentials });
-      if (!response.ok) throw new Error(`the server answers ${response.status}`);
-      let front, colors;
-      const drawn = [];
-      await decodeStream(response, {
-        signal,
-        onFront: (found) => {
-          front = found;
-          if (Math.max(front.width, front.height) > LONGEST_SIDE) {
-            throw new Error(`the picture is ${front.width} x ${front.height}; a canvas has ${LONGEST_SIDE} a side`);
-          }
-          this.#prepare(front);
-          colors = convertedPalette(front);
-          colors.catch(() => {});
-        },
-        onRows: ({ row, rows, indices }) => {
-          drawn.push(colors.then((palette) => {
-            if (!signal.aborted) this.#draw(front, row, rows, toRGBA(front, indices, palette));
-          }));
-        },
+      await this.#loadPicture(signal).catch((error) => {
+        if (error.kind !== "newer" || signal.aborted) throw error;
+        return this.#loadFrames(signal, error);
       });
-      await Promise.all(drawn);
       if (signal.aborted) return;
       this.#state = "complete";
       outcome.resolve();
@@ -222,7 +205,67 @@ export class KmqImage extends HTMLElement {
     }
   }
 
+  async #fetch(signal) {
+    const credentials = this.getAttribute("crossorigin") === "use-credentials" ? "include" : "same-origin";
+    const response = await fetch(this.#src, { signal, credentials });
+    if (!response.ok) throw new Error(`the server answers ${response.status}`);
+    return response;
+  }
+
+  async #loadPicture(signal) {
+    let front, colors;
+    const drawn = [];
+    await decodeStream(await this.#fetch(signal), {
+      signal,
+      onFront: (found) => {
+        front = found;
+        this.#prepare(front);
+        colors = convertedPalette(front);
+        colors.catch(() => {});
+      },
+      onRows: ({ row, rows, indices }) => {
+        drawn.push(colors.then((palette) => {
+          if (!signal.aborted) this.#draw(front, row, rows, toRGBA(front, indices, palette));
+        }));
+      },
+    });
+    await Promise.all(drawn);
+  }
+
+  /** Shows a sequence; where its decoder is missing, `error` says that the file is too new. */
+  async #loadFrames(signal, error) {
+    const { decodeFrames } = await import("./kmq-frames.js").catch(() => {
+      throw error;
+    });
+    const sequence = decodeFrames(await (await this.#fetch(signal)).arrayBuffer());
+    const { frames, plays, width, height } = sequence;
+    const colors = new Map();
+    for (const { palette, nColors } of frames) {
+      if (!colors.has(palette)) colors.set(palette, await convertedPalette({ ...sequence, palette, nColors }));
+    }
+    if (signal.aborted) return;
+    this.#prepare(sequence);
+    let number = 0, played = 0;
+    const show = () => {
+      this.#resume = null;
+      if (signal.aborted) return;
+      const { indices, palette, nColors, delay } = frames[number];
+      const front = { ...sequence, palette, nColors };
+      this.#canvas.getContext("2d").clearRect(0, 0, width, height);
+      this.#draw(front, 0, height, toRGBA(front, indices, colors.get(palette)));
+      number = (number + 1) % frames.length;
+      if (!number && ++played === plays) return;
+      if (frames.length > 1 && !matchMedia("(prefers-reduced-motion: reduce)").matches) {
+        setTimeout(() => (this.isConnected ? show() : (this.#resume = show)), Math.max(10, delay));
+      }
+    };
+    show();
+  }
+
   #prepare(front) {
+    if (Math.max(front.width, front.height) > LONGEST_SIDE) {
+      throw new Error(`the picture is ${front.width} x ${front.height}; a canvas has ${LONGEST_SIDE} a side`);
+    }
     const turn = orientation(front.metadata.exif);
     const { width, height } = front;
     if (turn > 4) this.#paint(height, width);
