@@ -1,4 +1,4 @@
-"""``kmq decode``: .kmq files to pictures."""
+"""``kmq decode``: .kmq files to pictures, and label maps to arrays."""
 
 from __future__ import annotations
 
@@ -42,9 +42,11 @@ _EXAMPLES = """\
   kmq decode hurt.kmq --salvage         the rest of a damaged file
   kmq decode clip.kmq -o clip.gif       a sequence into an animated .gif, .png or .webp file
   kmq decode clip.kmq --frames -o out/  its frames: out/clip-01.png, out/clip-02.png, …
+  kmq decode cells.kmq                  a label map, into cells.npy
 """
 
-_FORMATS = ("png", "tif", "webp", "gif", "bmp", "ppm", "pgm", "pbm", "pnm")
+_FORMATS = ("png", "tif", "webp", "gif", "bmp", "ppm", "pgm", "pbm", "pnm", "npy")
+_DEFAULTS = ".png, .tif for CMYK, .npy for label maps"
 
 
 def add(commands: Commands) -> None:
@@ -55,9 +57,9 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "files", metavar="FILE.kmq", nargs="+", help="file, folder or pattern, or -"
     )
-    batch.add_options(parser, "OUT", ".png, or .tif for CMYK")
-    pipes.add_format_option(parser, _FORMATS, "png, or tif for CMYK")
-    batch.add_ext_option(parser, "-again.png", ".png, or .tif for CMYK")
+    batch.add_options(parser, "OUT", _DEFAULTS)
+    pipes.add_format_option(parser, _FORMATS, _DEFAULTS)
+    batch.add_ext_option(parser, "-again.png", _DEFAULTS)
     parser.add_argument(
         "--strip", action="store_true", help="write no metadata, not even the colour profile"
     )
@@ -117,8 +119,11 @@ def _suffix_of(arguments: argparse.Namespace, source: Path) -> str:
     if arguments.ext is not None:
         return str(arguments.ext)
     header = _header(source)
-    is_ink = header is not None and header.pixel_format.label == "CMYK"
-    return ".tif" if is_ink else ".png"
+    if header is None:  # decoding will say why, unless it salvages
+        return ".png"
+    if header.kind == "label map":
+        return ".npy"
+    return ".tif" if header.pixel_format.label == "CMYK" else ".png"
 
 
 def _first_of(arguments: argparse.Namespace, source: Path) -> str:
@@ -145,7 +150,7 @@ def _header(source: Path) -> Header | None:
             reader = ChunkReader(file)
             reader.read_signature()
             return unpack_header(reader.take_only("H"), Limits(pixels=MAX_SIDE**2))
-    except FAILURES:  # decoding will say so, unless it salvages
+    except FAILURES:
         return None
 
 
@@ -158,12 +163,17 @@ def _box(text: str) -> tuple[int, ...]:
 
 
 def _decode(arguments: argparse.Namespace, source: Path, target: Path, progress: Progress) -> str:
+    from kmq.stages.pictures import npy
     from kmq.stages.pictures.writing import save_picture
 
     progress("decoding", 0)
     header = _header(source)
+    if header is not None and header.kind == "label map":
+        return _decode_labels(arguments, source, target)
     if header is not None and header.kind == "sequence":
         return _decode_sequence(arguments, source, target)
+    if target.suffix.lower() == npy.SUFFIX:
+        raise InputError("it holds a picture; .npy files are for label maps")
     image = _read(arguments, source)
     if arguments.strip:
         image = replace(image, metadata=Metadata())
@@ -216,6 +226,23 @@ def _decode_sequence(arguments: argparse.Namespace, source: Path, target: Path) 
 
 def _on_error(arguments: argparse.Namespace) -> OnError:
     return "salvage" if arguments.salvage else "raise"
+
+
+def _decode_labels(arguments: argparse.Namespace, source: Path, target: Path) -> str:
+    from kmq.labels import read_labels
+    from kmq.stages.pictures import npy
+
+    if target.suffix.lower() != npy.SUFFIX:
+        raise InputError(
+            f"it holds a label map, which .npy files keep; {target.suffix} is for pictures"
+        )
+    for option in ("box", "salvage", "frames"):
+        if getattr(arguments, option):
+            raise InputError(f"it holds a label map; --{option} is about pictures")
+    labels = read_labels(source, limits=limits(arguments), n_threads=arguments.threads)
+    npy.write_labels(target, labels)
+    shape = " × ".join(map(str, labels.shape))
+    return f"{target}: label map, {shape}, {labels.dtype.name}"
 
 
 def _read(arguments: argparse.Namespace, source: Path) -> IndexedImage:

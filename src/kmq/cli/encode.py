@@ -57,7 +57,11 @@ _EXAMPLES = """\
   kmq encode 'photos/**/*.jpg'              a quoted pattern reaches into folders
   kmq encode photos/ --palette theme.gpl    with a given palette (see kmq palette)
   kmq encode scan.tif -k 8 --snap --page 2  page 2 of a scan, pure black and white
+  kmq encode cells.npy                      a label map, kept exactly (see below)
   convert a.psd png:- | kmq encode - > a.kmq
+
+An array file, .npy, is a label map whatever its shape: uint8 of shape (h, w, 3) is a stack
+of labels, too, and not a picture. It holds bool or integers, up to 65,536 distinct values.
 """
 
 
@@ -290,8 +294,10 @@ def _encode(
     progress: Progress,
 ) -> str:
     from kmq.files import encoded
-    from kmq.streams import write_all
+    from kmq.stages.pictures import npy
 
+    if npy.is_npy(source):
+        return _encode_labels(arguments, source, target)
     given = target_options(arguments) | quantize_options(arguments, chosen)
     given |= encode_options(arguments) | {"progress": by_stages(progress)}
     stripped = Metadata() if arguments.strip else None
@@ -303,6 +309,46 @@ def _encode(
     image, pieces, _ = encoded(source, given, stripped, str(target))
     if least and (looks := _looks(arguments, source, image)) < least:
         raise batch.LeftOutError(f"{source}: skipped, it would look {looks:.1f} of 100", NOT_GOOD)
+    sizes = _write(arguments, source, target, pieces)
+    if is_picture(target.name):
+        _complain_of_kind(image, target, stripped)
+    elif image.indices.size > Limits.pixels:
+        complain(f"{target} has more than {Limits.pixels} pixels: its readers need --max-pixels")
+    return (
+        f"{target}: {colors(image.n_colors)}, {_size(*sizes, image.indices.size)}, "
+        f"{_quality(image.report, arguments.psnr, arguments.max_mse)}"
+    )
+
+
+def _encode_labels(arguments: argparse.Namespace, source: Path, target: Path) -> str:
+    """Encode the label map of an array file."""
+    from kmq.labels import encode_labels
+    from kmq.stages.pictures import npy
+
+    if is_picture(target.name):
+        raise InputError(
+            f"it is a label map, which .kmq files keep; {target.suffix} is for pictures"
+        )
+    if option := _option_of_pictures(arguments):
+        raise InputError(f"it is a label map, which is kept exactly; {option} is about pictures")
+    labels = npy.read_labels(source, limits(arguments))
+    encoded = encode_labels(labels, **encode_options(arguments))
+    sizes = _write(arguments, source, target, [encoded])
+    shape = " × ".join(map(str, labels.shape))
+    return f"{target}: label map, {shape}, {labels.dtype.name}, {_size(*sizes, labels.size)}"
+
+
+def _option_of_pictures(arguments: argparse.Namespace) -> str | None:
+    """Return the name of an option that is given and says nothing of label maps, or None."""
+    return steering.option_of_colors(arguments) or ("--page" if arguments.page else None)
+
+
+def _write(
+    arguments: argparse.Namespace, source: Path, target: Path, pieces: list[bytes]
+) -> tuple[int, int]:
+    """Write a file unless it is to be skipped; return the bytes of the source and of the file."""
+    from kmq.streams import write_all
+
     before, after = source.stat().st_size, sum(map(len, pieces))
     if arguments.skip_if_larger and after >= before:
         raise batch.LeftOutError(
@@ -310,15 +356,11 @@ def _encode(
         )
     with replacing(target) as stream:  # its name is checked, or is that of a pipe
         write_all(stream, pieces)
-    if is_picture(target.name):
-        _complain_of_kind(image, target, stripped)
-    elif image.indices.size > Limits.pixels:
-        complain(f"{target} has more than {Limits.pixels} pixels: its readers need --max-pixels")
-    return (
-        f"{target}: {colors(image.n_colors)}, {before:,} → {after:,} bytes, "
-        f"{8 * after / image.indices.size:.3f} bits per pixel, "
-        f"{_quality(image.report, arguments.psnr, arguments.max_mse)}"
-    )
+    return before, after
+
+
+def _size(before: int, after: int, n_pixels: int) -> str:
+    return f"{before:,} → {after:,} bytes, {8 * after / n_pixels:.3f} bits per pixel"
 
 
 def _looks(arguments: argparse.Namespace, source: Path, image: IndexedImage) -> float:

@@ -181,8 +181,15 @@ def _starts_from_file(arguments: argparse.Namespace) -> bool:
 
 def asks_for_another(arguments: argparse.Namespace) -> bool:
     """Whether the options ask for another palette than an image has already."""
-    names = (*_NAMES, *_START, "channel_weights", "space")
-    return any(_is_given(arguments, name) for name in names)
+    return option_of_colors(arguments) is not None
+
+
+def option_of_colors(arguments: argparse.Namespace) -> str | None:
+    """Return the name of an option that is given and asks for colours, or None."""
+    for name in (*_NAMES, *_START, "channel_weights", "space"):
+        if _is_given(arguments, name):
+            return _NAMES.get(name, "--" + name.replace("_", "-"))
+    return None
 
 
 def options(arguments: argparse.Namespace) -> dict[str, Any]:
