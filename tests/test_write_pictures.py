@@ -9,6 +9,7 @@ from PIL import Image
 
 import kmq
 from images import COLOR_TAGS, exif_of
+from kmq.pipeline.encoding import Coding, PictureCoding
 from kmq.stages.pictures.reading import read_pixels
 
 
@@ -178,3 +179,17 @@ def test_quality_compares_the_files_themselves(tmp_path, monkeypatch):
     )
     kmq.write(tmp_path / "x.png", picture(60, 70), quality=60)
     assert (tmp_path / "x.png").stat().st_size == 10
+
+
+@pytest.mark.parametrize("suffix", [".png", ".gif"])
+def test_rate_counts_what_the_kind_of_file_pays(tmp_path, monkeypatch, suffix):
+    rows, columns = np.mgrid[:120, :160]
+    noise = np.random.default_rng(0).normal(0, 9, (120, 160, 3))
+    waves = np.stack([rows + columns, 2 * rows, 99 + 60 * np.sin(columns / 9)], axis=2)
+    samples = np.clip(waves + noise, 0, 255).astype(np.uint8)
+    sizes = []
+    for coding in (PictureCoding, Coding):
+        monkeypatch.setattr(PictureCoding, "context_share", coding.context_share)
+        kmq.write(tmp_path / f"x{suffix}", samples, 40, mapping=kmq.Rate(2))
+        sizes.append((tmp_path / f"x{suffix}").stat().st_size)
+    assert sizes[0] < 0.98 * sizes[1]

@@ -418,6 +418,7 @@ def encoded(
         chosen["effort"] = None  # it is the coder's alone
     more = {name: given.get(name) for name in (*TARGETS, "max_colors")}
     options = Options.checked(**chosen, more=more)
+    options = options._replace(context_share=how.context_share)
 
     def code(image: QuantizedImage) -> list[bytes]:
         return how.pieces(image if metadata is None else replace(image, metadata=metadata))

@@ -99,6 +99,7 @@ class Options(NamedTuple):
         dither: how pixels are dithered, if they are.
         n_threads: threads to use.
         progress: is told how far the work is.
+        context_share: how much contexts say about what pixels cost in the file, for λ.
     """
 
     target: Target
@@ -120,6 +121,7 @@ class Options(NamedTuple):
     dither: dithering.Dither | None
     n_threads: int
     progress: Progress | None
+    context_share: float = 1.0
 
     @classmethod
     def checked(
@@ -204,7 +206,7 @@ class Options(NamedTuple):
         required = self._required(pixel_format, picture)
         name, weights = self._space_of(pixel_format), self._weights_of(pixel_format)
         space = spaces.space_of(name, pixel_format, weights)
-        return Fitting(space, required, search, self.n_threads, self.progress)
+        return Fitting(space, required, search, self.n_threads, self.progress, self.context_share)
 
     def _search(
         self, pixel_format: PixelFormat, picture: Array | None

@@ -13,6 +13,7 @@ from kmq.stages.coding.methods import even_strip_height, plan_strips
 from kmq.stages.coding.palettes import encode_palette
 from kmq.stages.coding.strips import encode_strips
 from kmq.stages.container import file
+from kmq.stages.mapping.rate import MATCHERS_CONTEXT
 from kmq.stages.pictures import writing
 
 
@@ -22,6 +23,7 @@ class Coding:
 
     Attributes:
         most_colors: colours at most that a search for a target may use.
+        context_share: how much contexts say about what pixels cost.
         effort: time to take.
         method: name of a strip method, or None.
         strip_height: rows of a strip, or None.
@@ -30,6 +32,7 @@ class Coding:
     """
 
     most_colors: ClassVar[int] = MAX_COLORS
+    context_share: ClassVar[float] = 1.0
 
     effort: Effort = "balanced"
     method: str | None = None
@@ -66,6 +69,7 @@ class PictureCoding:
 
     Attributes:
         most_colors: colours at most that a search for a target may use: those of a palette.
+        context_share: how much contexts say about what pixels cost.
         path: name of the file, whose suffix says its kind.
         effort: time to take.
         keeps_order: whether the entries of the palette keep their order.
@@ -73,6 +77,7 @@ class PictureCoding:
     """
 
     most_colors: ClassVar[int] = 256
+    context_share: ClassVar[float] = MATCHERS_CONTEXT
 
     path: str
     effort: Effort

@@ -41,6 +41,7 @@ class Fitting(NamedTuple):
         search: how long it is searched for, or the start of plain k-means.
         n_threads: threads to use.
         progress: is told of the search.
+        context_share: how much contexts say about what pixels cost, for λ: see `rate.RateMapper`.
     """
 
     space: Space
@@ -48,6 +49,7 @@ class Fitting(NamedTuple):
     search: SearchEffort | PlainStart = SEARCH_EFFORTS["fast"]
     n_threads: int = 1
     progress: Progress | None = None
+    context_share: float = 1.0
 
 
 class Problem(NamedTuple):

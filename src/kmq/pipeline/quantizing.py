@@ -241,6 +241,7 @@ class Quantizer:
             colors.pixel_format.max_value,
             self._how.n_threads,
             by_eye=self._is_by_eye,
+            context_share=self._how.context_share,
         )
 
     @computed_once

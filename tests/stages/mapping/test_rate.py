@@ -186,6 +186,27 @@ def test_errors_in_detail_are_seen_less():
     assert mapper._importance.min() >= stage._LEAST_IMPORTANCE
 
 
+def test_costs_lean_towards_those_without_contexts():
+    """At a share of 0, a symbol costs the same in every context, and a miss at every distance."""
+    rng = np.random.default_rng(0)
+    ids = rng.integers(0, 30, (40, 64)).astype(np.uint32)
+    ids[:20] = 7
+    colors = rng.integers(0, 256, (30, 3)).astype(np.float64)
+
+    def lengths(share):
+        kinds = np.zeros(30, np.uint8)
+        mapper = stage.RateMapper(ids, colors, kinds, None, 255, 2, context_share=share)
+        return mapper.lengths(ids.astype(np.int32), colors)
+
+    by_context, halfway, plain = (lengths(share) for share in (1.0, 0.5, 0.0))
+    for name in ("first", "second"):
+        ends = getattr(by_context, name), getattr(plain, name)
+        assert np.allclose(getattr(halfway, name), (ends[0] + ends[1]) / 2, atol=1 / 200)
+        assert np.ptp(ends[1], axis=0).max() == 0 < np.ptp(ends[0], axis=0).max()
+    assert np.ptp(plain.second) == 0
+    assert by_context.total < halfway.total < plain.total
+
+
 def test_exact_pictures_and_tiny_ones():
     assert quantize(np.zeros((5, 5, 3), np.uint8), 4, mapping=kmq.Rate(1.25)).n_colors == 1
     one = np.arange(3, dtype=np.uint8).reshape(1, 1, 3)

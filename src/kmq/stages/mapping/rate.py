@@ -53,6 +53,10 @@ much as in flat areas. They count half at three times that variance."""
 _LEAST_IMPORTANCE = 1 / 16
 """Importance that the squared error of any pixel counts with at least."""
 
+MATCHERS_CONTEXT = 0.5
+"""How much contexts say about what pixels cost in deflate and LZW, which know repeats alone, and in
+lossless WebP; it is 1 where they say all. docs/RATE.md has the results of other shares."""
+
 _NEARBY = 6
 """Entries around the nearest that a pixel may have."""
 
@@ -111,6 +115,7 @@ class RateMapper:
         n_threads: int,
         *,
         by_eye: bool = False,
+        context_share: float = 1.0,
     ):
         """Take the arguments that stay the same.
 
@@ -123,6 +128,8 @@ class RateMapper:
             n_threads: threads to use.
             by_eye: whether coordinates are those of the eye, so that detail hides errors and those
                 of a block may cancel each other out; else squared errors alone count.
+            context_share: how much contexts say about what pixels cost: 1 for coders that have
+                them, 0 for costs that are the same everywhere.
         """
         from kmq.kernels.rate import BLOCK
 
@@ -132,7 +139,7 @@ class RateMapper:
         self._color_kinds = color_kinds
         self._scale = (max_value / 255) ** 2
         self._unit = np.float32(_UNIT * self._scale)
-        self._n_threads = n_threads
+        self._n_threads, self._context_share = n_threads, context_share
         self._strips = _strips(len(ids), max(1, round(ids.size / _STRIP_PIXELS)))
         self._blocks = -(-ids.shape[0] // BLOCK), -(-ids.shape[1] // BLOCK)
         self._block_share = np.float32(_BLOCK_SHARE / BLOCK**2 if by_eye else 0.0)
@@ -198,9 +205,18 @@ class RateMapper:
         second = counts.second + 0.5
         second_bits = -exact.log2(second / second.sum(axis=1, keepdims=True))
         second_bits += exact.log2(np.maximum(levels / len(picks), 0.05))
+        if self._context_share < 1:
+            symbols, misses = counts.first.sum(axis=0) + 0.5, max(counts.second.sum(), 1)
+            first_bits = self._leaning(first_bits, -exact.log2(symbols / symbols.sum()))
+            second_bits = self._leaning(second_bits, (counts.second * second_bits).sum() / misses)
         lengths = _rounded(first_bits), _rounded(np.maximum(second_bits, 0))
         total = (counts.first * lengths[0]).sum() + (counts.second * lengths[1]).sum()
         return CodeLengths(*lengths, float(total))
+
+    def _leaning(self, bits: Array, plain: Array) -> Array:
+        """Return bits that lean towards those without a context."""
+        leaning: Array = self._context_share * bits + (1 - self._context_share) * plain
+        return leaning
 
     def choose(
         self,
