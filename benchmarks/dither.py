@@ -99,14 +99,7 @@ CONTENDERS: dict[str, Callable[[Array, int], Array]] = {
 }
 
 
-def measure(step: int) -> Iterator[Record]:
-    """Yield the records of all tables, by every `step`-th photograph."""
-    yield from looks(COLORS, step)
-    yield from sizes(COLORS, step)
-    yield from speeds(COLORS)
-
-
-def looks(colors: Sequence[int], step: int) -> Iterator[Record]:
+def looks(step: int, colors: Sequence[int] = COLORS) -> Iterator[Record]:
     """Yield SSIMULACRA2 and butteraugli of every contender."""
     program = os.environ.get("KMQ_QBENCH")
     if program is None:
@@ -127,7 +120,7 @@ def looks(colors: Sequence[int], step: int) -> Iterator[Record]:
                 yield record
 
 
-def sizes(colors: Sequence[int], step: int) -> Iterator[Record]:
+def sizes(step: int, colors: Sequence[int] = COLORS) -> Iterator[Record]:
     """Yield the bytes of dithered indices by our coder and by others."""
     peers = [codec for codec in SMALLEST_PEERS if codec.name.startswith(("WebP", "JPEG"))]
     for picture, k in product(photos(full=True)[::step], colors):
@@ -142,7 +135,7 @@ def sizes(colors: Sequence[int], step: int) -> Iterator[Record]:
                 yield record | {"pixels": image.indices.size}
 
 
-def speeds(colors: Sequence[int]) -> Iterator[Record]:
+def speeds(colors: Sequence[int] = COLORS) -> Iterator[Record]:
     """Yield seconds of dithering alone, palette and histogram given: CPU time of one thread, and
     the time of two on the clock."""
     for picture in [photos(full=False)[0], *large()[:1]]:
@@ -186,8 +179,8 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     steps = {
-        "looks": lambda: looks(arguments.colors, arguments.sample),
-        "sizes": lambda: sizes(arguments.colors, arguments.sample),
+        "looks": lambda: looks(arguments.sample, arguments.colors),
+        "sizes": lambda: sizes(arguments.sample, arguments.colors),
         "speeds": lambda: speeds(arguments.colors),
     }
     for name, step in steps.items():

@@ -47,9 +47,11 @@ def _benchmark(name: str, arguments: argparse.Namespace) -> Iterator[Record]:
         yield from records.load(kept)
 
 
-def _script(name: str, *given: str) -> Step:
-    """Return what calls `measure` of a script with some of the arguments."""
-    return lambda arguments: import_module(name).measure(*(getattr(arguments, of) for of in given))
+def _script(name: str, *given: str, call: str = "measure") -> Step:
+    """Return what calls a function of a script with some of the arguments."""
+    return lambda arguments: getattr(import_module(name), call)(
+        *(getattr(arguments, of) for of in given)
+    )
 
 
 def _sizes(arguments: argparse.Namespace) -> Iterator[Record]:
@@ -104,7 +106,9 @@ STEPS: dict[str, Step] = {
     "search": _script("search", "sample"),
     "one_channel": _script("one_channel"),
     "speed": _script("speed"),
-    "dither": _script("dither", "sample"),
+    "dither_looks": _script("dither", "sample", call="looks"),
+    "dither_sizes": _script("dither", "sample", call="sizes"),
+    "dither_speeds": _script("dither", call="speeds"),
     "prices": _script("prices"),
     "labels": _script("labels"),
     "points": _apart("points", "rounds", "fits"),

@@ -32,7 +32,7 @@ _VERBOSE = (["--version", "-v"], ["--version", "--verbose"])
 _DESCRIPTION = "Reduce pictures to a palette of few colours, and store them in small files."
 _EPILOG = f"""\
 examples:
-  kmq demo                            make a picture, encode it, and a page to look at
+  kmq demo                            make a picture, encode it, write a page about it
   kmq encode photo.png -k 64          write photo.kmq
   kmq decode photo.kmq -o again.png   back to a picture
   kmq compare photo.png photo.kmq     what it cost
@@ -91,7 +91,7 @@ def _parsed(argv: Sequence[str]) -> argparse.Namespace:
         "--version",
         action="version",
         version=f"kmq {__version__}",
-        help="show the version, with -v those of libraries as well, and which kernels are used",
+        help="show the version; with -v also those of libraries, and the kernels in use",
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     first = argv[0]

@@ -59,7 +59,7 @@ def add(commands: Commands) -> None:
         commands,
         "demo",
         run,
-        summary="make a picture, encode it at several numbers of colours, and a page to look at",
+        summary="make a picture, encode it at 4 to 256 colours, and write a page about it",
         examples=_EXAMPLES,
     )
     add_output_option(parser, "FOLDER", "default: kmq-demo", "kmq-demo")
