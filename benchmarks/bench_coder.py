@@ -1,4 +1,4 @@
-"""Palette and indices → bytes and back: size, and megapixels a second on one and two threads."""
+"""Palette and indices → bytes and back: size, and megapixels per second on one and two threads."""
 
 from functools import lru_cache
 

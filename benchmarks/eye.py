@@ -168,7 +168,7 @@ def report_speed() -> None:
         seconds.append(time.perf_counter() - start)
     speed = pixels.shape[0] * pixels.shape[1] / min(seconds) / 1e6
     print(
-        f"k = 64, optimized: {speed:.2f} megapixels a second, at least {OPTIMIZED_SPEED}: "
+        f"k = 64, optimized: {speed:.2f} megapixels per second, at least {OPTIMIZED_SPEED}: "
         f"{_met(speed >= OPTIMIZED_SPEED)}"
     )
 

@@ -85,7 +85,7 @@ def grouped(found: Iterable[Record], *names: str) -> dict[tuple, list[Record]]:
 
 
 def coder_figures(found: list[Record], k: int) -> dict[tuple[str, str], dict[str, float]]:
-    """Return by kind of picture and codec: bits per pixel, and megapixels a second both ways.
+    """Return by kind of picture and codec: bits per pixel, and megapixels per second both ways.
 
     The speeds are called by direction and number of threads, as in "decode 2".
     """

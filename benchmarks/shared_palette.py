@@ -79,7 +79,9 @@ def main() -> None:
 
     samples = n * side * side * 3 / 2**20
     print(f"{n} pictures of {side} x {side} pixels, {samples:,.0f} MiB together; k = {k}")
-    print(f"counting   {counting:8.2f} s, {1000 * counting / n:.1f} ms a picture, cutting included")
+    print(
+        f"counting   {counting:8.2f} s, {1000 * counting / n:.1f} ms per picture, cutting included"
+    )
     print(f"histogram  {histogram.n_colors:,} colours, {histogram.n_pixels:,} pixels")
     print(f"fitting    {fitting:8.2f} s")
     print(

@@ -2,7 +2,7 @@
 
     python benchmarks/sizes.py --cache peers.json
 
-The peers take seconds a picture; the cache keeps their sizes, by what they were given.
+The peers take seconds per picture; the cache keeps their sizes, by what they were given.
 """
 
 from __future__ import annotations

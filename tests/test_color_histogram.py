@@ -169,8 +169,8 @@ def test_formats_change_there_and_back(source, label):
     [
         (np.array([[[1, 2, 3]]], np.uint8), "L", r"\(1, 2, 3\) does not fit .* L: it is not grey"),
         (np.array([[[1, 2, 3, 9]]], np.uint8), "RGB", "it is not opaque"),
-        (np.array([[256]], np.uint16), "L", "8 bits a sample do not hold it"),
-        (np.array([[3]], np.uint8), "1", "1 bits a sample do not hold it"),
+        (np.array([[256]], np.uint16), "L", "8 bits per sample do not hold it"),
+        (np.array([[3]], np.uint8), "1", "1 bits per sample do not hold it"),
         (np.array([[3]], np.uint8), "CMYK", "cannot become pixel format CMYK"),
         (np.array([[3]], np.uint8), "XYZ", "no pixel format 'XYZ'"),
     ],

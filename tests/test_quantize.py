@@ -22,7 +22,7 @@ FEW_ROUNDS = grouped(max_iter=4)
 
 
 def noise(pixel_format, height, width, *, n_levels=None, seed=0):
-    """Samples of up to `n_levels` values a channel; nothing is fully transparent."""
+    """Samples of up to `n_levels` values per channel; nothing is fully transparent."""
     random = np.random.default_rng(seed)
     n_levels = min(n_levels or 256, pixel_format.max_value + 1)
     levels = np.linspace(0, pixel_format.max_value, n_levels).astype(pixel_format.dtype)

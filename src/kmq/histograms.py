@@ -193,6 +193,6 @@ def _limited(colors: ColorHistogram) -> ColorHistogram:
     if colors.n_colors > MAX_HISTOGRAM_COLORS:
         raise InputError(
             f"there are {colors.n_colors} distinct colours; a histogram holds up to "
-            f"{MAX_HISTOGRAM_COLORS}: convert the pictures to 8 bits a sample first"
+            f"{MAX_HISTOGRAM_COLORS}: convert the pictures to 8 bits per sample first"
         )
     return colors

@@ -49,7 +49,7 @@ def test_what_lossless_formats_do_not_hold():
     assert (png.size, png.remark) == (None, "holds 256 colours")
     assert webp.size > 0
     deep = peers.lossless(indexed_image(PixelFormat.RGB48, 9, 30, 40), 30, 0.9)
-    assert [file.remark for file in deep] == ["has 8 bits a channel"] * 2
+    assert [file.remark for file in deep] == ["has 8 bits per channel"] * 2
 
 
 def test_lossy_files_are_the_smallest_that_reach_the_psnr():
@@ -78,7 +78,7 @@ def test_lossy_files_are_the_smallest_that_reach_the_psnr():
     [
         ("RGB", math.inf, ["is never exact"] * 2),
         ("RGB", 200, ["does not get as close at its best quality"] * 2),
-        ("L16", 30, ["has 8 bits a channel"] * 2),
+        ("L16", 30, ["has 8 bits per channel"] * 2),
         ("RGBA", 30, ["has no alpha", ""]),
         ("CMYK", 30, ["not compared in CMYK"] * 2),
         ("L", 30, ["", ""]),

@@ -26,7 +26,7 @@ def process() -> int:
     # Imports make some 70,000 objects that stay; to look through them again and again would take a
     # tenth of the time of a small picture.
     gc.set_threshold(100_000)
-    # NumPy's library for matrices, of which kmq has none, would start a thread on each core, and
+    # kmq multiplies no matrices. NumPy's library for that would start a thread on each core, and
     # each would spin for a while: a fifth of what importing NumPy takes.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     code = main()

@@ -209,7 +209,7 @@ def _in_one_format(original: Picture, other: Picture) -> tuple[Picture, Picture]
 
 
 def _save_side_by_side(pictures: tuple[Picture, Picture], out: Path) -> None:
-    """Write both in 8 bits a sample, for the eye."""
+    """Write both in 8 bits per sample, for the eye."""
     from PIL import Image
 
     from kmq.display import to_screen

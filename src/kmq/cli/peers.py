@@ -142,7 +142,7 @@ def _shown(image: IndexedImage) -> Image:
     from kmq.display import shrunk_image
 
     if image.pixel_format.depth > 8:
-        raise _UnableError("has 8 bits a channel")
+        raise _UnableError("has 8 bits per channel")
     if image.pixel_format is PixelFormat.CMYK32:
         raise _UnableError("has no CMYK")
     return shrunk_image(image, 1)
@@ -171,7 +171,7 @@ def _check_lossy(name: str, pixel_format: PixelFormat, wanted: float) -> None:
     if math.isinf(wanted):
         raise _UnableError("is never exact")
     if pixel_format.depth > 8:
-        raise _UnableError("has 8 bits a channel")
+        raise _UnableError("has 8 bits per channel")
     if pixel_format.has_alpha and name == "JPEG":
         raise _UnableError("has no alpha")
     if pixel_format not in _LOSSY_MODES:

@@ -10,7 +10,7 @@ from kmq.model.pixel_format import PixelFormat, of_shape
 
 
 def _parts(pixel_format: PixelFormat) -> tuple[int, bool, int]:
-    """Return channels but for alpha, whether there is alpha, and bits a sample."""
+    """Return channels but for alpha, whether there is alpha, and bits per sample."""
     has_alpha = pixel_format.has_alpha
     return pixel_format.channels - has_alpha, has_alpha, pixel_format.depth
 
@@ -82,7 +82,7 @@ def converted(colors: Array, source: PixelFormat, target: PixelFormat) -> Array:
     else:
         step = source.max_value // target.max_value
         between = (chosen % step != 0).any(axis=1)
-        _refuse(between, colors, target, f"{target.depth} bits a sample do not hold it")
+        _refuse(between, colors, target, f"{target.depth} bits per sample do not hold it")
         scaled = (chosen // step).astype(target.dtype)
     return np.ascontiguousarray(scaled)
 

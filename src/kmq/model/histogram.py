@@ -183,7 +183,7 @@ class ColorHistogram:
     def write(self, target: Target) -> None:
         """Write the histogram to a file, which appears whole or not at all under its path.
 
-        It takes 1 to 3 bytes a colour. docs/palettes.md describes the file.
+        It takes 1 to 3 bytes per colour. docs/palettes.md describes the file.
 
         Args:
             target: a path that ends in ``.kmqhist`` or has no suffix, or a file object open for

@@ -10,7 +10,7 @@ from kmq.stages.histogram.counting import map_colors, map_labels
 
 
 def noise(pixel_format, height, width, n_levels, seed=0):
-    """Samples of up to `n_levels` values a channel, the smallest and the largest among them."""
+    """Samples of up to `n_levels` values per channel, the smallest and the largest among them."""
     random = np.random.default_rng(seed)
     levels = np.linspace(0, pixel_format.max_value, n_levels).astype(pixel_format.dtype)
     return levels[random.integers(0, n_levels, (height, width, pixel_format.channels))]

@@ -1,4 +1,4 @@
-"""Files of more than 8 bits a sample that Pillow would cut: read in full, or refused."""
+"""Files of more than 8 bits per sample that Pillow would cut: read in full, or refused."""
 
 import struct
 import sys
@@ -117,7 +117,7 @@ def test_animated_avif_of_10_bits_is_refused(tmp_path):
 
 
 def sgi(levels, *, by_runs):
-    """An SGI file of two bytes a sample."""
+    """An SGI file of two bytes per sample."""
     height, width, n_planes = (*levels.shape, 1)[:3]
     planes = np.moveaxis(levels.reshape(height, width, n_planes), 2, 0)[:, ::-1].astype(">u2")
     head = struct.pack(

@@ -19,7 +19,7 @@ from kmq.model.pixel_format import PixelFormat
 from kmq.threads import run_chunks
 
 _BITMAP_KEY_BITS = 24
-"""Longest key counted by bitmap: 2^24 bits are 2 MiB a chunk."""
+"""Longest key counted by bitmap: 2^24 bits are 2 MiB per chunk."""
 
 _FEW_PIXELS = 1 << 14
 """Pixels up to which a hash table costs less than the bitmap of all keys."""

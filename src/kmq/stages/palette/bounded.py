@@ -62,7 +62,7 @@ PlainRound = Callable[[Array], Array]
 class Rounds:
     """Rounds on points (n, d), each of `parts` by itself; empty `weights` count each once.
 
-    `plain` does one without bounds. Memory: three numbers a point, and one for each group.
+    `plain` does one without bounds. Memory: three numbers per point, and one for each group.
     """
 
     def __init__(

@@ -113,7 +113,7 @@ def _png(file: IO[bytes], picture: ImageFile) -> Array | None:
 
 
 def _ppm(file: IO[bytes], picture: ImageFile) -> Array | None:
-    """Two bytes a sample."""
+    """Two bytes per sample."""
     codec, _, offset, args = picture.tile[0]
     max_value = args[-1] if isinstance(args, tuple) and codec in ("ppm", "ppm_plain") else 255
     if picture.mode != "RGB" or max_value <= 255:
@@ -126,7 +126,7 @@ def _ppm(file: IO[bytes], picture: ImageFile) -> Array | None:
 
 
 def _sgi(file: IO[bytes], picture: ImageFile) -> Array | None:
-    """Two bytes a sample, in planes, from the bottom up; as they are or by runs."""
+    """Two bytes per sample, in planes, from the bottom up; as they are or by runs."""
     content = _whole(file)
     by_runs, n_bytes = content[2], content[3]
     if n_bytes != 2:
@@ -171,7 +171,7 @@ def _jpeg2000(file: IO[bytes], picture: ImageFile) -> Array | None:
             f"{', signed' if signed else ''}, in Pillow's mode {picture.mode}; above 8 bits kmq "
             "takes unsigned grey and RGB, with or without alpha, of one depth up to 16: convert it"
         )
-    imagecodecs = library("imagecodecs", "JPEG 2000 files of more than 8 bits a sample")
+    imagecodecs = library("imagecodecs", "JPEG 2000 files of more than 8 bits per sample")
     return scaled(imagecodecs.jpeg2k_decode(content), (1 << depth) - 1)
 
 
@@ -200,7 +200,7 @@ def _avif(file: IO[bytes], picture: ImageFile) -> Array | None:
     if depth == 8:
         return None
     _refuse_animated(picture, f"AVIF of {depth} bits")
-    imagecodecs = library("imagecodecs", "AVIF files of 10 and 12 bits a sample")
+    imagecodecs = library("imagecodecs", "AVIF files of 10 and 12 bits per sample")
     return scaled(imagecodecs.avif_decode(content), (1 << depth) - 1)
 
 
@@ -246,7 +246,7 @@ def _boxes(content: bytes, start: int, end: int) -> Iterator[tuple[bytes, int, i
 
 
 def _xpm(file: IO[bytes], picture: ImageFile) -> None:
-    """Colours of 4, 12 or 16 bits a sample, which Pillow takes for other ones."""
+    """Colours of 4, 12 or 16 bits per sample, which Pillow takes for other ones."""
     for digits in _XPM_COLOR.findall(_whole(file)):
         if len(digits) != 6:
             raise InputError(
