@@ -42,6 +42,8 @@ TARGETS = {2: 10, 3: 10, 4: 10, 8: 4, 16: 2.5, 64: 1.5, 128: 1.5, 768: 1.5}
 
 N_ROUNDS = 4
 
+_LEAST_WORK = bounded.LEAST_WORK
+
 _MOST_ROUNDS = 300
 """Rounds of a fit at most."""
 
@@ -143,7 +145,7 @@ def fits(_dtypes: list[str], _channels: list[int], _ks: list[int], repeats: int)
 
 
 def _fitted(points: Array, start: Array, *, plain: bool = False) -> kmq.KMeansResult:
-    bounded.LEAST_WORK = 1 << 62 if plain else 1 << 20
+    bounded.LEAST_WORK = 1 << 62 if plain else _LEAST_WORK
     return kmq.kmeans(points, len(start), init=start, max_iter=_MOST_ROUNDS, tol=0)
 
 

@@ -21,8 +21,11 @@ from kmq.stages.palette.differences import channels_of, grouped
 from kmq.stages.palette.products import aligned
 from kmq.threads import run_chunks
 
-LEAST_WORK = 1 << 20
+LEAST_WORK = 1 << 21
 """Least channels compared in a round for bounds to be worth their arrays."""
+
+_LEAST_GROUPED = 8
+"""How many times as many for bounds of groups."""
 
 _CHEAP = 500
 """Operations on registers to compare a point with all centroids, up to which it has one bound: it
@@ -87,7 +90,8 @@ class Rounds:
         self._wait = 1 if self._by_groups else _PLAIN_ROUNDS
         self._enough = _fewest_spared(operations, d, self._by_groups)
         fits = self._by_groups or not products.are_faster(k, d, points.dtype)
-        self._is_worth = n * k * d >= LEAST_WORK and k > 1 and fits
+        least = LEAST_WORK * (_LEAST_GROUPED if self._by_groups else 1)
+        self._is_worth = n * k * d >= least and k > 1 and fits
 
     def sums(self, centroids: Array) -> Array:
         """Return the sums (k, d + 1) of weight · (x, 1) of the points nearest to each centroid."""
