@@ -5,11 +5,12 @@ import io
 import json
 import re
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 import kmq
 import plain_decoder
@@ -163,6 +164,15 @@ def test_pictures_are_quantized_and_files_keep_their_times(tmp_path):
             np.testing.assert_array_equal(image.to_array()[..., :3], frame)
     with Image.open(tmp_path / "c.webp") as picture:
         assert picture.n_frames == 3
+
+
+@pytest.mark.parametrize("kind", ["png", "webp"])
+def test_files_for_other_programs_keep_the_colour_profile(tmp_path, kind):
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    images = [replace(image, metadata=kmq.Metadata(icc_profile=profile)) for image in IMAGES]
+    kmq.write_frames(tmp_path / f"x.{kind}", images)
+    with Image.open(tmp_path / f"x.{kind}") as picture:
+        assert picture.info["icc_profile"] == profile
 
 
 def test_a_still_picture_is_one_frame():

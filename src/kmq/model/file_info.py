@@ -30,8 +30,8 @@ class Limits:
 
     Attributes:
         pixels: most pixels of a picture file that is read, and of a .kmq file that is read or
-            written. The default is where Pillow, too, refuses to go on (twice its
-            `MAX_IMAGE_PIXELS`, which does not count here).
+            written; of a sequence, those of all frames together. The default is where Pillow, too,
+            refuses to go on (twice its `MAX_IMAGE_PIXELS`, which does not count here).
         metadata_bytes: most bytes of all metadata of a .kmq file together, inflated.
         decisions: most binary decisions of method "mix" in all that is decoded, beyond the 64 that
             each coded byte pays for: photographs take 16 to 90 a byte. A million take about a tenth
@@ -100,7 +100,7 @@ class StripInfo:
     """One strip of a file.
 
     Attributes:
-        row: first row of the picture it covers.
+        row: first row of the picture it covers; 0 in a sequence, whose frames change any rows.
         height: rows it covers.
         offset: where its chunk starts in the file, in bytes.
         length: payload of that chunk in bytes.

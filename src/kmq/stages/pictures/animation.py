@@ -131,6 +131,9 @@ def _as_png(images: Sequence[IndexedImage], plays: int) -> _Pillow:
 
 def _as_webp(images: Sequence[IndexedImage], plays: int) -> _Pillow:
     options = {"format": "WEBP", "lossless": True, "exact": True, "method": 6, "loop": plays}
+    profile = images[0].metadata.icc_profile
+    if profile is not None and images[0].pixel_format.channels >= 3:  # others are for grey
+        options["icc_profile"] = profile
     return _direct(images), options
 
 
