@@ -428,6 +428,19 @@ def test_only_the_low_bits_of_a_transparent_level_count(depth, key):
         assert alpha.tolist() == [255, 0, 255]
 
 
+@pytest.mark.parametrize("key", [0, 1, 2, 3, 0xFF00, 0x0101, 0x8000, 0xFFFF])
+def test_only_the_lowest_bit_of_a_transparent_level_of_one_bit_counts(key):
+    content = png_file(np.array([[0, 1]]), 1, [key])
+    expected = [0, 255] if key % 2 == 0 else [255, 0]
+    for picture in (io.BytesIO(content), Image.open(io.BytesIO(content))):
+        assert read_pixels(picture).samples[0, :, 1].tolist() == expected
+    image = indexed_from_pillow(Image.open(io.BytesIO(content)))
+    assert image.palette[image.indices[0], 1].tolist() == expected
+    opaque = Image.open(io.BytesIO(content))
+    del opaque.info["transparency"]
+    assert read_pixels(opaque).pixel_format is PixelFormat.BILEVEL
+
+
 def test_only_the_low_bits_of_a_transparent_color_count():
     content = png_file(np.array([[[1, 2, 3], [1, 2, 4]]]), 8, [0xAB01, 2, 0x0103], color=True)
     for picture in (io.BytesIO(content), Image.open(io.BytesIO(content))):

@@ -60,7 +60,7 @@ def code_points(file: IO[bytes], picture: ImageFile) -> tuple[int, ...] | None:
     nothing else than its absence does.
     """
     if picture.format == "PNG":
-        return next((tuple(content) for content in _png_chunks(file, b"cICP", 4)), None)
+        return next((tuple(content) for content in png_chunks(file, b"cICP", 4)), None)
     if picture.format != "AVIF":
         return None
     content = _whole(file)
@@ -73,7 +73,7 @@ def code_points(file: IO[bytes], picture: ImageFile) -> tuple[int, ...] | None:
     return None
 
 
-def _png_chunks(file: IO[bytes], wanted: bytes, length: int) -> Iterator[bytes]:
+def png_chunks(file: IO[bytes], wanted: bytes, length: int) -> Iterator[bytes]:
     """Yield what is in the chunks of that name and length before the pixels."""
     file.seek(8)
     while len(head := file.read(8)) == 8 and head[4:] not in (b"IDAT", b"IEND"):

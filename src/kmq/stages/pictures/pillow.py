@@ -12,7 +12,7 @@ from kmq.errors import InputError
 from kmq.model.arrays import Array, looked_up
 from kmq.model.image import IndexedImage, Metadata, Pixels
 from kmq.model.pixel_format import PixelFormat, of_samples
-from kmq.stages.pictures import tiff
+from kmq.stages.pictures import deep, tiff
 from kmq.stages.pictures.arrays import pixels_of
 from kmq.stages.pictures.metadata import (
     metadata_info,
@@ -128,6 +128,8 @@ def load_pixels(picture: Image) -> int | None:
     """
     tiles = getattr(picture, "tile", None)
     rawmode = tiles[0][3] if tiles and isinstance(tiles[0][3], str) else None
+    if rawmode == "1" and picture.format == "PNG" and "transparency" in picture.info:
+        _reread_bilevel_key(picture)
     _check_key(picture, rawmode)
     try:
         picture.load()
@@ -136,6 +138,12 @@ def load_pixels(picture: Image) -> int | None:
     if 0 in picture.size:
         raise InputError(f"picture has {picture.width} by {picture.height} pixels; it has none")
     return None if rawmode is None else _WIDENINGS.get(rawmode, 1)
+
+
+def _reread_bilevel_key(picture: Any) -> None:
+    """Tell the transparent level by its lowest bit. Pillow asks if any of its 16 is set."""
+    for key in deep.png_chunks(picture.fp, b"tRNS", 2) if picture.fp else ():
+        picture.info["transparency"] = 255 * (key[1] & 1)
 
 
 def _check_key(picture: Image, rawmode: str | None) -> None:
