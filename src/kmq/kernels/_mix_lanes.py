@@ -142,6 +142,18 @@ def line_starts(typingctx, targets, line_bits, group):
     return _lanes(8)(targets, line_bits, group), codegen
 
 
+@intrinsic
+def expect(typingctx, array, place):
+    """Have the processor fetch array[place]."""
+
+    def codegen(context, builder, signature, args):
+        index = context.cast(builder, args[1], place, types.int64)
+        _touch(builder, builder.gep(_base(context, builder, array, args[0]), [index]))
+        return context.get_dummy_value()
+
+    return types.void(array, place), codegen
+
+
 def _expecting(array, places, n_lanes):
     def codegen(context, builder, signature, args):
         base = _base(context, builder, array, args[0])

@@ -22,6 +22,7 @@ from kmq.kernels._mix_lanes import (
     adapted,
     count_known,
     differ,
+    expect,
     expect_dense,
     expect_lines,
     fetch,
@@ -114,9 +115,38 @@ def _look_ahead(n, ne, nee, nw, nww, nn, nne, ww, out_prefixes):
 
 
 @inlined
+def _broadest(broad, near):
+    """Return the hash of the second run: that of the first, with five more neighbours."""
+    nnw, nwww, nnee, nnn, www = near
+    return hashed(hashed(hashed(hashed(hashed(broad, nnw), nwww), nnee), nnn), www)
+
+
+@inlined
+def _run_places(broad, broadest, earlier, line_bits):
+    """Return where the three runs are; the third is that of an earlier `broadest` as well."""
+    line_shift = np.uint32(32 - line_bits)
+    return (
+        np.int64(broad >> line_shift),
+        np.int64(broadest >> line_shift) + (1 << line_bits),
+        np.int64(hashed(broadest, earlier) >> line_shift) + (2 << line_bits),
+    )
+
+
+@inlined
 def _expect(lines, keys, node, line_bits, group):
     """Have the processor fetch lines that may be needed soon."""
     expect_lines(lines, line_starts(targets_of(keys, node), line_bits, group))
+
+
+@inlined
+def _expect_pixel(lines, runs, keys, near, earlier, root, line_bits, group):
+    """Have the processor fetch what a pixel needs first, if these are its keys and neighbours."""
+    _expect(lines, keys, root, line_bits, group)
+    broad = np.uint32(lane(keys, 7))
+    places = _run_places(broad, _broadest(broad, near), earlier, line_bits)
+    expect(runs, places[0])
+    expect(runs, places[1])
+    expect(runs, places[2])
 
 
 _TYPES = (
@@ -197,7 +227,6 @@ def _coder(decoding, name):
         """
         height, width = wide.shape if len(wide) else narrow.shape
         n_colors = len(leaves)
-        line_shift = np.uint32(32 - line_bits)
         run_start = ROW_SPAN * n_rows
 
         starts, places, prefixes, trail, colors, run_at, guesses, lengths = scratch
@@ -228,6 +257,7 @@ def _coder(decoding, name):
             if not decoding:
                 for x in range(width):
                     here[x + LEFT] = wide[y, x] if len(wide) else narrow[y, x]
+            next_near = color, color, color, color, color
             is_ahead = False  # whether `prefixes` are those of the next pixel
             for x in range(width):
                 at = x + LEFT
@@ -263,11 +293,10 @@ def _coder(decoding, name):
                     _look_ahead(n, ne, nee, nw, nww, nn, nne, ww, prefixes)
                 keys = keys_of(prefixes, w)
                 broad = np.uint32(lane(keys, 7))
-                broadest = hashed(hashed(hashed(hashed(broad, nnw), nwww), nnee), nnn)
-                broadest = hashed(broadest, www)
-                run_at[0] = broad >> line_shift
-                run_at[1] = (broadest >> line_shift) + (1 << line_bits)
-                run_at[2] = (hashed(broadest, trail[x & 3]) >> line_shift) + (2 << line_bits)
+                broadest = _broadest(broad, (nnw, nwww, nnee, nnn, www))
+                run_at[0], run_at[1], run_at[2] = _run_places(
+                    broad, broadest, trail[x & 3], line_bits
+                )
                 trail[x & 3] = broadest
                 for number in range(RUNS):
                     run = pick(runs, run_at[number])
@@ -276,6 +305,7 @@ def _coder(decoding, name):
                 is_ahead = y > 1 and 0 < x < width - 1
                 if is_ahead:
                     neee = pick(above, at + 3)
+                    next_near = nn, nww, pick(above2, at + 3), pick(above3, at + 1), ww
                     _look_ahead(ne, nee, neee, n, nw, nne, nnee, w, prefixes)
 
                 same = (w == n) * 1 + (n == ne) * 2 + (w == nw) * 4
@@ -303,7 +333,17 @@ def _coder(decoding, name):
                     if second < n_colors:
                         _expect(lines, keys, second, line_bits, group)
                     if is_ahead:
-                        _expect(lines, keys_of(prefixes, color), root, line_bits, group)
+                        next_keys = keys_of(prefixes, color)
+                        _expect_pixel(
+                            lines,
+                            runs,
+                            next_keys,
+                            next_near,
+                            trail[(x + 1) & 3],
+                            root,
+                            line_bits,
+                            group,
+                        )
                 homes = homes_of(run_start, busy)
                 run_lengths = in_runs(lengths[0], lengths[1], lengths[2], 0)
                 guess_ranks = in_runs(
@@ -367,8 +407,17 @@ def _coder(decoding, name):
                                 if decoding and left == 1:
                                     _expect(lines, keys, child + salt, line_bits, group)
                             elif decoding and is_ahead:
-                                west_keys = keys_of(prefixes, pick(leaves, child - n_colors))
-                                _expect(lines, west_keys, root, line_bits, group)
+                                next_keys = keys_of(prefixes, pick(leaves, child - n_colors))
+                                _expect_pixel(
+                                    lines,
+                                    runs,
+                                    next_keys,
+                                    next_near,
+                                    trail[(x + 1) & 3],
+                                    root,
+                                    line_bits,
+                                    group,
+                                )
 
                     known = n_rows + count_known(slots)
                     alike = n_rows + 8 + pattern
