@@ -117,3 +117,30 @@ def trailing_zeros(typingctx: Any, bits: Any) -> Any:
         return builder.cttz(args[0], Constant(IntType(1), 0))
 
     return bits(bits), codegen
+
+
+@intrinsic
+def either(typingctx: Any, chosen: Any, a: Any, b: Any) -> Any:
+    """Return the integer `a` where `chosen` is true, else `b`, without a branch: for what a
+    processor cannot foretell."""
+    if not (isinstance(chosen, types.Boolean) and isinstance(a, types.Integer) and a == b):
+        return None
+
+    def codegen(context, builder, signature, args):
+        selected = builder.select(*args)
+        selected.set_metadata("unpredictable", builder.module.add_metadata([]))
+        return selected
+
+    return a(chosen, a, b), codegen
+
+
+@intrinsic
+def lesser(typingctx: Any, a: Any, b: Any) -> Any:
+    """Return the float `a` if it is less than `b`, else `b`, without a branch."""
+    if not (isinstance(a, types.Float) and a == b):
+        return None
+
+    def codegen(context, builder, signature, args):
+        return builder.select(builder.fcmp_ordered("<", *args), *args)
+
+    return a(a, b), codegen

@@ -113,7 +113,7 @@ def _bound(least, squares, bounds):
 
 
 @inlined
-def _not_above(bound, scores):
+def not_above(bound, scores):
     """Return which scores are not above the bound, as bits: also what is not a number."""
     unused = np.uint64(64) - np.uint64(width_of(scores))
     return ~bits(less(splat(bound, scores), scores)) << unused >> unused
@@ -136,7 +136,7 @@ def _look_again(d, rows, at, centroids, scores, start, width, bound):
     lanes, k = panel_count(scores), centroids.size // d
     least, label = np.inf, 0
     for first in range(0, width, lanes):
-        found = _not_above(bound, load_panel(scores, start + first))
+        found = not_above(bound, load_panel(scores, start + first))
         while found:
             j = first + np.int64(trailing_zeros(found))
             found &= found - np.uint64(1)
@@ -154,7 +154,7 @@ def best(d, rows, at, centroids, scores, start, squares, width, bounds):
     bound = _bound(least_of(scores, start, width), squares, bounds)
     count, label = np.uint64(0), np.int64(0)
     for first in range(0, width, lanes):
-        found = _not_above(bound, load_panel(scores, start + first))
+        found = not_above(bound, load_panel(scores, start + first))
         count += popcount(found)
         if found:
             label = first + np.int64(trailing_zeros(found))

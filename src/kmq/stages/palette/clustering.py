@@ -12,14 +12,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from operator import attrgetter
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 
 from kmq import exact
 from kmq.model.arrays import Array, EqualByFields
 from kmq.model.choices import Progress
-from kmq.stages.palette import differences, products
+from kmq.stages.palette import differences, grid, products
 from kmq.stages.palette.bounded import Rounds
 from kmq.threads import run_chunks
 
@@ -372,7 +372,7 @@ def _assign(
 ) -> float:
     """Run the kernel over chunks of the points, each with its own one of `out_sums`."""
     parts = _parts(points, len(centroids))
-    assign = _assigner(centroids, points.dtype)
+    assign = _assigner(points, centroids)
     inertias = [0.0] * len(parts)
 
     def work(chunk: int) -> None:
@@ -391,12 +391,22 @@ def _assign(
     return sum(inertias)
 
 
-def _assigner(centroids: Array, dtype: np.dtype[Any]) -> Callable[..., float]:
-    """Return the kernel that is fastest for these centroids, to call with points and weights, and
-    with labels, distances and sums to write."""
+def _assigner(points: Array, centroids: Array) -> Callable[..., float]:
+    """Return the kernel that is fastest for these points and centroids, to call with points and
+    weights, and with labels, distances and sums to write."""
+    from kmq.kernels.grid import assign_by_grid
     from kmq.kernels.nearest import assign, assign_by_products
 
-    k, d = centroids.shape
+    (k, d), dtype = centroids.shape, points.dtype
+    made_grid = grid.grid_of(points, centroids)
+    if made_grid is not None:
+        channels, shift, *cells = made_grid
+
+        def by_grid(points: Array, weights: Array, *out: Array) -> float:
+            scratch = grid.scratch_of(dtype)
+            return float(assign_by_grid(channels, shift, points, weights, *cells, scratch, *out))
+
+        return by_grid
     if products.are_faster(k, d, dtype):
         made = products.products_of(centroids, dtype)
 
