@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from kmq.kernels._jit import fma, inlined, popcount, trailing_zeros
+from kmq.kernels._jit import either, fma, inlined, popcount, trailing_zeros
 from kmq.kernels._lanes import (
     bits,
     less,
     load_panel,
     load_row,
+    minus,
     multiply_add,
     panel_count,
     select,
@@ -34,28 +35,31 @@ ROWS = 6
 _STRIP = (0,) * 16
 """Channels whose squares are added side by side."""
 
+_WORD = (0,) * 64
+"""Scores that are compared with a bound at a time: a word has a bit for each."""
+
 DEPTH = 256
 """Channels whose products are added up at a time: a panel of them has 16 to 32 KiB."""
 
 
 @inlined
-def shift_row(d, row, shift, out_shifted, start):
-    """Write shift - x of a point, and return |shift - x|²."""
+def shift_row(d, rows, at, shift, out_shifted, start):
+    """Write shift - x of the point at `at`, and return |shift - x|²."""
     strip = len(_STRIP)
     in_strips = d // strip * strip
-    shifted = out_shifted[start : start + d]
-    for c in range(d):
-        shifted[c] = shift[c] - row[c]
     squares = shift.dtype.type(0)
     if in_strips:
-        x = load_row(out_shifted, start, _STRIP)
+        x = minus(load_row(shift, 0, _STRIP), load_row(rows, at, _STRIP))
+        store(x, out_shifted, start)
         sums = times(x, x)
         for c in range(strip, in_strips, strip):
-            x = load_row(out_shifted, start + c, _STRIP)
+            x = minus(load_row(shift, c, _STRIP), load_row(rows, at + c, _STRIP))
+            store(x, out_shifted, start + c)
             sums = multiply_add(x, x, sums)
         squares = total(sums)
     for c in range(in_strips, d):
-        x = shifted[np.uint64(c)]
+        x = shift[np.uint64(c)] - rows[np.uint64(at + c)]
+        out_shifted[np.uint64(start + c)] = x
         squares = fma(x, x, squares)
     return squares
 
@@ -101,9 +105,9 @@ def score(d, shifted, size, heights, panels, out_scores):
 
 
 @inlined
-def _bound(least, squares, bounds):
-    """Return the score up to which a centroid can be the nearest of a point: see
-    `kmq.stages.palette.products`."""
+def bound_of(least, squares, bounds):
+    """Return the score up to which a centroid can be the nearest of a point with this least one:
+    see `kmq.stages.palette.products`."""
     radius, product_error, input_error = bounds[0], bounds[1], bounds[2]
     distance_error, tiny = bounds[3], bounds[4]
     both = np.sqrt(squares) + radius
@@ -131,7 +135,7 @@ def _distance(d, rows, at, centroids, start):
 
 
 @inlined
-def _look_again(d, rows, at, centroids, scores, start, width, bound):
+def look_again(d, rows, at, centroids, scores, start, width, bound):
     """Return the label of the nearest of the centroids whose scores are not above the bound."""
     lanes, k = panel_count(scores), centroids.size // d
     least, label = np.inf, 0
@@ -148,19 +152,21 @@ def _look_again(d, rows, at, centroids, scores, start, width, bound):
 
 
 @inlined
-def best(d, rows, at, centroids, scores, start, squares, width, bounds):
-    """Return the label of a point, of its scores from `start` on."""
-    lanes = panel_count(scores)
-    bound = _bound(least_of(scores, start, width), squares, bounds)
+def best(scores, start, width, bound):
+    """Return the label of a point whose scores start there, or -1 if several are not above the
+    bound."""
+    lanes, word = panel_count(scores), len(_WORD)
     count, label = np.uint64(0), np.int64(0)
-    for first in range(0, width, lanes):
+    in_words = width // word * word
+    for first in range(0, in_words, word):
+        found = not_above(bound, load_row(scores, start + first, _WORD))
+        count += popcount(found)
+        label = either(found != 0, first + np.int64(trailing_zeros(found)), label)
+    for first in range(in_words, width, lanes):
         found = not_above(bound, load_panel(scores, start + first))
         count += popcount(found)
-        if found:
-            label = first + np.int64(trailing_zeros(found))
-    if count != 1:
-        return _look_again(d, rows, at, centroids, scores, start, width, bound)
-    return label
+        label = either(found != 0, first + np.int64(trailing_zeros(found)), label)
+    return either(count == 1, label, np.int64(-1))
 
 
 @inlined

@@ -24,27 +24,30 @@ GROUP = 4
 MOST_UNROLLED = 8
 """Most channels whose loops unroll; beyond, it gains nothing and takes long to compile."""
 
+_STRIP = (0,) * 8
+"""Channels that are added at a time where loops do not unroll."""
+
 
 @inlined
 def add_rows(channels, d, rows, labels, weights, out_sums):
     """Add weight · (x, 1) to the sums that each label names; points and sums are flat.
 
-    With few channels a row of sums is one vector: half the time of adding them one by one.
+    Several channels of sums are a vector: half the time of adding them one by one.
     """
+    strip = channels if len(channels) else _STRIP
+    in_strips = d // len(strip) * len(strip)
     for i in range(rows.size // d):
-        label = np.int64(labels[i])
-        at = label * (d + 1)
-        if len(channels):
-            x = widened(load_row(rows, i * d, channels))
+        at, to = np.uint64(i) * np.uint64(d), np.uint64(labels[i]) * np.uint64(d + 1)
+        for first in range(0, in_strips, len(strip)):
+            c = np.uint64(first)
+            x = widened(load_row(rows, at + c, strip))
             if weights.size:
                 x = times(x, splat(weights[i], x))
-            store(plus(load_row(out_sums, at, channels), x), out_sums, at)
-        else:
-            row, sums = rows[i * d : (i + 1) * d], out_sums[at : at + d]
-            weight = weights[i] if weights.size else 1.0
-            for c in range(d):
-                sums[c] += weight * row[c]
-        out_sums[at + d] += weights[i] if weights.size else 1.0
+            store(plus(load_row(out_sums, to + c, strip), x), out_sums, to + c)
+        for first in range(in_strips, d):
+            c = np.uint64(first)
+            out_sums[to + c] += (weights[i] if weights.size else 1.0) * rows[at + c]
+        out_sums[to + np.uint64(d)] += weights[i] if weights.size else 1.0
 
 
 @inlined

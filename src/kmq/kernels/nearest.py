@@ -35,7 +35,7 @@ from kmq.kernels._lanes import (
     splat,
     store,
 )
-from kmq.kernels._products import best, score, shift_row
+from kmq.kernels._products import best, bound_of, least_of, look_again, score, shift_row
 from kmq.kernels._rows import GROUP, MOST_UNROLLED, add_rows, distances_to_group
 
 _UNROLLED = tuple(f"(i8,) * {d}" for d in range(MOST_UNROLLED + 1))
@@ -194,12 +194,17 @@ def assign_by_products(
         size = min(block, n - start)
         block_rows = points[start * d : (start + size) * d]
         for i in range(size):
-            squares[i] = shift_row(d, block_rows[i * d : (i + 1) * d], shift, shifted, i * d)
+            squares[i] = shift_row(d, block_rows, i * d, shift, shifted, i * d)
         score(d, shifted, size, heights, panels, scores)
         for i in range(size):
-            labels[i] = best(
-                d, block_rows, i * d, centroids, scores, i * width, squares[i], width, bounds
-            )
+            squares[i] = bound_of(least_of(scores, i * width, width), squares[i], bounds)
+        for i in range(size):
+            labels[i] = best(scores, i * width, width, squares[i])
+        for i in range(size):
+            if labels[i] < 0:
+                labels[i] = look_again(
+                    d, block_rows, i * d, centroids, scores, i * width, width, squares[i]
+                )
         if out_labels.size:
             for i in range(size):
                 out_labels[start + i] = labels[i]

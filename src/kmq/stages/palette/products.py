@@ -26,7 +26,7 @@ from kmq.model.arrays import Array
 
 _FEWEST = {
     # bytes of vectors, of numbers: channels, channels of all centroids
-    (64, 4): (16, 2048),
+    (64, 4): (12, 384),
     (64, 8): (9, 128),
     (256, 4): (128, 2048),
     (256, 8): (32, 512),
