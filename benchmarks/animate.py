@@ -50,26 +50,32 @@ DELAY = 40
 LEVELS = (50, 60, 70, 80, 90)
 PALETTES = (256, 128, 64, 32)
 LOSSY = (0, 20, 60, 120)
-LAMBDAS = (0.5, 1, 2, 4, 8, 16)
+SETTINGS = (
+    ("shared", 255, "optimized", (0, 1, 2, 4, 8, 16)),
+    ("each", 255, "optimized", (0, 1, 2, 4, 8, 16)),
+    ("shared", 255, "nearest", (0,)),
+    ("shared", 64, "nearest", (0, 8, 64, 256, 1024, 4096)),
+    ("shared", 32, "nearest", (0,)),
+)
+"""Palettes, colours, mapping and λ of kmq's files."""
 
 
 def own(frames: list[Array]) -> Made:
     """Yield kmq's files."""
     pixels = [Pixels(frame, PixelFormat.RGB24) for frame in frames]
-    for kind in ("shared", "each"):
-        for k, mapping in ((255, "optimized"), (128, "optimized"), (64, "nearest")):
+    for kind, k, mapping, lambdas in SETTINGS:
 
-            @lru_cache(maxsize=1)
-            def images(kind: Any = kind, k: int = k, mapping: Any = mapping) -> list[Any]:
-                return kmq.quantize_frames(frames, k, palette=kind, mapping=mapping)
+        @lru_cache(maxsize=1)
+        def images(kind: Any = kind, k: int = k, mapping: Any = mapping) -> list[Any]:
+            return kmq.quantize_frames(frames, k, palette=kind, mapping=mapping)
 
-            for lam in (0, *LAMBDAS):
+        for lam in lambdas:
 
-                def make(images: Any = images, lam: float = lam) -> bytes:
-                    loss = loss_of(pixels, lam, 2) if lam else None
-                    return animation_bytes(images(), [DELAY] * len(frames), 0, ".gif", loss)
+            def make(images: Any = images, lam: float = lam) -> bytes:
+                loss = loss_of(pixels, lam, 2) if lam else None
+                return animation_bytes(images(), [DELAY] * len(frames), 0, ".gif", loss)
 
-                yield f"{kind} {k} {mapping} {lam:g}", make
+            yield f"{kind} {k} {mapping} {lam:g}", make
 
 
 # --- peers ---------------------------------------------------------------------------------------
@@ -255,28 +261,55 @@ def size_at(points: list[Record], level: float) -> float | None:
     return math.exp(float(np.interp(level, looks, sizes)))
 
 
-def table(found: list[Record]) -> tuple[list[str], list[list[str]]]:
-    """Return the heads and rows of a table of sizes at equal looks."""
-    names = ["kmq", *(name for name in PEERS if any(r["contender"] == name for r in found))]
-    heads = ["sequence", "SSIMULACRA2", *names, "kmq / smallest", "flicker of kmq"]
-    heads += [f"of {name}" for name in names[1:]]
-    rows = []
+def at_levels(found: list[Record]) -> Iterator[Record]:
+    """Yield a record for each sequence and level: sizes of all programs, and how they flicker."""
+    names = list(dict.fromkeys(record["contender"] for record in found))
     for (sequence,), group in grouped(found, "sequence").items():
         points = {name: [r for r in group if r["contender"] == name] for name in names}
+        flickers = {name: float(np.mean([r["flicker"] for r in points[name]])) for name in names}
         for level in LEVELS:
             sizes = {name: size_at(points[name], level) for name in names}
-            others = [size for name, size in sizes.items() if name != "kmq" and size]
-            if not others and sizes["kmq"] is None:
-                continue
-            size = sizes["kmq"]
-            ratio = f"{size / min(others):.2f}" if size and others else "-"
-            flickers = [np.mean([point["flicker"] for point in points[name]]) for name in names]
-            rows.append(
-                [sequence, str(level)]
-                + [f"{sizes[name]:,.0f}" if sizes[name] else "-" for name in names]
-                + [ratio, *(f"{value:.2f}" if value else "0" for value in flickers)]
-            )
+            if any(sizes.values()):
+                record = {"table": "animate", "sequence": sequence, "level": level}
+                yield record | {"sizes": sizes, "flickers": flickers}
+
+
+def ratio(record: Record) -> float | None:
+    """Return kmq's size over the smallest of the others; None where one of both is missing."""
+    others = [size for name, size in record["sizes"].items() if name != "kmq" and size]
+    own = record["sizes"]["kmq"]
+    return own / min(others) if own and others else None
+
+
+def table(found: list[Record]) -> tuple[list[str], list[list[str]]]:
+    """Return heads and rows of a table of what `at_levels` gives."""
+    names = ["kmq", *(name for name in PEERS if name in found[0]["sizes"])]
+    heads = ["sequence", "SSIMULACRA2", *names, "kmq / smallest", *(f"{n} flickers" for n in names)]
+    order = list(sequences.ALL)
+    rows = []
+    for record in sorted(found, key=lambda one: (order.index(one["sequence"]), one["level"])):
+        sizes, share = record["sizes"], ratio(record)
+        rows.append(
+            [record["sequence"], str(record["level"])]
+            + [f"{sizes[name]:,.0f}" if sizes[name] else "-" for name in names]
+            + [f"{share:.2f}" if share else "-"]
+            + [f"{record['flickers'][name]:.2f}" for name in names]
+        )
     return heads, rows
+
+
+def measured(names: Iterable[str] = sequences.ALL) -> list[Record]:
+    """Measure sequences, and return what `at_levels` gives; print each file."""
+    cache = json.loads(CACHE.read_text()) if CACHE.exists() else {}
+    found = []
+    try:
+        for record in measure(names, cache):
+            found.append(record)
+            print("  ".join(f"{record[name]}" for name in record), flush=True)
+    finally:
+        CACHE.parent.mkdir(exist_ok=True)
+        CACHE.write_text(json.dumps(cache))
+    return list(at_levels(found))
 
 
 def main() -> None:
@@ -284,23 +317,15 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", metavar="NAME", default=list(sequences.ALL))
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep the figures")
     arguments = parser.parse_args()
-    found = []
-    cache = json.loads(CACHE.read_text()) if CACHE.exists() else {}
-    try:
-        for record in measure(arguments.only, cache):
-            found.append(record)
-            print("  ".join(f"{record[name]}" for name in record), flush=True)
-    finally:
-        CACHE.parent.mkdir(exist_ok=True)
-        CACHE.write_text(json.dumps(cache))
+    found = measured(arguments.only)
     heads, rows = table(found)
     for row in [heads, *rows]:
         print(" | ".join(row))
-    ratios = [row[heads.index("kmq / smallest")] for row in rows]
-    n_smaller = sum(ratio != "-" and float(ratio) < 1 for ratio in ratios)
-    print(f"smaller at {n_smaller} of {len(ratios)} levels; target: all")
-    worst = max(record["flicker"] for record in found if record["contender"] == "kmq")
-    print(f"flicker at most {worst:.3f}; target: 0")
+    shares = [ratio(record) for record in found]
+    n_smaller = sum(share is not None and share < 1 for share in shares)
+    print(f"smaller at {n_smaller} of {len(shares)} levels; target: all")
+    worst = max(record["flickers"]["kmq"] for record in found)
+    print(f"flicker {worst:.3f}; target: 0")
     if arguments.json:
         records.save(arguments.json, found)
 

@@ -296,6 +296,12 @@ def _headlines_table(found: list[Record]) -> str:
     return markdown(["64 colours", "kmq", "others", "`python benchmarks/tables.py --only …`"], rows)
 
 
+def _animate_table(found: list[Record]) -> str:
+    import animate
+
+    return markdown(*animate.table([r for r in found if r["table"] == "animate"]))
+
+
 def _ordered(keys: Iterable[tuple]) -> dict[str, None]:
     """Return the names that keys begin with, as contenders are listed, ours first."""
     from contenders import CODECS, LLOYDS, LOSSY, QUANTIZERS, SPACES
@@ -617,6 +623,7 @@ TABLES: dict[str, Callable[[list[Record]], str]] = {
     "quality": _quality_table,
     "sizes": _sizes_table,
     "eye": _eye_table,
+    "animate": _animate_table,
     "alpha": _alpha_table,
     "icons": _icons_table,
     "coder": _coder_table,

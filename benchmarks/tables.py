@@ -68,6 +68,12 @@ def _eye(arguments: argparse.Namespace) -> Iterator[Record]:
     yield from eye.measure_alpha()
 
 
+def _animate(arguments: argparse.Namespace) -> list[Record]:
+    import animate
+
+    return animate.measured()
+
+
 def _icons(arguments: argparse.Namespace) -> Iterator[Record]:
     import small_files
 
@@ -99,6 +105,7 @@ STEPS: dict[str, Step] = {
     "quality": _script("quality", "sample"),
     "sizes": _sizes,
     "eye": _eye,
+    "animate": _animate,
     "icons": _icons,
     "scaling": _script("scaling"),
     "startup": _apart("startup"),

@@ -23,8 +23,9 @@ REACH = 2
 TABLE = 4096
 """Codes at most."""
 
-FREE, THROUGH = 1, 2
-"""Rules of a pixel, as bits: it may have any entry; what was there before may show through."""
+FREE, THROUGH, SOLID = 1, 2, 4
+"""Rules of a pixel, as bits: it may have any entry; what was there before may show through; it has
+rather its own symbol, though it may show through."""
 
 _BITS_AHEAD = 12.0
 """How much worse than the best a string may be, in bits, while there is hope that it grows long."""
@@ -117,11 +118,11 @@ def _emit(code, width, held, n_held, n_coded, out_coded):
 
 @kernel(
     "i8, i8[:], i8, u1[:, :], i4[:, :], f4[:, :, :], f4[:, :, :], f4[:, :], f4[:, :], f4[:, :], f4,"
-    "f8, f4[:, :, :], i4[:, :], f8[:], f4[:, :], f8[:], i4[:, :], u1[:]"
+    "f8, f8, f4[:, :, :], i4[:, :], f8[:], f4[:, :], f8[:], i4[:, :], u1[:]"
 )
 def code_frame(
-    bits, symbols, clear, rules, same, shown, canvas, entries, roots, taps, own, price, gradient,
-    tree, costs, changes, average, out_indices, out_coded,
+    bits, symbols, clear, rules, same, shown, canvas, entries, roots, taps, own, price, odd,
+    gradient, tree, costs, changes, average, out_indices, out_coded,
 ):  # fmt: skip
     """Choose the pixels of a frame and code them; return how many bytes there are.
 
@@ -129,7 +130,7 @@ def code_frame(
         bits: of a symbol; codes begin with one more.
         symbols: those that pixels may have.
         clear: the symbol through which the canvas shows, or -1.
-        rules: (height, width): FREE and THROUGH. Pixels that are not free have `same`, or the
+        rules: (height, width): FREE, THROUGH, SOLID. Pixels that are not free have `same`, or the
             symbol `clear` where the canvas may show through.
         same: (height, width) symbols, or -1.
         shown: (height, width, ROW) what pixels have, as `gradient` knows it.
@@ -139,6 +140,8 @@ def code_frame(
         taps: see `fill_gradient`.
         own: see `fill_gradient`.
         price: of a bit.
+        odd: bits that it costs where a pixel that may show through does, or not, against its rule:
+            strings that others are like to share are worth more than long ones.
         gradient: see `fill_gradient`; it is used up. This, `shown`, `canvas`, `roots` may be empty
             where no pixel is free.
         tree: (4, TABLE) scratch.
@@ -191,6 +194,8 @@ def code_frame(
                     )  # fmt: skip
             else:
                 fits = shows_through or s == same[y, x]
+                if rules[y, x] & THROUGH and shows_through == (rules[y, x] & SOLID != 0):
+                    cost += price * odd
                 for c in range(ROW):
                     changes[t, c] = 0
             worth = cost - average[0] * (t + 1)

@@ -32,6 +32,9 @@ _CLEAR = 1 << 24
 _LEAST_ERROR = 0.5
 """Squared error that the price of a bit follows at least: images may be exact."""
 
+_FREELY, _HARDLY = 0.1, 3.0
+"""Bits that it costs to leave the usual choice between what shows through and its own colour."""
+
 _LEAVE, _REMOVE = 1, 2
 """What becomes of a frame after it is shown, as GIF numbers it."""
 
@@ -112,6 +115,17 @@ def encode(
     """
     height, width = images[0].indices.shape
     _check(width, height, delays, plays)
+    exact = _encoded(images, delays, plays, None)
+    if loss is None:
+        return exact
+    # Where λ is small, pixels may come to look better in a larger file: nobody asked for that.
+    return min(exact, _encoded(images, delays, plays, loss), key=len)
+
+
+def _encoded(
+    images: Sequence[IndexedImage], delays: Sequence[int], plays: int, loss: Loss | None
+) -> bytes:
+    height, width = images[0].indices.shape
     numbers = [_numbers(image) for image in images]
     pictures = [each[image.indices] for each, image in zip(numbers, images, strict=True)]
     covered = [(a != _CLEAR) & (b == _CLEAR) for a, b in pairwise(pictures)]
@@ -333,27 +347,28 @@ class _Writer:
         if self._loss is not None:
             return self._chosen(self._loss, number, inside, symbols)
         wanted, canvas = self._changes[number].wanted[inside], self._canvas[inside]
-        same = symbols.of(wanted)
-        made = self._exact(symbols, same, (wanted == canvas) | (wanted == _CLEAR))
-        if number == 0 or symbols.clear < 0:
-            return made
-        # Colours that are there already may make longer strings than what shows through.
-        solid = self._exact(symbols, same, (wanted == _CLEAR) | ~np.isin(same, symbols.used))
-        return min(made, solid, key=lambda one: len(one[1]))
+        same, through = symbols.of(wanted), (wanted == canvas) | (wanted == _CLEAR)
+        if symbols.clear < 0 or not through.any():
+            return self._exact(symbols, same, np.zeros(same.shape, np.uint8), 0)
+        same[~np.isin(same, symbols.used)] = -1
+        rules = _preferred(same, through)
+        tried = (self._exact(symbols, same, rules, odd) for odd in (_FREELY, _HARDLY))
+        return min(tried, key=lambda made: len(made[1]))
 
-    def _exact(self, symbols: _Symbols, same: Array, through: Array) -> tuple[Array, bytes]:
-        """Code a frame whose pixels are known: transparent ones, or symbols."""
-        from kmq.kernels.lzw import ROW, THROUGH
+    def _exact(
+        self, symbols: _Symbols, same: Array, rules: Array, odd: float
+    ) -> tuple[Array, bytes]:
+        """Code a frame whose pixels are known."""
+        from kmq.kernels.lzw import ROW
 
-        if symbols.clear < 0:
-            through = np.zeros(same.shape, np.bool_)
         nothing = np.empty((0, 0, ROW), np.float32)
         return self._run(
             symbols,
-            through * np.uint8(THROUGH),
-            np.where(through, np.int32(-1), same),
+            rules,
+            same,
             (nothing, nothing, np.empty((0, ROW), np.float32), np.empty((0, 0), np.float32)),
             (np.zeros((1, ROW), np.float32), 0.0, nothing),
+            odd,
         )
 
     def _chosen(
@@ -375,15 +390,16 @@ class _Writer:
         errors[REACH:-REACH, REACH:-REACH] *= roots[..., None]
         gradient = np.empty((height, width, ROW), np.float32)
         fill_gradient(errors, loss.taps, loss.own, gradient)
-        rules = (free & ~is_clear) * np.uint8(FREE)
+        rules = np.zeros(free.shape, np.uint8)
         if symbols.clear >= 0:
             # What is transparent stays so; a colour is never replaced by nothing.
             was_clear = self._canvas[inside] == _CLEAR
-            rules |= (~free | (was_clear == is_clear)) * np.uint8(THROUGH)
-            same = np.where(free, same, np.int32(-1))
-        return self._run(
-            symbols, rules, same, (shown, canvas, entries, roots), (loss.taps, loss.own, gradient)
-        )
+            same[~np.isin(same, symbols.used)] = -1
+            rules = _preferred(same, ~free | (was_clear == is_clear))
+        rules[free & ~is_clear] &= np.uint8(THROUGH)
+        rules |= (free & ~is_clear) * np.uint8(FREE)
+        colors, weighing = (shown, canvas, entries, roots), (loss.taps, loss.own, gradient)
+        return self._run(symbols, rules, same, colors, weighing, _FREELY)
 
     def _run(
         self,
@@ -392,6 +408,7 @@ class _Writer:
         same: Array,
         colors: tuple[Array, Array, Array, Array],
         errors: tuple[Array, float, Array],
+        odd: float,
     ) -> tuple[Array, bytes]:
         from kmq.kernels.lzw import code_frame
 
@@ -409,6 +426,7 @@ class _Writer:
             taps,
             own,
             self._price,
+            odd,
             gradient,
             self._tree,
             self._costs,
@@ -428,6 +446,24 @@ class _Writer:
         self._canvas[inside][drawn] = symbols.colors[indices[drawn]]
         if self._loss is not None:
             self._seen[inside][drawn] = self._loss.see(_samples(symbols.colors))[indices[drawn]]
+
+
+def _preferred(same: Array, through: Array) -> Array:
+    """Return the rules of pixels that have symbols, or are transparent where those are -1.
+
+    Where something may show through, it rather does, unless the pixel goes on with the colour of
+    the one before it that is shown.
+    """
+    from kmq.kernels.lzw import SOLID, THROUGH
+
+    row, hidden = same.reshape(-1), ~through.reshape(-1)
+    places = np.arange(len(row))
+    starts = np.maximum.accumulate(np.where(np.diff(row, prepend=-2) != 0, places, 0))
+    goes_on = np.maximum.accumulate(np.where(hidden, places, -1)) >= starts
+    goes_on &= row >= 0
+    rules: Array = through * np.uint8(THROUGH)
+    rules |= (through & goes_on.reshape(same.shape)) * np.uint8(SOLID)
+    return rules
 
 
 def _blocks(coded: bytes) -> Iterator[bytes]:
