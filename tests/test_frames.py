@@ -232,6 +232,29 @@ def test_gif_files_clear_what_becomes_transparent(lam):
         np.testing.assert_array_equal(pixels, image.to_array())
 
 
+@pytest.mark.parametrize(
+    "frames",
+    [
+        [[1, 2, 3, 1, 0, 0], [2, 2, 3, 1, 0, 0]],
+        [[1, 2, 3, 1, 1, 2], [1, 2, 3, 0, 0, 2], [1, 2, 3, 0, 0, 3]],
+        [[1, 2, 3, 1, 1, 2], [3, 3, 3, 1, 1, 2], [0, 3, 0, 0, 0, 0], [0, 3, 0, 0, 1, 1]],
+        [[0, 0, 0, 0, 0, 0], [0, 1, 2, 0, 0, 0], [0, 0, 0, 0, 0, 0]],
+        [[4, 5, 6, 7, 8, 9], [1, 2, 3, 4, 5, 0], [9, 0, 1, 1, 1, 1]],
+    ],
+)
+@pytest.mark.parametrize("palette", ["shared", "each"])
+def test_gif_files_leave_bare_what_no_frame_covers(frames, palette):
+    """Also where the rectangle of no frame has a transparent pixel."""
+    colors = np.random.default_rng(6).integers(0, 256, (10, 4), np.uint8)
+    colors[:, 3] = 255
+    colors[0] = 0
+    pixels = list(colors[np.array(frames)[:, None]])
+    images = kmq.quantize_frames(pixels, 16, palette=palette)
+    content = animation_bytes(images, [40] * len(frames), 1, ".gif")
+    for (frame, _), expected in zip(shown(content), pixels, strict=True):
+        np.testing.assert_array_equal(frame, expected)
+
+
 def test_gif_files_with_all_256_colors_in_every_frame():
     """There is none left for what shows through."""
     colors = np.random.default_rng(3).integers(0, 256, (2, 256, 3), np.uint8)

@@ -243,10 +243,10 @@ def within(value: Any, name: str, low: float, high: float) -> float:
     """Return `value` as a float from `low` to `high`, or raise TypeError or InputError."""
     if not _is_number(value):
         raise TypeError(
-            f"{name} is {type(value).__name__}; it must be a number from {low:g} to {high:g}"
+            f"{name} is {type(value).__name__}; it must be a number from {low:.15g} to {high:.15g}"
         )
     if not low <= value <= high:
-        raise InputError(f"{name} is {value}; it must be from {low:g} to {high:g}")
+        raise InputError(f"{name} is {value}; it must be from {low:.15g} to {high:.15g}")
     return float(value)
 
 

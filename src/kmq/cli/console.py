@@ -253,7 +253,7 @@ def number_within(low: float, high: float) -> Callable[[str], float]:
         except ValueError:
             number = math.nan
         if not low <= number <= high or math.isinf(number):
-            end = f"from {low:g} to {high:g}" if high < math.inf else f"of {low:g} or more"
+            end = f"from {low:.15g} to {high:.15g}" if high < math.inf else f"of {low:g} or more"
             raise argparse.ArgumentTypeError(f"must be a number {end}, not {text!r}")
         return number
 

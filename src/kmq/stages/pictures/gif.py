@@ -132,10 +132,11 @@ def _encoded(
     if any(each.any() for each in covered):
         loss = None
     covered.append(np.zeros((height, width), np.bool_))
+    has_clear = any(bool((picture == _CLEAR).any()) for picture in pictures)
     changes = list(_changes(pictures, covered, loss))
     table = _table([change.colors for change in changes])
     symbols = [
-        _symbols(change, table, may_stay=loss is not None and number > 0)
+        _symbols(change, table, may_stay=loss is not None and number > 0, has_clear=has_clear)
         for number, change in enumerate(changes)
     ]
     parts = [b"GIF89a", struct.pack("<HH", width, height)]
@@ -259,15 +260,16 @@ class _Symbols(NamedTuple):
         return found
 
 
-def _symbols(change: _Change, table: Array | None, *, may_stay: bool) -> _Symbols:
+def _symbols(change: _Change, table: Array | None, *, may_stay: bool, has_clear: bool) -> _Symbols:
     """Choose the colours of a frame, and the transparent symbol if there is room for one.
 
     `table` is that of all frames, or None if each has one. If pixels that change may stay as they
-    are, the rarest of 256 colours makes room.
+    are, the rarest of 256 colours makes room. If a frame of the file `has_clear` pixels, all have
+    the symbol: readers take it for what no frame covers, and some a colour where there is none.
     """
     wanted, changed = change.wanted[change.inside], change.changed[change.inside]
     colors = change.colors if len(change.colors) else np.zeros(1, np.int64)
-    needs_clear = may_stay or bool((wanted == _CLEAR).any() or not changed.all())
+    needs_clear = may_stay or has_clear or bool((wanted == _CLEAR).any() or not changed.all())
     if len(colors) == MOST_COLORS and needs_clear:
         if may_stay:
             seen, counts = np.unique(wanted[changed], return_counts=True)
