@@ -1,10 +1,11 @@
 """Sequences: what stands still does not flicker, and files give back what was shown."""
 
 import io
+import re
 
 import numpy as np
 import pytest
-from PIL import Image, ImageSequence
+from PIL import Image, ImageCms, ImageSequence
 
 import kmq
 from kmq.cli import main
@@ -328,6 +329,101 @@ def test_images_that_a_file_cannot_hold(frame, suffix, match):
         animation_bytes(images, [10], 0, suffix)
 
 
+@pytest.mark.parametrize("suffix", [".gif", ".png", ".webp", ".kmq"])
+def test_images_of_several_sizes_are_no_frames(suffix, tmp_path):
+    images = [kmq.quantize(frame, 4) for frame in (moving(1)[0], moving(1)[0][:4])]
+    with pytest.raises(InputError, match="frame 2 has 30 by 4 pixels and the first 30 by 24"):
+        kmq.write_frames(tmp_path / f"clip{suffix}", images)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".png", ".webp"])
+def test_cmyk_is_not_made_rgb_unasked(suffix, tmp_path):
+    frames = [Image.new("CMYK", (4, 4), (9, 90, 200, 3))] * 2
+    with pytest.raises(InputError, match=r"frame 1 is CMYK; .* \.kmq files both"):
+        kmq.write_frames(tmp_path / f"clip{suffix}", frames)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "delay", "match"),
+    [
+        (
+            ".png",
+            70_000_000,
+            "frame 1 is shown for 70,000,000 ms; a .png file holds up to 65,535,0",
+        ),
+        (".webp", 17_000_000, "a .webp file holds up to 16,777,215"),
+    ],
+)
+def test_what_other_files_cannot_count(suffix, delay, match):
+    images = kmq.quantize_frames(moving(2), 4)
+    with pytest.raises(InputError, match=match):
+        animation_bytes(images, [delay, 10], 0, suffix)
+
+
+def test_what_pillow_cannot_write_is_an_input_error():
+    images = kmq.quantize_frames([np.zeros((1, 16_400, 3), np.uint8)] * 2, 4)
+    with pytest.raises(InputError, match=r"the frames cannot be written as \.webp"):
+        animation_bytes(images, [10, 10], 0, ".webp")
+
+
+def test_messages_name_limits_to_the_last_digit():
+    with pytest.raises(InputError, match=r"delays is 21474837; it must be from 0 to 21474836$"):
+        kmq.write_frames(io.BytesIO(), moving(2), delays=21_474_837)
+
+
+def test_images_are_stored_as_they_are_however_they_come():
+    images = kmq.quantize_frames(moving(2), 100)
+    for given in (dict(enumerate(images)).values(), tuple(images), iter(images)):
+        stream = io.BytesIO()
+        kmq.write_frames(stream, given)
+        assert kmq.read_frames(stream.getvalue()) == images
+
+
+def test_one_animated_file_may_be_a_file_object(clip):
+    from_path, from_file = io.BytesIO(), io.BytesIO()
+    kmq.write_frames(from_path, clip, 8)
+    with clip.open("rb") as file:
+        kmq.write_frames(from_file, file, 8)
+    assert from_file.getvalue() == from_path.getvalue()
+    assert kmq.info(from_file.getvalue()).plays == 2
+
+
+PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+def tagged(n=2):
+    """Frames with a profile and an author."""
+    exif = Image.Exif()
+    exif[0x013B] = "Ada"
+    for frame in moving(n):
+        picture = Image.fromarray(frame)
+        picture.info |= {"icc_profile": PROFILE, "exif": exif.tobytes()}
+        yield picture
+
+
+@pytest.mark.parametrize("suffix", [".png", ".webp"])
+@pytest.mark.parametrize("palette", ["shared", "each"])
+def test_png_and_webp_files_keep_metadata(suffix, palette, tmp_path):
+    path = tmp_path / f"clip{suffix}"
+    kmq.write_frames(path, tagged(), 16, palette=palette)
+    with Image.open(path) as opened:
+        assert opened.n_frames == 2
+        assert opened.info["icc_profile"] == PROFILE
+        assert opened.getexif()[0x013B] == "Ada"
+
+
+def test_metadata_that_a_gif_file_lacks_are_named(tmp_path, capsys):
+    left_out = r"without colour profile, EXIF \(no place in a GIF file\)"
+    with pytest.warns(kmq.MetadataWarning, match=left_out):
+        kmq.write_frames(tmp_path / "clip.gif", tagged(), 16)
+    source, target = tmp_path / "clip.kmq", tmp_path / "out.gif"
+    kmq.write_frames(source, tagged(), 16)
+    for command in ("animate", "decode"):
+        assert main([command, str(source), "-o", str(target), "--force"]) == 0
+        assert re.search(f"warning: .*{left_out}", capsys.readouterr().err)
+
+
 # The command line
 
 
@@ -354,6 +450,11 @@ def test_animate_keeps_times_and_plays(clip, tmp_path, suffix, capsys):
     again = read_animation(target, kmq.Limits())
     assert (again.durations, again.plays) == ([50] * 4, 1)
     assert capsys.readouterr().out == ""
+
+
+def test_animate_says_exact_of_exact_frames(clip, tmp_path, capsys):
+    assert main(["animate", str(clip), "-o", str(tmp_path / "a.kmq"), "-k", "2000"]) == 0
+    assert re.search(r"colours, exact, [\d,]+ bytes", capsys.readouterr().out)
 
 
 def test_animate_takes_a_folder_of_frames(tmp_path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeGuard
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from kmq import checks
 from kmq.colors import GivenColors
-from kmq.errors import InputError, SalvageWarning
+from kmq.errors import InputError, MetadataWarning, SalvageWarning
 from kmq.model.choices import (
     EFFORTS,
     ON_ERROR,
@@ -42,6 +42,7 @@ from kmq.stages.pictures.animation import (
     animation_of,
 )
 from kmq.stages.pictures.pillow import is_pillow
+from kmq.stages.pictures.writing import metadata_left_out
 from kmq.streams import Source, Target, check_target, is_path, opened, write_all, written
 from kmq.threads import resolve_threads
 from kmq.values import Dither, Optimize, Rate, Space
@@ -160,6 +161,9 @@ def write_frames(
         TypeError: an argument is of the wrong type.
         OSError: the file cannot be written.
 
+    Warns:
+        MetadataWarning: metadata of the first frame that the file cannot hold are left out.
+
     >>> frames = np.zeros((3, 32, 32, 3), np.uint8)
     >>> frames[1, 8:16, 8:16] = frames[2, 8:16, 12:20] = 255
     >>> kmq.write_frames("clip.kmq", frames, delays=40)
@@ -176,7 +180,7 @@ def write_frames(
     plays = None if plays is None else checks.whole_number(plays, "plays", 0, MAX_PLAYS)
     times = _checked_delays(delays)
     chosen = {"k": k, "palette": palette, "space": space, "mapping": mapping}
-    frames = list(frames) if isinstance(frames, Iterator) else frames
+    frames = _listed(reread(frames))
     with written(target) as stream:  # first, to find out that there can be no such file
         if _are_images(frames):
             if names := [name for name, value in chosen.items() if value is not None]:
@@ -184,7 +188,7 @@ def write_frames(
                     f"{', '.join(names)} given with images, which are stored as they are; "
                     "quantize_frames takes the pictures they were made from"
                 )
-            images = list(frames)
+            images = frames
             animation = Animation([], [DEFAULT_DELAY] * len(images), FOREVER)
         else:
             quantize = _quantizer(k, palette, effort, space, mapping, threads, progress)
@@ -192,6 +196,8 @@ def write_frames(
             images = list(quantize(animation.frames))
         times = _for_each(times, animation.durations, len(images))
         write_all(stream, code(images, times, animation.plays if plays is None else plays))
+    if is_picture(path) and (left_out := metadata_left_out(images[0].metadata, path)):
+        warnings.warn(left_out, MetadataWarning, stacklevel=3)
 
 
 def read_frames(
@@ -280,7 +286,8 @@ def _checked_delays(delays: Any) -> list[float] | float | None:
     """Return delays in milliseconds, one for all or one for each frame."""
     if delays is None:
         return None
-    if isinstance(delays, str) or not isinstance(delays, Iterable):
+    is_one = not isinstance(delays, Iterable) or getattr(delays, "ndim", 1) == 0
+    if is_one or isinstance(delays, str | bytes):
         return checks.within(delays, "delays", 0, sequences.MAX_DELAY)
     return [
         checks.within(delay, f"delays, of frame {number},", 0, sequences.MAX_DELAY)
@@ -299,9 +306,15 @@ def _for_each(delays: list[float] | float | None, usual: list[float], n_frames: 
     return delays
 
 
-def _are_images(frames: Any) -> TypeGuard[Sequence[IndexedImage]]:
+def _listed(frames: Any) -> Any:
+    """Return a list of what can be gone through, perhaps only once; a file or array as it is."""
+    is_one = is_path(frames) or isinstance(frames, io.BytesIO | np.ndarray | IndexedImage)
+    return list(frames) if isinstance(frames, Iterable) and not is_one else frames
+
+
+def _are_images(frames: Any) -> TypeGuard[list[IndexedImage]]:
     return (
-        isinstance(frames, Sequence)
+        isinstance(frames, list)
         and len(frames) > 0
         and all(isinstance(frame, IndexedImage) for frame in frames)
     )

@@ -26,6 +26,7 @@ from kmq.cli.console import (
     add_quiet_option,
     add_threads_option,
     colors,
+    complain,
     decibels,
     limits,
     number_within,
@@ -159,6 +160,11 @@ def run(arguments: argparse.Namespace) -> int:
     images, content = _made(_read(sources, arguments), target, mapping, arguments)
     with replacing(target) as stream:
         stream.write(content)
+    if target.suffix.lower() in PICTURES:
+        from kmq.stages.pictures.writing import metadata_left_out
+
+        if left_out := metadata_left_out(images[0].metadata, target):
+            complain(f"warning: {left_out}")
     if not arguments.quiet:
         seconds = working_time() - started
         print(spoken(f"{target}: {_told(images)}, {len(content):,} bytes, {seconds:.2f} s"))
@@ -280,4 +286,5 @@ def _told(images: list[QuantizedImage]) -> str:
     most = max(image.n_colors for image in images)
     worst = min(image.report.psnr for image in images)
     n_frames = f"{len(images):,} frame{'' if len(images) == 1 else 's'}"
-    return f"{n_frames}, {colors(most)}, {decibels(worst)} or better"
+    quality = decibels(worst) + ("" if math.isinf(worst) else " or better")
+    return f"{n_frames}, {colors(most)}, {quality}"

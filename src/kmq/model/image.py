@@ -398,6 +398,18 @@ class Pixels(NamedTuple):
     metadata: Metadata = Metadata()
 
 
+def check_sizes(sizes: Iterable[tuple[int, int]]) -> None:
+    """Raise InputError if frames differ in size, which is (width, height)."""
+    first: tuple[int, int] | None = None
+    for number, size in enumerate(sizes, 1):
+        first = first or size
+        if size != first:
+            raise InputError(
+                f"frame {number} has {size[0]} by {size[1]} pixels and the first {first[0]} by "
+                f"{first[1]}; frames must have one size"
+            )
+
+
 def index_dtype(n_colors: int) -> np.dtype[Any]:
     """Type of indices into a palette of that many colours: uint8 up to 256, uint16 above."""
     return np.dtype(np.uint8 if n_colors <= 256 else np.uint16)

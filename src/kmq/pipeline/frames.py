@@ -12,10 +12,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from kmq.errors import InputError
 from kmq.model import formats
 from kmq.model.arrays import Array, looked_up
-from kmq.model.image import Pixels, QuantizedImage, index_dtype
+from kmq.model.image import Pixels, QuantizedImage, check_sizes, index_dtype
 from kmq.model.pixel_format import PixelFormat
 from kmq.pipeline.reading import in_format
 from kmq.stages.histogram.counting import map_colors
@@ -34,14 +33,9 @@ def alike(frames: Sequence[Pixels]) -> list[Pixels]:
     Raises:
         InputError: they differ in size, or have no pixel format in common.
     """
-    first, common = frames[0].samples.shape[:2], frames[0].pixel_format
-    for number, frame in enumerate(frames, 1):
-        size = frame.samples.shape[:2]
-        if size != first:
-            raise InputError(
-                f"frame {number} has {size[1]} by {size[0]} pixels and the first {first[1]} by "
-                f"{first[0]}; frames must have one size"
-            )
+    check_sizes(frame.samples.shape[1::-1] for frame in frames)
+    common = frames[0].pixel_format
+    for frame in frames:
         common = formats.common_format(common, frame.pixel_format)
     return [in_format(frame, common) for frame in frames]
 

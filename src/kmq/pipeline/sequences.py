@@ -19,7 +19,7 @@ from kmq.errors import FormatError, InputError, LimitError
 from kmq.model.arrays import Array
 from kmq.model.choices import Effort
 from kmq.model.file_info import MAX_FRAMES, Limits, check_pixels
-from kmq.model.image import MAX_COLORS, MAX_SIDE, IndexedImage, index_dtype
+from kmq.model.image import MAX_COLORS, MAX_SIDE, IndexedImage, check_sizes, index_dtype
 from kmq.pipeline import decoding
 from kmq.stages.coding.methods import plan_strips
 from kmq.stages.coding.palettes import decode_palette, encode_palette
@@ -255,12 +255,8 @@ def check_alike(images: Sequence[IndexedImage]) -> None:
     first = images[0]
     if len(images) > MAX_FRAMES:
         raise InputError(f"there are {len(images)} frames; a .kmq file holds up to {MAX_FRAMES}")
+    check_sizes(image.size for image in images)
     for number, image in enumerate(images, 1):
-        if image.size != first.size:
-            raise InputError(
-                f"frame {number} has {image.width} by {image.height} pixels and the first "
-                f"{first.width} by {first.height}; frames must have one size"
-            )
         if image.pixel_format is not first.pixel_format:
             raise InputError(
                 f"frame {number} is {image.pixel_format.label} and the first "

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import os
+import struct
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -12,8 +14,9 @@ import numpy as np
 from kmq.errors import InputError
 from kmq.model import alpha
 from kmq.model.file_info import Limits
-from kmq.model.image import IndexedImage, Pixels
-from kmq.stages.pictures import gif
+from kmq.model.image import IndexedImage, Metadata, Pixels, check_sizes
+from kmq.model.pixel_format import PixelFormat
+from kmq.stages.pictures import gif, writing
 from kmq.stages.pictures.pillow import direct_picture, from_frame, to_pillow
 from kmq.stages.pictures.reading import opened_picture, telling
 
@@ -31,6 +34,9 @@ DEFAULT_DELAY = 100.0
 
 _PALETTE_COLORS, _GIF_STEP = 256, 10
 """Most colours of a palette in GIF and PNG files; the unit of time in GIF files, milliseconds."""
+
+_MOST_DELAY = {".png": 65_535_000, ".webp": (1 << 24) - 1}
+"""Most milliseconds that a frame is shown, of files that count them."""
 
 _Pillow: TypeAlias = "tuple[list[Image], dict[str, Any]]"
 """Pillow images, and options for their `save`."""
@@ -106,22 +112,41 @@ def animation_bytes(
     Raises:
         InputError: that kind of file cannot hold the images.
     """
+    check_sizes(image.size for image in images)
     for number, image in enumerate(images, 1):
         if image.pixel_format.depth > 8:
             raise InputError(f"frame {number} has 16 bits per sample; animated files hold 8")
+        if image.pixel_format is PixelFormat.CMYK32:
+            raise InputError(
+                f"frame {number} is CMYK; animated files hold RGB, and .kmq files both"
+            )
     if suffix == ".gif":
         for number, image in enumerate(images, 1):
             _check_gif(image, number)
         return gif.encode(images, [round(each / _GIF_STEP) for each in durations], plays, loss)
+    times, most = [round(each) for each in durations], _MOST_DELAY[suffix]
+    for number, time in enumerate(times, 1):
+        if time > most:
+            raise InputError(
+                f"frame {number} is shown for {time:,} ms; a {suffix} file holds up to {most:,}"
+            )
     pictures, options = _WRITERS[suffix](images, plays)
-    times = [round(each) for each in durations]
     stream = io.BytesIO()
-    pictures[0].save(stream, save_all=True, append_images=pictures[1:], duration=times, **options)
-    return stream.getvalue()
+    try:
+        pictures[0].save(
+            stream, save_all=True, append_images=pictures[1:], duration=times, **options
+        )
+    except (ValueError, OSError, RuntimeError, SystemError, struct.error) as error:
+        # A side longer than the kind allows, or more than its encoder can count.
+        raise InputError(f"the frames cannot be written as {suffix}: {error}") from error
+    content = stream.getvalue()
+    if suffix == ".png":
+        return writing.png_with_metadata(content, _metadata(images))
+    return content
 
 
 def _as_png(images: Sequence[IndexedImage], plays: int) -> _Pillow:
-    options = {"format": "PNG", "loop": plays}
+    options = {"format": "PNG", "loop": plays, "icc_profile": None}  # that comes with the rest
     palette = images[0].palette
     has_one = all(np.array_equal(image.palette, palette) for image in images)
     if has_one and len(palette) <= _PALETTE_COLORS and not _has_alpha(images):
@@ -131,13 +156,16 @@ def _as_png(images: Sequence[IndexedImage], plays: int) -> _Pillow:
 
 def _as_webp(images: Sequence[IndexedImage], plays: int) -> _Pillow:
     options = {"format": "WEBP", "lossless": True, "exact": True, "method": 6, "loop": plays}
-    profile = images[0].metadata.icc_profile
-    if profile is not None and images[0].pixel_format.channels >= 3:  # others are for grey
-        options["icc_profile"] = profile
-    return _direct(images), options
+    return _direct(images), options | writing.webp_metadata(_metadata(images))
 
 
 _WRITERS = {".png": _as_png, ".webp": _as_webp}
+
+
+def _metadata(images: Sequence[IndexedImage]) -> Metadata:
+    """Return the metadata of the first frame, but for a profile of grey, which may become RGB."""
+    metadata = images[0].metadata
+    return metadata if images[0].pixel_format.channels >= 3 else replace(metadata, icc_profile=None)
 
 
 def _direct(images: Sequence[IndexedImage]) -> list[Image]:

@@ -261,6 +261,18 @@ def _gif_picture(image: IndexedImage) -> tuple[Image, int | None]:
 # Metadata
 
 
+def png_with_metadata(png: bytes, metadata: Metadata) -> bytes:
+    """Return a PNG file that has none with the metadata that it can hold."""
+    fitting, _ = _fitting_metadata(metadata, _PNG)
+    return png[:_PNG_HEAD] + _png_metadata(fitting) + png[_PNG_HEAD:]
+
+
+def webp_metadata(metadata: Metadata) -> dict[str, Any]:
+    """Return Pillow's options for the metadata that a WebP file can hold."""
+    fitting, _ = _fitting_metadata(metadata, _WEBP)
+    return _save_metadata(fitting, _WEBP)
+
+
 def metadata_left_out(metadata: Metadata, path: str | os.PathLike[str]) -> str | None:
     """Return a sentence about what a file of that name lacks of metadata, or None."""
     name = os.fspath(path)
