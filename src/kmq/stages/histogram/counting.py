@@ -244,7 +244,7 @@ def _spread(
 
     def work(chunk: int) -> None:
         part = slice(chunk * _CHUNK, (chunk + 1) * _CHUNK)
-        run(rows[part], tables, out_keys[part])
+        run(rows[part].reshape(-1), tables, out_keys[part])
 
     run_chunks(work, -(-len(rows) // _CHUNK), n_threads)
 
@@ -263,7 +263,8 @@ def _count_by_bitmap(
     bitmaps = np.zeros((len(parts), max(1, (1 << 8 * rows.shape[1]) // 64)), np.uint64)
 
     def mark_part(part: int) -> None:
-        run_mark(rows[parts[part]], encode, ids[parts[part]], bitmaps[part])
+        pixels = parts[part]
+        run_mark(rows[pixels].reshape(-1), encode, ids[pixels], bitmaps[part])
 
     run_chunks(mark_part, len(parts), n_threads)
     bitmap = bitmaps[0]
