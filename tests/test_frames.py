@@ -488,6 +488,36 @@ def test_command_lines_that_are_refused(clip, tmp_path, monkeypatch, capsys, opt
     assert not (tmp_path / "clip.gif").exists()
 
 
+def test_frames_of_a_folder_are_ordered_by_what_their_numbers_count(tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for number in (1, 2, 9, 10, 11):
+        Image.new("L", (3, 3), 20 * number).save(folder / f"frame{number}.png")
+    for source in (folder, folder / "*.png"):
+        target = tmp_path / "clip.kmq"
+        assert main(["animate", str(source), "-o", str(target), "--force", "-q"]) == 0
+        shown = [int(image.to_array()[0, 0]) for image in kmq.read_frames(target)]
+        assert shown == [20, 40, 180, 200, 220]
+
+
+def test_frames_are_decoded_to_files_all_or_none(tmp_path, capsys):
+    kmq.write_frames(tmp_path / "clip.kmq", moving(3), 8)
+    (tmp_path / "clip-3.png").write_bytes(b"mine")
+    assert main(["decode", str(tmp_path / "clip.kmq"), "--frames", "-o", f"{tmp_path}/"]) == 1
+    assert "clip-3.png exists already" in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["clip-3.png", "clip.kmq"]
+
+
+@pytest.mark.parametrize("command", ["animate", "encode"])
+def test_what_came_through_a_pipe_is_named_so(command, tmp_path, monkeypatch, capsys):
+    empty = tmp_path / "empty"
+    empty.touch()
+    with empty.open() as piped:
+        monkeypatch.setattr("sys.stdin", piped)
+        assert main([command, "-", "-o", str(tmp_path / "out.kmq")]) == 1
+    assert capsys.readouterr().err.startswith("kmq: standard input is not a picture")
+
+
 def test_animate_replaces_nothing_unasked(clip, tmp_path, capsys):
     target = tmp_path / "out.gif"
     target.write_bytes(b"mine")

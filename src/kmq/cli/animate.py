@@ -73,7 +73,7 @@ def add(commands: Commands) -> None:
         metavar="FRAME",
         nargs="+",
         help="one animated file, or - for one through a pipe; or pictures of one size, a folder or "
-        "a pattern of them, in the order of their names",
+        "a pattern of them, in the order of their names, 9 before 10",
     )
     add_output_option(
         parser,

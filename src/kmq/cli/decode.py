@@ -219,12 +219,15 @@ def _decode_sequence(arguments: argparse.Namespace, source: Path, target: Path) 
             complain(f"warning: {left_out}")
         return f"{target}: {told}"
     stem, _, rest = target.name.rpartition(_number(1, len(images)))
-    for number, image in enumerate(images, 1):
-        file_name = target.with_name(f"{stem}{_number(number, len(images))}{rest}")
-        if number > 1:
-            paths.claim(file_name, force=arguments.force)
-        save_picture(image, file_name, "fast")
-    return f"{target} to {file_name.name}: {told}"
+    names = [
+        target.with_name(f"{stem}{_number(number, len(images))}{rest}")
+        for number in range(1, len(images) + 1)
+    ]
+    for name in names[1:]:  # before any is written
+        paths.claim(name, force=arguments.force)
+    for image, name in zip(images, names, strict=True):
+        save_picture(image, name, "fast")
+    return f"{target} to {names[-1].name}: {told}"
 
 
 def _on_error(arguments: argparse.Namespace) -> OnError:

@@ -53,9 +53,10 @@ def find(names: Sequence[str], suffixes: frozenset[str]) -> list[Source]:
     """Replace folders by all files below them with one of `suffixes`, and patterns by what matches.
 
     A pipe is replaced by a file with what comes through it. Files come in the order named, those
-    of a folder or pattern sorted, each once; hidden ones are left out. A name that exists is never
-    a pattern; a name that matches nothing is kept, to be reported as missing, and so is a folder
-    that cannot be looked into. Of several folders each keeps its name in the places of its files.
+    of a folder or pattern sorted (9 before 10), each once; hidden ones are left out. A name that
+    exists is never a pattern; a name that matches nothing is kept, to be reported as missing, and
+    so is a folder that cannot be looked into. Of several folders each keeps its name in the places
+    of its files.
 
     Raises:
         UsageError: a folder or a pattern holds no file of that kind, or a name is empty.
@@ -77,7 +78,7 @@ def _find_one(name: str, suffixes: frozenset[str], *, alone: bool) -> list[Sourc
         return [Source(path, Path(path.name))]
     if os.path.isdir(name):
         faults: dict[Path, OSError] = {}
-        files = sorted([*_below(name, suffixes, faults), *faults])
+        files = sorted([*_below(name, suffixes, faults), *faults], key=_order)
         if not files:
             raise UsageError(f"folder {name} contains no {_kinds(suffixes)} files")
         above = Path() if alone else Path(os.path.basename(os.path.abspath(name)))
@@ -86,7 +87,7 @@ def _find_one(name: str, suffixes: frozenset[str], *, alone: bool) -> list[Sourc
         raise UsageError(f"{name} is not a file; the number of colours is -k {name}")
     if os.path.lexists(name) or not glob.has_magic(name):
         return [Source(Path(name), Path(Path(name).name))]
-    files = sorted(Path(match) for match in glob.glob(name, recursive=True))
+    files = sorted(map(Path, glob.glob(name, recursive=True)), key=_order)
     root = _fixed_part(name)
     sources = [Source(file, file.relative_to(root)) for file in files if _may_be_file(file)]
     if not sources:
@@ -114,6 +115,15 @@ def urls(names: Sequence[str], suffixes: frozenset[str]) -> list[str]:
             raise UsageError(f"there is no {_kinds(suffixes)} file at {name}")
         distinct |= dict.fromkeys(map(system.unstrip_protocol, sorted(found)))
     return list(distinct)
+
+
+def _order(path: Path) -> tuple[list[list[str | int]], Path]:
+    """Return what paths are sorted by: numbers by what they count, so that 9 stands before 10."""
+    parts: list[list[str | int]] = []
+    for part in path.parts:
+        texts = re.split("([0-9]+)", part)  # every other one a number
+        parts.append([int(text) if place % 2 else text for place, text in enumerate(texts)])
+    return parts, path
 
 
 def is_missing(name: str) -> bool:

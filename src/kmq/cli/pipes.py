@@ -76,6 +76,7 @@ def attended() -> Iterator[None]:
         OSError: a pipe cannot be written to; BrokenPipeError if nobody reads it any more.
     """
     global _attended
+    SPOKEN.clear()  # now, since what went wrong is told of after the end
     with ExitStack() as stack:
         _attended = pipes = _Pipes(stack, sys.stdout)
         try:
@@ -87,7 +88,6 @@ def attended() -> Iterator[None]:
             for pipe in pipes.targets:
                 _release(pipe)
             sys.stdout = pipes.stdout
-            SPOKEN.clear()
             _attended = None
 
 
