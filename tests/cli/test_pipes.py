@@ -191,7 +191,10 @@ def test_the_format_that_goes_into_a_pipe_can_be_chosen(photo, piped):
 
 
 def test_what_can_be_chosen_is_what_is_written():
-    assert {f".{name}" for name in decode._FORMATS} == set(writing._FILE_TYPES) - {".tiff"}
+    assert {f".{name}" for name in decode._FORMATS} == {
+        *writing._FILE_TYPES,
+        ".npy",
+    } - {".tiff"}
     assert {f".{name}" for name in palette._FORMATS} == set(palettes.SUFFIXES) - {".kmq"}
 
 
