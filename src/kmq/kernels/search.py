@@ -822,25 +822,26 @@ def _drop(channels, k, n_fixed, n_gone, opacity, losses, gains, axes, flags, lab
 
 
 @kernel(
-    "channels, f4[:, :], f8[:], i8, f4[:, :], f4[:, :], i8, i8, i8, i8, i8, f8, f8, f8, buffers,"
-    "f4[:], i4[:], f8[:, :], f8[:, :], f8[:, :, :], i8[:], f8[:, :], f8[:], b1[:, :], f8[:, :],"
-    "f8[:, :], f8[:, :]",
+    "channels, f4[:, :], f8[:], i8, f4[:, :], f4[:, :], i8, i8, i8, i8, f8, i8, i8, f8, f8, f8,"
+    "buffers, f4[:], i4[:], f8[:, :], f8[:, :], f8[:, :, :], i8[:], f8[:, :], f8[:], b1[:, :],"
+    "f8[:, :], f8[:, :], f8[:, :]",
     channels=UP_TO_4,
     buffers=BUFFERS,
 )
 def breathe(
-    channels, columns, weights, n_opaque, low, high, k, n_fixed, breath, start_rounds, rounds,
-    patience, total, momentum, buffers, seconds, labels, losses, squares, sums, axes, halves, gains,
-    flags, velocity, centroids, out_centroids,
+    channels, columns, weights, n_opaque, low, high, k, n_fixed, breath, last_breath, repeat_below,
+    start_rounds, rounds, patience, total, momentum, buffers, seconds, labels, losses, squares,
+    sums, axes, halves, gains, flags, velocity, centroids, out_centroids,
 ):  # fmt: skip
     """Improve k centroids by breathing k-means (Fritzke 2020) and return the inertia.
 
     `centroids` (k + breath, d) starts with k in its first rows, the first `n_fixed` of which stay
     as they are. Breathe in: cut the clusters that gain most in two. Breathe out: drop as many
     centroids, those that are missed least. After each, a few rounds of Lloyd's algorithm with
-    momentum. Keep what is better; otherwise halve the breath. Where the paper adds centroids near
-    those with the largest error, cutting takes fewer rounds to settle; halving the breath, from
-    k / 16, takes a third fewer than stepping down from 5 for the same quality.
+    momentum. Keep what is better. Halve the breath unless it left at most `repeat_below` of the
+    error, and end below `last_breath`. Where the paper adds centroids near those with the largest
+    error, cutting takes fewer rounds to settle; halving the breath, from k / 16, takes a third
+    fewer than stepping down from 5 for the same quality.
     """
     inertia = np.inf
     added = 0
@@ -872,8 +873,8 @@ def breathe(
             added = 0
             continue
         if not restored:
-            if now > inertia * 0.9999:
-                breath //= 2
+            if now > inertia * repeat_below:
+                breath = breath // 2 if breath // 2 >= last_breath else 0
             if now < inertia:
                 inertia = now
                 _copy(centroids, k, out_centroids)

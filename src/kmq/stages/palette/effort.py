@@ -9,6 +9,21 @@ import numpy as np
 
 from kmq.stages.palette.clustering import DEFAULT_TOLERANCE
 
+_MANY_COLORS = 512
+"""Centroids above which breaths are wider and few: with so many, repeating one gains little for its
+time."""
+
+
+class Breaths(NamedTuple):
+    """Centroids that breaths add and drop: at first (0: they do not breathe), and at last at least.
+
+    The next breath is half as large, unless at most the share `repeat_below` of the error is left.
+    """
+
+    first: int
+    last: int
+    repeat_below: float
+
 
 class SearchEffort(NamedTuple):
     """How long the search goes on.
@@ -18,6 +33,7 @@ class SearchEffort(NamedTuple):
         bins_per_color: fewest bins for each palette entry.
         starts: starts that are searched from; the best result is kept.
         breath: the search adds and drops k / breath centroids at first; with 0, none.
+        most_breaths: breaths for more than 512 centroids at most; with 0, as long as they gain.
         start_rounds: rounds on the bins from the start, at most.
         rounds: rounds on the bins after each change, at most.
         patience: share of the inertia that a round on the bins must gain for another to follow.
@@ -28,6 +44,7 @@ class SearchEffort(NamedTuple):
     bins_per_color: int
     starts: int
     breath: int
+    most_breaths: int
     start_rounds: int
     rounds: int
     patience: float
@@ -37,6 +54,19 @@ class SearchEffort(NamedTuple):
         """Return the fewest bins to search for k colours on."""
         return max(self.bins, self.bins_per_color * k)
 
+    def breaths(self, k: int, n_points: int, least: int) -> Breaths:
+        """Return the breaths of k centroids among so many points; the first is at least `least`.
+
+        For many centroids the first is a third of them, or of the points that have none to
+        themselves, and each is half the last.
+        """
+        if self.breath == 0:
+            return Breaths(0, 1, 0.0)
+        if self.most_breaths and k > _MANY_COLORS:
+            first = max(least, min(k, n_points - k) // 3)
+            return Breaths(first, max(1, first >> (self.most_breaths - 1)), 0.0)
+        return Breaths(max(least, k // self.breath), 1, 0.9999)
+
     def enough_rounds(self, k: int) -> int:
         """Return the most rounds on all colours: half as many for a quarter of the centroids, which
         are as near to rest after those."""
@@ -44,15 +74,15 @@ class SearchEffort(NamedTuple):
 
 
 SEARCH_EFFORTS = {
-    "fast": SearchEffort(3072, 16, 1, 16, 20, 3, 2e-3, 5),
-    "balanced": SearchEffort(4096, 16, 1, 16, 60, 5, 1e-3, 10),
-    "best": SearchEffort(16384, 64, 8, 8, 60, 10, 3e-4, 200),
+    "fast": SearchEffort(3072, 16, 1, 16, 5, 20, 3, 2e-3, 5),
+    "balanced": SearchEffort(4096, 16, 1, 16, 5, 60, 5, 1e-3, 10),
+    "best": SearchEffort(16384, 64, 8, 8, 0, 60, 10, 3e-4, 200),
 }
 """What each `kmq.model.choices.Effort` means to the search."""
 
 WHERE_SEEN = {
-    SEARCH_EFFORTS["fast"]: SearchEffort(3072, 16, 1, 32, 20, 3, 2e-3, 3),
-    SEARCH_EFFORTS["balanced"]: SearchEffort(4096, 16, 1, 32, 60, 3, 2e-3, 6),
+    SEARCH_EFFORTS["fast"]: SearchEffort(3072, 16, 1, 32, 5, 20, 3, 2e-3, 3),
+    SEARCH_EFFORTS["balanced"]: SearchEffort(4096, 16, 1, 32, 5, 60, 3, 2e-3, 6),
 }
 """Efforts in place of these where colours count as they are seen: that is an estimate, and more
 rounds do not make palettes look better."""
@@ -60,7 +90,7 @@ rounds do not make palettes look better."""
 FIRST_ROUNDS = 10
 """Rounds from the start for the first palette, which shows how colours are seen."""
 
-GROWTH = SearchEffort(4096, 64, 1, 16, 60, 5, 1e-3, 0)
+GROWTH = SearchEffort(4096, 64, 1, 16, 0, 60, 5, 1e-3, 0)
 """How `grow` bins and settles: with 16 bins a colour it would be 12 % off at k = 256, not 3 %."""
 
 

@@ -219,16 +219,16 @@ def _breathe(
 
     k, d = start.shape
     kind = len(points.kinds) - 1
-    breath = max(_LEAST_BREATH[kind], k // effort.breath) if effort.breath else 0
-    room = Workspace(points, k + breath)
-    centroids = np.empty((k + breath, d))
+    breaths = effort.breaths(k, len(points.weights), _LEAST_BREATH[kind])
+    room = Workspace(points, k + breaths.first)
+    centroids = np.empty((k + breaths.first, d))
     centroids[:k] = start
     best = np.empty((k, d))
     inertia = breathe(
         *points.arguments,
         k,
         n_fixed,
-        breath,
+        *breaths,
         effort.start_rounds,
         effort.rounds,
         effort.patience,
