@@ -71,7 +71,7 @@ def encode(
     """Return a picture as the bytes of a .kmq file.
 
     One of `size`, `bpp`, `quality`, `psnr` and `max_mse` may set a target for the file. kmq then
-    chooses the number of colours and λ (see `kmq.Rate`) together, at about ten times the cost.
+    chooses the number of colours and λ (see `kmq.Rate`) together, at five to twenty times the cost.
 
     Args:
         picture: a `kmq.IndexedImage`, which is stored as it is, the order of its palette
