@@ -32,9 +32,10 @@ def started():
         driver.quit()
 
 
-def show(browser, address, theme="light", width=1280):
+def show(browser, address, theme="light", width=1280, motion="no-preference"):
     """Opens a page in a window of that width; the log is of this page alone."""
-    features = [{"name": "prefers-color-scheme", "value": theme}]
+    preferred = {"prefers-color-scheme": theme, "prefers-reduced-motion": motion}
+    features = [{"name": name, "value": value} for name, value in preferred.items()]
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
     browser.execute_cdp_cmd(
         "Emulation.setDeviceMetricsOverride",

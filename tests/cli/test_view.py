@@ -4,15 +4,17 @@ import base64
 import io
 import re
 import webbrowser
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import kmq
 import kmq.files
 from chromium import needs_browser, show, started
-from images import exif_block, indexed_image
+from images import exif_block, indexed_image, moving_images
 from kmq.cli import main
 from kmq.model.image import IndexedImage, Metadata
 from kmq.model.pixel_format import PixelFormat
@@ -24,8 +26,15 @@ def image():
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory, image):
-    """Two files, one of them turned, and one that is damaged."""
+def frames():
+    """Each has a palette of its own."""
+    images = moving_images(PixelFormat.RGB24, 7, 20, 30, 4, own=True)
+    return [replace(image, metadata=Metadata()) for image in images]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, image, frames):
+    """Two files, one of them turned, and one that is damaged; and two sequences as these."""
     folder = tmp_path_factory.mktemp("view")
     kmq.files.write(folder / "<b>sound.kmq", image, strip_height=15)
     turned = IndexedImage(
@@ -38,6 +47,10 @@ def folder(tmp_path_factory, image):
     damaged = bytearray((folder / "<b>sound.kmq").read_bytes())
     damaged[-30] ^= 4
     (folder / "broken.kmq").write_bytes(damaged)
+    kmq.write_frames(folder / "clip.kmq", frames, delays=[40, 30, 20, 30], plays=1)
+    damaged = bytearray((folder / "clip.kmq").read_bytes())
+    damaged[kmq.info(folder / "clip.kmq").strips[-1].offset + 5] ^= 4
+    (folder / "broken clip.kmq").write_bytes(damaged)
     return folder
 
 
@@ -143,7 +156,7 @@ def test_the_page_fits_and_shows_the_first_file(browser, page, image, theme, wid
         WAIT + "const box = root.querySelector('.stage').getBoundingClientRect();"
         "return [[...viewer.image.indices], document.title,"
         "root.querySelector('small').textContent, box.width, box.height,"
-        "document.documentElement.scrollWidth]",
+        "document.documentElement.scrollWidth, root.querySelector('.player').checkVisibility()]",
     )
     assert found[0] == image.indices.ravel().tolist()
     assert found[1] == "<b>sound.kmq"
@@ -151,6 +164,7 @@ def test_the_page_fits_and_shows_the_first_file(browser, page, image, theme, wid
     assert found[3] > 200
     assert found[4] > 200
     assert found[5] <= width
+    assert found[6] is False
     assert browser.get_log("browser") == []
 
 
@@ -262,10 +276,11 @@ def test_a_broken_file_is_told_of_and_never_shown(browser, page):
 
 
 @needs_browser
-def test_a_file_can_be_dropped_on_an_empty_page(browser, folder, tmp_path, image):
+@pytest.mark.parametrize("name", ["<b>sound.kmq", "clip.kmq"])
+def test_a_file_can_be_dropped_on_an_empty_page(browser, folder, tmp_path, image, frames, name):
     assert main(["view", "-o", str(tmp_path / "empty.html")]) == 0
-    show(browser, (tmp_path / "empty.html").as_uri())
-    encoded = base64.b64encode((folder / "<b>sound.kmq").read_bytes()).decode()
+    show(browser, (tmp_path / "empty.html").as_uri(), motion="reduce")
+    encoded = base64.b64encode((folder / name).read_bytes()).decode()
     found = run(
         browser,
         "const bytes = Uint8Array.from(atob(given[0]), (c) => c.charCodeAt(0));"
@@ -275,7 +290,8 @@ def test_a_file_can_be_dropped_on_an_empty_page(browser, folder, tmp_path, image
         "document.querySelector('nav button').textContent]",
         encoded,
     )
-    assert found == [image.indices.ravel().tolist(), "dropped.kmq"]
+    shown = frames[0] if name == "clip.kmq" else image
+    assert found == [shown.indices.ravel().tolist(), "dropped.kmq"]
 
 
 PNGS = [
@@ -287,6 +303,16 @@ PNGS = [
 ]  # fmt: skip
 
 
+SAVED = """
+    let blob, name;
+    URL.createObjectURL = (made) => { blob = made; return 'data:,'; };
+    HTMLAnchorElement.prototype.click = function () { name = this.download; };
+    root.querySelector('[data-do=save]').click();
+    await until(() => name);
+    return [name, btoa(String.fromCharCode(...new Uint8Array(await blob.arrayBuffer())))];
+"""
+
+
 @needs_browser
 @pytest.mark.parametrize(("pixel_format", "k"), PNGS)
 def test_the_png_has_the_same_pixels(browser, page, pixel_format, k):
@@ -296,13 +322,7 @@ def test_the_png_has_the_same_pixels(browser, page, pixel_format, k):
     found = run(
         browser,
         "const bytes = Uint8Array.from(atob(given[0]), (c) => c.charCodeAt(0));"
-        "await viewer.show(bytes, 'one.kmq');"
-        "let blob, name;"
-        "URL.createObjectURL = (made) => { blob = made; return 'data:,'; };"
-        "HTMLAnchorElement.prototype.click = function () { name = this.download; };"
-        "root.querySelector('[data-do=save]').click();"
-        "await until(() => name);"
-        "return [name, btoa(String.fromCharCode(...new Uint8Array(await blob.arrayBuffer())))]",
+        f"await viewer.show(bytes, 'one.kmq');{SAVED}",
         base64.b64encode(kmq.files.encode(image)).decode(),
     )
     assert found[0] == "one.png"
@@ -317,3 +337,105 @@ def test_the_png_has_the_same_pixels(browser, page, pixel_format, k):
         assert np.array_equal(np.asarray(picture), samples[..., 0].astype(bool))
     else:
         assert np.array_equal(kmq.quantize(png, k).to_array(), samples.squeeze())
+
+
+@pytest.fixture(scope="module")
+def clips(folder):
+    """A page with sequences."""
+    page = folder / "clips.html"
+    names = ("clip.kmq", "broken clip.kmq")
+    assert main(["view", *(str(folder / name) for name in names), "-o", str(page)]) == 0
+    return page
+
+
+@needs_browser
+@pytest.mark.parametrize(("theme", "width"), [("light", 1280), ("dark", 390)])
+def test_frames_are_gone_through_one_by_one(browser, clips, frames, theme, width):
+    """By keys and buttons; pixel, palette and PNG are those of the frame that is shown."""
+    from selenium.webdriver import Keys
+
+    show(browser, clips.as_uri(), theme, width, motion="reduce")
+    look = (
+        "return [said(), root.querySelector('.player small').textContent,"
+        "[...root.querySelectorAll('ol code')].map((code) => code.textContent),"
+        "document.documentElement.scrollWidth, [...viewer.image.indices]]"
+    )
+
+    def check(number):
+        said, place, listed, wide, indices = run(browser, look)
+        image = frames[number]
+        index = image.indices[10, 15]
+        code = f"#{image.palette[index].tobytes().hex()}"
+        assert said.startswith(f"column 15, row 10: index {index}, {code}, ")
+        assert place == f"frame {number + 1} of 4, {(40, 30, 20, 30)[number]} ms"
+        assert sorted(listed) == sorted(f"#{entry.tobytes().hex()}" for entry in image.palette)
+        assert wide <= width
+        assert indices == image.indices.ravel().tolist()
+
+    run(browser, WAIT + "root.querySelector('.stage').focus()")
+    stage = browser.switch_to.active_element
+    stage.send_keys(Keys.ARROW_RIGHT)  # the middle, to begin with
+    check(0)
+    stage.send_keys(".")
+    check(1)
+    stage.send_keys(",", ",")
+    check(3)
+    name, png = run(browser, SAVED)
+    assert name == "clip-4.png"
+    saved = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB")
+    assert np.array_equal(saved, frames[3].to_array())
+    run(browser, "root.querySelector('.player [aria-label=\"Previous frame\"]').click()")
+    check(2)
+    slider = run(
+        browser, "const slider = root.querySelector('input'); slider.focus(); return slider"
+    )
+    slider.send_keys(Keys.ARROW_LEFT)
+    check(1)
+    run(browser, "root.querySelector('.player [aria-label=\"Next frame\"]').click()")
+    check(2)
+    assert browser.get_log("browser") == []
+
+
+@needs_browser
+def test_a_sequence_plays_with_its_times(browser, clips):
+    """As often as the file says; the space bar plays it again."""
+    show(browser, clips.as_uri())
+    found = run(
+        browser,
+        WAIT + "const text = root.querySelector('.player small'), seen = [];"
+        "const at = () => Number(text.textContent.match(/\\d+/)[0]);"
+        "const button = root.querySelector('[data-do=play]');"
+        "const space = new KeyboardEvent('keydown', { key: ' ', bubbles: true });"
+        "const press = () => root.querySelector('.stage').dispatchEvent(space);"
+        "const end = () => until(() => at() === 4 && button.textContent === 'Play');"
+        "await end();"
+        "new MutationObserver(() => seen.push(at())).observe(text, { childList: true });"
+        "const start = performance.now();"
+        "press(); const during = button.textContent; await end();"
+        "const taken = performance.now() - start;"
+        "press(); press();"
+        "const paused = [button.textContent, at()];"
+        "await new Promise((go) => setTimeout(go, 100));"
+        "return [seen, during, taken, paused, [button.textContent, at()]];",
+    )
+    seen, during, taken, *paused = found
+    assert [*dict.fromkeys(seen)] == [1, 2, 3, 4]
+    assert during == "Pause"
+    assert taken >= 115  # of 120
+    assert paused == [["Play", 1]] * 2
+    assert browser.get_log("browser") == []
+
+
+@needs_browser
+def test_a_broken_sequence_is_told_of(browser, clips):
+    show(browser, clips.as_uri())
+    found = run(
+        browser,
+        WAIT + "document.querySelectorAll('nav button')[1].click();"
+        "await until(() => !root.querySelector('[role=alert]').hidden);"
+        "return [viewer.image, root.querySelector('[role=alert]').textContent,"
+        "root.querySelector('.room').checkVisibility()]",
+    )
+    assert found[0] is None
+    assert re.match(r"broken clip.kmq cannot be shown: from frame \d on: .*damaged", found[1])
+    assert found[2] is False

@@ -23,10 +23,10 @@ from kmq.cli.console import (
     complaint_about,
     spoken,
 )
-from kmq.errors import InputError
 
 _EXAMPLES = """\
   kmq view photo.kmq                 single pixels, their index and colour, and the palette
+  kmq view clip.kmq                  a sequence: play it, or go from frame to frame
   kmq view pictures/                 all of a folder
   kmq view                           a page to drop files on
   kmq view *.kmq -o look.html        into a file, which anyone can open
@@ -68,11 +68,7 @@ def _read_each(sources: Sequence[paths.Source], failed: list[Path]) -> list[tupl
     for source in sources:
         try:
             content = source.file().read_bytes()
-            if info(content).frames:
-                raise InputError(
-                    "it holds a sequence, and the page shows pictures: kmq decode --frames makes "
-                    "one of each frame"
-                )
+            info(content)  # or it is refused
             named.append((spoken(source.path.name), content))
         except FAILURES as error:
             complain(complaint_about(source.path, error))

@@ -9,14 +9,16 @@ from importlib.resources import files
 
 from kmq.cli.page import POLICY
 
-_MODULES = ("kmq.min.js", "kmq-png.js", "kmq-image.js", "kmq-viewer.js")
-"""Each imports only those before it."""
+_MODULES = ("kmq.min.js", "kmq-frames.js", "kmq-png.js", "kmq-image.js", "kmq-viewer.js")
+"""Each imports only those before it.
+
+That of sequences, 4 KiB when compressed, is in all pages: a file that is dropped may be one."""
 
 _LOADER = """\
 const urls = {};
 for (const module of document.querySelectorAll("script[data-module]")) {
-  const text = module.textContent.replace(/from "\\.\\/([\\w.-]+\\.js)"/g,
-    (_, name) => `from "${urls[name]}"`);
+  const text = module.textContent.replace(/"\\.\\/([\\w.-]+\\.js)"/g,
+    (name, file) => (file in urls ? `"${urls[file]}"` : name));
   urls[module.dataset.module] = `data:text/javascript,${encodeURIComponent(text)}`;
 }
 await import(urls["kmq-viewer.js"]);

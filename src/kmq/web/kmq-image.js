@@ -80,6 +80,22 @@ export async function convertedPalette(front) {
   return colors;
 }
 
+/**
+ * What `decodeFrames` makes of the bytes that `read` returns, and `colors`, a Map from each palette to
+ * the one that the canvas needs. Where the module is missing, `error` is thrown, that of the file.
+ */
+export async function readSequence(read, error) {
+  const { decodeFrames } = await import("./kmq-frames.js").catch(() => {
+    throw error;
+  });
+  const sequence = decodeFrames(await read());
+  const colors = new Map();
+  for (const { palette, nColors } of sequence.frames) {
+    if (!colors.has(palette)) colors.set(palette, await convertedPalette({ ...sequence, palette, nColors }));
+  }
+  return { ...sequence, colors };
+}
+
 // --- the element ---------------------------------------------------------------------------------
 
 const lazily = "IntersectionObserver" in globalThis
@@ -234,15 +250,9 @@ export class KmqImage extends HTMLElement {
 
   /** Shows a sequence; where its decoder is missing, `error` says that the file is too new. */
   async #loadFrames(signal, error) {
-    const { decodeFrames } = await import("./kmq-frames.js").catch(() => {
-      throw error;
-    });
-    const sequence = decodeFrames(await (await this.#fetch(signal)).arrayBuffer());
-    const { frames, plays, width, height } = sequence;
-    const colors = new Map();
-    for (const { palette, nColors } of frames) {
-      if (!colors.has(palette)) colors.set(palette, await convertedPalette({ ...sequence, palette, nColors }));
-    }
+    const read = async () => (await this.#fetch(signal)).arrayBuffer();
+    const sequence = await readSequence(read, error);
+    const { frames, plays, width, height, colors } = sequence;
     if (signal.aborted) return;
     this.#prepare(sequence);
     let number = 0, played = 0;

@@ -1,10 +1,10 @@
 /**
- * <kmq-viewer>: shows a .kmq file down to its single pixels, with its palette.
+ * <kmq-viewer>: shows a .kmq file down to its single pixels, with its palette. Sequences are played.
  * See docs/browser.md. Importing this module defines the element. The wheel zooms if the picture has
  * the focus, with Ctrl, or always with the attribute "wheel".
  */
-import { decodeStream, screenPalette, toRGBA } from "./kmq.min.js";
-import { LONGEST_SIDE, convertedPalette, orientation } from "./kmq-image.js";
+import { decodeStream, piecesOf, toRGBA } from "./kmq.min.js";
+import { LONGEST_SIDE, convertedPalette, orientation, readSequence } from "./kmq-image.js";
 import { toPNG } from "./kmq-png.js";
 
 const MOST_PIXELS = 2 ** 28; // of a canvas, in most browsers
@@ -12,6 +12,7 @@ const CLOSEST = 64; // pixels of the screen for one of the picture
 const STEP = 2 ** 0.5; // of zooming
 const GRID_FROM = 6; // the pixel pointed at is outlined from this scale on
 const LISTED = 1024; // entries of the palette
+const SHORTEST_DELAY = 10; // milliseconds
 
 const STYLE = `
   :host { display: grid; gap: .6rem; min-height: 18rem; grid-template-rows: auto minmax(0, 1fr);
@@ -43,6 +44,9 @@ const STYLE = `
   li code { overflow-wrap: anywhere; }
   output { display: flex; gap: .5rem; align-items: center; min-height: 1.6rem; font-variant-numeric: tabular-nums; }
   output i { flex: none; width: 1.3rem; height: 1.3rem; border: 1px solid var(--edge); border-radius: .2rem; }
+  .player input { flex: 1 1 8rem; min-width: 0; accent-color: var(--accent); cursor: pointer; }
+  .player [data-do="play"] { min-width: 4.6rem; }
+  .player small { min-width: 9.5rem; font-variant-numeric: tabular-nums; }
   [role="alert"] { margin: 0; padding: .8rem 1rem; border: 1px solid var(--accent); border-radius: .35rem; }
   @media (max-width: 44rem) {
     .room { grid-template-columns: minmax(0, 1fr); grid-template-rows: minmax(45vh, 1fr) auto; }
@@ -64,9 +68,15 @@ const BODY = `
   <p role="alert" hidden></p>
   <div class="room">
     <div class="left">
-      <div class="stage" tabindex="0" role="application"
-        aria-label="Picture. Arrow keys move from pixel to pixel, plus and minus zoom, 0 shows all.">
+      <div class="stage" tabindex="0" role="application">
         <canvas></canvas>
+      </div>
+      <div class="player bar" role="group" aria-label="Frames">
+        <button data-do="previous" title="The frame before (,)" aria-label="Previous frame">‹</button>
+        <button data-do="play" title="Play or pause (space bar)">Play</button>
+        <button data-do="next" title="The frame after (.)" aria-label="Next frame">›</button>
+        <input type="range" min="1" aria-label="Frame">
+        <small></small>
       </div>
       <output aria-live="polite"></output>
     </div>
@@ -81,6 +91,9 @@ const BODY = `
     </div>
   </div>
 `;
+
+const STAGE_LABEL = "Picture. Arrow keys move from pixel to pixel, plus and minus zoom, 0 shows all.";
+const FRAMES_LABEL = " The space bar plays and pauses, comma and period go from frame to frame.";
 
 // How to find the stored column and row of a pixel of the upright picture, by EXIF orientation;
 // w and h are those of the stored one.
@@ -111,6 +124,31 @@ function upright(image) {
   return { ...image, width, height, indices: turned };
 }
 
+/** The frames of a file, and of each palette among them how the screen shows it; a picture is one frame. */
+async function readFrames(source) {
+  const pieces = piecesOf(source), kept = [];
+  const passed = async function* () {
+    for (let piece; !(piece = await pieces.next()).done; yield piece.value) kept.push(piece.value);
+  };
+  try {
+    const image = await decodeStream(passed(), { onFront: refuseTooLarge });
+    const colors = new Map([[image.palette, await convertedPalette(image)]]);
+    return { ...image, plays: 0, frames: [{ ...image, delay: 0 }], colors };
+  } catch (error) {
+    if (error.kind !== "newer") throw error;
+    const read = async () => {
+      for await (const piece of pieces) kept.push(piece);
+      await new Promise((go) => requestAnimationFrame(() => setTimeout(go))); // "reading …" is shown
+      return new Blob(kept).arrayBuffer();
+    };
+    const sequence = await readSequence(read, error);
+    refuseTooLarge(sequence);
+    return sequence;
+  } finally {
+    pieces.return().catch(() => {}); // it may still load
+  }
+}
+
 /** An entry with all its bits: #rrggbb, with alpha #rrggbbaa, of 16-bit samples twice as long. */
 export function code({ palette, channels, maxValue, pixelFormat }, entry) {
   let samples = [...palette.subarray(entry * channels, (entry + 1) * channels)];
@@ -130,7 +168,10 @@ function share(part, whole) {
 }
 
 export class KmqViewer extends HTMLElement {
-  #image = null; // upright
+  #sequence = null; // a picture is one of one frame
+  #number = 0; // of the frame that is shown
+  #timer = 0; // of the next frame, while it plays
+  #image = null; // the frame, upright
   #colors = null; // as the screen shows them, Uint32Array
   #counts = [];
   #picture = document.createElement("canvas"); // one of its pixels for each of the image
@@ -154,7 +195,11 @@ export class KmqViewer extends HTMLElement {
     this.#setUsable(false);
   }
 
-  /** The upright image that is shown, or null. */
+  disconnectedCallback() {
+    this.#pause();
+  }
+
+  /** The upright image that is shown, of a sequence the frame, or null. */
   get image() { return this.#image; }
 
   /**
@@ -168,10 +213,9 @@ export class KmqViewer extends HTMLElement {
     this.#$("strong").textContent = name;
     this.#$("small").textContent = "reading …";
     try {
-      const image = upright(await decodeStream(source, { onFront: refuseTooLarge }));
-      const colors = await convertedPalette(image);
+      const sequence = await readFrames(source);
       if (turn !== this.#turn) return;
-      this.#take(image, colors, source.byteLength);
+      this.#take(sequence, source.byteLength);
     } catch (error) {
       if (turn !== this.#turn) return;
       this.#$("small").textContent = "";
@@ -188,7 +232,9 @@ export class KmqViewer extends HTMLElement {
   #setUsable(usable) {
     this.#$(".room").hidden = !usable;
     for (const button of this.shadowRoot.querySelectorAll("[data-do]")) button.disabled = !usable;
-    if (!usable) this.#image = null;
+    if (usable) return;
+    this.#pause();
+    this.#image = null;
   }
 
   #tell(fault) {
@@ -197,27 +243,47 @@ export class KmqViewer extends HTMLElement {
     alert.textContent = fault;
   }
 
-  #take(image, colors, size) {
-    this.#image = image;
-    this.#colors = colors;
+  #take(sequence, size) {
+    this.#sequence = { ...sequence, size };
+    const moves = sequence.frames.length > 1;
+    this.#$(".player").hidden = !moves;
+    this.#$(".player input").max = sequence.frames.length;
+    this.#stage.setAttribute("aria-label", STAGE_LABEL + (moves ? FRAMES_LABEL : ""));
+    this.#place = null;
+    this.#setUsable(true);
+    this.#showFrame(0);
+    this.#fit();
+    if (moves && !matchMedia("(prefers-reduced-motion: reduce)").matches) this.#play();
+  }
+
+  #showFrame(number) {
+    const { frames, colors, size, ...front } = this.#sequence;
+    const frame = frames[number], hasOtherPalette = frame.palette !== this.#image?.palette;
+    this.#number = number;
+    const image = (this.#image = upright({ ...front, ...frame }));
+    this.#colors = colors.get(frame.palette);
     this.#counts = new Uint32Array(image.nColors);
     for (const index of image.indices) this.#counts[index]++;
     const { width, height } = image;
     Object.assign(this.#picture, { width, height });
-    const pixels = new ImageData(toRGBA(image, image.indices, colors), width, height);
+    const pixels = new ImageData(toRGBA(image, image.indices, this.#colors), width, height);
     this.#picture.getContext("2d").putImageData(pixels, 0, 0);
-    this.#chosen = -1;
-    this.#place = null;
     const facts = [`${grouped(width)} × ${grouped(height)} pixels`, `${grouped(image.nColors)} colours`];
+    if (frames.length > 1) facts.unshift(`${grouped(frames.length)} frames`);
     if (size) {
-      const bits = ((8 * size) / (width * height)).toFixed(3);
+      const bits = ((8 * size) / (width * height * frames.length)).toFixed(3);
       facts.push(`${grouped(size)} bytes`, `${bits} bits per pixel`);
     }
     this.#$("small").textContent = facts.join(", ");
-    this.#list();
-    this.#setUsable(true);
-    this.#fit();
+    if (hasOtherPalette) {
+      this.#chosen = -1;
+      this.#$("ol").replaceChildren(); // so nothing is pressed
+    } else if (this.#chosen >= 0) this.#cover();
+    if (hasOtherPalette || !this.#timer) this.#list();
+    else this.#tellShares(); // while it plays, colours keep their places
+    this.#tellFrame();
     this.#say();
+    this.#paintSoon();
   }
 
   #css(entry) {
@@ -228,16 +294,14 @@ export class KmqViewer extends HTMLElement {
   #list() {
     const order = Array.from({ length: this.#image.nColors }, (_, entry) => entry);
     if (this.#$("select").value === "share") order.sort((a, b) => this.#counts[b] - this.#counts[a] || a - b);
-    const whole = this.#image.indices.length;
+    const pressed = this.#pressed;
     this.#$("ol").replaceChildren(...order.slice(0, LISTED).map((entry) => {
       const button = document.createElement("button");
       button.dataset.entry = entry;
-      button.title = `index ${entry}, ${grouped(this.#counts[entry])} pixels`;
-      button.setAttribute("aria-pressed", entry === this.#chosen);
+      button.setAttribute("aria-pressed", entry === pressed);
       const [swatch, written, part] = ["i", "code", "span"].map((tag) => document.createElement(tag));
       swatch.style.background = this.#css(entry);
       written.textContent = code(this.#image, entry);
-      part.textContent = share(this.#counts[entry], whole);
       button.append(swatch, written, part);
       const item = document.createElement("li");
       item.append(button);
@@ -245,21 +309,36 @@ export class KmqViewer extends HTMLElement {
     }));
     const left = order.length - LISTED;
     this.#$(".more").textContent = left > 0 ? `and ${grouped(left)} more` : "";
+    this.#tellShares();
   }
+
+  #tellShares() {
+    const whole = this.#image.indices.length;
+    for (const button of this.shadowRoot.querySelectorAll("[data-entry]")) {
+      const { entry } = button.dataset, count = this.#counts[entry];
+      button.title = `index ${entry}, ${grouped(count)} pixels`;
+      button.lastChild.textContent = share(count, whole);
+    }
+  }
+
+  /** The entry that is chosen for good, or -1. */
+  get #pressed() { return Number(this.#$("ol [aria-pressed=true]")?.dataset.entry ?? -1); }
 
   /** Shows where a colour is, or all of the picture again if `entry` is below 0. */
   #mark(entry) {
     if (!this.#image || entry === this.#chosen) return;
     this.#chosen = entry;
-    if (entry >= 0) {
-      const { width, height, indices } = this.#image;
-      Object.assign(this.#others, { width, height });
-      const cover = new Uint32Array(indices.length);
-      for (let i = 0; i < cover.length; i++) cover[i] = indices[i] === entry ? 0 : 0xe0808080;
-      const pixels = new ImageData(new Uint8ClampedArray(cover.buffer), width, height);
-      this.#others.getContext("2d").putImageData(pixels, 0, 0);
-    }
+    if (entry >= 0) this.#cover();
     this.#paintSoon();
+  }
+
+  #cover() {
+    const { width, height, indices } = this.#image;
+    Object.assign(this.#others, { width, height });
+    const cover = new Uint32Array(indices.length);
+    for (let i = 0; i < cover.length; i++) cover[i] = indices[i] === this.#chosen ? 0 : 0xe0808080;
+    const pixels = new ImageData(new Uint8ClampedArray(cover.buffer), width, height);
+    this.#others.getContext("2d").putImageData(pixels, 0, 0);
   }
 
   #paintSoon() {
@@ -308,6 +387,48 @@ export class KmqViewer extends HTMLElement {
     for (let y = 0; y < height; y += 12) {
       for (let x = (y / 12) % 2 ? 12 : 0; x < width; x += 24) context.fillRect(x, y, 12, 12);
     }
+  }
+
+  // --- frames ------------------------------------------------------------------------------------
+
+  #play() {
+    const { frames, plays } = this.#sequence, last = frames.length - 1;
+    if (plays && this.#number === last) this.#showFrame(0);
+    let played = 0;
+    const wait = (number) => {
+      this.#timer = setTimeout(() => {
+        if (number === last && ++played === plays) return this.#pause();
+        const next = number === last ? 0 : number + 1;
+        wait(next); // first, since it takes time to show a frame
+        this.#showFrame(next);
+      }, Math.max(SHORTEST_DELAY, frames[number].delay));
+    };
+    wait(this.#number);
+    this.#tellFrame();
+  }
+
+  #pause() {
+    if (!this.#timer) return;
+    clearTimeout(this.#timer);
+    this.#timer = 0;
+    this.#tellFrame();
+    this.#list(); // in the order of this frame
+  }
+
+  #goTo(number) {
+    const { frames } = this.#sequence;
+    this.#pause();
+    this.#showFrame((number + frames.length) % frames.length);
+  }
+
+  #tellFrame() {
+    const { frames } = this.#sequence, slider = this.#$(".player input");
+    const place = `frame ${grouped(this.#number + 1)} of ${grouped(frames.length)}`;
+    slider.value = this.#number + 1;
+    slider.setAttribute("aria-valuetext", place);
+    this.#$(".player small").textContent = `${place}, ${grouped(frames[this.#number].delay)} ms`;
+    this.#$("[data-do=play]").textContent = this.#timer ? "Pause" : "Play";
+    this.#$("output").setAttribute("aria-live", this.#timer ? "off" : "polite");
   }
 
   // --- zoom --------------------------------------------------------------------------------------
@@ -406,15 +527,17 @@ export class KmqViewer extends HTMLElement {
     });
     root.querySelector("select").addEventListener("change", () => this.#list());
     const list = root.querySelector("ol");
-    const pressed = () => Number(root.querySelector("ol [aria-pressed=true]")?.dataset.entry ?? -1);
     const hover = (event) => {
       const button = event.target.closest("[data-entry]");
       if (button) this.#mark(Number(button.dataset.entry));
     };
     list.addEventListener("pointerover", hover);
     list.addEventListener("focusin", hover);
-    list.addEventListener("pointerleave", () => this.#mark(pressed()));
-    list.addEventListener("focusout", () => this.#mark(pressed()));
+    list.addEventListener("pointerleave", () => this.#mark(this.#pressed));
+    list.addEventListener("focusout", () => this.#mark(this.#pressed));
+    const slider = root.querySelector(".player input");
+    slider.addEventListener("input", () => this.#goTo(slider.value - 1));
+    root.querySelector(".left").addEventListener("keydown", (event) => this.#frameKey(event));
     stage.addEventListener("wheel", (event) => {
       const isMeant = this.hasAttribute("wheel") || event.ctrlKey || root.activeElement === stage;
       if (!this.#image || !isMeant) return; // the page scrolls
@@ -486,10 +609,22 @@ export class KmqViewer extends HTMLElement {
     actions[event.key]();
   }
 
+  #frameKey(event) {
+    const what = { " ": "play", ",": "previous", ".": "next" }[event.key];
+    const isPress = event.key === " " && event.target.closest("button");
+    if (!what || isPress || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (!this.#image || this.#sequence.frames.length === 1) return;
+    event.preventDefault();
+    this.#do(what);
+  }
+
   #do(what) {
     if (!this.#image) return;
     if (what === "whole") this.#fit();
     else if (what === "save") this.#save();
+    else if (what === "play") this.#timer ? this.#pause() : this.#play();
+    else if (what === "previous") this.#goTo(this.#number - 1);
+    else if (what === "next") this.#goTo(this.#number + 1);
     else {
       const place = this.#place ?? [];
       const at = place.map((n, i) => [this.#left, this.#top][i] + (n + 0.5) * this.#scale);
@@ -498,9 +633,13 @@ export class KmqViewer extends HTMLElement {
   }
 
   async #save() {
+    const stem = this.#$("strong").textContent.replace(/\.kmq$/i, "") || "picture";
+    const count = this.#sequence.frames.length;
+    const number = String(this.#number + 1).padStart(String(count).length, "0");
+    const name = count > 1 ? `${stem}-${number}` : stem;
     const link = document.createElement("a");
     link.href = URL.createObjectURL(await toPNG(this.#image));
-    link.download = `${this.#$("strong").textContent.replace(/\.kmq$/i, "") || "picture"}.png`;
+    link.download = `${name}.png`;
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 60000);
   }

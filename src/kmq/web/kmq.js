@@ -1340,7 +1340,7 @@ if (globalThis.name === WORKER_NAME && typeof document === "undefined") {
 }
 
 /** The pieces of a Response, a ReadableStream, something iterable, or bytes. */
-async function* piecesOf(source) {
+export async function* piecesOf(source) {
   const stream = source.body ?? source;
   if (stream.getReader) {
     const reader = stream.getReader();
