@@ -188,7 +188,7 @@ def faulty_files():
     assert letters == ["H", "P", "S", "E"]
     long_text = b"\0word\0" + bytes(20_000)
     return {
-        "version": with_chunk("H", b"\2" + header[1:]),
+        "version": with_chunk("H", b"\3" + header[1:]),
         "goes-on": with_chunk("H", header + b"\0"),
         "pixel-format": with_chunk("H", header[:1] + b"\x0a" + header[2:]),
         "palette-method": with_chunk("P", b"\3" + palette[1:]),
