@@ -44,8 +44,7 @@ def compared(monkeypatch):
         return spared[-1]
 
     monkeypatch.setattr(bounded.Rounds, "_round", spied)
-    monkeypatch.setattr(bounded, "_fewest_spared", lambda *_: -1)
-    monkeypatch.setattr(bounded, "_SMALL_MOVES", 10.0)
+    monkeypatch.setattr(bounded, "_costs", lambda *_: bounded.Costs(1, 0, 0, -1e9, 0))
     return spared
 
 
@@ -116,7 +115,7 @@ def test_bounds_of_as_many_centroids_as_points(dtype, by_groups, compared, monke
 
 def test_bounds_begin_anew_after_they_did_not_pay(compared, monkeypatch):
     monkeypatch.setattr(bounded, "_CHEAP", -1)
-    monkeypatch.setattr(bounded, "_fewest_spared", lambda *_: 0.9)
+    monkeypatch.setattr(bounded, "_costs", lambda *_: bounded.Costs(0.1, 0, 1, -1e9, 0))
     points = cloud(np.random.default_rng(0), 20)
     assert_bounds_change_nothing(points, points[:60], monkeypatch)
     assert compared.count(0) > 1
@@ -142,3 +141,35 @@ def test_small_problems_have_no_bounds(compared):
     points = cloud(np.random.default_rng(0), 3)
     clustering.kmeans(points, np.ones(N), points[:5], max_iter=50, tol=0.0, n_threads=1)
     assert not compared
+
+
+@pytest.mark.parametrize(
+    ("moved", "left"),
+    [
+        ((8, 4, 1), 2),
+        ((1e300, 4, 1), 0.002),
+        ((4, 8, 1), np.inf),
+        ((8, 4, 0), np.inf),
+        ((8, 0, 0), 0),
+        ((0, 0, 1), 0),
+        ((np.inf, np.nan, 1), 0),
+    ],
+)
+def test_rounds_left_until_moves_are_short(moved, left):
+    assert bounded._rounds_left(*map(float, moved)) == pytest.approx(left, abs=1e-3)
+
+
+def test_bounds_begin_only_where_rounds_are_left_to_pay_for_them():
+    costs = bounded.Costs(plain=100, idle=20, comparing=200, beginning=0, look=0)
+    assert not costs.pay(2, share=0.0)
+    assert costs.pay(3, share=0.0)
+    assert not costs.pay(3, share=0.2)
+    assert not costs.pay(1000, share=0.5)
+
+
+def test_short_fits_have_no_bounds(monkeypatch):
+    began = []
+    monkeypatch.setattr(bounded.Rounds, "_round", lambda *_: began.append(1) or 1.0)
+    points = np.random.default_rng(0).uniform(size=(20_000, 8)).astype(np.float32)
+    clustering.kmeans(points, np.ones(20_000), points[:64], max_iter=4, tol=0.0, n_threads=1)
+    assert not began

@@ -3,15 +3,21 @@
 Labels and sums are those of plain rounds, to the bit: see `kmq.kernels.bounded`. Sums of whole
 numbers are exact, so only points with a new label change them; others are added anew, in order.
 
-Where it costs little to compare a point with all centroids, it has one bound. Rounds are plain as
-long as centroids move far, and few points would be spared. Elsewhere, a point has a bound for each
-group of centroids.
+Where it costs little to compare a point with all centroids, it has one bound. Elsewhere, it has a
+bound for each group of centroids.
+
+The first round with bounds takes up to four times as long as a plain one. So rounds are plain until
+a look at a sample of points says that bounds will pay for it: see `Costs`. A fit is taken to last
+half as long again as it has lasted, up to its limit. It may end sooner, when moves that go on
+shrinking as they did in the last round are as short as if a single point changed its cluster: then
+half of these rounds count.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,9 +30,6 @@ from kmq.threads import run_chunks
 LEAST_WORK = 1 << 21
 """Least channels compared in a round for bounds to be worth their arrays."""
 
-_LEAST_GROUPED = 8
-"""How many times as many for bounds of groups."""
-
 _CHEAP = 500
 """Operations on registers to compare a point with all centroids, up to which it has one bound: it
 takes as many to look at bounds of groups, and at the few points here and there that are left."""
@@ -34,18 +37,17 @@ takes as many to look at bounds of groups, and at the few points here and there 
 _MOST_GROUPS = 2
 """Groups for each channel at most: their bounds take memory, and time to read."""
 
-_PLAIN_ROUNDS = 2
-"""Plain rounds before the first one with bounds, at least: centroids move far at first."""
+_SAMPLE = 64
+"""Points of the sample."""
 
-_SMALL_MOVES = 0.15
-"""How much gaps may shrink in a round for bounds to begin, in distances between neighbouring
-centroids. The first round with bounds takes up to twice as long as a plain one."""
+_LOOK_SHARE = 0.025
+"""What share of the time of the rounds so far a look may take."""
+
+_MOVES_AHEAD = 2
+"""Rounds with moves as long as the last ones that a point should withstand to count as spared."""
 
 _GROUP = 16
 """Centroids of a group, as the kernel has them."""
-
-_SAMPLE = 16
-"""Centroids whose neighbours are looked for."""
 
 _BLOCK = 512
 """Points whose groups are listed at a time at most."""
@@ -76,38 +78,36 @@ class Rounds:
         parts: list[slice],
         n_threads: int,
         plain: PlainRound,
+        max_iter: int,
     ):
         self._points, self._weights, self._n_threads = points, weights, n_threads
         self._parts, self._plain = parts, plain
         n, d = points.shape
         self._k = k
-        self._small, self._patience = _SMALL_MOVES, _PLAIN_ROUNDS
-        self._rows, self._totals = np.empty((0, d), points.dtype), np.zeros(k)
-        self._spacing = 0.0
+        self._rows = self._before = np.empty((0, d), points.dtype)
+        self._totals = np.zeros(k)
         self._begun = False
         operations = _operations(k, d, points.dtype)
         self._by_groups = operations > _CHEAP and k <= _GROUP * _MOST_GROUPS * d
-        self._wait = 1 if self._by_groups else _PLAIN_ROUNDS
-        self._enough = _fewest_spared(operations, d, self._by_groups)
         fits = self._by_groups or not products.are_faster(k, d, points.dtype)
-        least = LEAST_WORK * (_LEAST_GROUPED if self._by_groups else 1)
-        self._is_worth = n * k * d >= least and k > 1 and fits
+        self._is_worth = n * k * d >= LEAST_WORK and k > 1 and fits
+        self._whole = self._is_worth and _are_whole(points, weights)
+        self._costs = _costs(n, k, d, points.dtype, self._by_groups, self._whole)
+        self._done, self._most = 0, max_iter
+        self._look = max(2, math.ceil(self._costs.look / (_LOOK_SHARE * n * self._costs.plain)))
 
     def sums(self, centroids: Array) -> Array:
         """Return the sums (k, d + 1) of weight · (x, 1) of the points nearest to each centroid."""
         if not self._is_worth:
             return self._plain(centroids)
-        before, self._rows = self._rows, centroids.astype(self._points.dtype)
-        moves = _moves(before, self._rows) if len(before) else np.full(self._k, np.inf)
-        if not self._begun:
-            self._wait -= 1
-            if self._wait >= 0 or not self._are_small(moves):
-                return self._plain(centroids)
-        spared = self._round(moves)
-        if self._begun and spared < self._enough:
-            self._begun, self._wait = False, self._patience
-            self._small /= 2
-            self._patience *= 2
+        earlier, self._before = self._before, self._rows
+        self._rows = centroids.astype(self._points.dtype)
+        self._done += 1
+        if not self._begun and not self._should_begin(earlier):
+            return self._plain(centroids)
+        spared = self._round(_moves(self._before, self._rows))
+        if self._begun and not self._costs.gain(1 - spared) > 0:
+            self._begun, self._look = False, self._done * 3 // 2
         else:
             self._begun = True
         total: Array = self._sums[0].copy()
@@ -134,12 +134,42 @@ class Rounds:
         run_chunks(chunk_work, len(self._parts), self._n_threads)
         return self._labels, sum(inertias)
 
-    def _are_small(self, moves: Array) -> bool:
-        if self._by_groups:
-            return True
-        if self._spacing == 0:
-            self._spacing = _spacing(self._rows)
-        return bool(_shrinkage(moves).max() <= self._small * self._spacing)
+    def _should_begin(self, earlier: Array) -> bool:
+        """Return whether bounds will pay; look at the sample now and then. `earlier` are the
+        centroids of two rounds ago.
+
+        The round that is being done counts among those to come.
+        """
+        past = self._done - 1
+        rounds = min(past / 2, self._most - past)
+        if past < self._look or not self._costs.pay(rounds, 0.0):
+            return False
+        self._look = past + 1 + past // 2
+        with np.errstate(over="ignore", invalid="ignore"):
+            moves = _moves(self._before, self._rows)
+            share, distance = self._expected(_MOVES_AHEAD * moves)
+            moved = float(_moves(earlier, self._before).sum()), float(moves.sum())
+        left = _rounds_left(*moved, distance * self._k / len(self._points))
+        return self._costs.pay(min(rounds, left / 2), share)
+
+    def _expected(self, moves: Array) -> tuple[float, float]:
+        """Return the share of the work that bounds leave after such moves, and how far points are
+        from their centroids, in the sample."""
+        rows = self._rows.astype(np.float64)
+        middle = rows.mean(axis=0)
+        sample = self._points[:: -(-len(self._points) // _SAMPLE)] - middle
+        rows -= middle
+        squares = np.square(rows).sum(axis=1) - 2 * (sample @ rows.T)
+        squares += np.square(sample).sum(axis=1)[:, None]
+        distances = np.sqrt(np.maximum(squares, 0))
+        labels = distances.argmin(axis=1)
+        own = distances[np.arange(len(sample)), labels]
+        others = moves if self._by_groups else moves.max()
+        as_near = ~(distances - others > (own + moves[labels])[:, None])
+        counts = np.count_nonzero(as_near, axis=1)
+        n_groups = -(-self._k // _GROUP) if self._by_groups else 1
+        compared = np.where(counts > 1, np.minimum(counts, n_groups), 0)
+        return float(compared.mean() / n_groups), float(own.mean())
 
     def _round(self, moves: Array) -> float:
         """Bring bounds, labels and sums up to date; return the share of work that was spared."""
@@ -165,7 +195,6 @@ class Rounds:
             self._labels, self._pending = np.zeros((2, n), np.int32)
             self._gaps = np.empty(n, np.float32)
             self._sums = np.empty((len(self._parts), self._k, d + 1))
-            self._whole = _are_whole(self._points, self._weights)
             self._slack = _slack(d, self._points.dtype)
         self._totals = np.zeros(self._k)
         self._gaps[:] = -np.inf
@@ -330,26 +359,54 @@ def _operations(k: int, d: int, dtype: np.dtype[Any]) -> float:
     return k * (2 * d + 3) / numbers
 
 
-def _fewest_spared(operations: float, d: int, by_groups: bool) -> float:
-    """Return the share of the comparisons that must be spared for bounds to gain.
+class Costs(NamedTuple):
+    """What rounds take, in operations on registers a point: some 0.1 ns.
 
-    In operations on registers a point: comparing takes a quarter more with bounds, and points that
-    are picked one by one cost more.
+    Attributes:
+        plain: a plain round.
+        idle: a round with bounds that compares nothing.
+        comparing: what it takes more to compare all points with all centroids.
+        beginning: what the first round with bounds takes besides.
+        look: what a look at the sample takes, in operations.
     """
-    if by_groups:
-        return 1 - (operations - 300) / (1.3 * operations)
-    picked = operations * 1.25 + 20 + 3 * d
-    return 1.05 - (operations + d) / picked
+
+    plain: float
+    idle: float
+    comparing: float
+    beginning: float
+    look: float
+
+    def gain(self, share: float) -> float:
+        """Return what a round gains by bounds that leave a share of the work."""
+        return self.plain - self.idle - share * self.comparing
+
+    def pay(self, rounds: float, share: float) -> bool:
+        """Return whether bounds will pay that begin now and leave a share of the work later."""
+        return (rounds - 1) * self.gain(share) + self.gain(1) > self.beginning
 
 
-def _spacing(rows: Array) -> float:
-    """Return how far centroids are from the nearest other one: the mean of a sample."""
-    some = rows[:: -(-len(rows) // _SAMPLE)].astype(np.float64)
-    nearest = []
-    for row in some:
-        distances = np.square(rows - row).sum(axis=1)
-        nearest.append(np.sqrt(distances[distances > 0].min(initial=np.inf)))
-    return float(np.mean(nearest))
+def _costs(n: int, k: int, d: int, dtype: np.dtype[Any], by_groups: bool, whole: bool) -> Costs:
+    """Return what rounds take. Constants are measured: benchmarks of plain rounds agree within a
+    fifth, with AVX-512 and without."""
+    from kmq.kernels._lanes import LANE_BYTES
+
+    operations = _operations(k, d, dtype)
+    plain = (0.8 if products.are_faster(k, d, dtype) else 1.0) * operations + 2.5 * d
+    look = 1.5e6 + _SAMPLE * k * (80 + d)
+    if not by_groups:
+        idle = 12 if whole else 25 + d  # all floats are added up anew
+        return Costs(plain, idle, 1.25 * operations + 3 * d + 20, 0, look)
+    # Eight rows of 16 lanes are more than fit in registers without AVX-512.
+    each, n_groups = 1.3 if LANE_BYTES > 64 else 2.0, -(-k // _GROUP)
+    comparing = each * operations + n_groups * (1.5 * d + 80)
+    return Costs(plain, 200, comparing, 5e5 * n_groups / n, look)
+
+
+def _rounds_left(before: float, now: float, step: float) -> float:
+    """Return in how many rounds moves are down to a step, if they go on shrinking as they did."""
+    if not 0 < step < now < before:
+        return math.inf if now > step else 0.0
+    return math.log(now / step) / math.log(before / now)
 
 
 def _moves(before: Array, after: Array) -> Array:

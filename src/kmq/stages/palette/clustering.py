@@ -125,7 +125,7 @@ def kmeans(
     rounds = None
     if algorithm == "lloyd":
         parts = _parts(points, len(start))
-        rounds = Rounds(points, counted, len(start), parts, n_threads, plain)
+        rounds = Rounds(points, counted, len(start), parts, n_threads, plain, max_iter)
 
     def farthest(centroids: Array, count: int) -> tuple[Array, Array, Array]:
         labels, chosen = _farthest(points, weights, centroids, count, n_threads)
