@@ -362,3 +362,22 @@ def test_options_are_checked_even_where_nothing_is_clustered():
     flat = np.zeros((4, 4), np.uint8)
     with pytest.raises(InputError, match="max_iter is 0"):
         quantize(flat, 5, start=kmq.Start(max_iter=0))
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_colors_that_fit_are_kept_exactly_beside_fixed_ones(seed):
+    random = np.random.default_rng(seed)
+    colors = random.integers(0, 256, (210, 4), np.uint8)
+    colors[:, 3] |= 64
+    pixels = colors[random.integers(0, len(colors), (60, 60))]
+    colors = np.unique(pixels.reshape(-1, 4), axis=0)
+    require = kmq.Require(fixed=colors[-20:])
+    image = kmq.quantize(pixels, len(colors), space="rgb", require=require)
+    np.testing.assert_array_equal(image.to_array(), pixels)
+
+
+@pytest.mark.parametrize("k", [3, 4])
+def test_a_translucent_entry_stays_so_where_the_only_opaque_color_is_fixed(k):
+    pixels = np.array([[[200, 9, 9, 255], [2, 3, 4, 69], [80, 3, 7, 130]]], np.uint8)
+    image = kmq.quantize(pixels, k, require=kmq.Require(fixed=pixels[0, :1]))
+    np.testing.assert_array_equal(image.to_array(), pixels)

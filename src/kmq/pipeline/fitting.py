@@ -12,6 +12,7 @@ from kmq.model.histogram import ColorHistogram
 from kmq.pipeline import rounding
 from kmq.pipeline.problem import Problem, distinct
 from kmq.pipeline.rounding import Rounded
+from kmq.stages.histogram.counting import keys_of
 from kmq.stages.palette import clustering, search
 from kmq.stages.palette.effort import FIRST_ROUNDS, WHERE_SEEN, PlainStart, SearchEffort, Stopping
 from kmq.stages.palette.intervals import Line
@@ -51,9 +52,11 @@ def _fit(problem: Problem, k: int, line: Line | None) -> Fit:
     points, way = problem.fitted, problem.how.search
     fixed = problem.space.forward(problem.fixed)
     free = k - len(fixed)
-    n_points = points.columns.shape[1]
-    if n_points <= free or free == 0:
-        rows = points.columns.T[: max(free, 0)].astype(np.float64)
+    columns = points.columns
+    if len(fixed) and free < columns.shape[1] <= k:  # some of the colours may be fixed
+        columns = columns[:, ~np.isin(problem.fitted_keys, keys_of(problem.fixed, 1))]
+    if columns.shape[1] <= free or free == 0:
+        rows = columns.T[: max(free, 0)].astype(np.float64)
         return Fit(np.concatenate([fixed, rows]), 0, True)
     if isinstance(way, PlainStart):
         return _plain(problem, way, fixed, free)

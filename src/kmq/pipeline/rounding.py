@@ -115,9 +115,10 @@ def _mostly_opaque(problem: Problem, entries: Array) -> Array:
     """Return (k,) bool: which entries mostly stand for opaque colours.
 
     It is for entries found for one kind alone, say with the other under a mask. There is at least
-    one of them if there are opaque colours.
+    one of them if there are opaque colours, and none of the fixed ones is opaque.
     """
-    are_opaque = alpha.kinds(problem.colors.colors, problem.colors.pixel_format) == alpha.OPAQUE
+    pixel_format = problem.colors.pixel_format
+    are_opaque = alpha.kinds(problem.colors.colors, pixel_format) == alpha.OPAQUE
     if not are_opaque.any() or not len(entries):
         return np.zeros(len(entries), np.bool_)
     beside = np.concatenate([problem.fixed, entries])
@@ -126,7 +127,8 @@ def _mostly_opaque(problem: Problem, entries: Array) -> Array:
     all_of = np.bincount(labels, counts, len(beside))[n_fixed:]
     opaque_of = np.bincount(labels[are_opaque], counts[are_opaque], len(beside))[n_fixed:]
     mostly: Array = opaque_of >= np.maximum(all_of / 2, 1)
-    mostly[np.argmax(opaque_of)] = True
+    if not (alpha.kinds(problem.fixed, pixel_format) == alpha.OPAQUE).any():
+        mostly[np.argmax(opaque_of)] = True
     return mostly
 
 
