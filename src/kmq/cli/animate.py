@@ -55,7 +55,7 @@ _EXAMPLES = """\
   kmq animate frames/ -o clip.png --delay 40   an animated PNG of all pictures of a folder
   kmq animate clip.webp -o clip.gif --optimize --lambda 2
   kmq animate clip.gif -o clip.kmq             by far the smallest; kmq decode makes a picture of it
-  kmq animate - -o - < clip.gif | mail         through pipes
+  kmq animate - -o - < clip.gif > small.gif    through pipes
 """
 
 
