@@ -23,7 +23,7 @@ import kmq
 import records
 from kmq.model.pixel_format import PixelFormat
 from kmq.stages.mapping.ssimulacra2 import Looks
-from pictures import graphics, photos
+from pictures import by_name
 from quality_target import Peers
 from records import Record, mean
 
@@ -36,8 +36,8 @@ def measure(qualities: list[float], step: int) -> Iterator[Record]:
     program = os.environ.get("KMQ_QBENCH")
     if program is None:
         print("KMQ_QBENCH is not set: the peers are left out")
-    pictures = [("photos", one) for one in photos(full=True)[::step]]
-    pictures += [("graphics", one) for one in graphics(full=True)[::step]]
+    pictures = [("photos", one) for one in [*by_name("photo").values()][::step]]
+    pictures += [("graphics", one) for one in [*by_name("graphic").values()][::step]]
     for kind, picture in pictures:
         pixels = picture.load()
         if pixels.shape[2] != 3:
