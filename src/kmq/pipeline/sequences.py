@@ -505,7 +505,8 @@ class _Screen:
             if missing is not None and missing.any():
                 raise FormatError(
                     f"frame {stack.first + number + 1} keeps a pixel of a colour that its palette "
-                    "does not have"
+                    "does not have",
+                    chunk="S" if stack.height else "P",
                 )
             missing = None
             yield self._image()

@@ -357,6 +357,7 @@ def take_stack(
     if reader.offset - start != stack.size:
         raise FormatError(
             f"a stack of frames has {reader.offset - start} bytes; chunk 'F' says {stack.size}",
+            chunk=reader.chunks[-1].letter,
             offset=start,
         )
     return StackContent(palette, strip, payload)
