@@ -3,8 +3,9 @@
 Mutates the golden files and small encoded pictures, some by bits and bytes, most chunk by chunk
 with lengths, strip table and CRCs put right, so that what lies behind them is reached. Whatever
 the bytes are, each way to read them must give an image or a FormatError, the ways must agree with
-each other, and of each sixteenth file the plain decoder must say the same. Files for which that is
-not so are kept in tests/crashers, which the tests go through. Prints how many files were tried.
+each other, and of each sixteenth file the plain decoder must say the same. A fifth of the files
+are sequences. Files for which that is not so are kept in tests/crashers, which the tests go
+through. Prints how many files were tried.
 """
 
 import argparse
@@ -21,8 +22,10 @@ import warnings
 from pathlib import Path
 
 import kmq.files
+import kmq.frames
 import plain_decoder
 from images import FULL_METADATA, indexed_image, same
+from kmq.deflate import deflate, inflate
 from kmq.errors import (
     FormatError,
     InputError,
@@ -64,7 +67,7 @@ def judge(encoded, *, thoroughly=False, salvaging=False):
     except FormatError as error:
         image, refusal = None, error
     if salvaging or thoroughly:
-        left = _salvaged(encoded)
+        left = _salvaged(encoded, kmq.files.decode)
         if image is not None:
             assert left == image, "salvage changes a sound file"
         else:
@@ -74,15 +77,40 @@ def judge(encoded, *, thoroughly=False, salvaging=False):
             _check_parts(encoded, image)
         else:
             _check_parts_of_damaged(encoded)
-        _compare(encoded)
+        _compare(encoded, kmq.files.decode, COMPARED, same)
     return image is not None
 
 
-def _salvaged(encoded):
+def judge_sequence(encoded, *, thoroughly=False, salvaging=False):
+    """Do as `judge` does with what was a sequence once."""
+    try:
+        images = kmq.frames.read_frames(encoded, limits=LIMITS, n_threads=1)
+    except FormatError:
+        images = None
+    if salvaging or thoroughly:
+        left = _salvaged(encoded, kmq.frames.read_frames)
+        assert images in (None, left), "salvage changes a sound file"
+    if thoroughly:
+        if images is not None:
+            assert kmq.frames.read_frames(encoded, len(images) - 1) == images[-1:], "last frame"
+        _compare(encoded, kmq.frames.read_frames, LIMITS, _are_same)
+    return images is not None
+
+
+def _are_same(images, plain):
+    """Whether images are the frames that the plain decoder found."""
+    frames = plain.get("frames") or [(0, plain["palette"], plain["indices"])]
+    return len(images) == len(frames) and all(
+        same(image, {**plain, "palette": palette, "indices": rows})
+        for image, (_, palette, rows) in zip(images, frames, strict=True)
+    )
+
+
+def _salvaged(encoded, read):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SalvageWarning)
         try:
-            return kmq.files.decode(encoded, on_error="salvage", limits=LIMITS, n_threads=1)
+            return read(encoded, on_error="salvage", limits=LIMITS, n_threads=1)
         except FormatError:
             return None
 
@@ -112,11 +140,11 @@ def _check_parts_of_damaged(encoded):
                     raise
 
 
-def _compare(encoded):
-    """Both decoders must agree on the picture, or else on what is wrong and in which chunk."""
-    image, refusal = None, None
+def _compare(encoded, read, limits, agree):
+    """Both decoders must agree on what it shows, or else on what is wrong and in which chunk."""
+    shown, refusal = None, None
     try:
-        image = kmq.files.decode(encoded, limits=COMPARED, n_threads=1)
+        shown = read(encoded, limits=limits, n_threads=1)
     except LimitError:
         return
     except FormatError as error:
@@ -127,7 +155,7 @@ def _compare(encoded):
     except ValueError as error:
         plain_refusal = isinstance(error, plain_decoder.NewerError), error.args[-1]
     assert refusal == plain_refusal, f"kmq refuses {refusal}, the plain decoder {plain_refusal}"
-    assert image is None or same(image, plain), "the decoders differ"
+    assert shown is None or agree(shown, plain), "the decoders differ"
 
 
 # Making files
@@ -147,6 +175,12 @@ def seeds(rng):
         strip_height = rng.randint(1, height)
         found.append(kmq.files.encode(image, method=method.name, strip_height=strip_height))
     return found
+
+
+def sequences(_):
+    """Return the small golden sequences."""
+    golden = [path.read_bytes() for path in sorted((GOLDEN / "sequences").glob("*.kmq"))]
+    return [encoded for encoded in golden if len(encoded) < 1000]
 
 
 def split(encoded):
@@ -172,9 +206,9 @@ def joined(chunks, *, with_table=True):
 class Mutator:
     """Makes files from golden and small ones, the same from the same seed."""
 
-    def __init__(self, seed):
+    def __init__(self, seed, files=seeds):
         self._rng = random.Random(seed)  # noqa: S311  # nothing secret
-        self._files = seeds(self._rng)
+        self._files = files(self._rng)
         self._chunks = [split(encoded) for encoded in self._files]
 
     def make(self):
@@ -193,10 +227,13 @@ class Mutator:
         rng = self._rng
         at = rng.randrange(len(chunks))
         if rng.random() < 0.6:  # what is worth most
-            at = rng.choice([i for i, (letter, _) in enumerate(chunks) if letter in "SPH"] or [at])
+            at = rng.choice([i for i, (letter, _) in enumerate(chunks) if letter in "SPHF"] or [at])
         letter, payload = chunks[at]
         kind = rng.random()
-        if kind < 0.7:
+        if kind < 0.7 and letter == "F":
+            with contextlib.suppress(FormatError):  # where it is broken already
+                chunks[at] = letter, deflate(self._changed(inflate(payload, 1 << 16)))
+        elif kind < 0.7:
             chunks[at] = letter, self._changed(payload)
         elif kind < 0.85:
             other = rng.choice(self._chunks)
@@ -266,15 +303,16 @@ def keep(encoded, reason):
 
 def try_files(seed, seconds, slate, results):
     """Try files until the time is over; tell how many, how many of them sound, and findings."""
-    mutator = Mutator(seed)
+    kinds = (Mutator(seed), judge), (Mutator(seed, sequences), judge_sequence)
     ends = time.monotonic() + seconds
     tried = sound = findings = 0
     while time.monotonic() < ends:
+        tried += 1
+        mutator, judged = kinds[tried % 5 == 0]
         encoded = mutator.make()
         slate.note(encoded)
-        tried += 1
         try:
-            sound += judge(encoded, thoroughly=tried % 16 == 0, salvaging=tried % 4 == 0)
+            sound += judged(encoded, thoroughly=tried % 16 == 0, salvaging=tried % 4 == 0)
         except Exception:
             keep(encoded, traceback.format_exc())
             findings += 1

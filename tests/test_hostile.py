@@ -16,7 +16,7 @@ import pytest
 
 import fuzz
 import kmq.files
-from images import indexed_image
+from images import indexed_image, moving_images
 from kmq.deflate import deflate
 from kmq.errors import FormatError, LimitError, NewerFormatError
 from kmq.model.file_info import Limits
@@ -341,6 +341,25 @@ def test_mutated_files_are_judged_rightly():
     mutator = fuzz.Mutator(5)
     sound = [fuzz.judge(mutator.make(), thoroughly=number % 8 == 0) for number in range(600)]
     assert 5 < sum(sound) < 300
+
+
+def test_mutated_sequences_are_judged_rightly():
+    mutator = fuzz.Mutator(5, fuzz.sequences)
+    sound = [
+        fuzz.judge_sequence(mutator.make(), thoroughly=number % 8 == 0) for number in range(300)
+    ]
+    assert 5 < sum(sound) < 150
+
+
+def test_the_judge_of_sequences_notices_what_is_wrong(monkeypatch):
+    images = moving_images(PixelFormat.GREY8, 5, 6, 7, 3)
+    stream = io.BytesIO()
+    kmq.write_frames(stream, images)
+    assert fuzz.judge_sequence(stream.getvalue(), thoroughly=True)
+    assert not fuzz.judge_sequence(stream.getvalue()[:-1], thoroughly=True)
+    monkeypatch.setattr(kmq.frames, "read_frames", lambda *_, **__: images[:1])
+    with pytest.raises(AssertionError, match="decoders differ"):
+        fuzz.judge_sequence(stream.getvalue(), thoroughly=True)
 
 
 def test_the_judge_notices_what_is_wrong(monkeypatch):
