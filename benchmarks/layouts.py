@@ -26,8 +26,12 @@ def figure(value: float) -> str:
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
+def _of(found: list[Record], table: str) -> list[Record]:
+    return [record for record in found if record["table"] == table]
+
+
 def _machine_table(found: list[Record]) -> str:
-    [machine] = [record for record in found if record["table"] == "machine"]
+    [machine] = _of(found, "machine")
     peers = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     return (
         f"{machine['cpu']}, {machine['cores']} cores, {machine['system']}, "
@@ -36,8 +40,8 @@ def _machine_table(found: list[Record]) -> str:
 
 
 def _quantize_table(found: list[Record]) -> str:
-    cells = grouped((r for r in found if r["table"] == "quantize"), "contender", "k")
-    large = grouped((r for r in found if r["table"] == "large"), "contender")
+    cells = grouped(_of(found, "quantize"), "contender", "k")
+    large = grouped(_of(found, "large"), "contender")
     head = ["ms / MSE", *(f"k = {k}" for k in PALETTE_SIZES), "24 megapixels, k = 256"]
     rows = []
     for name in _ordered(cells):
@@ -56,7 +60,7 @@ def _time_and_error(group: list[Record] | None) -> str:
 def _quality_table(found: list[Record]) -> str:
     from quality import ROUNDING
 
-    group = [record for record in found if record["table"] == "quality"]
+    group = _of(found, "quality")
     cells = grouped(group, "contender", "k")
     ks = sorted({record["k"] for record in group})
     of = len({record["picture"] for record in group})
@@ -78,7 +82,7 @@ def _quality_table(found: list[Record]) -> str:
 def _sizes_table(found: list[Record]) -> str:
     from sizes import ratios
 
-    group = [record for record in found if record["table"] == "sizes"]
+    group = _of(found, "sizes")
     unsorted = ratios(group)
     by_place = {
         place: unsorted[place] for place in sorted(unsorted, key=lambda at: (at[0] != "photos", at))
@@ -100,7 +104,7 @@ def _sizes_table(found: list[Record]) -> str:
 
 
 def _icons_table(found: list[Record]) -> str:
-    cells = grouped((r for r in found if r["table"] == "icons"), "contender", "side", "k")
+    cells = grouped(_of(found, "icons"), "contender", "side", "k")
     places = sorted({(side, k) for _, side, k in cells})
     head = ["mean bytes", *(f"{side} × {side}, k = {k}" for side, k in places)]
     rows = [
@@ -141,19 +145,27 @@ def _coder_table(found: list[Record]) -> str:
     )
 
 
+def _photos(found: list[Record]) -> tuple[str, list[Record]]:
+    """Return what the photographs of the table "eye" are called in a heading, and their records."""
+    photos = [record for record in _of(found, "eye") if record["kind"] == "photo"]
+    of = len({record["picture"] for record in photos})
+    return f"mean of {of} photographs", photos
+
+
+def _looks(group: list[Record]) -> str:
+    ssimulacra2, butteraugli = (
+        mean(record[name] for record in group) for name in ("ssimulacra2", "butteraugli")
+    )
+    return f"{ssimulacra2:.1f} / {butteraugli:.1f}"
+
+
 def _eye_table(found: list[Record]) -> str:
-    group = [record for record in found if record["table"] == "eye" and record["kind"] == "photo"]
-    cells = grouped(group, "contender", "k")
-    n_photos = len({record["picture"] for record in group})
-    head = [f"mean of {n_photos} photographs", *(f"k = {k}" for k in PALETTE_SIZES)]
+    corner, photos = _photos(found)
+    cells = grouped(photos, "contender", "k")
+    head = [corner, *(f"k = {k}" for k in PALETTE_SIZES)]
     names = dict.fromkeys(name for name, _ in cells)
     rows = [
-        [name]
-        + [
-            f"{mean(record['ssimulacra2'] for record in cells[name, k]):.1f} / "
-            f"{mean(record['butteraugli'] for record in cells[name, k]):.1f}"
-            for k in PALETTE_SIZES
-        ]
+        [name, *(_looks(cells[name, k]) for k in PALETTE_SIZES)]
         for name in sorted(names, key=lambda name: ("dither" in name or "order" in name, name))
     ]
     return markdown(head, rows)
@@ -162,7 +174,7 @@ def _eye_table(found: list[Record]) -> str:
 def _alpha_table(found: list[Record]) -> str:
     import eye
 
-    group = [record for record in found if record["table"] == "alpha"]
+    group = _of(found, "alpha")
     ks = sorted({record["k"] for record in group})
     rows = []
     for (picture,), of_picture in grouped(group, "picture").items():
@@ -177,7 +189,7 @@ def _alpha_table(found: list[Record]) -> str:
 
 
 def _lossy_table(found: list[Record]) -> str:
-    group = [record for record in found if record["table"] == "lossy"]
+    group = _of(found, "lossy")
     names = list(_ordered(grouped(group, "contender")))
     head = ["bits per pixel", "PSNR", ".kmq, balanced", *names]
     rows = []
@@ -192,7 +204,7 @@ def _lossy_table(found: list[Record]) -> str:
 
 
 def _lloyd_table(found: list[Record]) -> str:
-    group = [record for record in found if record["table"] == "lloyd"]
+    group = _of(found, "lloyd")
     cells = grouped(group, "contender", "d", "n", "k")
     sizes = sorted({(r["d"], r["n"], r["k"]) for r in group})
     names = list(_ordered(cells))
@@ -214,15 +226,13 @@ def _lloyd_table(found: list[Record]) -> str:
 def _startup_table(found: list[Record]) -> str:
     rows = [
         [r["process"], f"{r['milliseconds']:.0f}", f"{r['of_numpy']:.2f}", f"{r['megabytes']:.0f}"]
-        for r in sorted(
-            (r for r in found if r["table"] == "startup"), key=itemgetter("milliseconds")
-        )
+        for r in sorted(_of(found, "startup"), key=itemgetter("milliseconds"))
     ]
     return markdown(["process", "CPU ms", "of `import numpy`", "MB"], rows)
 
 
 def _gallery_table(found: list[Record]) -> str:
-    cells = grouped((r for r in found if r["table"] == "gallery"), "contender", "picture", "k")
+    cells = grouped(_of(found, "gallery"), "contender", "picture", "k")
     names = list(dict.fromkeys(name for name, _, _ in cells))
     rows = [
         [
@@ -241,8 +251,8 @@ def _headlines_table(found: list[Record]) -> str:
     def mean_of(table: str, column: str, **of: object) -> float:
         return mean(
             record[column]
-            for record in found
-            if record["table"] == table and all(record.get(name) == of[name] for name in of)
+            for record in _of(found, table)
+            if all(record.get(name) == of[name] for name in of)
         )
 
     def seconds(contender: str) -> str:
@@ -258,7 +268,7 @@ def _headlines_table(found: list[Record]) -> str:
         return f"{1000 * each:.1f} ms"
 
     ours, quality = "kmq balanced", {"contender": "kmq balanced", "k": 64}
-    sizes = ratios([record for record in found if record["table"] == "sizes"])["photos", 64]
+    sizes = ratios(_of(found, "sizes"))["photos", 64]
     rows = [
         [
             "how it looks: SSIMULACRA2, dithered (more is better)",
@@ -299,7 +309,7 @@ def _headlines_table(found: list[Record]) -> str:
 def _animate_table(found: list[Record]) -> str:
     import animate
 
-    return markdown(*animate.table([r for r in found if r["table"] == "animate"]))
+    return markdown(*animate.table(_of(found, "animate")))
 
 
 def _ordered(keys: Iterable[tuple]) -> dict[str, None]:
@@ -346,22 +356,11 @@ def _sorted(found: list[Record], name: str) -> list[Any]:
     return sorted({record[name] for record in found}, key=key)
 
 
-def _of(found: list[Record], table: str) -> list[Record]:
-    return [record for record in found if record["table"] == table]
-
-
-def _looks(group: list[Record]) -> str:
-    ssimulacra2, butteraugli = (
-        mean(record[name] for record in group) for name in ("ssimulacra2", "butteraugli")
-    )
-    return f"{ssimulacra2:.1f} / {butteraugli:.1f}"
-
-
 def _eye_targets_table(found: list[Record]) -> str:
     """Return our figures for photographs above what is asked for."""
     import eye
 
-    photos = [record for record in _of(found, "eye") if record["kind"] == "photo"]
+    corner, photos = _photos(found)
     cells = grouped(photos, "contender", "k")
 
     def means(name: str, fact: str) -> dict[int, float]:
@@ -387,8 +386,7 @@ def _eye_targets_table(found: list[Record]) -> str:
     )
     lost = (f"{diffused[k] - ordered[k]:.1f}" for k in PALETTE_SIZES)
     rows.append([f"ordered, below dithered; target: at most {eye.ORDERED_LOSS}", *lost])
-    of = len({record["picture"] for record in photos})
-    return markdown([f"mean of {of} photographs", *(f"k = {k}" for k in PALETTE_SIZES)], rows)
+    return markdown([corner, *(f"k = {k}" for k in PALETTE_SIZES)], rows)
 
 
 def _eye_graphics_table(found: list[Record]) -> str:
@@ -415,13 +413,12 @@ def _optimized_table(found: list[Record]) -> str:
     """Return optimised mapping with the best dithered peer."""
     import eye
 
-    photos = [record for record in _of(found, "eye") if record["kind"] == "photo"]
+    corner, photos = _photos(found)
     cells = grouped(photos, "contender", "k")
     peers = [f"{name}, dithered" for name in eye.PEERS]
     shown = ["kmq, eye, optimized", "kmq, eye, dithered", *peers]
     rows = [[name, *(_looks(cells[name, k]) for k in PALETTE_SIZES)] for name in shown]
-    of = len({record["picture"] for record in photos})
-    return markdown([f"mean of {of} photographs", *(f"k = {k}" for k in PALETTE_SIZES)], rows)
+    return markdown([corner, *(f"k = {k}" for k in PALETTE_SIZES)], rows)
 
 
 def _prices_table(found: list[Record]) -> str:
