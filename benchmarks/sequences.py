@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from drawings import Sheet
-
-Array = np.ndarray[Any, Any]
+from pictures import Array
 
 WIDTH, HEIGHT = 320, 240
 
@@ -66,10 +64,6 @@ def screen() -> list[Array]:
     hues = rng.integers(60, 220, (30, 3))
     for step in range(24):
         sheet = Sheet(WIDTH, HEIGHT, "#f4f5f7")
-        sheet.shape("rectangle", [0, 0, WIDTH, 22], "#2b303b")
-        for number, hue in enumerate(("#ff5f57", "#febc2e", "#28c840")):
-            sheet.shape("ellipse", [8 + 16 * number, 6, 18 + 16 * number, 16], hue)
-        sheet.text(130, 4, "notes.txt", 11, "#d8dee9")
         offset = 16 * max(0, step - 12)
         for row in range(30):
             top = 26 + 26 * row - offset
