@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import io
-import json
 import math
 import os
 import shutil
@@ -38,10 +37,9 @@ from kmq.model.pixel_format import PixelFormat
 from kmq.pipeline.frames import loss_of
 from kmq.stages.mapping.ssimulacra2 import Looks
 from kmq.stages.pictures.animation import animation_bytes
-from pictures import PROJECT
+from pictures import PROJECT, Array
 from records import Record, grouped
 
-Array = np.ndarray[Any, Any]
 Made = Iterator[tuple[str, Callable[[], bytes]]]
 """A setting, and what makes its file."""
 
@@ -300,15 +298,11 @@ def table(found: list[Record]) -> tuple[list[str], list[list[str]]]:
 
 def measured(names: Iterable[str] = sequences.ALL) -> list[Record]:
     """Measure sequences, and return what `at_levels` gives; print each file."""
-    cache = json.loads(CACHE.read_text()) if CACHE.exists() else {}
     found = []
-    try:
+    with records.cached(CACHE) as cache:
         for record in measure(names, cache):
             found.append(record)
             print("  ".join(f"{record[name]}" for name in record), flush=True)
-    finally:
-        CACHE.parent.mkdir(exist_ok=True)
-        CACHE.write_text(json.dumps(cache))
     return list(at_levels(found))
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -44,6 +45,20 @@ def load(path: Path) -> list[Record]:
         entry["extra_info"] | {"seconds": entry["stats"]["median"]}
         for entry in content["benchmarks"]
     ]
+
+
+@contextmanager
+def cached(path: Path | None) -> Iterator[dict[str, Any]]:
+    """Give a cache that is read from a file and written to it, whatever happens in between."""
+    cache: dict[str, Any] = {}
+    if path and path.exists():
+        cache = json.loads(path.read_text())
+    try:
+        yield cache
+    finally:
+        if path:
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(json.dumps(cache, indent=0, sort_keys=True))
 
 
 def machine() -> Record:

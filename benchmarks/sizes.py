@@ -10,9 +10,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import importlib
-import json
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
@@ -112,20 +110,6 @@ def _place(record: Record) -> tuple[str, int, str]:
     return record["folder"], record["k"], record["picture"]
 
 
-@contextmanager
-def kept(path: Path | None) -> Iterator[dict[str, int]]:
-    """Give a cache that is read from a file and written to it, whatever happens in between."""
-    cache: dict[str, int] = {}
-    if path and path.exists():
-        cache = json.loads(path.read_text())
-    try:
-        yield cache
-    finally:
-        if path:
-            path.parent.mkdir(exist_ok=True)
-            path.write_text(json.dumps(cache, indent=0, sort_keys=True))
-
-
 def _installed(codec: Codec) -> bool:
     try:
         importlib.import_module(codec.package)
@@ -150,7 +134,7 @@ def main() -> None:
     parser.add_argument("--cache", metavar="FILE", type=Path, help="keeps the sizes of the peers")
     parser.add_argument("--json", metavar="FILE", type=Path, help="keep the figures")
     arguments = parser.parse_args()
-    with kept(arguments.cache) as cache:
+    with records.cached(arguments.cache) as cache:
         found = list(measure(arguments.sample, cache))
     report(found)
     if arguments.json:

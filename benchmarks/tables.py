@@ -57,7 +57,7 @@ def _script(name: str, *given: str, call: str = "measure") -> Step:
 def _sizes(arguments: argparse.Namespace) -> Iterator[Record]:
     import sizes
 
-    with sizes.kept(PEER_CACHE) as cache:
+    with records.cached(PEER_CACHE) as cache:
         yield from sizes.measure(arguments.sample, cache)
 
 
@@ -66,12 +66,6 @@ def _eye(arguments: argparse.Namespace) -> Iterator[Record]:
 
     yield from eye.measure(("photo", "graphic"), arguments.sample, jobs=1)
     yield from eye.measure_alpha()
-
-
-def _animate(arguments: argparse.Namespace) -> list[Record]:
-    import animate
-
-    return animate.measured()
 
 
 def _icons(arguments: argparse.Namespace) -> Iterator[Record]:
@@ -105,7 +99,7 @@ STEPS: dict[str, Step] = {
     "quality": _script("quality", "sample"),
     "sizes": _sizes,
     "eye": _eye,
-    "animate": _animate,
+    "animate": _script("animate", call="measured"),
     "icons": _icons,
     "scaling": _script("scaling"),
     "startup": _apart("startup"),
