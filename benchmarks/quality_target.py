@@ -266,12 +266,7 @@ def main() -> None:
     for record in measure(kind, arguments.sample, arguments.jobs):
         found.append(record)
         facts = {name: value for name, value in record.items() if name != "table"}
-        print(
-            "  ".join(
-                f"{n} {v:.4g}" if isinstance(v, float) else f"{n} {v}" for n, v in facts.items()
-            ),
-            flush=True,
-        )
+        print("  ".join(f"{name} {_shown(value)}" for name, value in facts.items()), flush=True)
     report(found)
     if arguments.json:
         records.save(arguments.json, found)
