@@ -4,18 +4,13 @@
  * The strip of a stack is that of a picture. So each stack becomes a file of one picture here, and
  * the decoder of pictures does the rest.
  */
-import { KmqError, LIMITS, crc32, decode } from "./kmq.min.js";
+import {
+  KmqError, LIMITS, MOST, Numbers, SIGNATURE, asBytes, crc32, decode, demand, newer, u32,
+} from "./kmq.min.js";
 
-const MOST = 65536; // of colours and of frames
 const MOST_NUMBER = 2 ** 31 - 1;
 const WHOLE = 0, MARKED = 2; // kinds of stacks
 const TABLE_BYTES = 41; // of the table for each frame, if all numbers were as long as they can be
-
-function demand(condition, message, kind = "damaged") {
-  if (!condition) throw new KmqError(kind, message);
-}
-
-const newer = (fact) => new KmqError("newer", `this file needs a newer reader: ${fact}`);
 
 function varint(number) {
   const bytes = [];
@@ -33,20 +28,15 @@ function joined(parts) {
   return whole;
 }
 
-const u32 = (number) => [number, number >> 8, number >> 16, number >> 24].map((byte) => byte & 255);
+const bytesOf = (number) => [number, number >> 8, number >> 16, number >> 24].map((byte) => byte & 255);
 
 function chunk(letter, payload) {
   const stored = joined([[letter.charCodeAt(0)], varint(payload.length), payload]);
-  return joined([stored, u32(crc32(stored))]);
+  return joined([stored, bytesOf(crc32(stored))]);
 }
 
 /** Takes chunks, numbers and bytes off the front. */
-class Reader {
-  constructor(bytes) {
-    this.bytes = bytes;
-    this.at = 0;
-  }
-
+class Reader extends Numbers {
   get letter() {
     demand(this.at < this.bytes.length, `the file ends too early, after ${this.at} bytes`);
     return String.fromCharCode(this.bytes[this.at]);
@@ -57,29 +47,17 @@ class Reader {
     return this.bytes[this.at++];
   }
 
-  number() {
-    let number = 0;
-    for (let count = 0, byte = 128; byte > 127; count++) {
-      demand(count < 5, "a number does not end");
-      byte = this.byte();
-      number += (byte & 127) * 128 ** count;
-      demand(byte || !count, "a number is longer than it needs to be");
-    }
-    demand(number <= MOST_NUMBER, `a number is above ${MOST_NUMBER}`);
-    return number;
-  }
-
   /** Takes a chunk, which must have this letter; returns its payload. */
   chunk(wanted) {
     const { letter, at: start } = this;
     demand(/[A-Za-z]/.test(letter), `byte ${this.bytes[start]} stands where a chunk begins`);
     this.at++;
-    const length = this.number(), from = this.at;
+    const length = this.take(), from = this.at;
     this.at += length + 4;
     demand(this.at <= this.bytes.length, `the file ends too early, in chunk ${letter}`);
     const stored = this.bytes.subarray(start, from + length);
-    const crc = u32(crc32(stored)).every((byte, i) => byte === this.bytes[from + length + i]);
-    demand(crc, `chunk ${letter} at ${start} is damaged: its CRC does not agree`);
+    const crc = u32(this.bytes, from + length);
+    demand(crc32(stored) === crc, `chunk ${letter} at ${start} is damaged: its CRC does not agree`);
     if (letter < "a" && !"HPLTFSE".includes(letter)) throw newer(`it has a critical chunk ${letter}`);
     demand(letter === wanted, `chunk ${letter} stands where ${wanted} belongs`);
     return this.bytes.subarray(from, from + length);
@@ -90,7 +68,7 @@ class Reader {
 function picture({ pixelFormat, width, height, nColors, palette, others = [], strip }, limits) {
   const numbers = [width, height, nColors, height].flatMap(varint);
   return decode(joined([
-    [0x8b, 0x4b, 0x4d, 0x51, 13, 10, 26, 10],
+    SIGNATURE,
     chunk("H", [1, pixelFormat, ...numbers]),
     chunk("P", palette),
     ...others,
@@ -103,7 +81,7 @@ function picture({ pixelFormat, width, height, nColors, palette, others = [], st
 function pixel(pixelFormat, nColors, palette, others, limits) {
   const size = nColors > 256 ? 2 : 1;
   const stored = [1, size, 0, 255 - size, 255, ...new Array(size).fill(0)]; // a block of deflate
-  const strip = [0, ...u32(crc32(new Uint8Array(size))), ...(nColors > 1 ? stored : [])];
+  const strip = [0, ...bytesOf(crc32(new Uint8Array(size))), ...(nColors > 1 ? stored : [])];
   return picture({ pixelFormat, width: 1, height: 1, nColors, palette, others, strip }, limits);
 }
 
@@ -114,29 +92,29 @@ function unpackStacks(bytes, { width, height, nFrames, nColors }) {
     const kind = table.byte(), name = `frame ${first + 1}`;
     if (kind > MARKED) throw newer(`${name} is coded by method ${kind}`);
     demand(first || kind === WHOLE, "the first frame is no key frame");
-    const count = table.number();
+    const count = table.take();
     demand(count && count <= nFrames - first, `${count} frames are in a stack from ${name} on`);
-    const own = table.number();
+    const own = table.take();
     before = own || (kind === WHOLE ? nColors : before);
     demand(before <= MOST - (kind === MARKED), `the palette of ${name} has ${before} colours`);
     let left = 0, columns = width, rows = 0;
     if (kind !== WHOLE) {
-      left = table.number();
-      columns = table.number();
+      left = table.take();
+      columns = table.take();
       demand(columns && left + columns <= width, `${name} has ${columns} columns from ${left} on`);
     }
     const patches = [];
     for (let number = first; number < first + count; number++) {
-      const patch = { delay: table.number() / 100, rows: height, top: 0 };
+      const patch = { delay: table.take() / 100, rows: height, top: 0 };
       if (kind !== WHOLE || number > first) {
-        patch.rows = table.number();
-        if (patch.rows) patch.top = table.number();
+        patch.rows = table.take();
+        if (patch.rows) patch.top = table.take();
       }
       demand(patch.top + patch.rows <= height, `frame ${number + 1} has rows beyond the picture`);
       rows += patch.rows;
       patches.push(patch);
     }
-    stacks.push({ kind, first, own, left, columns, rows, patches, size: table.number() });
+    stacks.push({ kind, first, own, left, columns, rows, patches, size: table.take() });
     demand(rows <= MOST_NUMBER, `the stack of ${name} has ${rows} rows`);
     first += count;
   }
@@ -159,20 +137,18 @@ function plainPalette(palette, channels, marked) {
  */
 export function decodeFrames(source, { limits } = {}) {
   const given = { ...LIMITS, ...limits };
-  const bytes = ArrayBuffer.isView(source)
-    ? new Uint8Array(source.buffer, source.byteOffset, source.byteLength)
-    : new Uint8Array(source);
+  const bytes = asBytes(source);
   const file = new Reader(bytes);
   if (bytes.length < 11 || bytes[10] !== 2) return alone(decode(bytes, { limits }));
   demand(bytes[3] === 0x51 && bytes[0] === 0x8b, "not a .kmq file");
   file.at = 8;
   const head = new Reader(file.chunk("H"));
-  const version = head.number();
+  const version = head.take();
   if (version !== 2) return alone(decode(bytes, { limits }));
   demand(head.at < head.bytes.length, "the header ends after its version");
   const pixelFormat = head.byte();
   if (pixelFormat > 9) throw newer(`it has pixel format ${pixelFormat}`);
-  const [width, height, nColors, nFrames, plays] = [0, 0, 0, 0, 0].map(() => head.number());
+  const [width, height, nColors, nFrames, plays] = [0, 0, 0, 0, 0].map(() => head.take());
   if (head.at < head.bytes.length) throw newer("its header goes on");
   demand(width && height, `the picture is ${width} x ${height}; sides are 1 and more`);
   demand(nColors && nColors <= MOST, `the palette has ${nColors} colours; it holds 1 to ${MOST}`);

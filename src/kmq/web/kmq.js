@@ -1,7 +1,8 @@
 /**
  * A decoder of .kmq files, written from FORMAT.md; see docs/browser.md for how to use it.
  * One module without dependencies, for pages, Workers and node. Integers only in all that decodes.
- * Pages load kmq.min.js, which build.py makes from this.
+ * Pages load kmq.min.js, which build.py makes from this. What it exports beyond docs/browser.md is
+ * for kmq-frames.js.
  */
 
 /** What is read unless `limits` says otherwise; the same as kmq.Limits() in Python. */
@@ -16,11 +17,11 @@ export class KmqError extends Error {
   }
 }
 
-function demand(condition, message, kind = "damaged") {
+export function demand(condition, message, kind = "damaged") {
   if (!condition) throw new KmqError(kind, message);
 }
 
-const newer = (fact) => new KmqError("newer", `this file needs a newer reader: ${fact}`);
+export const newer = (fact) => new KmqError("newer", `this file needs a newer reader: ${fact}`);
 
 // Code of a pixel format: channels, bytes of a sample, largest sample.
 const PIXEL_FORMATS = [
@@ -33,16 +34,16 @@ const LABEL_TYPES = [
   Int8Array, Int16Array, Int32Array, BigInt64Array,
 ];
 const TYPE_NAMES = ["bool", "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64"];
-const SIGNATURE = [0x8b, 0x4b, 0x4d, 0x51, 13, 10, 26, 10];
+export const SIGNATURE = [0x8b, 0x4b, 0x4d, 0x51, 13, 10, 26, 10];
 const INTENTS = ["perceptual", "relative colorimetric", "saturation", "absolute colorimetric"];
-const MOST = 65536; // of colours, of strips and of ancillary chunks
+export const MOST = 65536; // of colours, of strips, of ancillary chunks and of frames
 
 /** Number of binary digits of a number below 2^32. */
 const digits = (number) => 32 - Math.clz32(number);
 
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
-function asBytes(source) {
+export function asBytes(source) {
   if (ArrayBuffer.isView(source)) {
     return new Uint8Array(source.buffer, source.byteOffset, source.byteLength);
   }
@@ -62,11 +63,11 @@ export function crc32(bytes) {
   return ~crc >>> 0;
 }
 
-const u32 = (bytes, at) =>
+export const u32 = (bytes, at) =>
   (bytes[at] | (bytes[at + 1] << 8) | (bytes[at + 2] << 16) | (bytes[at + 3] << 24)) >>> 0;
 
 /** Takes numbers off a payload. */
-class Numbers {
+export class Numbers {
   constructor(bytes) {
     this.bytes = bytes;
     this.at = 0;
