@@ -71,6 +71,10 @@ def test_damaged_sequences_are_refused_as_kmq_does(tmp_path):
     kmq.write_frames(path, moving_images(PixelFormat.RGB24, 7, 6, 9, 4), method="deflate")
     encoded = path.read_bytes()
     path.unlink()
+    for place in range(8):  # of the signature
+        broken = bytearray(encoded)
+        broken[place] ^= 1
+        (tmp_path / f"begin-{place}.kmq").write_bytes(broken)
     rng = np.random.default_rng(0)
     for number in range(60):
         broken = bytearray(encoded)

@@ -138,9 +138,9 @@ function plainPalette(palette, channels, marked) {
 export function decodeFrames(source, { limits } = {}) {
   const given = { ...LIMITS, ...limits };
   const bytes = asBytes(source);
+  const isSigned = SIGNATURE.every((byte, i) => byte === bytes[i]);
+  if (!isSigned || bytes[10] !== 2) return alone(decode(bytes, { limits }));
   const file = new Reader(bytes);
-  if (bytes.length < 11 || bytes[10] !== 2) return alone(decode(bytes, { limits }));
-  demand(bytes[3] === 0x51 && bytes[0] === 0x8b, "not a .kmq file");
   file.at = 8;
   const head = new Reader(file.chunk("H"));
   const version = head.take();
