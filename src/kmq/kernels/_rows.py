@@ -51,6 +51,28 @@ def add_rows(channels, d, rows, labels, weights, out_sums):
 
 
 @inlined
+def write_block(
+    channels, d, start, rows, weights, labels, distances, inertia, out_labels, out_distances,
+    out_sums,
+):  # fmt: skip
+    """Write what is asked for of a block of points that starts at `start`, as
+    `kmq.kernels.nearest.assign` does; return the inertia with theirs added."""
+    size = rows.size // d
+    if out_labels.size:
+        for i in range(size):
+            out_labels[start + i] = labels[i]
+    if out_distances.size:
+        for i in range(size):
+            out_distances[start + i] = distances[i]
+    if out_sums.size:
+        add_rows(channels, d, rows, labels, weights[start : start + size], out_sums)
+        if out_labels.size:
+            for i in range(size):
+                inertia += distances[i] * (weights[start + i] if weights.size else 1.0)
+    return inertia
+
+
+@inlined
 def distances_to_group(channels, d, tiles, start, groups, group):
     """Return the squared distances of the tile that starts at `start` to the GROUP centroids."""
     lanes = lane_count(tiles)

@@ -30,7 +30,7 @@ from kmq.kernels._lanes import (
     times,
 )
 from kmq.kernels._products import not_above
-from kmq.kernels._rows import add_rows
+from kmq.kernels._rows import write_block
 
 PANEL = 8
 """Centroids that a point is compared with at a time."""
@@ -251,16 +251,8 @@ def assign_by_grid(
                 left += np.uint64(first + 1 < last)
             count = left
             panel += 1
-        if out_labels.size:
-            for i in range(size):
-                out_labels[start + i] = labels[i]
-        if out_distances.size:
-            for i in range(size):
-                out_distances[start + i] = distances[i]
-        if out_sums.size:
-            block_weights = weights[start : start + size]
-            add_rows(channels, d, block_rows, labels, block_weights, out_sums)
-            if out_labels.size:
-                for i in range(size):
-                    inertia += distances[i] * (weights[start + i] if weights.size else 1.0)
+        inertia = write_block(
+            channels, d, start, block_rows, weights, labels, distances, inertia, out_labels,
+            out_distances, out_sums,
+        )  # fmt: skip
     return inertia

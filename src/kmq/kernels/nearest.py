@@ -36,7 +36,13 @@ from kmq.kernels._lanes import (
     store,
 )
 from kmq.kernels._products import best, bound_of, least_of, look_again, score, shift_row
-from kmq.kernels._rows import GROUP, MOST_UNROLLED, add_rows, distances_to_group
+from kmq.kernels._rows import (
+    GROUP,
+    MOST_UNROLLED,
+    add_rows,
+    distances_to_group,
+    write_block,
+)
 
 _UNROLLED = tuple(f"(i8,) * {d}" for d in range(MOST_UNROLLED + 1))
 """Types that `channels` may have."""
@@ -128,18 +134,10 @@ def assign(
             least, label = _nearest_in_tile(channels, d, tiles, first * d, groups)
             store(least, distances, first)
             store(label, labels, first)
-        if out_labels.size:
-            for i in range(size):
-                out_labels[start + i] = labels[i]
-        if out_distances.size:
-            for i in range(size):
-                out_distances[start + i] = distances[i]
-        if out_sums.size:
-            block_weights = weights[start : start + size]
-            add_rows(channels, d, block_rows, labels, block_weights, out_sums)
-            if out_labels.size:
-                for i in range(size):
-                    inertia += distances[i] * (weights[start + i] if weights.size else 1.0)
+        inertia = write_block(
+            channels, d, start, block_rows, weights, labels, distances, inertia, out_labels,
+            out_distances, out_sums,
+        )  # fmt: skip
     return inertia
 
 
@@ -205,20 +203,12 @@ def assign_by_products(
                 labels[i] = look_again(
                     d, block_rows, i * d, centroids, scores, i * width, width, squares[i]
                 )
-        if out_labels.size:
-            for i in range(size):
-                out_labels[start + i] = labels[i]
         if out_distances.size or (out_sums.size and out_labels.size):
             _distances(d, block_rows, size, centroids, labels, squares)
-            if out_distances.size:
-                for i in range(size):
-                    out_distances[start + i] = squares[i]
-        if out_sums.size:
-            block_weights = weights[start : start + size]
-            add_rows((), d, block_rows, labels, block_weights, out_sums)
-            if out_labels.size:
-                for i in range(size):
-                    inertia += squares[i] * (weights[start + i] if weights.size else 1.0)
+        inertia = write_block(
+            (), d, start, block_rows, weights, labels, squares, inertia, out_labels,
+            out_distances, out_sums,
+        )  # fmt: skip
     return inertia
 
 
