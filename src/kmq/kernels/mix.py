@@ -139,8 +139,9 @@ def _expect(lines, keys, node, line_bits, group):
 
 
 @inlined
-def _expect_pixel(lines, runs, keys, near, earlier, root, line_bits, group):
-    """Have the processor fetch what a pixel needs first, if these are its keys and neighbours."""
+def _expect_pixel(lines, runs, prefixes, west, near, earlier, root, line_bits, group):
+    """Have the processor fetch what a pixel needs first, if these are its neighbours."""
+    keys = keys_of(prefixes, west)
     _expect(lines, keys, root, line_bits, group)
     broad = np.uint32(lane(keys, 7))
     places = _run_places(broad, _broadest(broad, near), earlier, line_bits)
@@ -333,11 +334,11 @@ def _coder(decoding, name):
                     if second < n_colors:
                         _expect(lines, keys, second, line_bits, group)
                     if is_ahead:
-                        next_keys = keys_of(prefixes, color)
                         _expect_pixel(
                             lines,
                             runs,
-                            next_keys,
+                            prefixes,
+                            color,
                             next_near,
                             trail[(x + 1) & 3],
                             root,
@@ -407,11 +408,11 @@ def _coder(decoding, name):
                                 if decoding and left == 1:
                                     _expect(lines, keys, child + salt, line_bits, group)
                             elif decoding and is_ahead:
-                                next_keys = keys_of(prefixes, pick(leaves, child - n_colors))
                                 _expect_pixel(
                                     lines,
                                     runs,
-                                    next_keys,
+                                    prefixes,
+                                    pick(leaves, child - n_colors),
                                     next_near,
                                     trail[(x + 1) & 3],
                                     root,
