@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from kmq.kernels._jit import inlined, kernel
+from kmq.kernels._neighbours import symbol_of
 
 GUESS, WEST, NORTH, NORTHEAST, NORTHWEST, MISS = range(6)
 """What a pixel can be: the guess, one of four neighbours, or none of them."""
@@ -301,15 +302,7 @@ def model_strip(
             missed = 0
             if index != guess:
                 missed = 1
-                symbol = MISS
-                if index == northwest:
-                    symbol = NORTHWEST
-                if index == northeast:
-                    symbol = NORTHEAST
-                if index == north:
-                    symbol = NORTH
-                if index == west:
-                    symbol = WEST
+                symbol = WEST + symbol_of(index, west, north, northeast, northwest)
                 anchor = _anchor(
                     distances, west, north, northwest, (left >> 8) & 255, (top >> 16) & 255
                 )
