@@ -68,6 +68,27 @@ def _loading(array, count, signature_of):
     return signature_of(Lanes(array.dtype, count)), codegen
 
 
+def touch(builder, pointer):
+    """Have the processor fetch what lies there, for code that is being generated."""
+    number, byte = ir.IntType(32), ir.IntType(8).as_pointer()
+    function_type = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+    fetch = cgutils.get_or_insert_function(builder.module, function_type, "llvm.prefetch.p0")
+    builder.call(fetch, [builder.bitcast(pointer, byte), number(0), number(3), number(1)])
+
+
+@intrinsic
+def expect(typingctx, array, index):
+    """Have the processor fetch the number at `index` (not checked) of an array."""
+
+    def codegen(context, builder, signature, args):
+        place = context.cast(builder, args[1], index, types.int64)
+        data = context.make_array(array)(context, builder, args[0]).data
+        touch(builder, builder.gep(data, [place]))
+        return context.get_dummy_value()
+
+    return types.none(array, index), codegen
+
+
 @intrinsic
 def lane_count(typingctx, array):
     """Return how many lanes `load` takes from an array: LANE_BYTES by the size of its numbers."""

@@ -8,7 +8,7 @@ trust their arguments: all addresses follow from masks, clamps and tables of the
 from __future__ import annotations
 
 from kmq.kernels._decisions import REACH
-from kmq.kernels._lanes import Lanes
+from kmq.kernels._lanes import Lanes, touch
 from kmq.kernels._numba import cgutils, intrinsic, ir, types
 
 LANES = 16
@@ -79,12 +79,6 @@ def _call(builder, name, result, *arguments):
     return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), arguments)
 
 
-def _touch(builder, pointer):
-    """Have the processor fetch what lies there."""
-    pointer = builder.bitcast(pointer, ir.IntType(8).as_pointer())
-    _call(builder, "llvm.prefetch.p0", ir.VoidType(), pointer, _i32(0), _i32(3), _i32(1))
-
-
 @intrinsic
 def pick(typingctx, array, index):
     """Return array.flat[index], of an index that is not negative."""
@@ -142,24 +136,12 @@ def line_starts(typingctx, targets, line_bits, group):
     return _lanes(8)(targets, line_bits, group), codegen
 
 
-@intrinsic
-def expect(typingctx, array, place):
-    """Have the processor fetch array[place]."""
-
-    def codegen(context, builder, signature, args):
-        index = context.cast(builder, args[1], place, types.int64)
-        _touch(builder, builder.gep(_base(context, builder, array, args[0]), [index]))
-        return context.get_dummy_value()
-
-    return types.void(array, place), codegen
-
-
 def _expecting(array, places, n_lanes):
     def codegen(context, builder, signature, args):
         base = _base(context, builder, array, args[0])
         for lane in range(n_lanes):
             place = builder.zext(builder.extract_element(args[1], _i32(lane)), _i64)
-            _touch(builder, builder.gep(base, [place]))
+            touch(builder, builder.gep(base, [place]))
         return context.get_dummy_value()
 
     return types.void(array, places), codegen

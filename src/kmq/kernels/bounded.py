@@ -22,6 +22,7 @@ import numpy as np
 from kmq.kernels._jit import UP_TO_4, fma, inlined, kernel, trailing_zeros
 from kmq.kernels._lanes import (
     bits,
+    expect,
     gather,
     lane_count,
     less,
@@ -41,7 +42,7 @@ from kmq.kernels._lanes import (
     times,
 )
 from kmq.kernels._lanes import total as total_of
-from kmq.kernels._numba import cgutils, intrinsic, ir, types
+from kmq.kernels._numba import intrinsic, ir, types
 from kmq.kernels._rows import GROUP, MOST_UNROLLED, add_rows, distances_to_group
 
 LANES = (0,) * 16
@@ -246,22 +247,6 @@ def _own_squares(d, points, at, rows, start):
     return squares
 
 
-@intrinsic
-def _prefetch(typingctx, array, index):
-    """Ask for the line of the cache that has a number of a one-dimensional array."""
-
-    def codegen(context, builder, signature, args):
-        data = context.make_array(array)(context, builder, args[0]).data
-        number, byte = ir.IntType(32), ir.IntType(8).as_pointer()
-        function_type = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
-        ask = cgutils.get_or_insert_function(builder.module, function_type, "llvm.prefetch.p0i8")
-        place = builder.bitcast(builder.gep(data, [args[1]]), byte)
-        builder.call(ask, [place, number(0), number(3), number(1)])
-        return context.get_dummy_value()
-
-    return types.none(array, types.intp), codegen
-
-
 @inlined
 def _ask_for(d, points, numbers):
     """Ask for some points: the processor cannot foresee which lines of memory are next."""
@@ -269,8 +254,8 @@ def _ask_for(d, points, numbers):
     for k in range(numbers.size):
         at = np.int64(numbers[np.uint64(k)]) * d
         for c in range(0, d, line):
-            _prefetch(points, at + c)
-        _prefetch(points, at + d - 1)
+            expect(points, at + c)
+        expect(points, at + d - 1)
 
 
 @inlined

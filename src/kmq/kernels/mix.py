@@ -11,7 +11,7 @@ import numpy as np
 
 from kmq.kernels._decisions import FLOOR, MASK, REACH, clamp, hashed, shift
 from kmq.kernels._jit import inlined, kernel, leading_zeros, named
-from kmq.kernels._lanes import lane, store
+from kmq.kernels._lanes import expect, lane, store
 from kmq.kernels._mix_lanes import (
     HASHED,
     LANES,
@@ -22,7 +22,6 @@ from kmq.kernels._mix_lanes import (
     adapted,
     count_known,
     differ,
-    expect,
     expect_dense,
     expect_lines,
     fetch,
