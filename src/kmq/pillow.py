@@ -56,7 +56,6 @@ from kmq.stages.coding.palettes import decode_palette
 from kmq.stages.container import salvage
 from kmq.stages.container.chunks import SIGNATURE, ChunkReader
 from kmq.stages.container.file import FRAMES, Front, unpack_front
-from kmq.stages.container.frames import DELAY_UNIT
 from kmq.stages.pictures import tiff
 from kmq.stages.pictures.animation import DEFAULT_DELAY, plays_of
 from kmq.stages.pictures.metadata import pillow_metadata
@@ -122,8 +121,7 @@ class KmqImageFile(ImageFile.ImageFile):
         self._close_exclusive_fp_after_loading = False
         self._fp = cast(BinaryIO, self.fp)  # Pillow forgets `fp` once a frame is loaded
         self._frames = _Frames(self._fp, self.n_frames)
-        patches = [patch for stack in front.stacks for patch in stack.patches]
-        self._delays = [patch.delay / DELAY_UNIT for patch in patches]
+        self._delays = [frame.delay for frame in front.frames]
 
     def _show(self, palette: Array, decode: Callable[[], IndexedImage] | None) -> None:
         """Have `load` decode the current frame, which has that palette."""

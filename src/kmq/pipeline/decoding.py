@@ -7,12 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import BinaryIO
 
 from kmq.errors import FormatError, InputError, LimitError
-from kmq.model.file_info import FileInfo, FrameInfo, Limits
+from kmq.model.file_info import FileInfo, Limits
 from kmq.model.image import IndexedImage
 from kmq.stages.coding.palettes import decode_palette
 from kmq.stages.coding.strips import decode_strips, salvage_strips
 from kmq.stages.container import chunks, file
-from kmq.stages.container.frames import DELAY_UNIT, WHOLE
 
 _MOST_NAMED = 10  # strips that a warning names
 
@@ -90,7 +89,7 @@ def info(stream: BinaryIO, limits: Limits) -> FileInfo:
     contents = file.unpack_file(stream, limits, decode_palette, kinds=None, skip_strips=True)
     header = contents.front.header
     return FileInfo(
-        version=file.SEQUENCE_VERSION if contents.front.stacks else file.VERSION,
+        version=header.version,
         pixel_format=header.pixel_format,
         height=header.height,
         width=header.width,
@@ -101,11 +100,7 @@ def info(stream: BinaryIO, limits: Limits) -> FileInfo:
         chunks=contents.chunks,
         file_size=contents.file_size,
         labels=contents.front.labels,
-        frames=tuple(
-            FrameInfo(patch.delay / DELAY_UNIT, is_key=stack.kind == WHOLE and place == 0)
-            for stack in contents.front.stacks
-            for place, patch in enumerate(stack.patches)
-        ),
+        frames=contents.front.frames,
         plays=header.plays,
     )
 

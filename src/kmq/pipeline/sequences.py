@@ -306,8 +306,7 @@ class FrameReader:
         self.front = file.unpack_front(self._reader, limits, decode_palette, file.FRAMES)
         self.n_frames = self.front.header.n_frames
         self.plays = self.front.header.plays
-        patches = [patch for stack in self.front.stacks for patch in stack.patches]
-        self.delays = [patch.delay / DELAY_UNIT for patch in patches] or [0.0]
+        self.delays = [frame.delay for frame in self.front.frames] or [0.0]
 
     @property
     def offset(self) -> int:

@@ -15,6 +15,7 @@ from kmq.model.file_info import (
     MAX_FRAMES,
     MAX_STRIPS,
     ChunkInfo,
+    FrameInfo,
     Limits,
     StripInfo,
     check_pixels,
@@ -33,7 +34,7 @@ from kmq.stages.container.chunks import (
     pack_varint,
     unpack_varint,
 )
-from kmq.stages.container.frames import Stack, pack_frames, unpack_frames
+from kmq.stages.container.frames import DELAY_UNIT, WHOLE, Stack, pack_frames, unpack_frames
 from kmq.stages.container.labels import unpack_labels
 from kmq.stages.container.metadata import (
     MAX_ANCILLARY,
@@ -91,6 +92,11 @@ class Header(NamedTuple):
     plays: int = 0
 
     @property
+    def version(self) -> int:
+        """Version of the format."""
+        return SEQUENCE_VERSION if self.kind == "sequence" else VERSION
+
+    @property
     def n_strips(self) -> int:
         """Strips of the picture."""
         return -(-self.height // self.strip_height)
@@ -119,6 +125,15 @@ class Front(NamedTuple):
     lengths: tuple[int, ...]
     labels: Labels | None = None
     stacks: tuple[Stack, ...] = ()
+
+    @property
+    def frames(self) -> tuple[FrameInfo, ...]:
+        """Delay and kind of each frame of a sequence; empty of a picture."""
+        return tuple(
+            FrameInfo(patch.delay / DELAY_UNIT, is_key=stack.kind == WHOLE and place == 0)
+            for stack in self.stacks
+            for place, patch in enumerate(stack.patches)
+        )
 
 
 class StackContent(NamedTuple):
@@ -209,12 +224,12 @@ def _pack_front(header: Header, palette: bytes, metadata: Metadata, limits: Limi
 
 
 def _pack_header(header: Header) -> bytes:
-    version, more = VERSION, [header.strip_height]
+    more = [header.strip_height]
     if header.kind == "sequence":
-        version, more = SEQUENCE_VERSION, [header.n_frames, header.plays]
+        more = [header.n_frames, header.plays]
     code = LABELS if header.kind == "label map" else header.pixel_format.code
     numbers = (header.width, header.height, header.n_colors, *more)
-    return pack_varint(version) + bytes([code]) + b"".join(map(pack_varint, numbers))
+    return pack_varint(header.version) + bytes([code]) + b"".join(map(pack_varint, numbers))
 
 
 def unpack_file(
@@ -421,11 +436,11 @@ def unpack_header(chunk: Chunk, limits: Limits) -> Header:
         if position < len(chunk.payload):
             raise NewerFormatError(f"{NEWER}: its header goes on")
         width, height, n_colors, *more = sizes
-        kind: Kind = "label map" if code == LABELS else "picture"
-        header = Header(_FORMAT_OF_CODE[code], width, height, n_colors, more[0], kind)
+        common = _FORMAT_OF_CODE[code], width, height, n_colors
         if is_sequence:
-            header = header._replace(strip_height=height, kind="sequence")
-            header = header._replace(n_frames=more[0], plays=more[1])
+            header = Header(*common, height, "sequence", *more)
+        else:
+            header = Header(*common, more[0], "label map" if code == LABELS else "picture")
         _check_header(header, limits)
         return header
 
