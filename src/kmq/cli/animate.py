@@ -38,6 +38,7 @@ from kmq.errors import InputError
 from kmq.model.choices import DITHER_METHODS, PICTURES
 from kmq.model.file_info import MAX_FRAMES
 from kmq.stages.pictures.animation import MAX_PLAYS
+from kmq.stages.pictures.gif import MAX_DELAY
 
 if TYPE_CHECKING:
     from kmq.model.image import QuantizedImage
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
     from kmq.values import Dither, Optimize
 
 _DEFAULT_COLORS = 255
-_MAX_DELAY = 655_350.0  # milliseconds; two bytes of hundredths in a GIF file
 
 _KINDS = (*PICTURES, ".kmq")
 
@@ -123,7 +123,7 @@ def add(commands: Commands) -> None:
     add_effort_option(parser)
     parser.add_argument(
         "--delay",
-        type=number_within(0, _MAX_DELAY),
+        type=number_within(0, MAX_DELAY),
         metavar="MS",
         help="milliseconds that each frame is shown (default: as in the file; 100 for pictures)",
     )

@@ -16,7 +16,7 @@ from kmq.model import alpha
 from kmq.model.file_info import Limits
 from kmq.model.image import IndexedImage, Metadata, Pixels, check_sizes
 from kmq.model.pixel_format import PixelFormat
-from kmq.stages.pictures import gif, writing
+from kmq.stages.pictures import gif, png, writing
 from kmq.stages.pictures.pillow import direct_picture, from_frame, to_pillow
 from kmq.stages.pictures.reading import opened_picture, telling
 
@@ -31,9 +31,6 @@ MAX_PLAYS = 65_535
 
 DEFAULT_DELAY = 100.0
 """Milliseconds that pictures are shown that say nothing of it."""
-
-_PALETTE_COLORS, _GIF_STEP = 256, 10
-"""Most colours of a palette in GIF and PNG files; the unit of time in GIF files, milliseconds."""
 
 _MOST_DELAY = {".png": 65_535_000, ".webp": (1 << 24) - 1}
 """Most milliseconds that a frame is shown, of files that count them."""
@@ -121,9 +118,7 @@ def animation_bytes(
                 f"frame {number} is CMYK; animated files hold RGB, and .kmq files both"
             )
     if suffix == ".gif":
-        for number, image in enumerate(images, 1):
-            _check_gif(image, number)
-        return gif.encode(images, [round(each / _GIF_STEP) for each in durations], plays, loss)
+        return gif.encode(images, durations, plays, loss)
     times, most = [round(each) for each in durations], _MOST_DELAY[suffix]
     for number, time in enumerate(times, 1):
         if time > most:
@@ -149,7 +144,7 @@ def _as_png(images: Sequence[IndexedImage], plays: int) -> _Pillow:
     options = {"format": "PNG", "loop": plays, "icc_profile": None}  # that comes with the rest
     palette = images[0].palette
     has_one = all(np.array_equal(image.palette, palette) for image in images)
-    if has_one and len(palette) <= _PALETTE_COLORS and not _has_alpha(images):
+    if has_one and len(palette) <= png.MOST_COLORS and not _has_alpha(images):
         return [to_pillow(image) for image in images], options
     return _direct(images), options
 
@@ -176,16 +171,3 @@ def _direct(images: Sequence[IndexedImage]) -> list[Image]:
 def _has_alpha(images: Sequence[IndexedImage]) -> bool:
     kinds = (alpha.kinds(image.palette, image.pixel_format) for image in images)
     return any((each != alpha.OPAQUE).any() for each in kinds)
-
-
-def _check_gif(image: IndexedImage, number: int) -> None:
-    if image.n_colors > _PALETTE_COLORS:
-        raise InputError(
-            f"frame {number} has {image.n_colors} colours; a frame of a GIF file holds "
-            f"{_PALETTE_COLORS}"
-        )
-    if (alpha.kinds(image.palette, image.pixel_format) == alpha.TRANSLUCENT).any():
-        raise InputError(
-            f"frame {number} has half-transparent pixels; GIF files hold opaque and transparent "
-            "ones, PNG and WebP files all"
-        )

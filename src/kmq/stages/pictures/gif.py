@@ -24,7 +24,13 @@ from kmq.model.image import IndexedImage
 from kmq.model.pixel_format import PixelFormat
 
 MOST_COLORS = 256
-MAX_SIDE, MAX_DELAY, MAX_REPEATS = 65_535, 65_535, 65_535
+MAX_SIDE, MAX_REPEATS = 65_535, 65_535
+
+_STEP = 10
+"""Milliseconds: the unit of time."""
+
+MAX_DELAY = _STEP * 65_535
+"""Most milliseconds that a frame is shown."""
 
 _CLEAR = 1 << 24
 """Number of what is transparent; a colour has 65,536 · red + 256 · green + blue."""
@@ -100,20 +106,23 @@ class _Change(NamedTuple):
 
 
 def encode(
-    images: Sequence[IndexedImage], delays: Sequence[int], plays: int, loss: Loss | None
+    images: Sequence[IndexedImage], durations: Sequence[float], plays: int, loss: Loss | None
 ) -> bytes:
     """Return the file.
 
     Args:
-        images: opaque and transparent colours of 8 bits, up to 256.
-        delays: hundredths of a second that each is shown.
+        images: with colours of 8 bits.
+        durations: milliseconds that each is shown.
         plays: how often all are, or 0 for without end.
         loss: what may be lost. Nothing is where pixels become transparent.
 
     Raises:
-        InputError: a GIF file cannot hold a side, a delay or the number of plays.
+        InputError: a GIF file cannot hold the colours, a side, a delay or the number of plays.
     """
     height, width = images[0].indices.shape
+    delays = [round(each / _STEP) for each in durations]
+    for number, image in enumerate(images, 1):
+        _check_colors(image, number)
     _check(width, height, delays, plays)
     exact = _encoded(images, delays, plays, None)
     if loss is None:
@@ -153,16 +162,29 @@ def _encoded(
     return b"".join([*parts, b";"])
 
 
+def _check_colors(image: IndexedImage, number: int) -> None:
+    if image.n_colors > MOST_COLORS:
+        raise InputError(
+            f"frame {number} has {image.n_colors} colours; a frame of a GIF file holds "
+            f"{MOST_COLORS}"
+        )
+    if (alpha.kinds(image.palette, image.pixel_format) == alpha.TRANSLUCENT).any():
+        raise InputError(
+            f"frame {number} has half-transparent pixels; GIF files hold opaque and transparent "
+            "ones, PNG and WebP files all"
+        )
+
+
 def _check(width: int, height: int, delays: Sequence[int], plays: int) -> None:
     if max(width, height) > MAX_SIDE:
         raise InputError(
             f"the frames have {width} by {height} pixels; a GIF file holds {MAX_SIDE} a side"
         )
     for number, delay in enumerate(delays, 1):
-        if not 0 <= delay <= MAX_DELAY:
+        if not 0 <= _STEP * delay <= MAX_DELAY:
             raise InputError(
-                f"frame {number} is shown for {10 * delay:,} ms; a GIF file holds up to "
-                f"{10 * MAX_DELAY:,}"
+                f"frame {number} is shown for {_STEP * delay:,} ms; a GIF file holds up to "
+                f"{MAX_DELAY:,}"
             )
     if plays - 1 > MAX_REPEATS:
         raise InputError(f"plays is {plays}; a GIF file holds up to {MAX_REPEATS + 1}")
