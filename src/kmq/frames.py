@@ -41,6 +41,7 @@ from kmq.stages.pictures.animation import (
     animation_bytes,
     animation_of,
 )
+from kmq.stages.pictures.gif import Loss
 from kmq.stages.pictures.pillow import is_pillow
 from kmq.stages.pictures.writing import metadata_left_out
 from kmq.streams import Source, Target, check_target, is_path, opened, write_all, written
@@ -176,7 +177,7 @@ def write_frames(
         checks.suffix(path, (SUFFIXES[0], *PICTURES), "files that write_frames makes")
     check_target(target)
     limits, threads = checked_limits(limits), resolve_threads(n_threads)
-    code = _coder(path, effort, method, key_interval, threads, limits)
+    code = coder(path, effort, method, key_interval, threads, limits)
     plays = None if plays is None else checks.whole_number(plays, "plays", 0, MAX_PLAYS)
     times = _checked_delays(delays)
     chosen = {"k": k, "palette": palette, "space": space, "mapping": mapping}
@@ -264,17 +265,26 @@ def _wanted(first: int, end: int | None, n_frames: int) -> range:
     return range(first, end)
 
 
-def _coder(
-    path: str, effort: Any, method: Any, key_interval: Any, n_threads: int, limits: Limits
-) -> Callable[[list[IndexedImage], list[float], int], list[bytes]]:
-    """Return what makes the pieces of a file of that name; raise InputError or TypeError."""
+def coder(
+    path: str,
+    effort: Any,
+    method: Any,
+    key_interval: Any,
+    n_threads: int,
+    limits: Limits,
+    loss: Loss | None = None,
+) -> Callable[[Sequence[IndexedImage], Sequence[float], int], list[bytes]]:
+    """Return what makes the pieces of a file of that name; raise InputError or TypeError.
+
+    `loss` is what a GIF file may lose.
+    """
     effort = checks.one_of(checks.given(effort, "balanced"), "effort", EFFORTS)
     if is_picture(path):
         for name, value in {"method": method, "key_interval": key_interval}.items():
             if value is not None:
                 raise InputError(f"{name} is given for {path}; it is about .kmq files")
         suffix = os.path.splitext(path)[1].lower()
-        return lambda images, delays, plays: [animation_bytes(images, delays, plays, suffix)]
+        return lambda images, delays, plays: [animation_bytes(images, delays, plays, suffix, loss)]
     if method is not None:
         strip_method(method)
     if key_interval is not None:

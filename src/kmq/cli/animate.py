@@ -43,7 +43,6 @@ from kmq.stages.pictures.gif import MAX_DELAY
 if TYPE_CHECKING:
     from kmq.model.image import QuantizedImage
     from kmq.stages.pictures.animation import Animation
-    from kmq.stages.pictures.gif import Loss
     from kmq.values import Dither, Optimize
 
 _DEFAULT_COLORS = 255
@@ -178,51 +177,32 @@ def _made(
     arguments: argparse.Namespace,
 ) -> tuple[list[QuantizedImage], bytes]:
     """Return the images and the file."""
-    from kmq.frames import quantize_frames
+    from kmq.frames import coder, quantize_frames
     from kmq.pipeline.frames import loss_of
     from kmq.threads import resolve_threads
     from kmq.values import Optimize, Rate
 
-    suffix, lam, loss = target.suffix.lower(), arguments.rate, None
+    threads = resolve_threads(arguments.threads)
+    lam, loss = arguments.rate, None
     how: Dither | Optimize | Rate | None = mapping
-    if lam and suffix == ".gif":
-        loss = loss_of(animation.frames, lam, resolve_threads(arguments.threads))
+    if lam and target.suffix.lower() == ".gif":
+        loss = loss_of(animation.frames, lam, threads)
     elif lam:  # kmq's own code is near enough to those of the other files
         how = Optimize(lam) if arguments.optimize else Rate(lam)
+    effort, interval = arguments.effort, arguments.key_interval
+    code = coder(str(target), effort, None, interval, threads, limits(arguments), loss)
     with Bar(1) as bar:
         images = quantize_frames(
             animation.frames,
             arguments.k or _DEFAULT_COLORS,
             palette=arguments.palette,
             mapping=how,
-            effort=arguments.effort,
+            effort=effort,
             n_threads=arguments.threads,
             progress=bar.advance,
         )
-        content = _content(images, animation, suffix, loss, arguments)
-    return images, content
-
-
-def _content(
-    images: list[QuantizedImage],
-    animation: Animation,
-    suffix: str,
-    loss: Loss | None,
-    arguments: argparse.Namespace,
-) -> bytes:
-    """Return the file of that kind."""
-    if suffix in PICTURES:
-        from kmq.stages.pictures.animation import animation_bytes
-
-        return animation_bytes(images, animation.durations, animation.plays, suffix, loss)
-    from kmq.pipeline.sequences import SequenceCoding
-    from kmq.threads import resolve_threads
-
-    threads = resolve_threads(arguments.threads)
-    coding = SequenceCoding(
-        arguments.effort or "balanced", None, arguments.key_interval, threads, limits(arguments)
-    )
-    return b"".join(coding.pieces(images, animation.durations, animation.plays))
+        pieces = code(images, animation.durations, animation.plays)
+    return images, b"".join(pieces)
 
 
 def _target(arguments: argparse.Namespace, sources: list[paths.Source]) -> Path:
