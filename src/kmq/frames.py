@@ -29,7 +29,8 @@ from kmq.model.image import MAX_COLORS, IndexedImage, Pixels, QuantizedImage
 from kmq.options import Options
 from kmq.pipeline import frames as quantization
 from kmq.pipeline import sequences
-from kmq.pipeline.reading import Picture, read_animation, read_picture, reread
+from kmq.pipeline.frames import read_animation
+from kmq.pipeline.reading import Picture, read_picture, reread
 from kmq.stages.coding.methods import MethodName, strip_method
 from kmq.stages.container.chunks import SUFFIXES
 from kmq.stages.palette.spaces import SpaceName

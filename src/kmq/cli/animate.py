@@ -227,7 +227,8 @@ def _target(arguments: argparse.Namespace, sources: list[paths.Source]) -> Path:
 
 def _read(sources: list[paths.Source], arguments: argparse.Namespace) -> Animation:
     """Return the frames with the times that are asked for, or else those of the file."""
-    from kmq.pipeline.reading import read_animation, read_picture
+    from kmq.pipeline.frames import read_animation
+    from kmq.pipeline.reading import read_picture
     from kmq.stages.pictures.animation import DEFAULT_DELAY, FOREVER, Animation
     from kmq.threads import resolve_threads
 

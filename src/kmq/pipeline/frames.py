@@ -1,4 +1,4 @@
-"""Frames of a sequence → images with one palette, or one each, that do not flicker.
+"""Files → frames of a sequence → images with one palette, or one each, that do not flicker.
 
 A pixel that has not changed since the frame before keeps its colour. So dithering and new palettes
 alter only pixels that change.
@@ -6,25 +6,51 @@ alter only pixels that change.
 
 from __future__ import annotations
 
+import io
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
+from typing import cast
 
 import numpy as np
 
 from kmq.model import formats
 from kmq.model.arrays import Array, looked_up
+from kmq.model.file_info import Limits
 from kmq.model.image import Pixels, QuantizedImage, check_sizes, index_dtype
 from kmq.model.pixel_format import PixelFormat
-from kmq.pipeline.reading import in_format
+from kmq.pipeline.reading import in_format, is_kmq_file, pixels_of_image
+from kmq.pipeline.sequences import FrameReader
 from kmq.stages.histogram.counting import map_colors
 from kmq.stages.mapping import metrics, optimizing
 from kmq.stages.palette import spaces
+from kmq.stages.pictures import animation
+from kmq.stages.pictures.animation import Animation
 from kmq.stages.pictures.gif import Loss
+from kmq.streams import Source, opened
 
 Quantize = Callable[[Pixels], QuantizedImage]
 FindMore = Callable[[Pixels, Array, Array], QuantizedImage]
 MapTo = Callable[[Pixels, Array], QuantizedImage]
+
+
+def read_animation(
+    source: str | os.PathLike[str] | io.BytesIO, limits: Limits, n_threads: int
+) -> Animation:
+    """Return all frames of a .kmq, GIF, APNG or WebP file, each as it is shown.
+
+    Raises:
+        InputError: it cannot be read, or has more pixels in all than the limit.
+        FormatError: a .kmq file that is damaged or exceeds the limits.
+        OSError: the path cannot be read.
+    """
+    if not is_kmq_file(source):
+        return animation.read_animation(source, limits)
+    with opened(cast(Source, source)) as stream:
+        reader = FrameReader(stream, limits, n_threads)
+        frames = [pixels_of_image(image) for image in reader.images(range(reader.n_frames))]
+    return Animation(frames, reader.delays, reader.plays)
 
 
 def alike(frames: Sequence[Pixels]) -> list[Pixels]:

@@ -15,8 +15,6 @@ from kmq.model.image import IndexedImage, Pixels
 from kmq.model.palette import Palette
 from kmq.model.pixel_format import PixelFormat
 from kmq.stages.container.chunks import SUFFIXES, is_kmq
-from kmq.stages.pictures import animation
-from kmq.stages.pictures.animation import Animation
 from kmq.stages.pictures.pillow import page_index
 from kmq.stages.pictures.reading import picture_palette, read_pixels, seekable
 from kmq.streams import Source, downloaded, is_path, is_url, opened, refuse_text
@@ -47,7 +45,7 @@ def read_picture(
     if isinstance(picture, Pixels):
         return picture
     picture = reread(picture)
-    if isinstance(picture, str | os.PathLike | io.BytesIO) and _is_kmq(picture):
+    if isinstance(picture, str | os.PathLike | io.BytesIO) and is_kmq_file(picture):
         from kmq.pipeline.sequences import FrameReader  # pictures in memory do without
 
         with opened(cast(Source, picture)) as stream:
@@ -62,26 +60,6 @@ def read_picture(
     if pixel_format is not None:
         raise InputError("pixel_format is given with a picture that states its own")
     return pixels_of_image(picture)
-
-
-def read_animation(
-    source: str | os.PathLike[str] | io.BytesIO, limits: Limits, n_threads: int
-) -> Animation:
-    """Return all frames of a .kmq, GIF, APNG or WebP file, each as it is shown.
-
-    Raises:
-        InputError: it cannot be read, or has more pixels in all than the limit.
-        FormatError: a .kmq file that is damaged or exceeds the limits.
-        OSError: the path cannot be read.
-    """
-    if not _is_kmq(source):
-        return animation.read_animation(source, limits)
-    from kmq.pipeline.sequences import FrameReader
-
-    with opened(cast(Source, source)) as stream:
-        reader = FrameReader(stream, limits, n_threads)
-        frames = [pixels_of_image(image) for image in reader.images(range(reader.n_frames))]
-    return Animation(frames, reader.delays, reader.plays)
 
 
 def pixels_of_image(image: IndexedImage) -> Pixels:
@@ -141,7 +119,8 @@ def _unpiped(path: str | os.PathLike[str]) -> str | os.PathLike[str] | io.BytesI
     return content if isinstance(content, io.BytesIO) else path
 
 
-def _is_kmq(source: str | os.PathLike[str] | io.BytesIO) -> bool:
+def is_kmq_file(source: str | os.PathLike[str] | io.BytesIO) -> bool:
+    """Whether a file begins as .kmq files do; raise OSError if its path cannot be read."""
     if isinstance(source, io.BytesIO):
         return is_kmq(source)
     with open(source, "rb") as file:
