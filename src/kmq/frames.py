@@ -403,4 +403,4 @@ def _read(frames: Any, limits: Limits, n_threads: int) -> Animation:
     pixels = [read_picture(frame, None, None, limits, n_threads) for frame in frames]
     if not pixels:
         raise InputError("there are no frames; a sequence has at least one")
-    return Animation(pixels, [DEFAULT_DELAY] * len(pixels), FOREVER)
+    return Animation.of_pictures(pixels)

@@ -26,7 +26,7 @@ from kmq.cli.console import (
     add_quiet_option,
     add_threads_option,
     colors,
-    complain,
+    complain_of_metadata,
     decibels,
     limits,
     number_within,
@@ -160,10 +160,7 @@ def run(arguments: argparse.Namespace) -> int:
     with replacing(target) as stream:
         stream.write(content)
     if target.suffix.lower() in PICTURES:
-        from kmq.stages.pictures.writing import metadata_left_out
-
-        if left_out := metadata_left_out(images[0].metadata, target):
-            complain(f"warning: {left_out}")
+        complain_of_metadata(images[0].metadata, target)
     if not arguments.quiet:
         seconds = working_time() - started
         print(spoken(f"{target}: {_told(images)}, {len(content):,} bytes, {seconds:.2f} s"))
@@ -229,7 +226,7 @@ def _read(sources: list[paths.Source], arguments: argparse.Namespace) -> Animati
     """Return the frames with the times that are asked for, or else those of the file."""
     from kmq.pipeline.frames import read_animation
     from kmq.pipeline.reading import read_picture
-    from kmq.stages.pictures.animation import DEFAULT_DELAY, FOREVER, Animation
+    from kmq.stages.pictures.animation import Animation
     from kmq.threads import resolve_threads
 
     most, threads = limits(arguments), resolve_threads(arguments.threads)
@@ -241,7 +238,7 @@ def _read(sources: list[paths.Source], arguments: argparse.Namespace) -> Animati
         for source in sources:
             with about(source.path):
                 frames.append(read_picture(source.file(), None, None, most, threads))
-        animation = Animation(frames, [DEFAULT_DELAY] * len(frames), FOREVER)
+        animation = Animation.of_pictures(frames)
     if arguments.delay is not None:
         animation = animation._replace(durations=[arguments.delay] * len(animation.frames))
     if arguments.plays is not None:

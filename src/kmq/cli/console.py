@@ -18,7 +18,7 @@ from typing import Any
 from kmq import compiling
 from kmq.errors import KmqError
 from kmq.model.file_info import Limits
-from kmq.model.image import MAX_COLORS
+from kmq.model.image import MAX_COLORS, Metadata
 from kmq.threads import MAX_THREADS
 
 DONE, FAILED, MISUSED = 0, 1, 2
@@ -83,6 +83,14 @@ def complain(message: str) -> None:
         say(message)
     else:
         kept.append(message)
+
+
+def complain_of_metadata(metadata: Metadata, target: Path) -> None:
+    """Warn of metadata that the picture file has no place for."""
+    from kmq.stages.pictures.writing import metadata_left_out
+
+    if left_out := metadata_left_out(metadata, target):
+        complain(f"warning: {left_out}")
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from kmq.cli.console import (
     add_threads_option,
     add_work_option,
     colors,
-    complain,
+    complain_of_metadata,
     limits,
 )
 from kmq.errors import InputError
@@ -189,7 +189,7 @@ def _decode_sequence(arguments: argparse.Namespace, source: Path, target: Path) 
     from kmq.frames import read_frames
     from kmq.pipeline.sequences import FrameReader
     from kmq.stages.pictures.animation import animation_bytes
-    from kmq.stages.pictures.writing import metadata_left_out, save_picture
+    from kmq.stages.pictures.writing import save_picture
 
     if arguments.box is not None:
         raise InputError("it holds a sequence; --box is about single pictures")
@@ -215,8 +215,7 @@ def _decode_sequence(arguments: argparse.Namespace, source: Path, target: Path) 
         content = animation_bytes(images, reader.delays, reader.plays, suffix)
         with replacing(target) as stream:
             stream.write(content)
-        if left_out := metadata_left_out(images[0].metadata, target):
-            complain(f"warning: {left_out}")
+        complain_of_metadata(images[0].metadata, target)
         return f"{target}: {told}"
     stem, _, rest = target.name.rpartition(_number(1, len(images)))
     names = [

@@ -27,6 +27,7 @@ from kmq.cli.console import (
     byte_count,
     colors,
     complain,
+    complain_of_metadata,
     decibels,
     limits,
     number_within,
@@ -375,12 +376,9 @@ def _looks(arguments: argparse.Namespace, source: Path, image: IndexedImage) -> 
 
 def _complain_of_kind(image: IndexedImage, target: Path, stripped: Metadata | None) -> None:
     """Say what a picture file lacks that a .kmq file would have."""
-    from kmq.stages.pictures.writing import metadata_left_out
-
     if image.n_colors > 256:
         complain(f"{target} has no palette, which would hold 256 colours")
-    if left_out := metadata_left_out(stripped or image.metadata, target):
-        complain(f"warning: {left_out}")
+    complain_of_metadata(stripped or image.metadata, target)
 
 
 def target_options(arguments: argparse.Namespace) -> dict[str, Any]:

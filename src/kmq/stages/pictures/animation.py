@@ -46,6 +46,11 @@ class Animation(NamedTuple):
     durations: list[float]
     plays: int
 
+    @classmethod
+    def of_pictures(cls, pictures: list[Pixels]) -> Animation:
+        """Return pictures, which say nothing of times, as frames."""
+        return cls(pictures, [DEFAULT_DELAY] * len(pictures), FOREVER)
+
 
 def read_animation(source: str | os.PathLike[str] | io.BytesIO, limits: Limits) -> Animation:
     """Return all frames of a file, each as it is shown.
