@@ -132,15 +132,3 @@ def either(typingctx: Any, chosen: Any, a: Any, b: Any) -> Any:
         return selected
 
     return a(chosen, a, b), codegen
-
-
-@intrinsic
-def lesser(typingctx: Any, a: Any, b: Any) -> Any:
-    """Return the float `a` if it is less than `b`, else `b`, without a branch."""
-    if not (isinstance(a, types.Float) and a == b):
-        return None
-
-    def codegen(context, builder, signature, args):
-        return builder.select(builder.fcmp_ordered("<", *args), *args)
-
-    return a(a, b), codegen

@@ -348,6 +348,18 @@ def less(typingctx, a, b):
 
 
 @intrinsic
+def lesser(typingctx, a, b):
+    """Return `a` where it is less than `b`, else `b`, of floats: numbers or lanes, no branch."""
+    if a != b or not isinstance(getattr(a, "dtype", a), types.Float):
+        return None
+
+    def codegen(context, builder, signature, args):
+        return builder.select(builder.fcmp_ordered("<", *args), *args)
+
+    return a(a, b), codegen
+
+
+@intrinsic
 def select(typingctx, chosen, a, b):
     """Return `a` in lanes where `chosen` is true, `b` elsewhere."""
 

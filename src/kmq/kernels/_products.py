@@ -14,12 +14,12 @@ from kmq.kernels._jit import either, fma, inlined, popcount, trailing_zeros
 from kmq.kernels._lanes import (
     bits,
     less,
+    lesser,
     load_panel,
     load_row,
     minus,
     multiply_add,
     panel_count,
-    select,
     smallest,
     splat,
     spread,
@@ -175,5 +175,5 @@ def least_of(scores, start, width):
     least = load_panel(scores, start)
     for first in range(panel_count(scores), width, panel_count(scores)):
         score = load_panel(scores, start + first)
-        least = select(less(score, least), score, least)
+        least = lesser(score, least)
     return smallest(least)

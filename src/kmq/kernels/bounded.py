@@ -26,6 +26,7 @@ from kmq.kernels._lanes import (
     gather,
     lane_count,
     less,
+    lesser,
     load,
     load_like,
     load_panel,
@@ -128,11 +129,11 @@ def _two_nearest(channels, d, tiles, groups):
         nearer = less(high, low)
         next_one = select(nearer, low, high)
         low, low_label = select(nearer, high, low), select(nearer, high_label, low_label)
-        low_second = _lesser(_lesser(low_second, high_second), next_one)
+        low_second = lesser(lesser(low_second, high_second), next_one)
         nearer = less(low, least)
         next_one = select(nearer, least, low)
         least, label = select(nearer, low, least), select(nearer, low_label, label)
-        second = _lesser(_lesser(second, low_second), next_one)
+        second = lesser(lesser(second, low_second), next_one)
     return least, second, label
 
 
@@ -152,11 +153,6 @@ def _gather_rows(channels, d, points, numbers, out_tile):
         for lane in range(numbers.size):
             at = np.uint64(numbers[np.uint64(lane)]) * np.uint64(d) + np.uint64(c)
             out_tile[np.uint64(c) * np.uint64(lanes) + np.uint64(lane)] = points[at]
-
-
-@inlined
-def _lesser(a, b):
-    return select(less(a, b), a, b)
 
 
 @inlined
@@ -273,8 +269,8 @@ def _least_bound(bounds, at, limits, n_groups):
     low = minus(load_row(bounds, at, LANES), load_row(limits, 0, LANES))
     for first in range(len(LANES), n_groups, len(LANES)):
         some = minus(load_row(bounds, at + first, LANES), load_row(limits, first, LANES))
-        low = _lesser(some, low)
-    return np.float64(smallest(_lesser(low, splat(np.inf, low))))
+        low = lesser(some, low)
+    return np.float64(smallest(lesser(low, splat(np.inf, low))))
 
 
 @inlined
@@ -403,7 +399,7 @@ def _compare_list(d, points, numbers, listed, panels, panel, distances, leasts, 
         for j in range(1, width):
             some = load_row(distances, j * width, LANES)
             nearer = less(some, least)
-            second = _lesser(select(nearer, least, some), second)
+            second = lesser(select(nearer, least, some), second)
             least = select(nearer, some, least)
             lane = select(nearer, splat(np.int32(j), least), lane)
         store(least, leasts, first)
@@ -580,7 +576,7 @@ def greatest_whole(numbers):
     n = numbers.size // lanes * lanes
     for first in range(0, n, lanes):
         x = load(numbers, first)
-        lowest, highest = _lesser(x, lowest), select(less(highest, x), x, highest)
+        lowest, highest = lesser(x, lowest), select(less(highest, x), x, highest)
         whole = minus(plus(x, shifts), shifts)
         if bits(less(x, whole)) or bits(less(whole, x)):
             return np.inf

@@ -17,14 +17,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from kmq.kernels._jit import either, fma, inlined, kernel, lesser, trailing_zeros
+from kmq.kernels._jit import either, fma, inlined, kernel, trailing_zeros
 from kmq.kernels._lanes import (
-    less,
+    lesser,
     load_row,
     minus,
     multiply_add,
     plus,
-    select,
     smallest,
     splat,
     times,
@@ -83,7 +82,7 @@ def _not_beaten(channels, panels, number, best, corners, margin):
         low = plus(minus(y, splat(corners[c], y)), splat(best[c] - corners[c], y))
         high = plus(minus(y, splat(corners[d + c], y)), splat(best[c] - corners[d + c], y))
         low, high = times(gap, low), times(gap, high)
-        win = plus(win, select(less(low, high), low, high))  # |x - y|² - |x - best|² at least
+        win = plus(win, lesser(low, high))  # |x - y|² - |x - best|² at least
     return not_above(margin, win)
 
 
