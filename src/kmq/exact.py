@@ -8,6 +8,7 @@ the fixed operations, to about 2e-15 of the value.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -69,6 +70,14 @@ def power(bases: Array | float, exponent: float) -> Array:
     bases = np.asarray(bases, np.float64)
     positive = np.where(bases > 0, bases, 1)
     return np.where(bases > 0, exp2(exponent * log2(positive)), 0.0)
+
+
+def added(parts: Sequence[Array] | Array) -> Array:
+    """Return the sum of arrays, added in their order."""
+    total: Array = parts[0].copy()
+    for part in parts[1:]:
+        total += part
+    return total
 
 
 def times(rows: Array, matrix: Array) -> Array:

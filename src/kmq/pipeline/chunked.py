@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from kmq import checks
+from kmq import checks, exact
 from kmq.errors import InputError
 from kmq.model.arrays import Array
 from kmq.stages.palette import chunked, clustering
@@ -238,7 +238,7 @@ class Chunks:
         return drawn.points
 
     def _round_sums(self, centroids: Array) -> Array:
-        sums: Array = self._sum(chunked.round_sums, chunked.added_sums, self._sent(centroids))
+        sums: Array = self._sum(chunked.round_sums, exact.added, self._sent(centroids))
         return sums
 
     def _farthest(self, centroids: Array, count: int) -> tuple[Array, Array, Array]:

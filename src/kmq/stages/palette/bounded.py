@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from kmq import exact
 from kmq.model.arrays import Array
 from kmq.stages.palette import products
 from kmq.stages.palette.differences import channels_of, grouped
@@ -110,10 +111,7 @@ class Rounds:
             self._begun, self._look = False, self._done * 3 // 2
         else:
             self._begun = True
-        total: Array = self._sums[0].copy()
-        for part in self._sums[1:]:
-            total += part
-        return total
+        return exact.added(self._sums)
 
     def end(self, centroids: Array) -> tuple[Array, float] | None:
         """Return labels of the points and inertia; None if there are no bounds to know them by."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from kmq import checks
+from kmq import checks, exact
 from kmq.model.arrays import Array, contiguous
 from kmq.stages.palette import clustering
 
@@ -122,14 +122,6 @@ def round_sums(chunk: Chunk, centroids: Array) -> Array:
     return clustering.accumulate(rows, labels, weights, len(centroids), _ONE_THREAD)
 
 
-def added_sums(parts: Sequence[Array]) -> Array:
-    """Add sums in their order."""
-    total = parts[0].copy()
-    for part in parts[1:]:
-        total += part
-    return total
-
-
 def end(chunk: Chunk, centroids: Array) -> Ended:
     """Return the final result of a chunk."""
     rows, weights = chunk
@@ -144,8 +136,8 @@ def end(chunk: Chunk, centroids: Array) -> Ended:
 def added_ends(parts: Sequence[Ended]) -> Ended:
     """Add in their order."""
     return Ended(
-        added_sums([part.sums for part in parts]),
-        added_sums([part.counts for part in parts]),
+        exact.added([part.sums for part in parts]),
+        exact.added([part.counts for part in parts]),
         sum(part.inertia for part in parts),
     )
 

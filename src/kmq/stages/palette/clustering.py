@@ -252,7 +252,7 @@ def accumulate(points: Array, labels: Array, weights: Array, k: int, n_threads: 
         add(channels, d, points[part].reshape(-1), labels[part], weights[part], flat_sums)
 
     run_chunks(work, n_chunks, n_threads)
-    return _merged(sums)
+    return exact.added(sums)
 
 
 def starts(
@@ -358,7 +358,7 @@ def _assign_and_sum(
     inertia = _assign(
         points, weights, centroids, n_threads, out_labels, np.empty(0, points.dtype), sums
     )
-    return _merged(sums), inertia
+    return exact.added(sums), inertia
 
 
 def _assign(
@@ -449,14 +449,6 @@ def _parts(points: Array, k: int) -> list[slice]:
     n_chunks = _n_chunks(n, k * d, k * (d + 1))
     size = -(-n // n_chunks)
     return [slice(chunk * size, (chunk + 1) * size) for chunk in range(n_chunks)]
-
-
-def _merged(sums: Array) -> Array:
-    """Add the sums of the chunks, in chunk order."""
-    total: Array = sums[0]
-    for part in sums[1:]:
-        total += part
-    return total
 
 
 def _share(progress: Progress | None, attempt: int, n_attempts: int) -> Progress | None:
