@@ -38,7 +38,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields, replace
 from functools import partial, wraps
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
@@ -80,6 +80,9 @@ _METADATA_OPTIONS = tuple(item.name for item in fields(Metadata) if item.name !=
 _CODING = ("effort", "method", "key_interval", "n_threads", "limits")
 _SEQUENCE_OPTIONS = ("k", "palette", "space", "mapping", "progress", *_CODING)
 _TIMES = ("duration", "loop")
+
+_OPTIONS = {"kmq.encode": _ENCODE_OPTIONS, "kmq.write_frames": _SEQUENCE_OPTIONS}
+"""What `save` takes for the function that writes the file, besides metadata."""
 
 _OF_PILLOW = ("append", "append_images")
 """Options of `save` itself that reach a plugin; kmq takes what asks for nothing."""
@@ -233,8 +236,7 @@ def _read(fp: BinaryIO, on_error: OnError) -> IndexedImage:
 
 def _save(picture: Image.Image, fp: IO[bytes], filename: str | bytes) -> None:
     given = picture.encoderinfo
-    _refuse_unknown(given)
-    encode = {name: given[name] for name in _ENCODE_OPTIONS if given.get(name) is not None}
+    encode = _options(given, "kmq.encode")
     metadata = _metadata(picture, given)
     if picture.mode in ("P", "PA") and encode.keys() <= {*files.CODING}:
         image = indexed_from_pillow(tiff.frame(picture))  # of an animation the current frame
@@ -250,8 +252,7 @@ def _save_all(picture: Image.Image, fp: IO[bytes], filename: str | bytes) -> Non
     if sum(getattr(each, "n_frames", 1) for each in (picture, *appended)) == 1:
         _save(picture, fp, filename)
         return
-    _refuse_unknown(given, _SEQUENCE_OPTIONS)
-    options = {name: given[name] for name in _SEQUENCE_OPTIONS if given.get(name) is not None}
+    options = _options(given, "kmq.write_frames")
     coding = {name: options.pop(name) for name in _CODING if name in options}
     copies, delays = _copies((picture, *appended))
     images: list[IndexedImage]
@@ -286,8 +287,13 @@ def _copies(pictures: Sequence[Image.Image]) -> tuple[list[Image.Image], list[fl
     return copies, delays
 
 
-def _refuse_unknown(given: dict[str, Any], known: Collection[str] = _ENCODE_OPTIONS) -> None:
-    """Raise TypeError for options that are none; None asks for nothing, whatever its name."""
+def _options(given: dict[str, Any], function: str) -> dict[str, Any]:
+    """Return the options of a function that are given; None asks for nothing, whatever its name.
+
+    Raises:
+        TypeError: an option of another name is given.
+    """
+    known = _OPTIONS[function]
     asking = {
         name
         for name, value in given.items()
@@ -298,10 +304,10 @@ def _refuse_unknown(given: dict[str, Any], known: Collection[str] = _ENCODE_OPTI
         meant = {name: checks.meant(name, options) for name in unknown}
         hints = [f"{name} (did you mean {meant[name]}?)" if meant[name] else name for name in meant]
         raise TypeError(
-            f"saving as .kmq has no option {', '.join(hints)}; it has those of "
-            f"{'kmq.encode' if known is _ENCODE_OPTIONS else 'kmq.write_frames'} and "
+            f"saving as .kmq has no option {', '.join(hints)}; it has those of {function} and "
             f"{', '.join(_METADATA_OPTIONS)}"
         )
+    return {name: given[name] for name in known if given.get(name) is not None}
 
 
 def _bare(picture: Image.Image) -> Image.Image:
