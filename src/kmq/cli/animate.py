@@ -20,13 +20,14 @@ from kmq.cli.console import (
     add_colors_option,
     add_command,
     add_effort_option,
-    add_force_option,
+    add_existing_options,
     add_output_option,
     add_pixels_option,
     add_quiet_option,
     add_threads_option,
     colors,
     complain_of_metadata,
+    counted,
     decibels,
     limits,
     number_within,
@@ -81,11 +82,7 @@ def add(commands: Commands) -> None:
         "default for piped input)",
     )
     pipes.add_format_option(parser, [kind[1:] for kind in _KINDS], "gif")
-    existing = parser.add_mutually_exclusive_group()
-    add_force_option(existing)
-    existing.add_argument(
-        "--skip-existing", action="store_true", help="do nothing if the file exists already"
-    )
+    add_existing_options(parser, "do nothing if the file exists already")
     add_colors_option(
         parser, f"(default: {_DEFAULT_COLORS}, which leaves one for pixels that stay)"
     )
@@ -263,6 +260,5 @@ def _mapping(arguments: argparse.Namespace) -> Dither | Optimize | None:
 def _told(images: list[QuantizedImage]) -> str:
     most = max(image.n_colors for image in images)
     worst = min(image.report.psnr for image in images)
-    n_frames = f"{len(images):,} frame{'' if len(images) == 1 else 's'}"
     quality = decibels(worst) + ("" if math.isinf(worst) else " or better")
-    return f"{n_frames}, {colors(most)}, {quality}"
+    return f"{counted(len(images), 'frame')}, {colors(most)}, {quality}"

@@ -22,11 +22,12 @@ from kmq.cli.console import (
     Bar,
     Progress,
     UsageError,
-    add_force_option,
+    add_existing_options,
     add_output_option,
     add_quiet_option,
     complain,
     complaint_about,
+    counted,
     keeping_messages,
     say,
     spoken,
@@ -84,11 +85,7 @@ def add_options(parser: argparse.ArgumentParser, metavar: str, suffix: str) -> N
     )
     add_quiet_option(parser)
     add_jobs_option(parser)
-    existing = parser.add_mutually_exclusive_group()
-    add_force_option(existing)
-    existing.add_argument(
-        "--skip-existing", action="store_true", help="skip inputs whose output exists already"
-    )
+    add_existing_options(parser, "skip inputs whose output exists already")
 
 
 def add_ext_option(parser: argparse.ArgumentParser, example: str, default: str) -> None:
@@ -450,7 +447,7 @@ class _Sums:
 
     def line(self) -> str:
         """Return a sentence."""
-        texts = [f"{self.done:,} file{'' if self.done == 1 else 's'}"]
+        texts = [counted(self.done, "file")]
         if self.weighs and self.before:
             share = self.after / self.before
             texts[0] += f": {self.before:,} → {self.after:,} bytes ({share:.1%})"

@@ -13,13 +13,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kmq import compiling
 from kmq.errors import KmqError
 from kmq.model.file_info import Limits
 from kmq.model.image import MAX_COLORS, Metadata
 from kmq.threads import MAX_THREADS
+
+if TYPE_CHECKING:
+    import numpy as np
 
 DONE, FAILED, MISUSED = 0, 1, 2
 NOT_SMALLER, NOT_GOOD = 98, 99  # as pngquant has them
@@ -199,6 +202,13 @@ def add_force_option(parser: Options) -> None:
     parser.add_argument("-f", "--force", action="store_true", help="overwrite existing files")
 
 
+def add_existing_options(parser: argparse.ArgumentParser, skipping: str) -> None:
+    """Add ``--force`` and ``--skip-existing``; `skipping` tells of the second."""
+    existing = parser.add_mutually_exclusive_group()
+    add_force_option(existing)
+    existing.add_argument("--skip-existing", action="store_true", help=skipping)
+
+
 def add_quiet_option(parser: Options) -> None:
     """Add ``--quiet``."""
     parser.add_argument("-q", "--quiet", action="store_true", help="print only warnings and errors")
@@ -275,7 +285,17 @@ def decibels(psnr: float) -> str:
 
 def colors(number: int) -> str:
     """Write a number of colours."""
-    return f"{number:,} colour{'' if number == 1 else 's'}"
+    return counted(number, "colour")
+
+
+def counted(number: int, noun: str) -> str:
+    """Write a number of things."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def label_map(shape: tuple[int, ...], dtype: np.dtype[Any]) -> str:
+    """Write shape and type of a label map."""
+    return f"label map, {' × '.join(map(str, shape))}, {dtype.name}"
 
 
 def reason(error: BaseException, about: Path | str | None = None) -> str:

@@ -22,6 +22,8 @@ from kmq.cli.console import (
     add_work_option,
     colors,
     complain_of_metadata,
+    counted,
+    label_map,
     limits,
 )
 from kmq.errors import InputError
@@ -206,7 +208,7 @@ def _decode_sequence(arguments: argparse.Namespace, source: Path, target: Path) 
     if arguments.strip:
         images = [replace(image, metadata=Metadata()) for image in images]
     told = (
-        f"{len(images):,} frame{'s' * (len(images) > 1)}, {images[0].width} × {images[0].height} "
+        f"{counted(len(images), 'frame')}, {images[0].width} × {images[0].height} "
         f"pixels, {images[0].pixel_format.label}"
     )
     if not arguments.frames:
@@ -246,8 +248,7 @@ def _decode_labels(arguments: argparse.Namespace, source: Path, target: Path) ->
             raise InputError(f"it holds a label map; --{option} is about pictures")
     labels = read_labels(source, limits=limits(arguments), n_threads=arguments.threads)
     npy.write_labels(target, labels)
-    shape = " × ".join(map(str, labels.shape))
-    return f"{target}: label map, {shape}, {labels.dtype.name}"
+    return f"{target}: {label_map(labels.shape, labels.dtype)}"
 
 
 def _read(arguments: argparse.Namespace, source: Path) -> IndexedImage:

@@ -29,6 +29,7 @@ from kmq.cli.console import (
     complain,
     complain_of_metadata,
     decibels,
+    label_map,
     limits,
     number_within,
     positive_number,
@@ -335,8 +336,8 @@ def _encode_labels(arguments: argparse.Namespace, source: Path, target: Path) ->
     labels = npy.read_labels(source, limits(arguments))
     encoded = encode_labels(labels, **encode_options(arguments))
     sizes = _write(arguments, source, target, [encoded])
-    shape = " × ".join(map(str, labels.shape))
-    return f"{target}: label map, {shape}, {labels.dtype.name}, {_size(*sizes, labels.size)}"
+    size = _size(*sizes, labels.size)
+    return f"{target}: {label_map(labels.shape, labels.dtype)}, {size}"
 
 
 def _option_of_pictures(arguments: argparse.Namespace) -> str | None:

@@ -19,6 +19,8 @@ from kmq.cli.console import (
     colors,
     complain,
     complaint_about,
+    counted,
+    label_map,
     limits,
     named,
     spoken,
@@ -253,12 +255,11 @@ def _lines(source: Path, facts: FileInfo, counts: np.ndarray[Any, Any] | None) -
 
 def _headline(source: Path, facts: FileInfo) -> str:
     if facts.labels is not None:
-        shape = " × ".join(map(str, facts.labels.shape))
-        n_labels = f"{facts.n_colors:,} label{'s' * (facts.n_colors > 1)}"
-        return f"{spoken(str(source))}: label map, {shape}, {facts.labels.values.dtype}, {n_labels}"
+        told = label_map(facts.labels.shape, facts.labels.values.dtype)
+        return f"{spoken(str(source))}: {told}, {counted(facts.n_colors, 'label')}"
     size = f"{facts.width} × {facts.height} pixels"
     if facts.frames:
-        size = f"{len(facts.frames):,} frame{'s' * (len(facts.frames) > 1)}, {size}"
+        size = f"{counted(len(facts.frames), 'frame')}, {size}"
     return f"{spoken(str(source))}: {size}, {facts.pixel_format.label}, {colors(facts.n_colors)}"
 
 
