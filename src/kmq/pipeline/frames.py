@@ -21,7 +21,7 @@ from kmq.model.file_info import Limits
 from kmq.model.image import Pixels, QuantizedImage, check_sizes, index_dtype
 from kmq.model.pixel_format import PixelFormat
 from kmq.pipeline.reading import in_format, is_kmq_file, pixels_of_image
-from kmq.pipeline.sequences import FrameReader
+from kmq.pipeline.sequences import FrameReader, places_in
 from kmq.stages.histogram.counting import map_colors
 from kmq.stages.mapping import metrics, optimizing
 from kmq.stages.palette import spaces
@@ -132,7 +132,7 @@ def with_own_palettes(
         else:
             image = map_to(frame, shown.palette)
         if len(used):
-            places = _places(shown.palette, used, image.palette)
+            places = places_in(image.palette, shown.palette)
             image = _settled(image, np.where(still, places[shown.indices], image.indices))
         shown = _with_report(image, frame)
         yield shown
@@ -173,15 +173,6 @@ def _still(before: Pixels, frame: Pixels) -> Array:
     """Return which pixels (height, width) of a frame have not changed since the one before."""
     same: Array = (before.samples == frame.samples).all(axis=2)
     return same
-
-
-def _places(palette: Array, used: Array, other: Array) -> Array:
-    """Return where the used entries of a palette are in another, (k,); 0 for those unused."""
-    places = {tuple(entry): place for place, entry in enumerate(other.tolist())}
-    found = np.zeros(len(palette), np.int64)
-    for index in used:
-        found[index] = places[tuple(palette[index].tolist())]
-    return found
 
 
 def _settled(image: QuantizedImage, indices: Array) -> QuantizedImage:

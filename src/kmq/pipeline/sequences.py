@@ -237,7 +237,7 @@ class _Frames:
         before = self._images[number - 1]
         indices: Array = before.indices
         if not self._has_palette_of(number, number - 1):
-            indices = _places(before.palette, image.palette)[indices]
+            indices = places_in(image.palette, before.palette)[indices]
         still: Array = indices == image.indices
         return still
 
@@ -274,7 +274,7 @@ def coded_palette(kind: int, palette: Array) -> Array:
     return np.concatenate([np.zeros((1, palette.shape[1]), palette.dtype), palette])
 
 
-def _places(palette: Array, other: Array) -> Array:
+def places_in(other: Array, palette: Array) -> Array:
     """Return where another palette first has each entry of a palette, -1 where it has not."""
     first: dict[tuple[int, ...], int] = {}
     for place, entry in enumerate(map(tuple, other.tolist())):
@@ -523,7 +523,7 @@ class _Screen:
             return None
         if palette is self._palette:
             return None
-        places = _places(self._palette, palette)[self._indices]
+        places = places_in(palette, self._palette)[self._indices]
         self._palette, self._indices = palette, self._room(palette)
         self._indices[...] = np.maximum(places, 0)
         missing: Array = places < 0
