@@ -14,6 +14,7 @@ import numpy as np
 
 from kmq.errors import InputError
 from kmq.model.arrays import Array, contiguous
+from kmq.model.choices import ON_ERROR
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -165,6 +166,11 @@ def one_of(value: Any, name: str, choices: tuple[T, ...]) -> T:
         if choice == value:
             return choice
     raise InputError(f"{name} is {value!r}; it must be {either(choices)}")
+
+
+def salvaging(on_error: Any) -> bool:
+    """Whether the rest of a damaged file is wanted; raise InputError or TypeError."""
+    return on_error is not None and one_of(on_error, "on_error", ON_ERROR) == "salvage"
 
 
 def either(choices: Iterable[Any], *more: str) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 from kmq import checks
 from kmq.contradictions import QUANTIZE, TARGETS
 from kmq.errors import InputError, MetadataWarning, SalvageWarning
-from kmq.model.choices import EFFORTS, ON_ERROR, PICTURES, Effort, OnError, is_picture
+from kmq.model.choices import EFFORTS, PICTURES, Effort, OnError, is_picture
 from kmq.model.file_info import FileInfo, Limits, check_pixels, checked_limits
 from kmq.model.image import MAX_SIDE, IndexedImage, Metadata
 from kmq.options import Options
@@ -152,7 +152,7 @@ def decode(
     <kmq.IndexedImage 96x64 RGB, 16 colours>
     """
     limits, threads = checked_limits(limits), resolve_threads(n_threads)
-    salvaging = _salvaging(on_error)
+    salvaging = checks.salvaging(on_error)
     try:
         stream = io.BytesIO(encoded)
     except TypeError:
@@ -313,7 +313,7 @@ def read(
     <kmq.IndexedImage 96x64 RGB, 16 colours>
     """
     limits, threads = checked_limits(limits), resolve_threads(n_threads)
-    salvaging = _salvaging(on_error)
+    salvaging = checks.salvaging(on_error)
     with opened(source) as stream:
         name = os.fsdecode(source) if is_path(source) else "the file"
         return _decoded(stream, limits, threads, salvaging=salvaging, name=name)
@@ -487,10 +487,6 @@ def _encoded(picture: Any, given: Mapping[str, Any], path: str = "") -> _Coded:
             "quantize takes the picture it was made from"
         )
     return _Coded(picture, _checked_coding(given, path).pieces(picture))
-
-
-def _salvaging(on_error: OnError | None) -> bool:
-    return on_error is not None and checks.one_of(on_error, "on_error", ON_ERROR) == "salvage"
 
 
 def _decoded(

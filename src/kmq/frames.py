@@ -16,7 +16,6 @@ from kmq.colors import GivenColors
 from kmq.errors import InputError, MetadataWarning, SalvageWarning
 from kmq.model.choices import (
     EFFORTS,
-    ON_ERROR,
     PICTURES,
     Effort,
     MappingName,
@@ -244,7 +243,7 @@ def read_frames(
     limits, threads = checked_limits(limits), resolve_threads(n_threads)
     first = checks.whole_number(checks.given(start, 0), "start", 0, MAX_FRAMES - 1)
     end = None if stop is None else checks.whole_number(stop, "stop", 1, MAX_FRAMES)
-    salvaging = on_error is not None and checks.one_of(on_error, "on_error", ON_ERROR) == "salvage"
+    salvaging = checks.salvaging(on_error)
     with opened(source) as stream:
         if salvaging:
             images, damage = sequences.salvaged(stream, limits, threads)
