@@ -260,19 +260,25 @@ def test_a_turned_picture_is_upright(browser, page, image):
     assert found == [40, 60, upright.ravel().tolist()]
 
 
-@needs_browser
-def test_a_broken_file_is_told_of_and_never_shown(browser, page):
+def refusal(browser, page, number):
+    """What a page says of a file that it cannot show; it shows nothing instead."""
     show(browser, page.as_uri())
-    found = run(
+    image, told, is_seen = run(
         browser,
-        WAIT + "document.querySelectorAll('nav button')[2].click();"
+        WAIT + "document.querySelectorAll('nav button')[given[0]].click();"
         "await until(() => !root.querySelector('[role=alert]').hidden);"
         "return [viewer.image, root.querySelector('[role=alert]').textContent,"
         "root.querySelector('.room').checkVisibility()]",
+        number,
     )
-    assert found[0] is None
-    assert found[1].startswith("broken.kmq cannot be shown: ")
-    assert found[2] is False
+    assert image is None
+    assert is_seen is False
+    return told
+
+
+@needs_browser
+def test_a_broken_file_is_told_of_and_never_shown(browser, page):
+    assert refusal(browser, page, 2).startswith("broken.kmq cannot be shown: ")
 
 
 @needs_browser
@@ -428,14 +434,5 @@ def test_a_sequence_plays_with_its_times(browser, clips):
 
 @needs_browser
 def test_a_broken_sequence_is_told_of(browser, clips):
-    show(browser, clips.as_uri())
-    found = run(
-        browser,
-        WAIT + "document.querySelectorAll('nav button')[1].click();"
-        "await until(() => !root.querySelector('[role=alert]').hidden);"
-        "return [viewer.image, root.querySelector('[role=alert]').textContent,"
-        "root.querySelector('.room').checkVisibility()]",
-    )
-    assert found[0] is None
-    assert re.match(r"broken clip.kmq cannot be shown: from frame \d on: .*damaged", found[1])
-    assert found[2] is False
+    told = refusal(browser, clips, 1)
+    assert re.match(r"broken clip.kmq cannot be shown: from frame \d on: .*damaged", told)
