@@ -6,6 +6,10 @@ import { decodeStream, screenPalette, toRGBA } from "./kmq.min.js";
 import { colorChunks, pngFile } from "./kmq-png.js";
 
 export const LONGEST_SIDE = 32767; // of a canvas, in all browsers
+export const SHORTEST_DELAY = 10; // milliseconds from frame to frame
+
+/** Whether sequences may start to play. */
+export const mayMove = () => !matchMedia("(prefers-reduced-motion: reduce)").matches;
 
 const STYLE = `
   :host { display: inline-block; }
@@ -265,8 +269,9 @@ export class KmqImage extends HTMLElement {
       this.#draw(front, 0, height, toRGBA(front, indices, colors.get(palette)));
       number = (number + 1) % frames.length;
       if (!number && ++played === plays) return;
-      if (frames.length > 1 && !matchMedia("(prefers-reduced-motion: reduce)").matches) {
-        setTimeout(() => (this.isConnected ? show() : (this.#resume = show)), Math.max(10, delay));
+      if (frames.length > 1 && mayMove()) {
+        const wait = Math.max(SHORTEST_DELAY, delay);
+        setTimeout(() => (this.isConnected ? show() : (this.#resume = show)), wait);
       }
     };
     show();

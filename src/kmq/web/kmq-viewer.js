@@ -4,7 +4,9 @@
  * the focus, with Ctrl, or always with the attribute "wheel".
  */
 import { decodeStream, piecesOf, toRGBA } from "./kmq.min.js";
-import { LONGEST_SIDE, convertedPalette, orientation, readSequence } from "./kmq-image.js";
+import {
+  LONGEST_SIDE, SHORTEST_DELAY, convertedPalette, mayMove, orientation, readSequence,
+} from "./kmq-image.js";
 import { toPNG } from "./kmq-png.js";
 
 const MOST_PIXELS = 2 ** 28; // of a canvas, in most browsers
@@ -12,7 +14,6 @@ const CLOSEST = 64; // pixels of the screen for one of the picture
 const STEP = 2 ** 0.5; // of zooming
 const GRID_FROM = 6; // the pixel pointed at is outlined from this scale on
 const LISTED = 1024; // entries of the palette
-const SHORTEST_DELAY = 10; // milliseconds
 
 const STYLE = `
   :host { display: grid; gap: .6rem; min-height: 18rem; grid-template-rows: auto minmax(0, 1fr);
@@ -253,7 +254,7 @@ export class KmqViewer extends HTMLElement {
     this.#setUsable(true);
     this.#showFrame(0);
     this.#fit();
-    if (moves && !matchMedia("(prefers-reduced-motion: reduce)").matches) this.#play();
+    if (moves && mayMove()) this.#play();
   }
 
   #showFrame(number) {
