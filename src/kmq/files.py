@@ -17,6 +17,7 @@ from kmq.model.file_info import FileInfo, Limits, check_pixels, checked_limits
 from kmq.model.image import MAX_SIDE, IndexedImage, Metadata
 from kmq.options import Options
 from kmq.pipeline import decoding, targets
+from kmq.pipeline.attempts import Encoded
 from kmq.pipeline.encoding import Coding, PictureCoding
 from kmq.stages.coding.methods import MethodName, strip_method
 from kmq.stages.container.chunks import SUFFIXES, is_kmq
@@ -405,7 +406,7 @@ def _checked_coding(
 
 def encoded(
     picture: Any, given: Mapping[str, Any], metadata: Metadata | None = None, path: str = ""
-) -> targets.Encoded:
+) -> Encoded:
     """Quantize and encode a picture; `given` are arguments of `encode`.
 
     `metadata` are those of the file, if they are other than the picture's; the suffix of its `path`
@@ -426,7 +427,7 @@ def encoded(
     name = next((name for name in TARGETS if more[name] is not None), None)
     if name is None:
         image = options.quantized(picture)
-        return targets.Encoded(image, code(image), options.lam)
+        return Encoded(image, code(image), options.lam)
     target = targets.FileTarget(name, _CHECKED[name](more[name]))
     quantizer, entries = options.quantizer(picture)
     colors = options.target.k if entries is None else entries
