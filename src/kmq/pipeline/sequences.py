@@ -119,7 +119,7 @@ class SequenceCoding:
             results = [[self._coded(frames, *each, effort) for each in way] for way in ways]
             best = min(range(len(ways)), key=lambda way: sum(each.size for each in results[way]))
             ways = [ways[best]]
-        return results[best if len(efforts) == 1 else 0]
+        return results[best]
 
     def _coded(self, frames: _Frames, kind: int, part: range, effort: Effort) -> _Coded:
         stack, indices = frames.stack(kind, part)
