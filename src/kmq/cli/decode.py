@@ -189,9 +189,6 @@ def _decode(arguments: argparse.Namespace, source: Path, target: Path, progress:
 
 def _decode_sequence(arguments: argparse.Namespace, source: Path, target: Path) -> str:
     from kmq.frames import read_frames
-    from kmq.pipeline.sequences import FrameReader
-    from kmq.stages.pictures.animation import animation_bytes
-    from kmq.stages.pictures.writing import save_picture
 
     if arguments.box is not None:
         raise InputError("it holds a sequence; --box is about single pictures")
@@ -201,9 +198,11 @@ def _decode_sequence(arguments: argparse.Namespace, source: Path, target: Path) 
             f"it holds a sequence, and a file {suffix} a picture; {', '.join(PICTURES)} files hold "
             "sequences, and --frames writes a picture for each frame"
         )
-    most = limits(arguments)
     images = read_frames(
-        source, on_error=_on_error(arguments), limits=most, n_threads=arguments.threads
+        source,
+        on_error=_on_error(arguments),
+        limits=limits(arguments),
+        n_threads=arguments.threads,
     )
     if arguments.strip:
         images = [replace(image, metadata=Metadata()) for image in images]
@@ -211,14 +210,32 @@ def _decode_sequence(arguments: argparse.Namespace, source: Path, target: Path) 
         f"{counted(len(images), 'frame')}, {images[0].width} × {images[0].height} "
         f"pixels, {images[0].pixel_format.label}"
     )
-    if not arguments.frames:
-        with source.open("rb") as file:
-            reader = FrameReader(file, most, 1)
-        content = animation_bytes(images, reader.delays, reader.plays, suffix)
-        with replacing(target) as stream:
-            stream.write(content)
-        complain_of_metadata(images[0].metadata, target)
-        return f"{target}: {told}"
+    if arguments.frames:
+        last = _save_frames(arguments, images, target)
+        return f"{target} to {last.name}: {told}"
+    _save_animation(arguments, images, source, target)
+    return f"{target}: {told}"
+
+
+def _save_animation(
+    arguments: argparse.Namespace, images: list[IndexedImage], source: Path, target: Path
+) -> None:
+    """Write frames as one file, with the times that the source has."""
+    from kmq.pipeline.sequences import FrameReader
+    from kmq.stages.pictures.animation import animation_bytes
+
+    with source.open("rb") as file:
+        reader = FrameReader(file, limits(arguments), 1)
+    content = animation_bytes(images, reader.delays, reader.plays, target.suffix.lower())
+    with replacing(target) as stream:
+        stream.write(content)
+    complain_of_metadata(images[0].metadata, target)
+
+
+def _save_frames(arguments: argparse.Namespace, images: list[IndexedImage], target: Path) -> Path:
+    """Write a file for each frame, the first of them `target`; return the last."""
+    from kmq.stages.pictures.writing import save_picture
+
     stem, _, rest = target.name.rpartition(_number(1, len(images)))
     names = [
         target.with_name(f"{stem}{_number(number, len(images))}{rest}")
@@ -228,7 +245,7 @@ def _decode_sequence(arguments: argparse.Namespace, source: Path, target: Path) 
         paths.claim(name, force=arguments.force)
     for image, name in zip(images, names, strict=True):
         save_picture(image, name, "fast")
-    return f"{target} to {names[-1].name}: {told}"
+    return names[-1]
 
 
 def _on_error(arguments: argparse.Namespace) -> OnError:
