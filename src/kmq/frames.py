@@ -23,7 +23,7 @@ from kmq.model.choices import (
     Progress,
     is_picture,
 )
-from kmq.model.file_info import MAX_FRAMES, Limits, checked_limits
+from kmq.model.file_info import MAX_FRAMES, MAX_PLAYS, Limits, checked_limits
 from kmq.model.image import MAX_COLORS, IndexedImage, Pixels, QuantizedImage
 from kmq.options import Options
 from kmq.pipeline import frames as quantization
@@ -36,7 +36,6 @@ from kmq.stages.palette.spaces import SpaceName
 from kmq.stages.pictures.animation import (
     DEFAULT_DELAY,
     FOREVER,
-    MAX_PLAYS,
     Animation,
     animation_bytes,
     animation_of,

@@ -37,9 +37,7 @@ from kmq.cli.console import (
 )
 from kmq.errors import InputError
 from kmq.model.choices import DITHER_METHODS, PICTURES
-from kmq.model.file_info import MAX_FRAMES
-from kmq.stages.pictures.animation import MAX_PLAYS
-from kmq.stages.pictures.gif import MAX_DELAY
+from kmq.model.file_info import MAX_FRAMES, MAX_GIF_DELAY, MAX_PLAYS
 
 if TYPE_CHECKING:
     from kmq.model.image import QuantizedImage
@@ -119,7 +117,7 @@ def add(commands: Commands) -> None:
     add_effort_option(parser)
     parser.add_argument(
         "--delay",
-        type=number_within(0, MAX_DELAY),
+        type=number_within(0, MAX_GIF_DELAY),
         metavar="MS",
         help="milliseconds that each frame is shown (default: as in the file; 100 for pictures)",
     )

@@ -20,6 +20,11 @@ MAX_STRIPS = 65_536
 MAX_FRAMES = 65_536
 """Most frames of a sequence: bounds their table before it is read."""
 
+MAX_PLAYS = 65_535
+"""Most plays of a sequence: what a GIF file counts."""
+
+MAX_GIF_DELAY = 655_350
+"""Most milliseconds that a GIF file shows a frame: two bytes of hundredths of a second."""
 
 _MAX_LIMIT = 2**63 - 1
 

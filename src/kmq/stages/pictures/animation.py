@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 FOREVER = 0
 """Plays of an animation that does not end."""
 
-MAX_PLAYS = 65_535
-"""Most plays that a GIF file counts."""
-
 DEFAULT_DELAY = 100.0
 """Milliseconds that pictures are shown that say nothing of it."""
 

@@ -20,6 +20,7 @@ import numpy as np
 from kmq.errors import InputError
 from kmq.model import alpha, formats
 from kmq.model.arrays import Array
+from kmq.model.file_info import MAX_GIF_DELAY
 from kmq.model.image import IndexedImage
 from kmq.model.pixel_format import PixelFormat
 
@@ -28,9 +29,6 @@ MAX_SIDE, MAX_REPEATS = 65_535, 65_535
 
 _STEP = 10
 """Milliseconds: the unit of time."""
-
-MAX_DELAY = _STEP * 65_535
-"""Most milliseconds that a frame is shown."""
 
 _CLEAR = 1 << 24
 """Number of what is transparent; a colour has 65,536 · red + 256 · green + blue."""
@@ -181,10 +179,10 @@ def _check(width: int, height: int, delays: Sequence[int], plays: int) -> None:
             f"the frames have {width} by {height} pixels; a GIF file holds {MAX_SIDE} a side"
         )
     for number, delay in enumerate(delays, 1):
-        if not 0 <= _STEP * delay <= MAX_DELAY:
+        if not 0 <= _STEP * delay <= MAX_GIF_DELAY:
             raise InputError(
                 f"frame {number} is shown for {_STEP * delay:,} ms; a GIF file holds up to "
-                f"{MAX_DELAY:,}"
+                f"{MAX_GIF_DELAY:,}"
             )
     if plays - 1 > MAX_REPEATS:
         raise InputError(f"plays is {plays}; a GIF file holds up to {MAX_REPEATS + 1}")
