@@ -30,7 +30,7 @@ from threadpoolctl import threadpool_limits
 
 import kmq
 from contenders import LLOYDS
-from kmq.stages.palette import bounded, clustering, grid, products
+from kmq.stages.palette import assigning, bounded, grid, products
 from layouts import TABLES
 from records import Record
 
@@ -172,7 +172,7 @@ def by_products(dtypes: list[str], channels: list[int], ks: list[int], repeats: 
 def _assigned(by_products: bool, points: Array, centroids: Array) -> None:
     products.are_faster = lambda *_: by_products
     grid.grid_of = lambda *_: None
-    clustering._assign_and_sum(points, np.empty(0), centroids, np.empty(0, np.int32), 1)
+    assigning.assign_and_sum(points, np.empty(0), centroids, np.empty(0, np.int32), 1)
 
 
 def main() -> None:

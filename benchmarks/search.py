@@ -17,7 +17,7 @@ import numpy as np
 
 import kmq
 from kmq.stages.histogram import counting
-from kmq.stages.palette import clustering, search
+from kmq.stages.palette import search, starting
 from kmq.stages.palette.effort import SEARCH_EFFORTS, Stopping
 from kmq.stages.palette.points import Points, bins_of, points_of
 from kmq.stages.palette.rounds import settle
@@ -31,7 +31,7 @@ Search = Callable[[Points, int], Array]
 
 
 def _start(bins: Points, k: int, method: str, seed: int = 0) -> Array:
-    return clustering.start_centroids(bins.rows, bins.weights, k, method, seed)
+    return starting.start_centroids(bins.rows, bins.weights, k, method, seed)
 
 
 def _settled(bins: Points, start: Array, rounds: int = 60) -> Array:

@@ -14,8 +14,8 @@ import numpy as np
 import kmq
 from kmq.model.choices import EFFORTS
 from kmq.model.pixel_format import PixelFormat
-from kmq.stages.palette.clustering import INITS
 from kmq.stages.palette.spaces import SPACES
+from kmq.stages.palette.starting import INITS
 
 GOLDEN = Path(__file__).parent / "golden" / "results.json"
 

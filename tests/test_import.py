@@ -247,7 +247,7 @@ def assert_none(wrong):
 def test_walk_sees_the_imports():
     edges = {(imported.source, imported.target, imported.at_top) for imported in ALL_IMPORTS}
     assert ("kmq.quantizing", "kmq.pipeline.quantizing", True) in edges
-    assert ("kmq.stages.palette.clustering", "kmq.kernels.nearest", False) in edges
+    assert ("kmq.stages.palette.assigning", "kmq.kernels.nearest", False) in edges
     assert ("kmq.kernels._compiler", "numba.core", True) in edges
     assert ("kmq.pillow", "PIL", True) in edges
     assert ("kmq.model.image", "PIL.Image", True) not in edges

@@ -21,7 +21,7 @@ from kmq.model.arrays import Array
 from kmq.model.image import MAX_COLORS
 from kmq.pipeline import chunked
 from kmq.pipeline.chunked import Rows
-from kmq.stages.palette import clustering, intervals
+from kmq.stages.palette import assigning, clustering, intervals, starting
 from kmq.stages.palette.clustering import KMeansResult
 from kmq.threads import resolve_threads, run_chunks
 
@@ -256,7 +256,7 @@ class KMeans(Estimator):
             centers = next(starts).astype(points.dtype)
             totals, n_steps = np.zeros((len(centers), points.shape[1] + 1)), 0
         labels, _ = _nearest(points, centers, n_threads)
-        totals = totals + clustering.accumulate(points, labels, weights, len(centers), n_threads)
+        totals = totals + assigning.accumulate(points, labels, weights, len(centers), n_threads)
         counts = totals[:, -1:]
         means = np.divide(totals[:, :-1], counts, out=centers.astype(float), where=counts > 0)
         self._keep(means.astype(centers.dtype), totals, n_steps + 1)
@@ -529,7 +529,7 @@ class KMeans(Estimator):
             if callable(init):
                 made = init(points, k, random_state=np.random.RandomState(seed))
                 init = checks.as_array(made, "init")
-            start = checks.init_method(init, clustering.INITS, k, points.shape[1], points.dtype)
+            start = checks.init_method(init, starting.INITS, k, points.shape[1], points.dtype)
             yield draw(k, start, seed) if isinstance(start, str) else start
 
     def _told(self, fits: Iterable[_Fit]) -> Iterator[_Fit]:
@@ -576,7 +576,7 @@ def _printed(
 
 
 def _start(points: Array, weights: Array, k: int, init: str, seed: int) -> Array:
-    return clustering.start_centroids(points, weights, k, init, seed)
+    return starting.start_centroids(points, weights, k, init, seed)
 
 
 def _chunk_labels(rows: Rows, centers: Array) -> Any:
@@ -660,7 +660,7 @@ def _nearest(points: Array, centers: Array, n_threads: int) -> tuple[Array, Arra
     """Return labels and squared distances, computed in the wider type of the two."""
     rows = points.astype(np.result_type(points, centers), copy=False)
     labels, distances = np.empty(len(rows), np.int32), np.empty(len(rows), rows.dtype)
-    clustering.nearest(rows, centers, n_threads, labels, distances)
+    assigning.nearest(rows, centers, n_threads, labels, distances)
     return labels, distances
 
 

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from kmq.model.image import QuantizedImage
     from kmq.model.pixel_format import PixelFormat, PixelFormatLabel
     from kmq.pipeline.reading import Picture
-    from kmq.stages.palette.clustering import Init
     from kmq.stages.palette.spaces import SpaceName
+    from kmq.stages.palette.starting import Init
     from kmq.values import Dither, Fewest, Optimize, Rate, Require, Space, Start
 
 

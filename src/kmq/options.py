@@ -29,7 +29,7 @@ from kmq.pipeline.quantizing import Quantizer
 from kmq.pipeline.reading import Picture
 from kmq.stages.mapping import dithering
 from kmq.stages.mapping.metrics import mse_at, psnr
-from kmq.stages.palette import clustering, spaces
+from kmq.stages.palette import clustering, spaces, starting
 from kmq.stages.palette.effort import SEARCH_EFFORTS, PlainStart, SearchEffort, Stopping
 from kmq.stages.palette.spaces import SpaceName
 from kmq.stages.pictures.reading import checked_format, checked_page
@@ -216,7 +216,7 @@ class Options(NamedTuple):
             return SEARCH_EFFORTS[self.effort]
         if isinstance(init, Colors):
             init = init.samples(pixel_format, picture)
-        init = checks.init_method(init, clustering.INITS, self.target.k or 0, pixel_format.channels)
+        init = checks.init_method(init, starting.INITS, self.target.k or 0, pixel_format.channels)
         seed, n_init = checks.given(self.start.seed, 0), checks.given(self.start.n_init, 1)
         stopping = Stopping(
             checks.given(self.start.max_iter, clustering.DEFAULT_ROUNDS),

@@ -14,8 +14,9 @@ from kmq.errors import InputError
 from kmq.model.arrays import Array, contiguous
 from kmq.model.choices import Progress
 from kmq.model.image import MAX_COLORS
-from kmq.stages.palette import clustering, intervals
-from kmq.stages.palette.clustering import Algorithm, Init, KMeansResult
+from kmq.stages.palette import assigning, clustering, intervals, starting
+from kmq.stages.palette.clustering import Algorithm, KMeansResult
+from kmq.stages.palette.starting import Init
 from kmq.threads import resolve_threads
 
 
@@ -76,7 +77,7 @@ def kmeans(
     k = checks.whole_number(k, "k", 1, min(MAX_COLORS, len(rows)))
     point_weights = checks.point_weights(weights, len(rows))
     start = checks.init_method(
-        checks.given(init, "k-means++"), clustering.INITS, k, rows.shape[1], rows.dtype
+        checks.given(init, "k-means++"), starting.INITS, k, rows.shape[1], rows.dtype
     )
     n_init = checks.whole_number(checks.given(n_init, 1), "n_init", 1, clustering.MAX_STARTS)
     seed = checks.whole_number(checks.given(seed, 0), "seed", 0, checks.MAX_SEED + 1 - n_init)
@@ -89,7 +90,7 @@ def kmeans(
     if init is None and algorithm is None and rows.shape[1] == 1:
         fit = intervals.optimum(rows, point_weights, k, threads, progress)
     else:
-        fit = clustering.best_of(
+        fit = starting.best_of(
             rows,
             point_weights,
             k,
@@ -147,7 +148,7 @@ def assign(
     distances = np.empty(0, rows.dtype)
     if out_distances is not None:
         distances = _buffer(out_distances, "out_distances", (len(rows),), rows.dtype)
-    clustering.nearest(rows, centers, resolve_threads(n_threads), labels, distances)
+    assigning.nearest(rows, centers, resolve_threads(n_threads), labels, distances)
     return labels
 
 
@@ -190,7 +191,7 @@ def accumulate(
     out_sums, out_counts = (None, None) if out is None else _pair(out)
     sums = _buffer(out_sums, "sums", (k, rows.shape[1]), np.dtype(np.float64))
     counts = _buffer(out_counts, "counts", (k,), np.dtype(np.float64))
-    both = clustering.accumulate(rows, point_labels, point_weights, k, resolve_threads(n_threads))
+    both = assigning.accumulate(rows, point_labels, point_weights, k, resolve_threads(n_threads))
     sums[:], counts[:] = both[:, :-1], both[:, -1]
     return sums, counts
 

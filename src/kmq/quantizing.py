@@ -22,8 +22,8 @@ from kmq.options import Options
 from kmq.pipeline import quantizing
 from kmq.pipeline.reading import Picture, read_picture
 from kmq.stages.mapping.metrics import psnr as psnr_of
-from kmq.stages.palette.clustering import Init
 from kmq.stages.palette.spaces import SpaceName
+from kmq.stages.palette.starting import Init
 from kmq.stages.pictures.reading import checked_format, checked_page
 from kmq.threads import resolve_threads
 from kmq.values import Dither, Fewest, Optimize, Rate, Require, Space, Start

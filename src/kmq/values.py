@@ -18,9 +18,9 @@ from kmq.model.choices import DITHER_METHODS, DitherMethod
 from kmq.model.image import MAX_COLORS, IndexedImage
 from kmq.model.palette import Palette
 from kmq.model.pixel_format import MAX_DEPTH
-from kmq.stages.palette import clustering
-from kmq.stages.palette.clustering import Init
+from kmq.stages.palette import clustering, starting
 from kmq.stages.palette.spaces import SPACES, SpaceName
+from kmq.stages.palette.starting import Init
 from kmq.stages.pictures.pillow import is_pillow
 
 
@@ -259,9 +259,9 @@ def _keep(value: Any, **checked: Any) -> None:
 def checked_init(init: Any) -> str | Array | Colors:
     """Return the name of a method, (k, channels) samples or colours; None is the first method."""
     if init is None:
-        return clustering.INITS[0]
+        return starting.INITS[0]
     if isinstance(init, str):
-        return checks.init_name(init, clustering.INITS)
+        return checks.init_name(init, starting.INITS)
     if isinstance(init, IndexedImage | Palette) or is_pillow(init) or has_names(init):
         return Colors.checked(init, "init")
     return checks.float_rows(init, "init")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from kmq.stages.palette import clustering, grid
+from kmq.stages.palette import assigning, grid
 
 N = 50_000
 
@@ -73,13 +73,11 @@ def test_labels_distances_and_sums_are_the_same(kind, d, dtype, monkeypatch):
 
 def assigned(points, weights, centroids):
     labels, distances = np.empty(N, np.int32), np.empty(N, points.dtype)
-    clustering.nearest(points, centroids, 2, labels, distances)
+    assigning.nearest(points, centroids, 2, labels, distances)
     alone, nothing = np.empty(N, np.int32), np.empty(0, np.int32)
-    clustering.nearest(points, centroids, 1, alone, np.empty(0, points.dtype))
-    sums, _ = clustering._assign_and_sum(points, weights, centroids, nothing, 1)
-    others, inertia = clustering._assign_and_sum(
-        points, weights, centroids, np.empty_like(alone), 1
-    )
+    assigning.nearest(points, centroids, 1, alone, np.empty(0, points.dtype))
+    sums, _ = assigning.assign_and_sum(points, weights, centroids, nothing, 1)
+    others, inertia = assigning.assign_and_sum(points, weights, centroids, np.empty_like(alone), 1)
     return labels, distances, alone, sums, others, inertia
 
 

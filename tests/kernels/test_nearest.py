@@ -1,4 +1,4 @@
-"""The kernels of `kmq.kernels.nearest`, run by `clustering`, against the naive truth."""
+"""The kernels of `kmq.kernels.nearest`, run by `assigning`, against the naive truth."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import naive
-from kmq.stages.palette import clustering, products
+from kmq.stages.palette import assigning, products
 
 FLOATS = [np.float32, np.float64]
 EDGES = [63, 64, 65, 127, 129, 511, 512, 513, 1025]
@@ -16,7 +16,7 @@ EDGES = [63, 64, 65, 127, 129, 511, 512, 513, 1025]
 def nearest(points, centroids, n_threads=1):
     labels = np.full(len(points), -1, np.int32)
     distances = np.full(len(points), -1, points.dtype)
-    clustering.nearest(points, centroids, n_threads, labels, distances)
+    assigning.nearest(points, centroids, n_threads, labels, distances)
     return labels, distances
 
 
@@ -80,7 +80,7 @@ def test_chunks_of_many_points_are_all_labelled(d, n_threads):
 def test_distances_are_optional():
     points = np.array([[1.0], [5.0]])
     labels = np.empty(2, np.int32)
-    clustering.nearest(points, points, 1, labels, np.empty(0))
+    assigning.nearest(points, points, 1, labels, np.empty(0))
     assert labels.tolist() == [0, 1]
 
 
@@ -98,7 +98,7 @@ def test_sums_by_label(n, d, k, weighted, dtype, seed):
     points = whole_rows(random, n, d, dtype, 100)
     labels = random.integers(0, k, n, dtype=np.int32)
     weights = random.integers(0, 9, n).astype(float) if weighted else np.empty(0)
-    sums = clustering.accumulate(points, labels, weights, k, 1)
+    sums = assigning.accumulate(points, labels, weights, k, 1)
     true_sums, true_counts = naive.accumulate(points, labels, k, weights if weighted else [1] * n)
     assert np.array_equal(sums[:, :-1], true_sums)
     assert np.array_equal(sums[:, -1], true_counts)
@@ -113,7 +113,7 @@ def test_sums_of_the_last_points_and_of_every_label(dtype, d):
         points = whole_rows(random, n, d, dtype, 1000)
         labels = np.arange(n, dtype=np.int32)
         for weights in (np.empty(0), np.full(n, 3.0)):
-            sums = clustering.accumulate(points, labels, weights, n, 1)
+            sums = assigning.accumulate(points, labels, weights, n, 1)
             factor = weights[:, None] if weights.size else 1
             assert np.array_equal(sums[:, :-1], points * factor)
             assert np.array_equal(sums[:, -1:], np.ones((n, 1)) * factor)
@@ -124,8 +124,8 @@ def test_sums_of_fractions_do_not_depend_on_threads(n_threads):
     random = np.random.default_rng(0)
     points, weights = random.normal(size=(100_000, 3)), random.random(100_000)
     labels = random.integers(0, 7, 100_000, dtype=np.int32)
-    alone = clustering.accumulate(points, labels, weights, 7, 1)
-    together = clustering.accumulate(points, labels, weights, 7, n_threads)
+    alone = assigning.accumulate(points, labels, weights, 7, 1)
+    together = assigning.accumulate(points, labels, weights, 7, n_threads)
     assert np.array_equal(alone, together)
 
 
@@ -134,7 +134,7 @@ def by_differences_and_products(points, centroids, monkeypatch):
     for faster in (False, True):
         monkeypatch.setattr(products, "are_faster", lambda *_, faster=faster: faster)
         labels, distances = nearest(points, centroids)
-        sums, inertia = clustering._assign_and_sum(
+        sums, inertia = assigning.assign_and_sum(
             points, np.empty(0), centroids, np.empty(len(points), np.int32), 1
         )
         results.append((labels, distances, sums, inertia))

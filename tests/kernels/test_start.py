@@ -1,10 +1,10 @@
-"""Where k-means starts: `kmq.stages.palette.clustering.start_centroids` and its kernels."""
+"""Where k-means starts: `kmq.stages.palette.starting.start_centroids` and its kernels."""
 
 import numpy as np
 import pytest
 
 import naive
-from kmq.stages.palette.clustering import INITS, start_centroids
+from kmq.stages.palette.starting import INITS, start_centroids
 
 SEEDED = [init for init in INITS if init != "var-part"]
 FLOATS = [np.float32, np.float64]

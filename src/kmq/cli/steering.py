@@ -174,7 +174,7 @@ def _is_given(arguments: argparse.Namespace, name: str) -> bool:
 
 
 def _starts_from_file(arguments: argparse.Namespace) -> bool:
-    from kmq.stages.palette.clustering import INITS
+    from kmq.stages.palette.starting import INITS
 
     return arguments.init is not None and arguments.init not in INITS
 

@@ -19,7 +19,7 @@ import numpy as np
 from kmq import checks, exact
 from kmq.errors import InputError
 from kmq.model.arrays import Array
-from kmq.stages.palette import chunked, clustering
+from kmq.stages.palette import chunked, clustering, starting
 from kmq.stages.palette.chunked import Chunk
 
 _Part = TypeVar("_Part")
@@ -220,7 +220,7 @@ class Chunks:
         points, weights = points[weights > 0], weights[weights > 0]
         if len(points) < k:
             return np.resize(points, (k, points.shape[1])).astype(np.float64)
-        first = clustering.start_centroids(points, weights, k, "k-means++", seed)
+        first = starting.start_centroids(points, weights, k, "k-means++", seed)
         polished = clustering.kmeans(
             points, weights, first, max_iter=_POLISHING, tol=0.0, n_threads=self._rows.n_threads
         )

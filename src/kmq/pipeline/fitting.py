@@ -13,7 +13,7 @@ from kmq.pipeline import rounding
 from kmq.pipeline.problem import Problem, distinct
 from kmq.pipeline.rounding import Rounded
 from kmq.stages.histogram.counting import keys_of
-from kmq.stages.palette import clustering, search
+from kmq.stages.palette import search, starting
 from kmq.stages.palette.effort import FIRST_ROUNDS, WHERE_SEEN, PlainStart, SearchEffort, Stopping
 from kmq.stages.palette.intervals import Line
 from kmq.stages.palette.points import Points, bins_of, divided, points_of
@@ -135,7 +135,7 @@ def _on_bins(
 
     def start(seed: int) -> Array:
         method = "k-means++" if seed else "var-part"  # the first by variance, the others random
-        made = clustering.start_centroids(rows, weights, free, method, seed)
+        made = starting.start_centroids(rows, weights, free, method, seed)
         return bins.start(fixed, made)
 
     starts = [partial(start, seed) for seed in range(n_starts)]

@@ -14,7 +14,7 @@ from kmq.pipeline.problem import Problem
 from kmq.stages.coding import palette_tree
 from kmq.stages.histogram.counting import keys_of
 from kmq.stages.mapping import metrics, nearest
-from kmq.stages.palette import clustering, search
+from kmq.stages.palette import assigning, search
 from kmq.stages.palette.rounds import Fit
 from kmq.stages.palette.spaces import Space
 
@@ -149,7 +149,7 @@ def label(problem: Problem, entries: Array, fit: Fit) -> Rounded:
         if len(astray):
             rows = np.ascontiguousarray(problem.points.columns.T[astray])
             places, squares = np.empty(len(rows), np.int32), np.empty(len(rows), np.float32)
-            clustering.nearest(rows, coordinates[allowed], n_threads, places, squares)
+            assigning.nearest(rows, coordinates[allowed], n_threads, places, squares)
             labels[astray], distances[astray] = allowed[places], squares
     if space.name == "rgb" and space.channel_weights is None:
         mse = float((distances.astype(np.float64) * colors.counts).sum()) / colors.n_pixels

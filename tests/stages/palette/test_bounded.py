@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kmq.kernels.bounded import greatest_whole
-from kmq.stages.palette import bounded, clustering
+from kmq.stages.palette import assigning, bounded, clustering
 
 FLOATS = [np.float32, np.float64]
 
@@ -98,8 +98,8 @@ def test_bounds_spare_nearly_all_points_in_the_end(by_groups, compared, monkeypa
 
 @pytest.mark.parametrize("scale", [1.0, 1e-3])
 def test_chunks_and_threads_change_nothing(scale, by_groups, compared, monkeypatch):
-    monkeypatch.setattr(clustering, "_CHUNK_WORK", 1)
-    monkeypatch.setattr(clustering, "_CHUNK_POINTS", 97)
+    monkeypatch.setattr(assigning, "_CHUNK_WORK", 1)
+    monkeypatch.setattr(assigning, "_CHUNK_POINTS", 97)
     points = np.rint(cloud(np.random.default_rng(0), 3) * 9) * scale
     assert_bounds_change_nothing(points, points[:40], monkeypatch)
     pair = fit(points, points[:40], 1, monkeypatch, n_threads=2)

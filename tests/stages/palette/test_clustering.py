@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import naive
-from kmq.stages.palette import clustering
+from kmq.stages.palette import clustering, starting
 
 FLOATS = [np.float32, np.float64]
 
@@ -196,7 +196,7 @@ def test_progress_rises_to_the_end():
 def best_of(points, k, init, seeds, **options):
     weights = np.ones(len(points))
     options = {"max_iter": 300, "tol": 0.0, "n_threads": 1, **options}
-    return clustering.best_of(points, weights, k, init, seeds=seeds, **options)
+    return starting.best_of(points, weights, k, init, seeds=seeds, **options)
 
 
 @pytest.mark.parametrize("init", ["random", "k-means++"])

@@ -12,7 +12,7 @@ from skimage import data
 
 import kmq
 import naive
-from kmq.stages.palette import clustering, search
+from kmq.stages.palette import search, starting
 from kmq.stages.palette.effort import Stopping
 from kmq.stages.palette.points import divided, points_of
 
@@ -154,7 +154,7 @@ def test_plain_starts_are_made_one_at_a_time():
     def starts():
         for seed in range(9):
             assert sum(start() is not None for start in living) <= 1
-            start = clustering.start_centroids(points.rows, points.weights, 5, "random", seed)
+            start = starting.start_centroids(points.rows, points.weights, 5, "random", seed)
             living.append(weakref.ref(start))
             yield start
             del start
@@ -241,7 +241,7 @@ def test_lifted_starts_are_let_down():
     points = points_of(np.ascontiguousarray(rows.T), np.ones(300))
     points, _ = divided(points, np.arange(300, dtype=np.uint64), rows[:, 3] == 220)
     for k, method in product((1, 2, 5), ("var-part", "k-means++")):
-        found = clustering.start_centroids(points.rows, points.weights, k, method, 0)
+        found = starting.start_centroids(points.rows, points.weights, k, method, 0)
         start = points.start(np.empty((0, 4)), found)
         assert start[:, 3].max() == 220
         assert np.all((start[:, 3] == 220) | (start[:, 3] < 100.1))

@@ -9,7 +9,7 @@ import naive
 from kmq.model.histogram import ColorHistogram
 from kmq.model.pixel_format import PixelFormat
 from kmq.stages.histogram import counting
-from kmq.stages.palette import clustering, search
+from kmq.stages.palette import assigning, clustering, search, starting
 from kmq.stages.palette.effort import SEARCH_EFFORTS, Stopping
 from kmq.stages.palette.points import Workspace, bins_of, points_of
 from kmq.stages.palette.rounds import Rounds, settle
@@ -57,7 +57,7 @@ def test_few_candidates_give_the_labels_of_all(pixel_format, seed, k, near):
     labels, distances = search.assign(points_in(colors), entries.astype(np.float64), 2)
     rows = colors.colors.astype(np.float32)
     plain, plain_distances = np.empty(len(rows), np.int32), np.empty(len(rows), np.float32)
-    clustering.nearest(rows, entries.astype(np.float64), 1, plain, plain_distances)
+    assigning.nearest(rows, entries.astype(np.float64), 1, plain, plain_distances)
     np.testing.assert_array_equal(labels, plain)
     np.testing.assert_array_equal(distances, plain_distances)
 
@@ -77,7 +77,7 @@ def test_many_centroids_give_the_labels_of_all(pixel_format, k):
     labels, distances = search.assign(points_in(colors), entries, 2)
     rows = colors.colors.astype(np.float32)
     plain, plain_distances = np.empty(len(rows), np.int32), np.empty(len(rows), np.float32)
-    clustering.nearest(rows, entries, 1, plain, plain_distances)
+    assigning.nearest(rows, entries, 1, plain, plain_distances)
     np.testing.assert_array_equal(labels, plain)
     np.testing.assert_array_equal(distances, plain_distances)
 
@@ -89,7 +89,7 @@ def test_rounds_of_many_centroids_are_plain_ones(k):
     rows = np.ascontiguousarray(points.columns.T)
     rounds = Rounds(points, k, 2)
     for _ in range(4):  # each begins with the labels of the one before
-        sums, _ = clustering._assign_and_sum(
+        sums, _ = assigning.assign_and_sum(
             rows, points.weights, centroids, np.empty(0, np.int32), 1
         )
         expected = clustering._means(sums, centroids)
@@ -179,7 +179,7 @@ def test_search_is_no_worse_than_plain_k_means(pixel_format, k):
     effort = SEARCH_EFFORTS["balanced"]
     colors = points_in(found.histogram)
     rows = np.ascontiguousarray(colors.columns.T)
-    start = clustering.start_centroids(rows, colors.weights, k, "var-part", 0)
+    start = starting.start_centroids(rows, colors.weights, k, "var-part", 0)
     searched = search.search(colors, [lambda: start], 0, effort, 1)
     plain = naive.lloyd(rows, colors.weights, start, 60)
     assert searched.shape == (k, pixel_format.channels)
@@ -202,7 +202,7 @@ def test_the_best_of_the_starts_is_kept():
     colors = points_in(found.histogram)
     rows = np.ascontiguousarray(colors.columns.T)
     starts = [
-        clustering.start_centroids(rows, colors.weights, 6, "random", seed) for seed in range(4)
+        starting.start_centroids(rows, colors.weights, 6, "random", seed) for seed in range(4)
     ]
     effort = SEARCH_EFFORTS["fast"]
     alone = [
@@ -217,7 +217,7 @@ def test_settling_to_nothing_ends_on_the_means():
     found = color_map(PixelFormat.RGB24, 7)
     colors = points_in(found.histogram)
     rows = np.ascontiguousarray(colors.columns.T)
-    start = clustering.start_centroids(rows, colors.weights, 12, "var-part", 0)
+    start = starting.start_centroids(rows, colors.weights, 12, "var-part", 0)
     settled = settle(colors, start, 0, Stopping(1000, 0.0), n_threads=2, progress=None)
     assert settled.converged
     labels, _ = naive.nearest(rows, settled.centroids)
@@ -236,7 +236,7 @@ def test_growing_yields_falling_errors_near_those_of_a_search():
     assert ks == sorted(set(ks))
     assert errors == sorted(errors, reverse=True)
     rows = np.ascontiguousarray(colors.columns.T)
-    start = clustering.start_centroids(rows, colors.weights, 40, "var-part", 0)
+    start = starting.start_centroids(rows, colors.weights, 40, "var-part", 0)
     searched = search.search(colors, [lambda: start], 0, SEARCH_EFFORTS["balanced"], 1)
     best = inertia(found.histogram, searched) / found.histogram.n_pixels
     assert 0.999 * best < errors[-1] < 1.1 * best
@@ -247,7 +247,7 @@ def test_fixed_centroids_stay_and_the_others_move_around_them():
     colors = points_in(found.histogram)
     rows = np.ascontiguousarray(colors.columns.T)
     fixed = np.array([[0.0, 0.0, 0.0], [128.0, 128.0, 128.0]])
-    start = clustering.start_centroids(rows, colors.weights, 10, "var-part", 0)
+    start = starting.start_centroids(rows, colors.weights, 10, "var-part", 0)
     effort = SEARCH_EFFORTS["balanced"]
     start = np.concatenate([fixed, start])
     searched = search.search(colors, [lambda: start], 2, effort, 1)

@@ -14,7 +14,7 @@ import numpy as np
 
 from kmq import checks, exact
 from kmq.model.arrays import Array, contiguous
-from kmq.stages.palette import clustering
+from kmq.stages.palette import assigning
 
 _ONE_THREAD = 1
 """Chunks are worked on side by side, each on one thread."""
@@ -119,7 +119,7 @@ def round_sums(chunk: Chunk, centroids: Array) -> Array:
     if len(rows) == 0:
         return np.zeros((len(centroids), rows.shape[1] + 1))
     labels, _ = nearest(rows, centroids)
-    return clustering.accumulate(rows, labels, weights, len(centroids), _ONE_THREAD)
+    return assigning.accumulate(rows, labels, weights, len(centroids), _ONE_THREAD)
 
 
 def end(chunk: Chunk, centroids: Array) -> Ended:
@@ -129,7 +129,7 @@ def end(chunk: Chunk, centroids: Array) -> Ended:
     if len(rows) == 0:
         return Ended(np.zeros((k, rows.shape[1] + 1)), np.zeros(k, np.int64), 0.0)
     labels, distances = nearest(rows, centroids)
-    sums = clustering.accumulate(rows, labels, weights, k, _ONE_THREAD)
+    sums = assigning.accumulate(rows, labels, weights, k, _ONE_THREAD)
     return Ended(sums, np.bincount(labels, minlength=k), float(_weighted(distances, weights).sum()))
 
 
@@ -147,7 +147,7 @@ def nearest(rows: Array, centroids: Array) -> tuple[Array, Array]:
     wide = rows.astype(np.result_type(rows, centroids), copy=False)
     labels, distances = np.empty(len(rows), np.int32), np.empty(len(rows), wide.dtype)
     if len(rows):
-        clustering.nearest(wide, centroids, _ONE_THREAD, labels, distances)
+        assigning.nearest(wide, centroids, _ONE_THREAD, labels, distances)
     return labels, distances
 
 

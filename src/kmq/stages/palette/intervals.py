@@ -20,7 +20,8 @@ from kmq import exact
 from kmq.lazily import computed_once
 from kmq.model.arrays import Array
 from kmq.model.choices import Progress
-from kmq.stages.palette.clustering import KMeansResult, nearest
+from kmq.stages.palette.assigning import nearest
+from kmq.stages.palette.clustering import KMeansResult
 
 _PIECES = 1 << 16
 """Most pieces that the range of sites is cut into; each looks up its nearest site."""

@@ -14,7 +14,7 @@ import numpy as np
 
 from kmq.model.arrays import Array
 from kmq.model.choices import Progress
-from kmq.stages.palette import clustering
+from kmq.stages.palette import starting
 from kmq.stages.palette.effort import GROWTH, SearchEffort, Stopping
 from kmq.stages.palette.points import Buffers, Points, Workspace, bins_of, parts_of
 from kmq.stages.palette.rounds import MOMENTUM, Fit, settle
@@ -128,12 +128,12 @@ def plain(
     progress: Progress | None,
 ) -> Fit:
     """Run plain k-means from one start for each seed, or from `init` if it needs none; keep the
-    best, as `clustering.best_of` does."""
+    best, as `starting.best_of` does."""
     if points.n_opaque:
         given = init if isinstance(init, str) else points.lifted(init)
-        starts = clustering.starts(points.rows, points.weights, k, given, seeds)
+        starts = starting.starts(points.rows, points.weights, k, given, seeds)
         return best_settled(points, starts, stopping, n_threads, progress)
-    clustered = clustering.best_of(
+    clustered = starting.best_of(
         points.rows,
         points.weights,
         k,

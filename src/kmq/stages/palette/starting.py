@@ -1,0 +1,167 @@
+"""Where k-means starts, and the best of several starts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+from operator import attrgetter
+from typing import Literal, get_args
+
+import numpy as np
+
+from kmq import exact
+from kmq.model.arrays import Array
+from kmq.model.choices import Progress
+from kmq.stages.palette.clustering import KMeansResult, kmeans, mean_variance
+
+Init = Literal["k-means++", "random", "var-part"]
+INITS: tuple[Init, ...] = get_args(Init)
+
+_GREEDY_COLORS = 1024
+"""Most centroids that k-means++ chooses greedily, among several trials each."""
+
+
+def best_of(
+    points: Array,
+    weights: Array,
+    k: int,
+    init: str | Array,
+    *,
+    seeds: Sequence[int],
+    max_iter: int,
+    tol: float,
+    n_threads: int,
+    progress: Progress | None = None,
+    algorithm: str = "lloyd",
+) -> KMeansResult:
+    """Run k-means from one start for each seed, or from `init` if it needs none; keep the best.
+
+    `tol` is relative here: to the mean variance of the channels.
+    """
+    fits = fits_from(
+        points,
+        weights,
+        starts(points, weights, k, init, seeds),
+        len(_distinct_seeds(init, seeds)),
+        max_iter=max_iter,
+        tol=tol,
+        n_threads=n_threads,
+        progress=progress,
+        algorithm=algorithm,
+    )
+    return min(fits, key=attrgetter("inertia"))
+
+
+def fits_from(
+    points: Array,
+    weights: Array,
+    starts: Iterable[Array],
+    n_starts: int,
+    *,
+    max_iter: int,
+    tol: float,
+    n_threads: int,
+    progress: Progress | None = None,
+    algorithm: str = "lloyd",
+) -> Iterator[KMeansResult]:
+    """Yield where k-means ends from each of the starts (k, d); `tol` is as for `best_of`."""
+    limit = tol * mean_variance(points, weights) if tol else 0.0
+    for attempt, start in enumerate(starts):
+        yield kmeans(
+            points,
+            weights,
+            start,
+            max_iter=max_iter,
+            tol=limit,
+            n_threads=n_threads,
+            progress=_share(progress, attempt, n_starts),
+            algorithm=algorithm,
+        )
+
+
+def starts(
+    points: Array, weights: Array, k: int, init: str | Array, seeds: Sequence[int]
+) -> Iterator[Array]:
+    """Yield a start (k, d) for each seed, or just one where none is needed.
+
+    One at a time: there may be thousands, of many centroids.
+    """
+    for seed in _distinct_seeds(init, seeds):
+        yield start_centroids(points, weights, k, init, seed) if isinstance(init, str) else init
+
+
+def start_centroids(points: Array, weights: Array, k: int, init: str, seed: int) -> Array:
+    """Return k starting centroids (k, d) float64 by the method `init`, one of INITS."""
+    if init == "random":
+        return _random_start(points, weights, k, seed)
+    if init == "var-part":
+        return _split_start(points, weights, k)
+    return _plus_plus_start(points, weights, k, seed)
+
+
+def _random_start(points: Array, weights: Array, k: int, seed: int) -> Array:
+    """Choose k points, each next one with probability in proportion to its weight."""
+    random = np.random.RandomState(seed)
+    shares = weights / weights.sum()
+    heavy = int(np.count_nonzero(shares))
+    chosen = random.choice(len(points), min(k, heavy), replace=False, p=shares)
+    return points[np.resize(chosen, k)].astype(np.float64)
+
+
+def _plus_plus_start(points: Array, weights: Array, k: int, seed: int) -> Array:
+    from kmq.kernels.start import LANES, kmeans_plus_plus
+
+    n = len(points)
+    # As many trials as scikit-learn takes, for the same quality of start; the more centroids there
+    # are, the less one of them matters and the more a trial costs.
+    trials = 2 + int(exact.log2_of(k) / exact.LOG2_OF_E) if k <= _GREEDY_COLORS else 1
+    uniforms = _uniforms(seed, k, trials)
+    columns = np.ascontiguousarray(points.T)
+    chosen = np.empty(k, np.int64)
+    kmeans_plus_plus(
+        columns,
+        weights,
+        uniforms,
+        np.empty(LANES),
+        np.empty(n),
+        *(np.empty(n, points.dtype) for _ in range(3)),
+        chosen,
+    )
+    return points[chosen].astype(np.float64)
+
+
+@lru_cache(maxsize=8)
+def _uniforms(seed: int, k: int, trials: int) -> Array:
+    """Return numbers (k, trials) in [0, 1); a generator takes longer to make than a small start."""
+    uniforms = np.random.RandomState(seed).random_sample((k, trials))
+    uniforms.flags.writeable = False
+    return uniforms
+
+
+def _split_start(points: Array, weights: Array, k: int) -> Array:
+    from kmq.kernels.start import split_by_variance
+
+    means = np.empty((k, points.shape[1]))
+    count = split_by_variance(
+        points,
+        weights,
+        np.arange(len(points)),
+        np.empty((k, 2), np.int64),
+        *np.empty((2, k), np.int64),
+        np.empty(k),
+        means,
+    )
+    means[count:] = means[0]
+    return means
+
+
+def _distinct_seeds(init: str | Array, seeds: Sequence[int]) -> Sequence[int]:
+    """Return the seeds that make starts of their own."""
+    return seeds if isinstance(init, str) and init != "var-part" else seeds[:1]
+
+
+def _share(progress: Progress | None, attempt: int, n_attempts: int) -> Progress | None:
+    """Return a progress that fills the attempt's share of the whole."""
+    if progress is None or n_attempts == 1:
+        return progress
+    return lambda stage, fraction: progress(stage, (attempt + fraction) / n_attempts)
