@@ -22,7 +22,7 @@ from kmq.stages.coding import palette_tree
 from kmq.stages.histogram import counting
 from kmq.stages.mapping import dithering, metrics, optimizing, rate
 from kmq.stages.mapping.dithering import Dither
-from kmq.stages.mapping.ssimulacra2 import Looks
+from kmq.stages.mapping.ssimulacra2 import SearchedLooks
 from kmq.stages.palette.effort import PlainStart
 from kmq.stages.palette.rounds import Fit
 from kmq.stages.palette.spaces import Space
@@ -196,7 +196,7 @@ class Quantizer:
         return metrics.mse(self.pixels.samples, shown, has_alpha=has_alpha)
 
     def ssimulacra2(self, mapped: Mapped) -> float:
-        """Return how good the picture looks by SSIMULACRA2."""
+        """Return how good the picture looks by SSIMULACRA2, as a search may aim at it."""
         return self._looks.of(looked_up(mapped.palette, mapped.indices))
 
     def image(self, mapped: Mapped, mse: float) -> QuantizedImage:
@@ -222,9 +222,9 @@ class Quantizer:
         return self._problem
 
     @computed_once
-    def _looks(self) -> Looks:
+    def _looks(self) -> SearchedLooks:
         pixels = self.pixels
-        return Looks(pixels.samples, pixels.pixel_format, self._how.n_threads)
+        return SearchedLooks(pixels.samples, pixels.pixel_format, self._how.n_threads)
 
     @property
     def _is_by_eye(self) -> bool:

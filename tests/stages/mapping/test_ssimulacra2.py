@@ -5,10 +5,11 @@ import math
 import numpy as np
 import pytest
 
+import kmq
 from kmq.kernels import ssimulacra2 as kernels
 from kmq.model.pixel_format import PixelFormat
 from kmq.stages.mapping import ssimulacra2 as measure
-from kmq.stages.mapping.ssimulacra2 import ssimulacra2
+from kmq.stages.mapping.ssimulacra2 import SearchedLooks, ssimulacra2
 
 # What fast-ssim2 0.9.1, which computes bit for bit what the C++ program does, says of `pair(n)`.
 REFERENCE = (
@@ -181,3 +182,34 @@ def test_a_short_side_is_drawn_out():
     assert found == ssimulacra2(*drawn, PixelFormat.RGB24) < 100
     dots = [samples[:1, :1] for samples in (original, other)]
     assert math.isfinite(ssimulacra2(*dots, PixelFormat.RGB24))
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (24, 20), (5, 70), (1, 2000), (999, 1)])
+def test_one_colour_for_a_small_picture_does_not_look_good_to_a_search(shape):
+    # The measure itself gives it up to 90: it has one to three scales.
+    y, x = np.indices(shape)
+    original = np.stack([(x + y) * 37 % 256, (x + y) * 73 % 256, x * y * 5 % 256], axis=2)
+    original = original.astype(np.uint8)
+    one = np.broadcast_to(original.mean(axis=(0, 1)).astype(np.uint8), original.shape)
+    looks = SearchedLooks(original, PixelFormat.RGB24, 1)
+    assert looks.of(one) < 0
+    assert looks.of(original) == 100
+    grey = SearchedLooks(original[:, :, 0], PixelFormat.GREY8, 1)
+    assert grey.of(one[:, :, 0]) < 0
+    decoded = kmq.decode(kmq.encode(original, quality=60)).to_array()
+    assert looks.of(decoded) >= 60
+    assert ssimulacra2(original, decoded, PixelFormat.RGB24) >= 60
+
+
+def test_a_search_aims_at_the_measure_itself_from_32_pixels_on():
+    original, other = (samples[:32, :32] for samples in pair(1))
+    assert original.shape[:2] == (32, 32)
+    found = SearchedLooks(original, PixelFormat.RGB24, 1).of(other)
+    assert found == ssimulacra2(original, other, PixelFormat.RGB24)
+
+
+def test_mirror_images_of_a_long_strip_are_few():
+    strip = np.arange(30_001, dtype=np.uint16).reshape(1, -1, 1)
+    mirrored = measure._mirrored(strip)
+    assert mirrored.shape == (128, 1001, 1)
+    assert set(mirrored.ravel()) == set(strip.ravel())
