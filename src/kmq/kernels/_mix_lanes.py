@@ -29,6 +29,8 @@ RUN_SPAN = 256
 WEIGHT_LIMIT = 6_815_744
 """6.5 in 2^-20: (14 · REACH + 256) · (WEIGHT_LIMIT >> 7), the most a sum can be, is below 2^31."""
 
+BLEND_LIMIT = 1 << 23
+
 DENSE_LIMIT = 255
 """Most that the count of a dense slot can be; of a hashed one it is 15."""
 
@@ -424,24 +426,97 @@ def count_known(typingctx, slots):
 
 
 @intrinsic
-def opinion_of(typingctx, logits, weights, row):
-    """Return (Σ logits[i] · (weights[row, i] >> 7)) >> 13, kept within ±REACH."""
+def opinions_of(typingctx, logits, weights, first, second, third):
+    """Return four lanes: the opinions of three rows of weights, and 0.
+
+    Each is (Σ logits[i] · (weights[row, i] >> 7)) >> 13, kept within ±REACH.
+    """
 
     def codegen(context, builder, signature, args):
-        start = builder.shl(context.cast(builder, args[2], row, types.int64), _i64(4))
-        scaled = builder.ashr(
-            _load(builder, _base(context, builder, weights, args[1]), start), _vector([7] * LANES)
+        base = _base(context, builder, weights, args[1])
+        sums = []
+        for value, kind in zip(args[2:], signature.args[2:], strict=True):
+            start = builder.shl(context.cast(builder, value, kind, types.int64), _i64(4))
+            scaled = builder.ashr(_load(builder, base, start), _vector([7] * LANES))
+            sums.append(_folded(builder, builder.mul(args[0], scaled)))
+        sums = [_in_pairs(builder, *sums[:2]), _in_pairs(builder, sums[2], sums[2])]
+        sums = _in_pairs(builder, *sums)  # now lanes 0 to 2 and 4 to 6 are halves of the three
+        total = builder.ashr(_folded(builder, sums), _vector([13] * 4))
+        total = _kept_within(builder, total, REACH)
+        return builder.insert_element(total, _i32(0), _i32(3))
+
+    return _lanes(4)(logits, weights, first, second, third), codegen
+
+
+def _folded(builder, lanes):
+    """Return the first half of the lanes plus the second."""
+    half = lanes.type.count // 2
+    halves = [_vector(list(range(first, first + half))) for first in (0, half)]
+    return builder.add(*(builder.shuffle_vector(lanes, lanes, half) for half in halves))
+
+
+def _in_pairs(builder, one, other):
+    """Return the sums of two lanes each within every four: those of `one`, then of `other`."""
+    count = one.type.count
+    even = [
+        at + side for four in range(0, count, 4) for side in (0, count) for at in (four, four + 2)
+    ]
+    return builder.add(
+        builder.shuffle_vector(one, other, _vector(even)),
+        builder.shuffle_vector(one, other, _vector([at + 1 for at in even])),
+    )
+
+
+def _kept_within(builder, lanes, limit):
+    count = lanes.type.count
+    for bound, sign in ((limit, ">"), (-limit, "<")):
+        bounds = _vector([bound] * count)
+        lanes = builder.select(builder.icmp_signed(sign, lanes, bounds), bounds, lanes)
+    return lanes
+
+
+def _shares_at(context, builder, blend, args, stage):
+    start = builder.shl(context.cast(builder, args[2], stage, types.int64), _i64(2))
+    return _base(context, builder, blend, args[1]), start
+
+
+@intrinsic
+def mixture_of(typingctx, opinions, blend, stage):
+    """Return (Σ opinions[i] · (blend[stage, i] >> 4)) >> 16, kept within ±REACH."""
+
+    def codegen(context, builder, signature, args):
+        shares = _load(builder, *_shares_at(context, builder, blend, args, stage), 4)
+        wide = ir.VectorType(_i64, 4)
+        products = builder.mul(
+            builder.sext(args[0], wide), builder.sext(builder.ashr(shares, _vector([4] * 4)), wide)
         )
-        products = builder.mul(args[0], scaled)
-        total = _call(builder, "llvm.vector.reduce.add.v16i32", _i32, products)
-        total = builder.ashr(total, _i32(13))
+        total = builder.ashr(
+            _call(builder, "llvm.vector.reduce.add.v4i64", _i64, products), _i64(16)
+        )
         for bound, sign in ((REACH, ">"), (-REACH, "<")):
             total = builder.select(
-                builder.icmp_signed(sign, total, _i32(bound)), _i32(bound), total
+                builder.icmp_signed(sign, total, _i64(bound)), _i64(bound), total
             )
-        return builder.sext(total, _i64)
+        return total
 
-    return types.int64(logits, weights, row), codegen
+    return types.int64(opinions, blend, stage), codegen
+
+
+@intrinsic
+def train_shares(typingctx, opinions, blend, stage, error):
+    """blend[stage, i] += (opinions[i] · error + 2048) >> 12, kept within ±BLEND_LIMIT."""
+
+    def codegen(context, builder, signature, args):
+        base, start = _shares_at(context, builder, blend, args, stage)
+        lanes = _splat(builder, context.cast(builder, args[3], error, types.int32), 4)
+        change = builder.add(builder.mul(args[0], lanes), _vector([2048] * 4))
+        shares = builder.add(
+            _load(builder, base, start, 4), builder.ashr(change, _vector([12] * 4))
+        )
+        _store(builder, _kept_within(builder, shares, BLEND_LIMIT), base, start)
+        return context.get_dummy_value()
+
+    return types.void(opinions, blend, stage, error), codegen
 
 
 @intrinsic
@@ -457,10 +532,7 @@ def train(typingctx, logits, weights, row, error, shift):
         change = builder.ashr(builder.add(products, _splat(builder, half)), _splat(builder, bits))
         base = _base(context, builder, weights, args[1])
         after = builder.add(_load(builder, base, start), change)
-        for bound, sign in ((WEIGHT_LIMIT, ">"), (-WEIGHT_LIMIT, "<")):
-            limit = _vector([bound] * LANES)
-            after = builder.select(builder.icmp_signed(sign, after, limit), limit, after)
-        _store(builder, after, base, start)
+        _store(builder, _kept_within(builder, after, WEIGHT_LIMIT), base, start)
         return context.get_dummy_value()
 
     return types.void(logits, weights, row, error, shift), codegen

@@ -30,17 +30,22 @@ from kmq.kernels._mix_lanes import (
     keep,
     keys_of,
     line_starts,
+    mixture_of,
     open_lines,
     open_rest,
-    opinion_of,
+    opinions_of,
     paint,
     pick,
     places_of,
     targets_of,
     train,
+    train_shares,
 )
 
 N_SETS = 3
+SHARES = 4
+"""Numbers of a row of `blend`, of which the last is never used."""
+
 STEP_BITS = 7
 STEPS = 46
 """Steps of 2^STEP_BITS logits that refine a probability, the two ends included and one spare."""
@@ -49,8 +54,6 @@ LONGEST_RUN = 31
 
 HURRY = 32_768
 """Pixels, about, during which weights learn twice as fast."""
-
-BLEND_LIMIT = 1 << 23
 
 FULL, BAD_END, TOO_LONG = -1, -2, -3
 
@@ -88,6 +91,7 @@ def _begin(line_bits, group, n_rows, squash, lines, dense, runs, weights, blend,
     for stage in range(4):
         for i in range(N_SETS):
             blend[stage, i] = 349_525
+        blend[stage, N_SETS] = 0
     for cell in range(n_rows * 8):
         for step in range(STEPS):
             refined[cell * STEPS + step] = squash[min(step << STEP_BITS, 2 * REACH)]
@@ -213,7 +217,7 @@ def _coder(decoding, name):
             dense: (n_rows · ROW_SPAN + RUNS · RUN_SPAN,) int32.
             runs: (RUNS << line_bits,) int32.
             weights: (n_rows + 8 + 32 + 8, LANES) int32.
-            blend: (4, N_SETS) int32.
+            blend: (4, SHARES) int32.
             refined: (n_rows · 8 · STEPS,) int32.
             scratch: arrays as SCRATCH says.
             recent: (4, or height if that is less, LEFT + width + RIGHT) uint16 scratch for the last
@@ -421,14 +425,8 @@ def _coder(decoding, name):
 
                     known = n_rows + count_known(slots)
                     alike = n_rows + 8 + pattern
-                    one = opinion_of(logits, weights, row)
-                    two = opinion_of(logits, weights, known)
-                    three = opinion_of(logits, weights, alike)
-                    share = 3 * stage
-                    total = one * (pick(blend, share) >> 4)
-                    total += two * (pick(blend, share + 1) >> 4)
-                    total += three * (pick(blend, share + 2) >> 4)
-                    mixed_logit = clamp(total >> 16, -REACH, REACH) + REACH
+                    opinions = opinions_of(logits, weights, row, known, alike)
+                    mixed_logit = mixture_of(opinions, blend, stage) + REACH
                     chance = pick(squash, mixed_logit)
                     step = mixed_logit >> STEP_BITS
                     part = mixed_logit & ((1 << STEP_BITS) - 1)
@@ -450,11 +448,9 @@ def _coder(decoding, name):
                     # Learning.
                     truth = bit * 65535
                     errors = truth - chance
-                    for number, opinion in ((0, one), (1, two), (2, three)):
-                        moved = pick(blend, share + number) + ((opinion * errors + 2048) >> 12)
-                        blend[np.uint64(stage), number] = clamp(moved, -BLEND_LIMIT, BLEND_LIMIT)
-                    for opinion, vector in ((one, row), (two, known), (three, alike)):
-                        error = truth - pick(squash, opinion + REACH)
+                    train_shares(opinions, blend, stage, errors)
+                    for number, vector in ((0, row), (1, known), (2, alike)):
+                        error = truth - pick(squash, np.int64(lane(opinions, number)) + REACH)
                         errors |= error
                         train(logits, weights, vector, error, pace)
                     learnt = adapted(slots, bit)

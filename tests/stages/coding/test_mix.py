@@ -340,12 +340,16 @@ def moved(chance, count, bit, is_hashed):
 
 
 @inlined
-def mix_predictions(logits_at, logits, weights, errors, out_opinions):
+def mix_predictions(logits_at, logits, weights, errors, blend, out_opinions, out_mixtures):
     lines, dense, starts, places, stretch = logits_at
     _, vector = lanes.fetch(lines, dense, starts, 0, places, 0, stretch)
     store(vector, logits, 0)
     for row in range(len(weights)):
-        out_opinions[row] = lanes.opinion_of(vector, weights, row)
+        opinions = lanes.opinions_of(vector, weights, row, row // 2, row // 3)
+        store(opinions, out_opinions[row], 0)
+        out_mixtures[row] = lanes.mixture_of(opinions, blend, row)
+        lanes.train_shares(opinions, blend, row, errors[row])
+    for row in range(len(weights)):
         lanes.train(vector, weights, row, errors[row], 12)
 
 
@@ -356,15 +360,25 @@ def test_opinions_and_weights_are_what_their_formulas_say(seed):
     largest = [LIMIT, LIMIT, 2_000_000][seed]
     weights = rng.integers(-largest, largest + 1, (300, lanes.LANES)).astype(np.int32)
     errors = rng.integers(-65_535, 65_536, 300)
-    logits, opinions = np.zeros(lanes.LANES, np.int32), np.zeros(300, np.int64)
+    logits, opinions = np.zeros(lanes.LANES, np.int32), np.zeros((300, 4), np.int32)
+    blend = rng.integers(-lanes.BLEND_LIMIT, lanes.BLEND_LIMIT + 1, (300, 4)).astype(np.int32)
+    blend[:, 3] = 0
+    shares, mixtures = blend.copy(), np.zeros(300, np.int64)
     lines = rng.integers(0, 65_536, 8).astype(np.uint16)
     dense = rng.integers(0, 1 << 31, 8).astype(np.int32)
     order = np.arange(8, dtype=np.uint32)
     before = weights.copy()
     where = lines, dense, order, order, mix.curves()[1]
-    mix_predictions(where, logits, weights, errors, opinions)
+    mix_predictions(where, logits, weights, errors, blend, opinions, mixtures)
+    rows = np.arange(300)
     sums = (before >> 7).astype(np.int64) @ logits
-    assert np.array_equal(opinions, np.clip(sums >> 13, -REACH, REACH))
+    expected = np.clip(sums >> 13, -REACH, REACH)[np.stack([rows, rows // 2, rows // 3], 1)]
+    assert np.array_equal(opinions[:, :3], expected)
+    assert not opinions[:, 3].any()
+    mixed = (expected * (shares[:, :3] >> 4).astype(np.int64)).sum(axis=1) >> 16
+    assert np.array_equal(mixtures, np.clip(mixed, -REACH, REACH))
+    moved_shares = shares + ((opinions * errors[:, None] + 2048) >> 12)
+    assert np.array_equal(blend, np.clip(moved_shares, -lanes.BLEND_LIMIT, lanes.BLEND_LIMIT))
     change = (logits * errors[:, None] + 2048) >> 12
     assert np.array_equal(weights, np.clip(before + change, -LIMIT, LIMIT))
 

@@ -226,7 +226,7 @@ class MixCoder:
             ((layout.n_rows * kernels.ROW_SPAN + kernels.RUNS * kernels.RUN_SPAN,), np.int32),
             ((kernels.RUNS << layout.line_bits,), np.int32),
             ((layout.n_rows + 48, kernels.LANES), np.int32),
-            ((4, kernels.N_SETS), np.int32),
+            ((4, kernels.SHARES), np.int32),
             ((layout.n_rows * 8 * kernels.STEPS,), np.int32),
         )
         with suppress(IndexError):
