@@ -53,13 +53,15 @@ def _apart(a, i, b, j):
 
 
 @inlined
-def _level(centroids, unit, i, j):
-    """Return the level of the distance of two entries."""
+def _level(levels, centroids, unit, i, j):
+    """Return the level of the distance of two entries, from the table if there is one."""
+    if levels.size:
+        return np.int64(levels[i, j])
     return _level_of(_apart(centroids, i, centroids, j), unit)
 
 
 @inlined
-def _context(centroids, unit, w, n, ne, nw, ww, nn):
+def _context(levels, centroids, unit, w, n, ne, nw, ww, nn):
     """Number what is known before a pixel."""
     context = np.int64(w == n)
     context = context * 2 + np.int64(n == ne)
@@ -67,9 +69,9 @@ def _context(centroids, unit, w, n, ne, nw, ww, nn):
     context = context * 2 + np.int64(w == ne)
     context = context * 2 + np.int64(w == ww)
     context = context * 2 + np.int64(n == nn)
-    activity = _level(centroids, unit, w, n)
-    activity = max(activity, _level(centroids, unit, n, ne))
-    activity = max(activity, _level(centroids, unit, w, nw))
+    activity = _level(levels, centroids, unit, w, n)
+    activity = max(activity, _level(levels, centroids, unit, n, ne))
+    activity = max(activity, _level(levels, centroids, unit, w, nw))
     return context * ACTIVITIES + _activity(activity)
 
 
@@ -80,9 +82,10 @@ def _activity(level):
 
 
 @inlined
-def _miss_level(centroids, unit, index, w, n):
+def _miss_level(levels, centroids, unit, index, w, n):
     """Return how far a pixel is from the nearer of two neighbours."""
-    return min(_level(centroids, unit, index, w), _level(centroids, unit, index, n))
+    to_w = _level(levels, centroids, unit, index, w)
+    return min(to_w, _level(levels, centroids, unit, index, n))
 
 
 @inlined
@@ -106,6 +109,14 @@ def count_levels(centroids, picks, unit, out_counts):
         for j in range(len(centroids)):
             if j != pick:
                 out_counts[_level_of(_apart(centroids, pick, centroids, j), unit)] += 1
+
+
+@kernel("f4[:, :], f4, u1[:, :]")
+def fill_levels(centroids, unit, out_levels):
+    """Fill (k, k) with the levels of the distances between all entries."""
+    for i in range(len(centroids)):
+        for j in range(len(centroids)):
+            out_levels[i, j] = _level_of(_apart(centroids, i, centroids, j), unit)
 
 
 @kernel("f4[:, :], i8[:], i8, f4[:], i4[:, :]")
@@ -193,7 +204,7 @@ def sum_errors(first_row, rows, ids, points, indices, centroids, out_errors):
 
 @kernel(
     "i8, i4[:, :], u4[:, :], f4[:, :], i4[:], u1[:], f4[:, :], u1[:], b1[:, :], i4[:, :], f4,"
-    "f4[:, :], f4[:, :], f4[:, :], f4, f4, f4[:, :, :], i4[:, :], i8[:], i4[:], i4[:, :]"
+    "u1[:, :], f4[:, :], f4[:, :], f4[:, :], f4, f4, f4[:, :, :], i4[:, :], i8[:], i4[:], i4[:, :]"
 )
 def choose_strip(
     first_row,
@@ -207,6 +218,7 @@ def choose_strip(
     allowed,
     nearby,
     unit,
+    levels,
     first_bits,
     second_bits,
     scales,
@@ -225,6 +237,7 @@ def choose_strip(
     the indices of its eight neighbours. None may exceed the nearest's squared distance by more than
     `most_excess`. `allowed` (3, 3) says whether colours of a kind (row) may have other entries than
     the nearest of a kind (column).
+    `levels` (k, k) are those of `fill_levels`, or empty where k is large.
     The square of a block's summed errors counts `block_share` times besides: `errors` (block rows,
     block columns, 4) has the sums for `before`, and is brought up to date.
     `window` (rows + 2 · MARGIN, width + 2 · MARGIN), `candidates` and `seen` (k,) are scratch.
@@ -266,7 +279,7 @@ def choose_strip(
                 continue
             number += 1
             n_candidates = 0
-            for one in (nearest, now, w, n, e, s, nw, ne, sw, se):  # as a function it took twice
+            for one in (now, nearest, w, n, e, s, nw, ne, sw, se):  # as a function it took twice
                 if seen[one] != number:
                     seen[one] = number
                     candidates[n_candidates] = one
@@ -282,25 +295,27 @@ def choose_strip(
             ww, nn, nne = np.int64(here[x - 2]), np.int64(up2[x]), np.int64(up2[x + 1])
             nee, ee = np.int64(up[x + 2]), np.int64(here[x + 2])
             sww, swww = np.int64(down[x - 2]), np.int64(down[x - 3])
-            context = _context(centroids, unit, w, n, ne, nw, ww, nn)
+            context = _context(levels, centroids, unit, w, n, ne, nw, ww, nn)
             # What is the same for all candidates where the pixels east, south, southwest and
             # southeast are coded; `_context` says what the terms are.
             e_equal = 16 * (ne == nee) + (ne == nne)
-            e_level = _level(centroids, unit, ne, nee)
+            e_level = _level(levels, centroids, unit, ne, nee)
             e_symbol = symbol_of(e, NOTHING, ne, nee, n)
-            e_miss = _level(centroids, unit, e, ne)
+            e_miss = _level(levels, centroids, unit, e, ne)
             s_equal = 8 * (sw == w) + 4 * (sw == e) + 2 * (sw == sww)
-            s_level = _level(centroids, unit, sw, w)
+            s_level = _level(levels, centroids, unit, sw, w)
             s_symbol = symbol_of(s, sw, NOTHING, e, w)
-            s_miss = _level(centroids, unit, s, sw)
+            s_miss = _level(levels, centroids, unit, s, sw)
             sw_equal = 32 * (sww == w) + 8 * (sww == ww) + 2 * (sww == swww) + (w == nw)
-            sw_level = max(_level(centroids, unit, sww, w), _level(centroids, unit, sww, ww))
+            sw_level = _level(levels, centroids, unit, sww, w)
+            sw_level = max(sw_level, _level(levels, centroids, unit, sww, ww))
             sw_symbol = symbol_of(sw, sww, w, NOTHING, ww)
-            sw_miss = _miss_level(centroids, unit, sw, sww, w)
+            sw_miss = _miss_level(levels, centroids, unit, sw, sww, w)
             se_equal = 32 * (s == e) + 16 * (e == ee) + 4 * (s == ee) + 2 * (s == sw) + (e == ne)
-            se_level = max(_level(centroids, unit, s, e), _level(centroids, unit, e, ee))
+            se_level = _level(levels, centroids, unit, s, e)
+            se_level = max(se_level, _level(levels, centroids, unit, e, ee))
             se_symbol = symbol_of(se, s, e, ee, NOTHING)
-            se_miss = _miss_level(centroids, unit, se, s, e)
+            se_miss = _miss_level(levels, centroids, unit, se, s, e)
             scale = scales[row, column]
             errors_here = errors[(first_row + row) // BLOCK, column // BLOCK]
             # Of the other pixels of the block; with this one the square is that of the sum.
@@ -324,18 +339,18 @@ def choose_strip(
                 cost = scale * (excess + block_share * summed)
                 if excess > most_excess or cost >= least:
                     continue
-                to_w = _level(centroids, unit, one, w)
-                to_n = _level(centroids, unit, one, n)
+                to_w = _level(levels, centroids, unit, one, w)
+                to_n = _level(levels, centroids, unit, one, n)
                 symbol = symbol_of(one, w, n, ne, nw)
                 cost += first_bits[context, symbol]
                 if symbol == MISS:
                     cost += second_bits[context % ACTIVITIES, min(to_w, to_n)]
                 if cost >= least:
                     continue
-                to_e = _level(centroids, unit, one, e)
-                to_s = _level(centroids, unit, one, s)
-                to_ne = _level(centroids, unit, one, ne)
-                to_sw = _level(centroids, unit, one, sw)
+                to_e = _level(levels, centroids, unit, one, e)
+                to_s = _level(levels, centroids, unit, one, s)
+                to_ne = _level(levels, centroids, unit, one, ne)
+                to_sw = _level(levels, centroids, unit, one, sw)
                 equal = 32 * (one == ne) + 8 * (one == n) + 4 * (one == nee) + 2 * (one == w)
                 level = max(e_level, max(to_ne, to_n))
                 symbol = 0 if e == one else e_symbol
@@ -385,7 +400,8 @@ def cap_strip(first_row, rows, ids, points, labels, centroids, most_excess, out_
 
 
 @kernel(
-    "i8, i8, i4[:, :], u4[:, :], f4[:, :], f8[:, :], f4[:, :], f4, i8[:, :], i8[:, :], f8[:, :]"
+    "i8, i8, i4[:, :], u4[:, :], f4[:, :], f8[:, :], f4[:, :], f4, u1[:, :], i8[:, :], i8[:, :],"
+    "f8[:, :]"
 )
 def count_strip(
     first_row,
@@ -396,6 +412,7 @@ def count_strip(
     importance,
     centroids,
     unit,
+    levels,
     out_first,
     out_second,
     out_sums,
@@ -415,11 +432,11 @@ def count_strip(
             ne = np.int64(indices[max(y - 1, 0), min(x + 1, width - 1)])
             nw = np.int64(indices[max(y - 1, 0), max(x - 1, 0)])
             index = np.int64(indices[y, x])
-            context = _context(centroids, unit, w, n, ne, nw, ww, nn)
+            context = _context(levels, centroids, unit, w, n, ne, nw, ww, nn)
             symbol = symbol_of(index, w, n, ne, nw)
             out_first[context, symbol] += 1
             if symbol == MISS:
-                level = _miss_level(centroids, unit, index, w, n)
+                level = _miss_level(levels, centroids, unit, index, w, n)
                 out_second[context % ACTIVITIES, level] += 1
             color = np.int64(ids[y, x])
             weight = importance[y, x] if importance.size else 1.0

@@ -318,10 +318,13 @@ def test_choice_is_that_of_a_plain_loop(seed, share):
     errors = np.zeros((3, 5, 4), np.float32)
     kernels.sum_errors(0, 12, ids, points, before, entries, errors)
     chosen = np.empty_like(before)
+    levels = np.empty((9, 9) if seed else (0, 0), np.uint8)
+    if seed:
+        kernels.fill_levels(entries, unit, levels)
     kernels.choose_strip(
         0, before, ids, points, labels, np.zeros(50, np.uint8), entries, np.zeros(9, np.uint8),
-        stage._ALLOWED, nearby, unit, first_bits, second_bits, scales, np.float32(1e9),
-        np.float32(share), errors,
+        stage._ALLOWED, nearby, unit, levels, first_bits, second_bits, scales,
+        np.float32(1e9), np.float32(share), errors,
         np.empty((12 + 2 * kernels.MARGIN, 17 + 2 * kernels.MARGIN), np.int32),
         np.empty(kernels.MOST_NEIGHBOURS + nearby.shape[1], np.int64),
         np.empty(9, np.int32), chosen,

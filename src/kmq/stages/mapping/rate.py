@@ -63,6 +63,9 @@ _NEARBY = 6
 _PICKED_COLORS = 1024
 """Entries from which the others are counted by level, in a large palette."""
 
+_MOST_IN_TABLE = 512
+"""Entries whose distances are looked up at most: more would not stay in the cache of a core."""
+
 _SUM_BUDGET = 1 << 22
 """Numbers in the sums of all strips together at most (32 MiB); 65,536 entries leave ten strips."""
 
@@ -162,6 +165,7 @@ class RateMapper:
         first = np.zeros((n_strips, kernels.CONTEXTS, kernels.SYMBOLS), np.int64)
         second = np.zeros((n_strips, kernels.ACTIVITIES, kernels.LEVELS), np.int64)
         sums = np.zeros((n_strips, k, 6))
+        levels = self._levels(centroids)
 
         def work(strip: int) -> None:
             kernels.count_strip(
@@ -172,6 +176,7 @@ class RateMapper:
                 self._importance,
                 centroids,
                 self._unit,
+                levels,
                 first[strip],
                 second[strip],
                 sums[strip],
@@ -242,7 +247,7 @@ class RateMapper:
         from kmq.kernels import rate as kernels
 
         centroids = _four(coordinates)
-        nearby = _nearby(centroids)
+        nearby, levels = _nearby(centroids), self._levels(centroids)
         errors = np.zeros((*self._blocks, 4), np.float32)
         chosen = np.empty_like(indices)
 
@@ -274,6 +279,7 @@ class RateMapper:
                 _ALLOWED,
                 nearby,
                 self._unit,
+                levels,
                 lengths.first,
                 lengths.second,
                 scales,
@@ -313,6 +319,16 @@ class RateMapper:
             )
 
         run_chunks(work, len(self._strips), self._n_threads)
+
+    def _levels(self, centroids: Array) -> Array:
+        """Return (k, k) uint8 levels of the distances between entries, or none of a large k."""
+        from kmq.kernels.rate import fill_levels
+
+        k = len(centroids)
+        levels = np.empty((k, k) if k <= _MOST_IN_TABLE else (0, 0), np.uint8)
+        if levels.size:
+            fill_levels(centroids, self._unit, levels)
+        return levels
 
     def _visible(self) -> Array:
         """Return (height, width): how much errors are seen, 1 on average, less in detail.
