@@ -76,6 +76,20 @@ def lloyd(points, weights, centroids, max_iter):
     return centroids
 
 
+def k_means_plus_plus(points, weights, uniforms):
+    """Indices chosen by greedy k-means++; each row of `uniforms` has the trials of a centroid."""
+    chosen, nearest = [], np.ones(len(points))
+    for trials in uniforms:
+        sums = np.cumsum(weights * nearest)
+        drawn = [int((sums <= u * sums[-1]).sum()) for u in (trials if chosen else trials[:1])]
+        distances = squared_distances(points, points[drawn]).T
+        lowered = np.minimum(distances, nearest) if chosen else distances
+        best = int((lowered * weights).sum(axis=1).argmin())
+        chosen.append(drawn[best])
+        nearest = lowered[best]
+    return chosen
+
+
 def split_by_variance(points, weights, k):
     """Means of k groups: cut the one of largest error at its mean, across its widest axis."""
     groups = [(np.asarray(points, float), np.asarray(weights, float))]

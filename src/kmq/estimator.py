@@ -185,7 +185,7 @@ class KMeans(Estimator):
         how = self._checked_options()
         n_threads = resolve_threads(self.n_threads)
         k = self._number_of_clusters(len(points))
-        starts = self._starts(points, how.n_starts, partial(_start, points, weights))
+        starts = self._starts(points, how.n_starts, partial(_start, points, weights, n_threads))
         fits: Iterable[KMeansResult]
         if how.is_search and points.shape[1] == 1:
             fits = [intervals.optimum(points, weights, k, n_threads)]
@@ -252,7 +252,7 @@ class KMeans(Estimator):
         if begun:
             centers, totals, n_steps = self._state()
         else:
-            starts = self._starts(points, 1, partial(_start, points, weights))
+            starts = self._starts(points, 1, partial(_start, points, weights, n_threads))
             centers = next(starts).astype(points.dtype)
             totals, n_steps = np.zeros((len(centers), points.shape[1] + 1)), 0
         labels, _ = _nearest(points, centers, n_threads)
@@ -575,8 +575,8 @@ def _printed(
     return replace(fit, n_iter=n_iter)
 
 
-def _start(points: Array, weights: Array, k: int, init: str, seed: int) -> Array:
-    return starting.start_centroids(points, weights, k, init, seed)
+def _start(points: Array, weights: Array, n_threads: int, k: int, init: str, seed: int) -> Array:
+    return starting.start_centroids(points, weights, k, init, seed, n_threads)
 
 
 def _chunk_labels(rows: Rows, centers: Array) -> Any:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import naive
+from kmq.stages.palette import starting
 from kmq.stages.palette.starting import INITS, start_centroids
 
 SEEDED = [init for init in INITS if init != "var-part"]
@@ -17,9 +18,9 @@ def blobs(n_blobs, *, size=20, seed=0):
     return np.repeat(centers, size, axis=0) + random.normal(size=(n_blobs * size, 3))
 
 
-def start(points, k, init, seed=0, weights=None):
+def start(points, k, init, seed=0, weights=None, n_threads=1):
     weights = np.ones(len(points)) if weights is None else np.asarray(weights, float)
-    return start_centroids(points, weights, k, init, seed)
+    return start_centroids(points, weights, k, init, seed, n_threads)
 
 
 def distinct(centroids):
@@ -110,6 +111,28 @@ def test_k_means_plus_plus_weighs_the_distances(near_weight, second):
     for seed in range(20):
         centroids = start(points, 2, "k-means++", seed, [1e12, near_weight, 1])
         assert centroids.ravel().tolist() == [0, second]
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("k", [1, 2, 40, 1100])
+def test_threads_choose_the_same_points(dtype, k, monkeypatch):
+    monkeypatch.setattr(starting, "_SHARED_WORK", 1)
+    random = np.random.default_rng(1)
+    points, weights = random.normal(size=(5000, 3)).astype(dtype), random.random(5000)
+    alone = start(points, k, "k-means++", weights=weights)
+    for n_threads in (2, 3, 256):
+        assert np.array_equal(alone, start(points, k, "k-means++", 0, weights, n_threads))
+
+
+@pytest.mark.parametrize("n", [1, 15, 17, 65, 511, 512, 513, 1500])
+def test_k_means_plus_plus_is_the_naive_one(n):
+    # Whole numbers: sums are exact, in whatever order.
+    random = np.random.default_rng(n)
+    points, weights = random.integers(0, 50, (n, 4)), random.integers(1, 4, n).astype(float)
+    k = min(n, 12)
+    chosen = start(points.astype(np.float32), k, "k-means++", 3, weights)
+    uniforms = np.random.RandomState(3).random_sample((k, 2 + int(np.log(k))))
+    assert np.array_equal(chosen, points[naive.k_means_plus_plus(points, weights, uniforms)])
 
 
 def test_k_means_plus_plus_beyond_the_greedy_ones():

@@ -220,7 +220,9 @@ class Chunks:
         points, weights = points[weights > 0], weights[weights > 0]
         if len(points) < k:
             return np.resize(points, (k, points.shape[1])).astype(np.float64)
-        first = starting.start_centroids(points, weights, k, "k-means++", seed)
+        first = starting.start_centroids(
+            points, weights, k, "k-means++", seed, self._rows.n_threads
+        )
         polished = clustering.kmeans(
             points, weights, first, max_iter=_POLISHING, tol=0.0, n_threads=self._rows.n_threads
         )

@@ -131,7 +131,7 @@ def plain(
     best, as `starting.best_of` does."""
     if points.n_opaque:
         given = init if isinstance(init, str) else points.lifted(init)
-        starts = starting.starts(points.rows, points.weights, k, given, seeds)
+        starts = starting.starts(points.rows, points.weights, k, given, seeds, n_threads)
         return best_settled(points, starts, stopping, n_threads, progress)
     clustered = starting.best_of(
         points.rows,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from operator import attrgetter
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -13,12 +13,17 @@ from kmq import exact
 from kmq.model.arrays import Array
 from kmq.model.choices import Progress
 from kmq.stages.palette.clustering import KMeansResult, kmeans, mean_variance
+from kmq.stages.palette.products import aligned
+from kmq.threads import run_chunks
 
 Init = Literal["k-means++", "random", "var-part"]
 INITS: tuple[Init, ...] = get_args(Init)
 
 _GREEDY_COLORS = 1024
 """Most centroids that k-means++ chooses greedily, among several trials each."""
+
+_SHARED_WORK = 1 << 20
+"""Channels that a thread compares in a step of k-means++ at least: twice what waking it takes."""
 
 
 def best_of(
@@ -41,7 +46,7 @@ def best_of(
     fits = fits_from(
         points,
         weights,
-        starts(points, weights, k, init, seeds),
+        starts(points, weights, k, init, seeds, n_threads),
         len(_distinct_seeds(init, seeds)),
         max_iter=max_iter,
         tol=tol,
@@ -80,23 +85,28 @@ def fits_from(
 
 
 def starts(
-    points: Array, weights: Array, k: int, init: str | Array, seeds: Sequence[int]
+    points: Array, weights: Array, k: int, init: str | Array, seeds: Sequence[int], n_threads: int
 ) -> Iterator[Array]:
     """Yield a start (k, d) for each seed, or just one where none is needed.
 
     One at a time: there may be thousands, of many centroids.
     """
     for seed in _distinct_seeds(init, seeds):
-        yield start_centroids(points, weights, k, init, seed) if isinstance(init, str) else init
+        if isinstance(init, str):
+            yield start_centroids(points, weights, k, init, seed, n_threads)
+        else:
+            yield init
 
 
-def start_centroids(points: Array, weights: Array, k: int, init: str, seed: int) -> Array:
+def start_centroids(
+    points: Array, weights: Array, k: int, init: str, seed: int, n_threads: int = 1
+) -> Array:
     """Return k starting centroids (k, d) float64 by the method `init`, one of INITS."""
     if init == "random":
         return _random_start(points, weights, k, seed)
     if init == "var-part":
         return _split_start(points, weights, k)
-    return _plus_plus_start(points, weights, k, seed)
+    return _plus_plus_start(points, weights, k, seed, n_threads)
 
 
 def _random_start(points: Array, weights: Array, k: int, seed: int) -> Array:
@@ -108,26 +118,76 @@ def _random_start(points: Array, weights: Array, k: int, seed: int) -> Array:
     return points[np.resize(chosen, k)].astype(np.float64)
 
 
-def _plus_plus_start(points: Array, weights: Array, k: int, seed: int) -> Array:
-    from kmq.kernels.start import LANES, kmeans_plus_plus
+def _plus_plus_start(points: Array, weights: Array, k: int, seed: int, n_threads: int) -> Array:
+    from kmq.kernels.start import compare, kmeans_plus_plus, propose
 
-    n = len(points)
     # As many trials as scikit-learn takes, for the same quality of start; the more centroids there
     # are, the less one of them matters and the more a trial costs.
     trials = 2 + int(exact.log2_of(k) / exact.LOG2_OF_E) if k <= _GREEDY_COLORS else 1
+    d = points.shape[1]
+    tiled = _tiled(points, weights)
+    buffers, chosen = _buffers(tiled, d, trials, points.dtype), np.empty(k, np.int64)
+    state, potentials, _, _, groups = buffers
     uniforms = _uniforms(seed, k, trials)
-    columns = np.ascontiguousarray(points.T)
-    chosen = np.empty(k, np.int64)
-    kmeans_plus_plus(
-        columns,
-        weights,
-        uniforms,
-        np.empty(LANES),
-        np.empty(n),
-        *(np.empty(n, points.dtype) for _ in range(3)),
-        chosen,
-    )
+    n_blocks = len(potentials)
+    n_shares = min(n_threads, len(points) * d * trials // _SHARED_WORK, n_blocks)
+    if n_shares < 2:
+        kmeans_plus_plus(d, tiled, uniforms, *buffers, chosen)
+        return points[chosen].astype(np.float64)
+    bounds = [n_blocks * share // n_shares for share in range(n_shares + 1)]
+    states = [(*state[:2], np.empty_like(state[2])) for _ in range(n_shares)]
+    for step in range(-1, k + 1):
+        if step >= 0:
+            propose(d, step, tiled, uniforms, *buffers, chosen)
+        if step < k:
+            is_chosen = step < 1 or trials == 1
+            counts = step + is_chosen, 0 if is_chosen else trials
+
+            def work(share: int, counts: tuple[int, int] = counts) -> None:
+                part = bounds[share], bounds[share + 1]
+                compare(d, *part, *counts, tiled, chosen, groups, states[share], potentials)
+
+            run_chunks(work, n_shares, n_threads)
     return points[chosen].astype(np.float64)
+
+
+def _tiled(points: Array, weights: Array) -> tuple[Array, Array]:
+    """Return points as tiles (tiles, d, lanes), flat, and their weights, filled up with 0."""
+    from kmq.kernels._lanes import LANE_BYTES
+    from kmq.kernels.start import SUMS
+
+    n, d = points.shape
+    lanes = LANE_BYTES // points.dtype.itemsize
+    size = max(lanes, len(SUMS))
+    padded = -(-n // size) * size
+    tiles, all_weights = aligned(padded * d, points.dtype), np.zeros(padded)
+    views = tiles.reshape(-1, d, lanes)
+    whole = n // lanes
+    views[:whole] = points[: whole * lanes].reshape(-1, lanes, d).transpose(0, 2, 1)
+    views[whole:] = points[-1][:, None]  # no new point, which could overflow where none does
+    if whole < len(views):
+        views[whole, :, : n - whole * lanes] = points[whole * lanes :].T
+    all_weights[:n] = weights
+    return tiles, all_weights
+
+
+def _buffers(
+    tiled: tuple[Array, Array], d: int, trials: int, dtype: np.dtype[Any]
+) -> tuple[Any, ...]:
+    """Return the scratch of `kmq.kernels.start.kmeans_plus_plus`."""
+    from kmq.kernels._rows import GROUP
+    from kmq.kernels.start import BLOCK
+
+    n = len(tiled[1])
+    n_blocks, n_groups = -(-n // BLOCK), -(-trials // GROUP)
+    distances = np.empty(n_groups * GROUP * BLOCK, dtype)
+    return (
+        (np.ones(n, dtype), np.zeros(n_blocks, np.int64), distances),
+        np.empty((n_blocks, trials)),
+        (np.empty(n_blocks), np.empty(BLOCK)),
+        np.empty(trials, np.int64),
+        np.full(n_groups * GROUP * d, np.inf, dtype),
+    )
 
 
 @lru_cache(maxsize=8)
