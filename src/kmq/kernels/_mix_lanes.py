@@ -15,7 +15,7 @@ LANES = 16
 HASHED = 7
 """Lanes 0 to 6: predictions kept in hashed lines of 16-bit slots."""
 DENSE = 8
-"""Lanes 7 to 14: predictions kept in a table of 32-bit slots. Lane 15 is a constant."""
+"""Lanes 8 to 15: predictions kept in a table of 32-bit slots. Lane 7 is a constant."""
 RUNS = 3
 N_PLANES = 8
 
@@ -138,6 +138,28 @@ def line_starts(typingctx, targets, line_bits, group):
     return _lanes(8)(targets, line_bits, group), codegen
 
 
+@intrinsic
+def moved_by(typingctx, lanes, number):
+    """Return eight lanes, each larger by a number."""
+
+    def codegen(context, builder, signature, args):
+        number_lanes = _splat(builder, context.cast(builder, args[1], number, types.int32), 8)
+        return builder.add(args[0], number_lanes)
+
+    return _lanes(8)(lanes, number), codegen
+
+
+@intrinsic
+def load_eight(typingctx, array, index):
+    """Return eight lanes of an array of 32-bit numbers."""
+
+    def codegen(context, builder, signature, args):
+        start = context.cast(builder, args[1], index, types.int64)
+        return _load(builder, _base(context, builder, array, args[0]), start, 8)
+
+    return _lanes(8)(array, index), codegen
+
+
 def _expecting(array, places, n_lanes):
     def codegen(context, builder, signature, args):
         base = _base(context, builder, array, args[0])
@@ -168,21 +190,21 @@ def _opening(lines, starts, targets, group, is_second):
         checks = builder.trunc(builder.or_(mixed, _vector([1] * 8)), ir.VectorType(_i16, 8))
         n_slots = builder.shl(_i16(1), context.cast(builder, args[3], group, types.int16))
         n_slots = _splat(builder, n_slots, 8)
-        is_beyond = builder.icmp_signed(">=", ir.Constant(n_slots.type, list(range(8))), n_slots)
+        is_within = builder.icmp_signed("<", ir.Constant(n_slots.type, list(range(8))), n_slots)
         for lane in range(HASHED):
             start = builder.zext(builder.extract_element(args[1], _i32(lane)), _i64)
             check = builder.extract_element(checks, _i32(lane))
             found = builder.load(builder.gep(base, [start]))
             pair = _splat(builder, found, 8), _splat(builder, check, 8)
-            is_kept = builder.icmp_unsigned("==", *pair)
+            is_fresh = builder.icmp_unsigned("!=", *pair)
             fresh = ir.Constant(n_slots.type, [0x8000] * 8)
             if is_second:
                 start = builder.add(start, _i64(8))
             else:
-                is_kept = builder.or_(is_kept, is_beyond)
+                is_fresh = builder.and_(is_fresh, is_within)
                 fresh = builder.insert_element(fresh, check, _i32(0))
             before = _load(builder, base, start, 8, _i16)
-            _store(builder, builder.select(is_kept, before, fresh), base, start)
+            _store(builder, builder.select(is_fresh, fresh, before), base, start)
         return context.get_dummy_value()
 
     return types.void(lines, starts, targets, group), codegen
@@ -281,132 +303,160 @@ def homes_of(typingctx, run_start, busy):
     return _lanes(8)(run_start, busy), codegen
 
 
-def _levels(builder, colors, planes, node):
-    """Measure eight predicted colours against the plane that halves a node's colours.
+def _joined(builder, one, other):
+    """Return sixteen lanes: eight, and eight more."""
+    return builder.shuffle_vector(one, other, _vector(list(range(2 * N_PLANES))))
+
+
+def _twice(builder, lanes):
+    return _joined(builder, lanes, lanes)
+
+
+def _of_both(builder, numbers):
+    """Return sixteen lanes: the number of one node in eight, that of the other in eight."""
+    return _joined(builder, *(_splat(builder, number, N_PLANES) for number in numbers))
+
+
+def _levels(builder, colors, planes, nodes):
+    """Measure eight predicted colours against the planes that halve the colours of two nodes.
 
     levels[i] = ((Σ planes[node, c] · colors[c, i] + planes[node, 4]) >> (12 + shift[i])) +
     offset[i], kept within 0 to top[i].
     """
-    start = builder.shl(builder.zext(node, _i64), _i64(3))
+    starts = [builder.shl(builder.zext(node, _i64), _i64(3)) for node in nodes]
+    rows = [_load(builder, planes, start, N_PLANES) for start in starts]
 
     def coefficient(number):
-        place = builder.gep(planes, [builder.add(start, _i64(number))])
-        return _splat(builder, builder.load(place), N_PLANES)
+        return builder.shuffle_vector(*rows, _vector([number] * 8 + [number + N_PLANES] * 8))
 
     total = coefficient(4)
     for channel in range(4):
-        row = _load(builder, colors, _i64(channel * N_PLANES), N_PLANES)
+        row = _twice(builder, _load(builder, colors, _i64(channel * N_PLANES), N_PLANES))
         total = builder.add(total, builder.mul(row, coefficient(channel)))
-    level = builder.ashr(total, _vector([12 + shift for shift in LEVEL_SHIFTS]))
-    level = builder.add(level, _vector(LEVEL_OFFSETS))
-    top, zero = _vector(LEVEL_TOPS), _vector([0] * N_PLANES)
+    level = builder.ashr(total, _vector([12 + shift for shift in LEVEL_SHIFTS] * 2))
+    level = builder.add(level, _vector(LEVEL_OFFSETS * 2))
+    top, zero = _vector(LEVEL_TOPS * 2), _vector([0] * 16)
     level = builder.select(builder.icmp_signed("<", level, zero), zero, level)
     return builder.select(builder.icmp_signed(">", level, top), top, level)
 
 
 def _in_rows(builder, levels):
     """Return where in a row of the dense table the five lanes of colours are, by their levels."""
-    halves = builder.lshr(levels, _vector([1] * 8))
-    places = _vector([0] * 8)
-    for lanes, shifts in (  # `halves` are lanes 8 to 15 here, and lane 6 is 0
-        ([0, 1, 2, 3, 8, 6, 6, 6], [4, 4, 3, 3, 9, 0, 0, 0]),
-        ([1, 4, 6, 6, 9, 6, 6, 6], [0, 0, 0, 0, 6, 0, 0, 0]),
-        ([6, 6, 6, 6, 12, 6, 6, 6], [0, 0, 0, 0, 3, 0, 0, 0]),
-        ([6, 6, 6, 6, 13, 6, 6, 6], [0] * 8),
+    halves = builder.lshr(levels, _vector([1] * 16))
+    places = _vector([0] * 16)
+    for lanes, shifts in (  # `halves` are lanes 16 to 23 here, and lane 6 is 0
+        ([0, 1, 2, 3, 16, 6, 6, 6], [4, 4, 3, 3, 9, 0, 0, 0]),
+        ([1, 4, 6, 6, 17, 6, 6, 6], [0, 0, 0, 0, 6, 0, 0, 0]),
+        ([6, 6, 6, 6, 20, 6, 6, 6], [0, 0, 0, 0, 3, 0, 0, 0]),
+        ([6, 6, 6, 6, 21, 6, 6, 6], [0] * 8),
     ):
-        moved = builder.shuffle_vector(levels, halves, _vector(lanes))
-        places = builder.add(places, builder.shl(moved, _vector(shifts)))
+        both = _vector([*lanes, *(lane + 8 for lane in lanes)])
+        moved = builder.shuffle_vector(levels, halves, both)
+        places = builder.add(places, builder.shl(moved, _vector(shifts * 2)))
     return places
 
 
-def _ways(builder, node, ranks, lengths, least, most):
+def _ways(builder, nodes, ranks, lengths, least, most):
     """Return 2 · length + decision for guesses that are still possible, 0 for others.
 
     At node 0 a rank is 1 if the guess is the colour of the west, else 0.
     """
-    pivot = builder.select(builder.icmp_signed(">", node, _i32(1)), node, _i32(1))
+    pivots = [
+        builder.select(builder.icmp_signed(">", node, _i32(1)), node, _i32(1)) for node in nodes
+    ]
     is_possible = builder.and_(
-        builder.icmp_signed(">=", ranks, _splat(builder, least, 8)),
-        builder.icmp_signed("<", ranks, _splat(builder, most, 8)),
+        builder.icmp_signed(">=", ranks, least), builder.icmp_signed("<", ranks, most)
     )
-    is_above = builder.icmp_signed(">=", ranks, _splat(builder, pivot, 8))
-    ways = builder.shl(lengths, _vector([1] * 8))
+    is_above = builder.icmp_signed(">=", ranks, _of_both(builder, pivots))
+    ways = builder.shl(lengths, _vector([1] * 16))
     ways = builder.add(ways, builder.zext(is_above, lengths.type))
-    return builder.select(is_possible, ways, _vector([0] * 8))
+    return builder.select(is_possible, ways, _vector([0] * 16))
 
 
 @intrinsic
-def places_of(typingctx, colors, planes, node, row, stage, homes, ranks, lengths, least, most):
-    """Return the positions of eight lanes in the dense table, those of `homes` moved.
+def places_of(typingctx, colors, planes, homes, ranks, lengths, one, other):
+    """Return the positions of eight lanes in the dense table, those of `homes` moved, at two nodes.
 
-    Lanes of colours move by their levels in the row of the node, those of runs by stage and way.
+    `one` and `other` are (node, row, stage, least, most), integers of 64 bits. Lanes of colours
+    move by their levels in the row of the node, those of runs by stage and way.
     """
 
     def codegen(context, builder, signature, args):
-        node_number, row_number, stage_number, least_number, most_number = (
-            context.cast(builder, args[i], signature.args[i], types.int32) for i in (2, 3, 4, 8, 9)
-        )
         bases = [
             _base(context, builder, kind, array)
             for kind, array in ((colors, args[0]), (planes, args[1]))
         ]
-        levels = _levels(builder, *bases, node_number)
-        rows = builder.mul(_splat(builder, row_number, 8), _vector([ROW_SPAN] * 5 + [0] * RUNS))
-        stages = builder.mul(_splat(builder, stage_number, 8), _vector([0] * 5 + [64] * RUNS))
-        ways = _ways(builder, node_number, args[6], args[7], least_number, most_number)
-        places = args[5]
+        pairs = zip(*(cgutils.unpack_tuple(builder, value) for value in args[5:]), strict=True)
+        pairs = [[builder.trunc(number, _i32) for number in pair] for pair in pairs]
+        nodes = pairs[0]
+        rows, stages, least, most = (_of_both(builder, pair) for pair in pairs[1:])
+        levels = _levels(builder, *bases, nodes)
+        rows = builder.mul(rows, _vector(([ROW_SPAN] * 5 + [0] * RUNS) * 2))
+        stages = builder.mul(stages, _vector(([0] * 5 + [64] * RUNS) * 2))
+        places, ranks, lengths = (_twice(builder, lanes) for lanes in args[2:5])
+        ways = _ways(builder, nodes, ranks, lengths, least, most)
         for part in (_in_rows(builder, levels), rows, stages, ways):
             places = builder.add(places, part)
-        return places
+        halves = [
+            builder.shuffle_vector(places, places, _vector(list(range(first, first + 8))))
+            for first in (0, 8)
+        ]
+        return context.make_tuple(builder, signature.return_type, halves)
 
-    arguments = (colors, planes, node, row, stage, homes, ranks, lengths, least, most)
-    return _lanes(8)(*arguments), codegen
+    arguments = (colors, planes, homes, ranks, lengths, one, other)
+    return types.UniTuple(_lanes(8), 2)(*arguments), codegen
 
 
 def _addresses(
-    context, builder, starts, starts_value, local, local_value, places, places_value, first
+    context, builder, starts, starts_value, begin, local, local_value, places, places_value, first
 ):
-    """Positions of the slots of lanes 0 to HASHED + DENSE - 1 in their tables."""
+    """Positions of the slots of the hashed lanes and then the dense ones in their tables."""
     offset = context.cast(builder, local_value, local, types.int64)
-    starts_base = _base(context, builder, starts, starts_value)
+    starts_base = builder.gep(_base(context, builder, starts, starts_value), [begin])
     places_base = builder.gep(_base(context, builder, places, places_value), [first])
     for lane in range(HASHED):
         start = builder.load(builder.gep(starts_base, [_i32(lane)]))
-        yield builder.add(builder.zext(start, _i64), offset)
+        yield lane, builder.add(builder.zext(start, _i64), offset)
     for lane in range(DENSE):
-        yield builder.zext(builder.load(builder.gep(places_base, [_i32(lane)])), _i64)
+        yield 8 + lane, builder.zext(builder.load(builder.gep(places_base, [_i32(lane)])), _i64)
 
 
 @intrinsic
-def fetch(typingctx, lines, dense, starts, local, places, first, stretch):
+def fetch(typingctx, lines, dense, starts, begin, local, places, first, stretch):
     """Return the slots of all lanes and their logits.
 
-    slots[i] = lines[starts[i] + local] for the hashed lanes, dense[places[first + i - HASHED]] for
-    the others; logits[i] = stretch[upper 12 bits of the probability]; logits[15] = 256.
+    slots[i] = lines[starts[begin + i] + local] for the hashed lanes,
+    dense[places[first + i - 8]] for the dense ones; logits[i] = stretch[upper 12 bits of the
+    probability]. Of lane 7 they are 0 and 256.
     """
 
     def codegen(context, builder, signature, args):
         bases = [
             _base(context, builder, kind, array)
-            for kind, array in ((lines, args[0]), (dense, args[1]), (stretch, args[6]))
+            for kind, array in ((lines, args[0]), (dense, args[1]), (stretch, args[7]))
         ]
-        start = context.cast(builder, args[5], first, types.int64)
-        slots = logits = _vector([0] * LANES)
+        begin_value = context.cast(builder, args[3], begin, types.int64)
+        start = context.cast(builder, args[6], first, types.int64)
+        hashed_slots, dense_slots = ir.Constant(ir.VectorType(_i16, 8), [0] * 8), _vector([0] * 8)
+        logits = ir.Constant(ir.VectorType(_i16, LANES), [256] * LANES)
         addresses = _addresses(
-            context, builder, starts, args[2], local, args[3], places, args[4], start
+            context, builder, starts, args[2], begin_value, local, args[4], places, args[5], start
         )
-        for lane, address in enumerate(addresses):
-            hashed = lane < HASHED
-            slot = builder.load(builder.gep(bases[0 if hashed else 1], [address]))
-            slot = builder.zext(slot, _i32) if hashed else slot
-            slots = builder.insert_element(slots, slot, _i32(lane))
-            entry = builder.zext(builder.lshr(slot, _i32(4 if hashed else 19)), _i64)
-            logit = builder.sext(builder.load(builder.gep(bases[2], [entry])), _i32)
+        for lane, address in addresses:
+            slot = builder.load(builder.gep(bases[lane // 8], [address]))
+            if lane < HASHED:
+                hashed_slots = builder.insert_element(hashed_slots, slot, _i32(lane))
+                entry = builder.lshr(slot, _i16(4))
+            else:
+                dense_slots = builder.insert_element(dense_slots, slot, _i32(lane - 8))
+                entry = builder.lshr(slot, _i32(19))
+            logit = builder.load(builder.gep(bases[2], [builder.zext(entry, _i64)]))
             logits = builder.insert_element(logits, logit, _i32(lane))
-        logits = builder.insert_element(logits, _i32(256), _i32(LANES - 1))
+        slots = _joined(builder, builder.zext(hashed_slots, dense_slots.type), dense_slots)
+        logits = builder.sext(logits, slots.type)
         return context.make_tuple(builder, signature.return_type, [slots, logits])
 
-    arguments = (lines, dense, starts, local, places, first, stretch)
+    arguments = (lines, dense, starts, begin, local, places, first, stretch)
     return types.UniTuple(_lanes(LANES), 2)(*arguments), codegen
 
 
@@ -550,7 +600,7 @@ def adapted(typingctx, slots, bit):
     """
 
     def per_kind(hashed, dense):
-        return _vector([hashed] * HASHED + [dense] * (LANES - HASHED))
+        return _vector([hashed] * 8 + [dense] * DENSE)
 
     def codegen(context, builder, signature, args):
         decided = context.cast(builder, args[1], bit, types.int32)
@@ -578,17 +628,18 @@ def adapted(typingctx, slots, bit):
 
 
 @intrinsic
-def keep(typingctx, slots, lines, dense, starts, local, places, first):
+def keep(typingctx, slots, lines, dense, starts, begin, local, places, first):
     """Write the slots of all lanes to where `fetch` finds them."""
 
     def codegen(context, builder, signature, args):
-        start = context.cast(builder, args[6], first, types.int64)
+        begin_value = context.cast(builder, args[4], begin, types.int64)
+        start = context.cast(builder, args[7], first, types.int64)
         lines_base = _base(context, builder, lines, args[1])
         dense_base = _base(context, builder, dense, args[2])
         addresses = _addresses(
-            context, builder, starts, args[3], local, args[4], places, args[5], start
+            context, builder, starts, args[3], begin_value, local, args[5], places, args[6], start
         )
-        for lane, address in enumerate(addresses):
+        for lane, address in addresses:
             slot = builder.extract_element(args[0], _i32(lane))
             if lane < HASHED:
                 builder.store(builder.trunc(slot, _i16), builder.gep(lines_base, [address]))
@@ -596,7 +647,7 @@ def keep(typingctx, slots, lines, dense, starts, local, places, first):
                 builder.store(slot, builder.gep(dense_base, [address]))
         return context.get_dummy_value()
 
-    return types.void(slots, lines, dense, starts, local, places, first), codegen
+    return types.void(slots, lines, dense, starts, begin, local, places, first), codegen
 
 
 @intrinsic
@@ -606,7 +657,7 @@ def differ(typingctx, one, other):
     def codegen(context, builder, signature, args):
         lanes = builder.icmp_unsigned("!=", args[0], args[1])
         bits = builder.bitcast(lanes, ir.IntType(LANES))
-        real = builder.and_(bits, ir.IntType(LANES)((1 << (HASHED + DENSE)) - 1))
+        real = builder.and_(bits, ir.IntType(LANES)(0xFFFF - (1 << HASHED)))
         return builder.icmp_unsigned("!=", real, real.type(0))
 
     return types.boolean(one, other), codegen

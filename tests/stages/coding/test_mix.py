@@ -295,11 +295,11 @@ jit_only = pytest.mark.skipif(
 
 @inlined
 def predict(lines, dense, starts, local, places, first, stretch, bit, out_slots, out_logits):
-    slots, logits = lanes.fetch(lines, dense, starts, local, places, first, stretch)
+    slots, logits = lanes.fetch(lines, dense, starts, 0, local, places, first, stretch)
     store(slots, out_slots, 0)
     store(logits, out_logits, 0)
     learnt = lanes.adapted(slots, bit)
-    lanes.keep(learnt, lines, dense, starts, local, places, first)
+    lanes.keep(learnt, lines, dense, starts, 0, local, places, first)
     return lanes.count_known(slots), lanes.differ(slots, slots), lanes.differ(slots, learnt)
 
 
@@ -321,12 +321,12 @@ def test_slots_are_read_and_moved_as_their_formulas_say(bit):
             moved_lines, moved_dense, starts, 3, places, 16, stretch, bit, slots, logits
         )
         hashed, other = starts[: lanes.HASHED] + 3, places[16:]
-        assert slots.tolist() == [*lines[hashed], *dense[other], 0]
-        assert logits.tolist() == [*stretch[lines[hashed] >> 4], *stretch[dense[other] >> 19], 256]
+        assert slots.tolist() == [*lines[hashed], 0, *dense[other]]
+        assert logits.tolist() == [*stretch[lines[hashed] >> 4], 256, *stretch[dense[other] >> 19]]
         assert (known, is_other) == (np.count_nonzero(lines[hashed] & 15), False)
         after = [moved(slot >> 4, slot & 15, bit, True) for slot in lines[hashed].tolist()]
         after += [moved(slot >> 9, slot & 511, bit, False) for slot in dense[other].tolist()]
-        assert has_moved == (after != slots[:-1].tolist())
+        assert has_moved == (after != np.delete(slots, 7).tolist())
         assert [*moved_lines[hashed], *moved_dense[other]] == after
         moved_lines[hashed], moved_dense[other] = lines[hashed], dense[other]
         assert np.array_equal(moved_lines, lines)
@@ -342,7 +342,7 @@ def moved(chance, count, bit, is_hashed):
 @inlined
 def mix_predictions(logits_at, logits, weights, errors, blend, out_opinions, out_mixtures):
     lines, dense, starts, places, stretch = logits_at
-    _, vector = lanes.fetch(lines, dense, starts, 0, places, 0, stretch)
+    _, vector = lanes.fetch(lines, dense, starts, 0, 0, places, 0, stretch)
     store(vector, logits, 0)
     for row in range(len(weights)):
         opinions = lanes.opinions_of(vector, weights, row, row // 2, row // 3)
@@ -430,10 +430,15 @@ def place(shades, near, planes, node, row, stage, guesses, lengths, bounds, colo
     homes = lanes.homes_of(1_000_000, near[4])
     ranks = lanes.in_runs(guesses[0], guesses[1], guesses[2], -1)
     runs = lanes.in_runs(lengths[0], lengths[1], lengths[2], 0)
-    there = lanes.places_of(
-        colors, planes, node, row, stage, homes, ranks, runs, bounds[0], bounds[1]
-    )
-    store(there, out_places, 0)
+    this = np.int64(node), np.int64(row), np.int64(stage), bounds[0], bounds[1]
+    root = np.int64(0), np.int64(0), np.int64(0), np.int64(0), np.int64(0)
+    first = node & 1
+    left, right = this if first else root, root if first else this
+    one, other = lanes.places_of(colors, planes, homes, ranks, runs, left, right)
+    if first:
+        store(one, out_places, 0)
+    else:
+        store(other, out_places, 0)
     return activity
 
 
