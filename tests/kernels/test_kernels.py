@@ -57,6 +57,7 @@ SAFE = [
     "uint64",
     "float32",
     "float64",
+    "rint",
     "sqrt",
     "view",
 ]

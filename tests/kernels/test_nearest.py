@@ -182,16 +182,59 @@ def test_products_of_points_far_from_the_origin(dtype, offset, monkeypatch):
     assert_products_change_nothing(np.rint(points), np.rint(points[:100]), monkeypatch)
 
 
-def test_products_are_certain_mostly(monkeypatch):
+UNEVEN = {
+    "an outlier": lambda random, points: np.where(points == points.max(), points * 1e6, points),
+    "channels of all sizes": lambda random, points: points * np.logspace(-6, 6, points.shape[1]),
+    "points of all sizes": lambda random, points: points * np.logspace(-9, 9, len(points))[:, None],
+    "constant channels": lambda random, points: np.where(np.arange(points.shape[1]) % 3, points, 7),
+    "only one channel": lambda random, points: points * (np.arange(points.shape[1]) == 5),
+    "close together": lambda random, points: 100 + points / 1e5,
+    "denormals": lambda random, points: points * 1e-310,
+    "mostly equal": lambda random, points: np.where(random.random(points.shape) < 0.9, 1, points),
+    "colours": lambda random, points: np.clip(np.rint(points * 60 + 128), 0, 255),
+}
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("d", [9, 12, 31, 70])
+@pytest.mark.parametrize("kind", UNEVEN)
+def test_products_of_uneven_points(kind, d, dtype, monkeypatch):
+    random = np.random.default_rng(d)
+    points = UNEVEN[kind](random, random.normal(size=(301, d)))
+    if kind == "denormals" and dtype is np.float32:
+        points *= 1e270
+    points = points.astype(dtype)
+    for k in (3, 40, 301):
+        assert_products_change_nothing(points, points[:k] * dtype(0.99), monkeypatch)
+        assert_products_change_nothing(points, points[random.permutation(k)], monkeypatch)
+
+
+def test_products_without_distances_write_the_same_labels(monkeypatch):
+    # More equal centroids than pairs are collected at a time.
+    random = np.random.default_rng(0)
+    points = random.normal(size=(200, 16)).astype(np.float32)
+    for centroids in (points[:60], np.repeat(points[:2], 400, axis=0)):
+        found = []
+        for faster in (False, True):
+            monkeypatch.setattr(products, "are_faster", lambda *_, faster=faster: faster)
+            labels = np.full(len(points), -1, np.int32)
+            assigning.nearest(points, centroids, 1, labels, np.empty(0, np.float32))
+            found.append(labels)
+        assert np.array_equal(*found)
+
+
+@pytest.mark.parametrize("d", [12, 64, 500])
+def test_products_are_certain_mostly(d):
     # Differences would be right for all; they must be rare, or products gain nothing.
     random = np.random.default_rng(0)
-    points = random.normal(size=(3000, 64)).astype(np.float32) + 100
+    points = random.normal(size=(3000, d)).astype(np.float32) + 100
     made = products.products_of(points[:128], points.dtype)
     shifted = points.astype(float) - made.shift
     scores = np.square(shifted[:128]).sum(axis=1) / 2 - shifted @ shifted[:128].T
     scores.sort(axis=1)
-    radius, product_error, input_error, distance_error, _ = made.bounds.tolist()
-    lengths = np.sqrt(np.square(shifted).sum(axis=1))
-    error = product_error * (lengths + radius) * radius + input_error * (lengths + radius) ** 2
-    error += distance_error * (2 * scores[:, 0] + lengths**2 + error)
-    assert np.mean(scores[:, 1] - scores[:, 0] <= error) < 0.002
+    radius, scale, rounding, error = made.bounds[:4]
+    length = np.sqrt(np.square(shifted).sum(axis=1)).max()
+    own = 32_767 / max(length, radius)
+    margin = rounding * (scale * radius + own * length + rounding) / (scale * own)
+    margin += error * (length + radius) ** 2
+    assert np.mean(scores[:, 1] - scores[:, 0] <= margin) < 0.1

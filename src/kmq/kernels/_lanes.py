@@ -7,6 +7,8 @@ machine. Each lane computes by itself, so results do not depend on how many ther
 
 from __future__ import annotations
 
+import platform
+
 from kmq.kernels import _native
 from kmq.kernels._numba import cgutils, intrinsic, ir, models, register_model, types
 
@@ -271,19 +273,104 @@ def divide(typingctx, a, b):
     return a(a, b), codegen
 
 
+def _fused(builder, lanes, args):
+    vector = args[0].type
+    name = f"llvm.fma.v{lanes.count}f{lanes.dtype.bitwidth}"
+    function_type = ir.FunctionType(vector, [vector] * 3)
+    return builder.call(cgutils.get_or_insert_function(builder.module, function_type, name), args)
+
+
 @intrinsic
 def multiply_add(typingctx, a, b, c):
     """a · b + c of floats, rounded once, the same on every machine."""
 
     def codegen(context, builder, signature, args):
-        vector = args[0].type
-        name = f"llvm.fma.v{a.count}f{a.dtype.bitwidth}"
-        function_type = ir.FunctionType(vector, [vector] * 3)
-        return builder.call(
-            cgutils.get_or_insert_function(builder.module, function_type, name), args
-        )
+        return _fused(builder, a, args)
 
     return a(a, b, c), codegen
+
+
+_ROUNDS = {32: 1.5 * 2**23, 64: 1.5 * 2**52}
+"""A float of so many bits that leaves no fraction of a small number added to it."""
+
+
+@intrinsic
+def whole_product(typingctx, a, b):
+    """a · b of floats, rounded once, to whole numbers of 16 bits, which they have to fit."""
+    shorts = Lanes(types.int16, a.count)
+
+    def codegen(context, builder, signature, args):
+        bits = a.dtype.bitwidth
+        magic = ir.Constant(args[0].type, [_ROUNDS[bits]] * a.count)
+        rounded = _fused(builder, a, [*args, magic])
+        integers = builder.bitcast(rounded, ir.VectorType(ir.IntType(bits), a.count))
+        return builder.trunc(integers, context.get_value_type(shorts))
+
+    return shorts(a, b), codegen
+
+
+PAIRS_TOGETHER = platform.machine().lower() in ("x86_64", "amd64")
+"""Whether `add_pairs` takes the two numbers of each lane side by side: processors of Intel and AMD
+multiply them, and add both, at once. Others take the first numbers of all lanes first."""
+
+
+@intrinsic
+def load_pairs(typingctx, array, index, like):
+    """Return two numbers for each lane of `like`."""
+    return _loading(array, 2 * like.count, lambda lanes: lanes(array, types.intp, like))
+
+
+@intrinsic
+def add_pairs(typingctx, pairs, array, index, sums):
+    """Add to each lane of `sums` the products of its pair with the pair of numbers at `index` (not
+    checked): 16 bits by 16 bits. Sums are taken modulo 2^32."""
+
+    def codegen(context, builder, signature, args):
+        y, array_data, at, s = args
+        count, word = sums.count, ir.IntType(32)
+        wide = ir.VectorType(word, 2 * count)
+
+        def taken(vector, places):
+            places = ir.Constant(ir.VectorType(word, len(places)), places)
+            return builder.shuffle_vector(vector, ir.Constant(vector.type, ir.Undefined), places)
+
+        x = _address(context, builder, array, array_data, at, 2)
+        x = builder.load(x, align=2)
+        repeated = [0, 1] * count if PAIRS_TOGETHER else [0] * count + [1] * count
+        products = builder.mul(builder.sext(y, wide), builder.sext(taken(x, repeated), wide))
+        if PAIRS_TOGETHER:
+            halves = [*range(0, 2 * count, 2)], [*range(1, 2 * count, 2)]
+        else:
+            halves = [*range(count)], [*range(count, 2 * count)]
+        return builder.add(s, builder.add(*(taken(products, half) for half in halves)))
+
+    return sums(pairs, array, types.intp, sums), codegen
+
+
+@intrinsic
+def transposed(typingctx, rows):
+    """Return the columns of a tuple of eight vectors of eight numbers."""
+
+    def codegen(context, builder, signature, args):
+        vectors = [builder.extract_value(args[0], i) for i in range(8)]
+
+        def crossed(step, low, high):
+            # In halves of four lanes, as processors do it at once.
+            places = ir.VectorType(ir.IntType(32), 8)
+            for i in (i for i in range(8) if not i & step):
+                a, b = vectors[i], vectors[i + step]
+                vectors[i], vectors[i + step] = (
+                    builder.shuffle_vector(a, b, ir.Constant(places, chosen))
+                    for chosen in (low, high)
+                )
+
+        crossed(1, [0, 8, 1, 9, 4, 12, 5, 13], [2, 10, 3, 11, 6, 14, 7, 15])
+        crossed(2, [0, 1, 8, 9, 4, 5, 12, 13], [2, 3, 10, 11, 6, 7, 14, 15])
+        crossed(4, [0, 1, 2, 3, 8, 9, 10, 11], [4, 5, 6, 7, 12, 13, 14, 15])
+        columns = [vectors[i] for i in (0, 2, 1, 3, 4, 6, 5, 7)]
+        return context.make_tuple(builder, rows, columns)
+
+    return rows(rows), codegen
 
 
 def _halved(builder, lanes, count, join):
@@ -315,11 +402,11 @@ def total(typingctx, lanes):
 
 @intrinsic
 def smallest(typingctx, lanes):
-    """Return the least of all lanes, of floats."""
+    """Return the least of all lanes, of floats or signed integers."""
 
     def codegen(context, builder, signature, args):
         def join(a, b):
-            return builder.select(builder.fcmp_ordered("<", a, b), a, b)
+            return builder.select(_is_less(builder, lanes, a, b), a, b)
 
         return _halved(builder, args[0], lanes.count, join)
 
@@ -337,24 +424,30 @@ def bits(typingctx, truths):
     return types.uint64(truths), codegen
 
 
+def _is_less(builder, lanes, a, b):
+    is_float = isinstance(getattr(lanes, "dtype", lanes), types.Float)
+    return (builder.fcmp_ordered if is_float else builder.icmp_signed)("<", a, b)
+
+
 @intrinsic
 def less(typingctx, a, b):
-    """a < b of floats, false where either is not a number."""
+    """a < b of floats, false where either is not a number, or of signed integers."""
 
     def codegen(context, builder, signature, args):
-        return builder.fcmp_ordered("<", *args)
+        return _is_less(builder, a, *args)
 
     return Lanes(types.boolean, a.count)(a, b), codegen
 
 
 @intrinsic
 def lesser(typingctx, a, b):
-    """Return `a` where it is less than `b`, else `b`, of floats: numbers or lanes, no branch."""
-    if a != b or not isinstance(getattr(a, "dtype", a), types.Float):
+    """Return `a` where it is less than `b`, else `b`: numbers or lanes, floats or signed integers,
+    without a branch."""
+    if a != b or not isinstance(getattr(a, "dtype", a), types.Float | types.Integer):
         return None
 
     def codegen(context, builder, signature, args):
-        return builder.select(builder.fcmp_ordered("<", *args), *args)
+        return builder.select(_is_less(builder, a, *args), *args)
 
     return a(a, b), codegen
 

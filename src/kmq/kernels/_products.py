@@ -1,9 +1,9 @@
-"""Scores |c|²/2 - x·c of points and centroids, and who is nearest by them: see
+"""Scores |c|²/2 - x·c of points and centroids in whole numbers, and who is nearest by them: see
 `kmq.stages.palette.products`.
 
-Products are made of ROWS points and a panel of centroids at a time, which stay in registers. At 128
-channels and 256 centroids that reaches 70 to 90 % of what the multipliers can do. Centroids run in
-the lanes, which spares the transposition of the points.
+Two products of 16 bits by 16 bits are made and added in a lane of 32 bits at once, so a vector has
+twice as many as of float32. They are made of ROWS points and a panel of centroids at a time, which
+stay in registers. Centroids run in the lanes, which spares the transposition of the points.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ import numpy as np
 
 from kmq.kernels._jit import either, fma, inlined, popcount, trailing_zeros
 from kmq.kernels._lanes import (
+    add_pairs,
     bits,
     less,
     lesser,
+    load_pairs,
     load_panel,
     load_row,
     minus,
@@ -22,10 +24,11 @@ from kmq.kernels._lanes import (
     panel_count,
     smallest,
     splat,
-    spread,
     store,
     times,
     total,
+    transposed,
+    whole_product,
     width_of,
 )
 
@@ -33,50 +36,100 @@ ROWS = 6
 """Points that products are made of at a time."""
 
 _STRIP = (0,) * 16
-"""Channels whose squares are added side by side."""
+"""Channels that are rounded side by side."""
 
 _WORD = (0,) * 64
 """Scores that are compared with a bound at a time: a word has a bit for each."""
 
-DEPTH = 256
-"""Channels whose products are added up at a time: a panel of them has 16 to 32 KiB."""
+_DEPTH = 256
+"""Pairs of channels whose products are added up at a time: a panel of them has 16 to 32 KiB."""
+
+TWO_EIGHTS = 16
+"""Pairs of a point and a centroid whose distance is computed at a time: sums of eight grow side by
+side, and do not wait for those of the other eight."""
+
+_EIGHT = (0,) * 8
+
+MOST = 32_767
+"""Length up to which points and centroids are scaled."""
+
+_MOST_SCORE = 62_000
+"""Scores are less than MOST times this, which with _MOST_MARGIN fits 32 bits."""
+
+_MOST_MARGIN = 1e8
+
+GREATEST = 2**31 - 1
+"""No score is above it."""
 
 
 @inlined
-def shift_row(d, rows, at, shift, out_shifted, start):
-    """Write shift - x of the point at `at`, and return |shift - x|²."""
+def _greatest_square(d, rows, shift):
+    """Return the greatest |x - shift|² of some points."""
     strip = len(_STRIP)
     in_strips = d // strip * strip
-    squares = shift.dtype.type(0)
-    if in_strips:
-        x = minus(load_row(shift, 0, _STRIP), load_row(rows, at, _STRIP))
-        store(x, out_shifted, start)
-        sums = times(x, x)
-        for c in range(strip, in_strips, strip):
-            x = minus(load_row(shift, c, _STRIP), load_row(rows, at + c, _STRIP))
-            store(x, out_shifted, start + c)
-            sums = multiply_add(x, x, sums)
-        squares = total(sums)
-    for c in range(in_strips, d):
-        x = shift[np.uint64(c)] - rows[np.uint64(at + c)]
-        out_shifted[np.uint64(start + c)] = x
-        squares = fma(x, x, squares)
-    return squares
+    most = shift.dtype.type(0)
+    for at in range(0, rows.size, d):
+        squares = shift.dtype.type(0)
+        if in_strips:
+            x = minus(load_row(shift, 0, _STRIP), load_row(rows, at, _STRIP))
+            sums = times(x, x)
+            for c in range(strip, in_strips, strip):
+                x = minus(load_row(shift, c, _STRIP), load_row(rows, at + c, _STRIP))
+                sums = multiply_add(x, x, sums)
+            squares = total(sums)
+        for c in range(in_strips, d):
+            x = shift[np.uint64(c)] - rows[np.uint64(at + c)]
+            squares = fma(x, x, squares)
+        most = squares if squares > most else most
+    return most
 
 
 @inlined
-def score(d, shifted, size, heights, panels, out_scores):
+def scale_of(rows, d, shift, bounds):
+    """Return what the points of a block are multiplied by, and by how much the score of a centroid
+    can be above the least one and the centroid still be the nearest: -1 if that is not known."""
+    most = np.float64(_greatest_square(d, rows, shift))
+    radius, scale, rounding, error, tiny = bounds[0], bounds[1], bounds[2], bounds[3], bounds[4]
+    floor, largest = bounds[5], bounds[6]
+    length = np.sqrt(most + error * most + floor)
+    own = min(MOST / length, _MOST_SCORE / (length + radius / 2))
+    own = np.float64(shift.dtype.type(own))
+    both = (length + radius) ** 2
+    margin = rounding * (scale * radius + own * length + rounding)
+    margin += own * scale * (error * both + tiny) + 4
+    is_known = both < largest and margin < _MOST_MARGIN
+    return own, np.int32(margin) if is_known else np.int32(-1)
+
+
+@inlined
+def round_rows(d, rows, shift, scale, out_whole):
+    """Write (shift - x) · scale in whole numbers: (points, d or d + 1), an even number."""
+    strip = len(_STRIP)
+    in_strips = d // strip * strip
+    stride = d + d % 2
+    for i in range(rows.size // d):
+        at, to = i * d, i * stride
+        for c in range(0, in_strips, strip):
+            x = minus(load_row(shift, c, _STRIP), load_row(rows, at + c, _STRIP))
+            store(whole_product(x, splat(scale, x)), out_whole, to + c)
+        for c in range(in_strips, d):
+            x = shift[np.uint64(c)] - rows[np.uint64(at + c)]
+            out_whole[np.uint64(to + c)] = np.int32(np.rint(x * scale))
+        if d % 2:
+            out_whole[np.uint64(to + d)] = 0
+
+
+@inlined
+def score(stride, whole, size, heights, panels, out_scores):
     """Write |c|²/2 - x·c for each of `size` points and all centroids: out_scores (points, k),
-    k filled up to whole vectors, points to a multiple of ROWS."""
-    lanes = panel_count(panels)
-    width = heights.size
-    for first in range(0, d, DEPTH):
-        last = min(first + DEPTH, d)
+    k filled up to whole vectors. Points and scores have room for a multiple of ROWS."""
+    lanes = panel_count(out_scores)
+    width, pairs = heights.size, stride // 2
+    for first in range(0, pairs, _DEPTH):
+        last = min(first + _DEPTH, pairs)
         for panel in range(width // lanes):
             for row in range(0, size, ROWS):
-                at0, at1 = row * d, min(row + 1, size - 1) * d
-                at2, at3 = min(row + 2, size - 1) * d, min(row + 3, size - 1) * d
-                at4, at5 = min(row + 4, size - 1) * d, min(row + 5, size - 1) * d
+                at = row * stride
                 to = row * width + panel * lanes
                 if first == 0:
                     s0 = load_panel(heights, panel * lanes)
@@ -88,14 +141,14 @@ def score(d, shifted, size, heights, panels, out_scores):
                     s3 = load_panel(out_scores, to + 3 * width)
                     s4 = load_panel(out_scores, to + 4 * width)
                     s5 = load_panel(out_scores, to + 5 * width)
-                for c in range(first, last):
-                    y = load_panel(panels, (panel * d + c) * lanes)
-                    s0 = multiply_add(spread(shifted, at0 + c, y), y, s0)
-                    s1 = multiply_add(spread(shifted, at1 + c, y), y, s1)
-                    s2 = multiply_add(spread(shifted, at2 + c, y), y, s2)
-                    s3 = multiply_add(spread(shifted, at3 + c, y), y, s3)
-                    s4 = multiply_add(spread(shifted, at4 + c, y), y, s4)
-                    s5 = multiply_add(spread(shifted, at5 + c, y), y, s5)
+                for pair in range(first, last):
+                    y = load_pairs(panels, (panel * pairs + pair) * 2 * lanes, s0)
+                    s0 = add_pairs(y, whole, at + 2 * pair, s0)
+                    s1 = add_pairs(y, whole, at + 2 * pair + stride, s1)
+                    s2 = add_pairs(y, whole, at + 2 * pair + 2 * stride, s2)
+                    s3 = add_pairs(y, whole, at + 2 * pair + 3 * stride, s3)
+                    s4 = add_pairs(y, whole, at + 2 * pair + 4 * stride, s4)
+                    s5 = add_pairs(y, whole, at + 2 * pair + 5 * stride, s5)
                 store(s0, out_scores, to)
                 store(s1, out_scores, to + width)
                 store(s2, out_scores, to + 2 * width)
@@ -105,50 +158,10 @@ def score(d, shifted, size, heights, panels, out_scores):
 
 
 @inlined
-def bound_of(least, squares, bounds):
-    """Return the score up to which a centroid can be the nearest of a point with this least one:
-    see `kmq.stages.palette.products`."""
-    radius, product_error, input_error = bounds[0], bounds[1], bounds[2]
-    distance_error, tiny = bounds[3], bounds[4]
-    both = np.sqrt(squares) + radius
-    error = product_error * both * radius + input_error * both * both
-    distance = max(least + least + squares, bounds.dtype.type(0)) + error
-    return least + (distance_error * distance + error + tiny)
-
-
-@inlined
 def not_above(bound, scores):
     """Return which scores are not above the bound, as bits: also what is not a number."""
     unused = np.uint64(64) - np.uint64(width_of(scores))
     return ~bits(less(splat(bound, scores), scores)) << unused >> unused
-
-
-@inlined
-def _distance(d, rows, at, centroids, start):
-    """Return the squared distance of the point at `at` to the centroid at `start`, of flat rows."""
-    u = rows[at] - centroids[start]
-    distance = u * u
-    for c in range(1, d):
-        u = rows[np.uint64(at + c)] - centroids[np.uint64(start + c)]
-        distance = fma(u, u, distance)
-    return distance
-
-
-@inlined
-def look_again(d, rows, at, centroids, scores, start, width, bound):
-    """Return the label of the nearest of the centroids whose scores are not above the bound."""
-    lanes, k = panel_count(scores), centroids.size // d
-    least, label = np.inf, 0
-    for first in range(0, width, lanes):
-        found = not_above(bound, load_panel(scores, start + first))
-        while found:
-            j = first + np.int64(trailing_zeros(found))
-            found &= found - np.uint64(1)
-            if j < k:
-                distance = _distance(d, rows, at, centroids, j * d)
-                if distance < least:
-                    least, label = distance, j
-    return label
 
 
 @inlined
@@ -177,3 +190,72 @@ def least_of(scores, start, width):
         score = load_panel(scores, start + first)
         least = lesser(score, least)
     return smallest(least)
+
+
+@inlined
+def _add_eight(sums, d, rows, centroids, owners, candidates, first, c):
+    """Return the sums of eight pairs with the squares of eight channels added, one by one."""
+    u = transposed(
+        (
+            _gap(d, rows, centroids, owners, candidates, first, c),
+            _gap(d, rows, centroids, owners, candidates, first + 1, c),
+            _gap(d, rows, centroids, owners, candidates, first + 2, c),
+            _gap(d, rows, centroids, owners, candidates, first + 3, c),
+            _gap(d, rows, centroids, owners, candidates, first + 4, c),
+            _gap(d, rows, centroids, owners, candidates, first + 5, c),
+            _gap(d, rows, centroids, owners, candidates, first + 6, c),
+            _gap(d, rows, centroids, owners, candidates, first + 7, c),
+        )
+    )
+    for one in u:
+        sums = multiply_add(one, one, sums)
+    return sums
+
+
+@inlined
+def _gap(d, rows, centroids, owners, candidates, pair, c):
+    """Return x - c of eight channels."""
+    at, to = np.int64(owners[pair]) * d + c, np.int64(candidates[pair]) * d + c
+    return minus(load_row(rows, at, _EIGHT), load_row(centroids, to, _EIGHT))
+
+
+@inlined
+def compare(d, rows, centroids, owners, candidates, count, found, out_labels, out_distances):
+    """Compute the squared distances of `count` pairs of a point and a candidate, in the manner of
+    `kmq.kernels.nearest.assign`; write those that are less than what is there, and the label.
+
+    `found` is scratch for TWO_EIGHTS distances.
+    """
+    in_eights = d // 8 * 8
+    for first in range(0, count, TWO_EIGHTS):
+        for pair in range(count, first + TWO_EIGHTS):  # fill up
+            owners[pair], candidates[pair] = owners[first], candidates[first]
+        if in_eights:
+            low = high = splat(0.0, load_row(found, 0, _EIGHT))
+            for c in range(0, in_eights, 8):
+                low = _add_eight(low, d, rows, centroids, owners, candidates, first, c)
+                high = _add_eight(high, d, rows, centroids, owners, candidates, first + 8, c)
+            store(low, found, 0)
+            store(high, found, 8)
+        else:
+            found[:] = 0
+        last = min(count - first, TWO_EIGHTS)
+        for pair in range(last):
+            i, label = owners[first + pair], candidates[first + pair]
+            distance = found[pair]
+            for c in range(in_eights, d):
+                u = rows[np.uint64(i * d + c)] - centroids[np.uint64(label * d + c)]
+                distance = fma(u, u, distance)
+            if distance < out_distances[i]:
+                out_distances[i], out_labels[i] = distance, label
+
+
+@inlined
+def compared_if_full(
+    room, d, rows, centroids, owners, candidates, count, found, out_labels, out_distances
+):
+    """Compare the pairs unless there is room for more; return how many are left."""
+    if count + room <= owners.size:
+        return count
+    compare(d, rows, centroids, owners, candidates, count, found, out_labels, out_distances)
+    return 0

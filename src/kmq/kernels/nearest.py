@@ -25,17 +25,29 @@ from __future__ import annotations
 
 import numpy as np
 
-from kmq.kernels._jit import fma, inlined, kernel
+from kmq.kernels._jit import inlined, kernel, trailing_zeros
 from kmq.kernels._lanes import (
     LANE_BYTES,
     lane_count,
     less,
     load,
+    load_panel,
+    panel_count,
     select,
     splat,
     store,
 )
-from kmq.kernels._products import best, bound_of, least_of, look_again, score, shift_row
+from kmq.kernels._products import (
+    GREATEST,
+    best,
+    compare,
+    compared_if_full,
+    least_of,
+    not_above,
+    round_rows,
+    scale_of,
+    score,
+)
 from kmq.kernels._rows import (
     GROUP,
     MOST_UNROLLED,
@@ -141,73 +153,72 @@ def assign(
     return inertia
 
 
-@inlined
-def _distances(d, rows, size, centroids, labels, out_distances):
-    """Write the squared distance of each point to the centroid that its label names.
-
-    Four at a time: each is a chain of sums that wait for one another.
-    """
-    for i in range(0, size, 4):
-        at0, at1 = i * d, min(i + 1, size - 1) * d
-        at2, at3 = min(i + 2, size - 1) * d, min(i + 3, size - 1) * d
-        y0, y1 = labels[i] * d, labels[min(i + 1, size - 1)] * d
-        y2, y3 = labels[min(i + 2, size - 1)] * d, labels[min(i + 3, size - 1)] * d
-        d0 = d1 = d2 = d3 = rows.dtype.type(0)
-        for c in range(d):
-            u0 = rows[np.uint64(at0 + c)] - centroids[np.uint64(y0 + c)]
-            u1 = rows[np.uint64(at1 + c)] - centroids[np.uint64(y1 + c)]
-            u2 = rows[np.uint64(at2 + c)] - centroids[np.uint64(y2 + c)]
-            u3 = rows[np.uint64(at3 + c)] - centroids[np.uint64(y3 + c)]
-            d0, d1 = fma(u0, u0, d0), fma(u1, u1, d1)
-            d2, d3 = fma(u2, u2, d2), fma(u3, u3, d3)
-        out_distances[min(i + 3, size - 1)] = d3
-        out_distances[min(i + 2, size - 1)] = d2
-        out_distances[min(i + 1, size - 1)] = d1
-        out_distances[i] = d0
-
-
 @kernel(
-    "i8, T[:], f8[:], T[:], T[:], T[:], T[:], T[:], buffers, i4[:], T[:], f8[:]",
+    "i8, T[:], f8[:], T[:], f8[:], i2[:], T[:], f8[:], buffers, i4[:], T[:], f8[:]",
     T=("f4", "f8"),
-    buffers="(T[:], T[:], T[:], i4[:])",
+    buffers="(i2[:], i4[:], i4[:], i4[:], i4[:], i4[:], i4[:], T[:], T[:])",
 )
 def assign_by_products(
     d, points, weights, centroids, heights, panels, shift, bounds, buffers, out_labels,
     out_distances, out_sums,
 ):  # fmt: skip
-    """Do as `assign`, with one operation a channel and not two: compare |c|²/2 - x·c.
+    """Do as `assign`, but first compare |c|²/2 - x·c in whole numbers, which takes less time.
 
-    `centroids` are (k, d), flat. `panels` (panels, d, lanes) are centroids less `shift` (d,), and
-    `heights` half their squares, infinite where the last panel is filled up. Centroids that could
-    be the nearest one but for rounding, by `bounds`, are compared in the manner of `assign`, so
-    that labels are the same. `buffers` are scratch for the points of a block: less the shift, the
-    squares of that, scores, and labels.
+    `centroids` are (k, d), flat. `panels` (panels, pairs of channels, lanes, 2) are centroids less
+    `shift` (d,), scaled, and `heights` (k,) half their squares before. Centroids that could be the
+    nearest one but for rounding, by `bounds`, are compared in the manner of `assign`, so that
+    labels are the same. `buffers` are scratch for the points of a block: in whole numbers, then
+    heights for all lanes, infinite where the last panel is filled up, scores, bounds of these,
+    labels, pairs of a point and a candidate, and distances.
     """
-    shifted, squares, scores, labels = buffers
-    block, width = labels.size, heights.size
-    n = points.size // d
+    whole, whole_heights, scores, limits, labels, owners, candidates, found, distances = buffers
+    block, width, lanes = labels.size, whole_heights.size, panel_count(scores)
+    n, k = points.size // d, heights.size
+    with_distances = out_distances.size > 0 or (out_sums.size > 0 and out_labels.size > 0)
     inertia = 0.0
-    for number in range((n + block - 1) // block):
-        start = number * block
+    for start in range(0, n, block):
         size = min(block, n - start)
-        block_rows = points[start * d : (start + size) * d]
+        rows = points[start * d : (start + size) * d]
+        scale, margin = scale_of(rows, d, shift, bounds)
+        if margin < 0:
+            for i in range(size):
+                limits[i], labels[i] = GREATEST, -1
+        else:
+            round_rows(d, rows, shift, shift.dtype.type(scale), whole)
+            for j in range(k):
+                whole_heights[j] = np.int32(np.rint(heights[j] * (scale * bounds[1])))
+            score(d + d % 2, whole, size, whole_heights, panels, scores)
+            for i in range(size):
+                limits[i] = least_of(scores, i * width, width) + margin
+            for i in range(size):
+                labels[i] = best(scores, i * width, width, limits[i])
         for i in range(size):
-            squares[i] = shift_row(d, block_rows, i * d, shift, shifted, i * d)
-        score(d, shifted, size, heights, panels, scores)
+            distances[i] = np.inf
+        count = 0
         for i in range(size):
-            squares[i] = bound_of(least_of(scores, i * width, width), squares[i], bounds)
-        for i in range(size):
-            labels[i] = best(scores, i * width, width, squares[i])
-        for i in range(size):
-            if labels[i] < 0:
-                labels[i] = look_again(
-                    d, block_rows, i * d, centroids, scores, i * width, width, squares[i]
+            if labels[i] >= 0:
+                owners[count], candidates[count] = i, labels[i]
+                count += with_distances
+                count = compared_if_full(
+                    lanes, d, rows, centroids, owners, candidates, count, found, labels, distances
                 )
-        if out_distances.size or (out_sums.size and out_labels.size):
-            _distances(d, block_rows, size, centroids, labels, squares)
+            else:
+                labels[i] = 0
+                for first in range(0, width, lanes):
+                    near = not_above(limits[i], load_panel(scores, i * width + first))
+                    while near:
+                        owners[count] = i
+                        candidates[count] = first + np.int64(trailing_zeros(near))
+                        near &= near - np.uint64(1)
+                        count += candidates[count] < k
+                    count = compared_if_full(
+                        lanes, d, rows, centroids, owners, candidates, count, found, labels,
+                        distances,
+                    )  # fmt: skip
+        compare(d, rows, centroids, owners, candidates, count, found, labels, distances)
         inertia = write_block(
-            (), d, start, block_rows, weights, labels, squares, inertia, out_labels,
-            out_distances, out_sums,
+            (), d, start, rows, weights, labels, distances, inertia, out_labels, out_distances,
+            out_sums,
         )  # fmt: skip
     return inertia
 

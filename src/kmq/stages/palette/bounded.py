@@ -389,7 +389,7 @@ def _costs(n: int, k: int, d: int, dtype: np.dtype[Any], by_groups: bool, whole:
     from kmq.kernels._lanes import LANE_BYTES
 
     operations = _operations(k, d, dtype)
-    plain = (0.8 if products.are_faster(k, d, dtype) else 1.0) * operations + 2.5 * d
+    plain = (0.55 if products.are_faster(k, d, dtype) else 1.0) * operations + 2.5 * d
     look = 1.5e6 + _SAMPLE * k * (80 + d)
     if not by_groups:
         idle = 12 if whole else 25 + d  # all floats are added up anew

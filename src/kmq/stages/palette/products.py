@@ -1,19 +1,22 @@
 """Nearest centroids by products: what `kmq.kernels.nearest.assign_by_products` works on.
 
-Of |x - c|² = |x|² - 2 x·c + |c|² only the score |c|²/2 - x·c matters to who is nearest. It takes
-one operation a channel, where differences take two. But it rounds otherwise, so near ties could go
-to another centroid. How far it can be off is known:
+Of |x - c|² = |x|² - 2 x·c + |c|² only the score |c|²/2 - x·c matters to who is nearest. In whole
+numbers of 16 bits a processor makes twice as many products at a time as in float32, and where
+differences take two operations a channel, products take one. But near ties could go to another
+centroid. How far a score can be off is known:
 
-Let m be a shift, u half the distance from 1 to the next float, r ≥ |x - m|, and C ≥ |c - m| for all
-centroids. Both differences are rounded once a channel, which moves a score by up to u (r + C)². A
-sum of d products and |c|²/2 is off by up to (d + 2) u (C² + r C). And the squared distance that is
-to decide, Σ (x - c)² in floats, is itself off by up to (d + 2) u of its value. A centroid whose
-score is above the least by twice the first two and all of the last is certainly not the nearest:
-its squared distance is the greater one in floats, too. All others are compared by differences.
-Where numbers underflow each operation adds half the least float; where they overflow, bounds are
-infinite or not a number, and all centroids are compared.
+Let m be a shift, r ≥ |x - m| for all points x of a block, and R ≥ |c - m| for all centroids c. Let
+whole numbers X be a (x - m) rounded, and C be b (c - m) rounded. Each is off by up to 1/2, a little
+more for what floats have lost before, so vectors are off by e ≤ 0.51 √d. By the inequality of
+Cauchy and Schwarz X·C is off from a b (x - m)·(c - m) by up to e b R + (a r + e) e. And the squared
+distance that is to decide, Σ (x - c)² in floats, is itself off by up to (d + 2) u of its value, u
+half the distance from 1 to the next float. A centroid whose score is above the least by twice the
+first and all of the second is certainly not the nearest: its squared distance is the greater one in
+floats, too. All others are compared by differences. Scales a and b are such that no score reaches
+2^31. Where numbers underflow each operation adds half the least float; where squares could
+overflow, or nothing is certain, all centroids are compared.
 
-The shift to the middle of the centroids keeps r and C small where points lie far from the origin.
+The shift to the middle of the centroids keeps r and R small where points lie far from the origin.
 """
 
 from __future__ import annotations
@@ -26,19 +29,22 @@ from kmq.model.arrays import Array
 
 _FEWEST = {
     # bytes of vectors, of numbers: channels, channels of all centroids
-    (64, 4): (12, 384),
-    (64, 8): (9, 128),
-    (256, 4): (128, 2048),
-    (256, 8): (32, 512),
+    (64, 4): (12, 512),
+    (64, 8): (8, 288),
+    (256, 4): (32, 1024),
+    (256, 8): (16, 512),
 }
-"""From how many on products are faster, by ``benchmarks/points.py products``. The processor with
-vectors of 512 bits subtracts while it multiplies."""
+"""From how many on products are faster, by ``benchmarks/points.py products``."""
 
 _BLOCK = 96
 """Points of a block at most."""
 
 _BLOCK_NUMBERS = 1 << 17
 """Scores of a block, and numbers of its points, at most: for L2."""
+
+_PAIRS = 256
+"""Pairs of points and candidates that are collected: a multiple of those that the kernel compares
+at a time."""
 
 _CACHE_LINE = 64
 
@@ -48,11 +54,12 @@ class Products(NamedTuple):
 
     Attributes:
         centroids: (k, d), flat.
-        heights: half the squares of centroids less the shift.
-        panels: (panels, d, lanes) of centroids less the shift, flat.
+        heights: (k,) half the squares of centroids less the shift, float64.
+        panels: whole numbers of 16 bits, flat: centroids less the shift, scaled.
         shift: (d,) the middle of the centroids.
-        bounds: radius C, and what the errors of products, inputs and distances are multiplied by,
-            and the error of numbers that underflow.
+        bounds: radius R, what centroids are multiplied by, twice how far vectors can be off by
+            rounding to whole numbers, relative and absolute errors of squared distances, what
+            squares may lose by underflow, and the greatest square that is taken.
     """
 
     centroids: Array
@@ -72,42 +79,51 @@ def are_faster(k: int, d: int, dtype: np.dtype[Any]) -> bool:
 
 def products_of(centroids: Array, dtype: np.dtype[Any]) -> Products:
     """Return centroids (k, d), compared as floats of `dtype`, as the kernel wants them."""
-    from kmq.kernels._lanes import PANEL_BYTES
+    from kmq.kernels._lanes import PAIRS_TOGETHER, PANEL_BYTES
+    from kmq.kernels._products import MOST
 
     k, d = centroids.shape
-    lanes = PANEL_BYTES // dtype.itemsize
-    width = -(-k // lanes) * lanes
-    heights, panels = aligned(width, dtype), aligned(width * d, dtype)
-    rows = centroids.astype(dtype)
-    with np.errstate(over="ignore", invalid="ignore"):  # the kernel sees it by the bounds
+    lanes, pairs = PANEL_BYTES // 4, -(-d // 2)
+    n_panels = -(-k // lanes)
+    rows, info = centroids.astype(dtype), np.finfo(dtype)
+    floor = d * float(info.tiny)
+    with np.errstate(all="ignore"):  # the kernel sees it by the bounds
         shift = rows.mean(axis=0, dtype=np.float64).astype(dtype)
-        shifted = np.zeros((width, d), dtype)
-        np.subtract(rows, shift, out=shifted[:k])
-        squares = np.square(shifted[:k], dtype=np.float64).sum(axis=1)
-        heights[:k], heights[k:] = squares / 2, np.inf
-        panels.reshape(-1, d, lanes)[:] = shifted.reshape(-1, lanes, d).transpose(0, 2, 1)
-        unit = np.finfo(dtype).eps / 2
-        bounds = [
-            1.01 * np.sqrt(squares.max()),
-            4 * (d + 2) * unit,
-            4 * unit,
-            1.2 * (d + 2) * unit,
-            8 * (d + 2) * np.finfo(dtype).smallest_subnormal,
-        ]
-        return Products(rows.reshape(-1), heights, panels, shift, np.array(bounds, dtype))
+        shifted = rows.astype(np.float64) - shift
+        squares = np.square(shifted).sum(axis=1)
+        radius = np.sqrt(1.001 * squares.max() + floor)
+        scale = MOST / radius
+        whole = np.zeros((n_panels * lanes, 2 * pairs), np.int16)
+        whole[:k, :d] = np.rint(shifted * scale)
+        panels = aligned(whole.size, np.dtype(np.int16))
+        order = (0, 2, 1, 3) if PAIRS_TOGETHER else (0, 2, 3, 1)
+        panels[:] = whole.reshape(n_panels, lanes, pairs, 2).transpose(order).ravel()
+        error = 1.2 * (d + 2) * info.eps / 2
+        tiny = 8 * (d + 2) * float(info.smallest_subnormal)
+        largest = 0.9 * float(info.max)
+        bounds = [radius, scale, 1.02 * np.sqrt(d), error, tiny, floor, largest]
+    return Products(rows.reshape(-1), squares / 2, panels, shift, np.array(bounds))
 
 
 def scratch_of(made: Products, dtype: np.dtype[Any]) -> tuple[Array, ...]:
     """Return the buffers of the kernel."""
-    from kmq.kernels._products import ROWS
+    from kmq.kernels._lanes import PANEL_BYTES
+    from kmq.kernels._products import GREATEST, ROWS, TWO_EIGHTS
 
-    d, width = made.shift.size, made.heights.size
+    d, lanes = made.shift.size, PANEL_BYTES // 4
+    width = -(-made.heights.size // lanes) * lanes
     size = max(1, min(_BLOCK, _BLOCK_NUMBERS // max(width, d)) // ROWS) * ROWS
+    integers = np.dtype(np.int32)
+    heights = aligned(width, integers)
+    heights.fill(GREATEST)
     return (
-        aligned(size * d, dtype),
+        aligned(size * (d + d % 2), np.dtype(np.int16)),
+        heights,
+        aligned(size * width, integers),
+        *np.empty((2, size), np.int32),
+        *np.zeros((2, _PAIRS), np.int32),
+        np.zeros(TWO_EIGHTS, dtype),
         np.empty(size, dtype),
-        aligned(size * width, dtype),
-        np.empty(size, np.int32),
     )
 
 
