@@ -8,7 +8,7 @@
     ├── FormatError        (also ValueError)   the bytes of a .kmq file cannot be used
     │   ├── NewerFormatError                   sound, but this version cannot decode it
     │   └── LimitError                         sound so far, but larger than the limits allow
-    └── MissingExtraError  (also ImportError)  an optional package is not installed
+    └── MissingExtraError  (also ImportError)  an optional package, or Numba, is missing
 
     SalvageWarning         (a UserWarning)     a damaged file was read, and some of it is lost
     MetadataWarning        (a UserWarning)     a picture was written, and some metadata left out

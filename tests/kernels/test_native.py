@@ -27,13 +27,13 @@ OURS = SimpleNamespace(
 def found_with(monkeypatch, modules, wanted=""):
     """What is found where importing a library gives one, raises, or finds none."""
 
-    def import_library(name):
-        found = modules.get(name.removeprefix("kmq.kernels._"), ModuleNotFoundError(name))
+    def load(level):
+        found = modules.get(level, ModuleNotFoundError(level))
         if isinstance(found, Exception):
             raise found
         return found
 
-    monkeypatch.setattr(_native, "import_module", import_library)
+    monkeypatch.setattr(_native, "_loaded", load)
     monkeypatch.setenv("KMQ_KERNELS", wanted)
     return _native._found()
 
@@ -67,6 +67,7 @@ def test_without_a_library_that_fits_there_is_none(monkeypatch, modules, why):
 
 def test_where_there_are_no_sources_there_are_none_to_differ(monkeypatch, tmp_path):
     monkeypatch.setattr(_native, "__file__", str(tmp_path / "_native.py"))
+    (tmp_path / "binding.c").touch()  # which PyInstaller takes for data
     other = SimpleNamespace(sources="0", level="x86-64-v3", compiler="numba 1")
     assert found_with(monkeypatch, {"x86_64_v3": other})[0] is other
 
@@ -74,6 +75,65 @@ def test_where_there_are_no_sources_there_are_none_to_differ(monkeypatch, tmp_pa
 def test_an_archive_is_told_of(monkeypatch, tmp_path):
     monkeypatch.setattr(_native, "__file__", str(tmp_path / "kmq.pyz" / "_native.py"))
     assert found_with(monkeypatch, {}) == (None, "no library can be loaded out of an archive")
+
+
+@pytest.mark.parametrize("length", [63, 64, 1000, 1191])
+def test_a_library_that_was_cut_off_is_not_loaded(monkeypatch, tmp_path, length):
+    # Loading it would end the process, since Linux maps more of the file than there is.
+    head = bytearray(b"\x7fELF\x02\x01".ljust(64, b"\0"))
+    head[40:48], head[58:60], head[60:62] = (
+        number.to_bytes(size, "little") for number, size in ((1000, 8), (64, 2), (3, 2))
+    )
+    whole = bytes(head).ljust(1192, b"\0")
+    monkeypatch.setattr(_native, "__file__", str(tmp_path / "_native.py"))
+    monkeypatch.setattr(_native, "import_module", lambda _: OURS)
+    monkeypatch.delenv("KMQ_KERNELS", raising=False)
+    path = tmp_path / "_x86_64_v4.abi3.so"
+    path.write_bytes(whole[:length])
+    with pytest.raises(ImportError, match=r"_x86_64_v4\.abi3\.so is cut off$"):
+        _native._loaded("x86_64_v4")
+    assert _native._found()[0] is OURS, "of the next level"
+    path.write_bytes(whole)
+    assert _native._loaded("x86_64_v4") is OURS
+
+
+@needs_library
+def test_this_library_is_whole():
+    assert not _native._is_cut_off(_native.library.__file__)
+
+
+def test_without_numba_it_is_said_what_is_missing(tmp_path):
+    program = """
+import sys
+sys.modules["numba"] = sys.modules["llvmlite"] = None
+import kmq
+from kmq.cli import main
+for line in (["encode", "-", "-o", "a.kmq"], ["warmup"], ["--version", "-v"]):
+    print(main(line))
+try:
+    kmq.kmeans([[1.0], [2.0]], 2)
+except kmq.MissingExtraError as error:
+    print(error)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        input="P1 2 1 0 1",
+        env=os.environ | {"KMQ_KERNELS": "jit"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    why = "kernels have to be compiled (KMQ_KERNELS is jit), but Numba cannot be imported"
+    encode, warmup = done.stderr.splitlines()
+    assert f"{why} (" in encode
+    assert warmup.startswith(f"kmq: {why} (")
+    assert warmup.endswith("): pip install numba")
+    codes = done.stdout.split("\n")
+    assert codes[0] == codes[1] == "1"
+    assert "kernels: none, since Numba is missing to compile them (KMQ_KERNELS is jit)" in codes
+    assert codes[-2].startswith(why)
+    assert not list(tmp_path.iterdir())
 
 
 def test_it_can_be_declined(monkeypatch):

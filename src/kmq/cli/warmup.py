@@ -6,6 +6,7 @@ import argparse
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from itertools import groupby
 
 from kmq.cli.console import DONE, Commands, add_command, say
@@ -38,6 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     if _native.library is not None:
         print(f"nothing to compile: kernels were {_native.reason}")
         return DONE
+    import_module("kmq.kernels._numba")  # says so, where there is none
     from kmq.kernels._cache import cache_folder
     from kmq.kernels._compiler import all_kernels
 

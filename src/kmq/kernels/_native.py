@@ -29,12 +29,35 @@ def digest_of_sources() -> str | None:
     digest = blake2b(digest_size=16)
     folder = os.path.dirname(__file__)
     names = sorted(name for name in os.listdir(folder) if name.endswith((".py", ".c")))
-    if not names:
+    if "_native.py" not in names:
         return None
     for name in names:
         with open(os.path.join(folder, name), "rb") as file:
             digest.update(name.encode() + b"\0" + file.read() + b"\0")
     return digest.hexdigest()
+
+
+def _loaded(level: str) -> Any:
+    """Return the library of a level, imported; ImportError says why it cannot be."""
+    path = os.path.join(os.path.dirname(__file__), f"_{level}.abi3.so")
+    if os.path.isfile(path) and _is_cut_off(path):
+        raise ImportError(f"{path} is cut off")
+    return import_module(f"kmq.kernels._{level}")
+
+
+def _is_cut_off(path: str) -> bool:
+    """Whether a file of Linux ends before its table of sections, which a linker writes last.
+
+    Linux does not look: it ends a process that needs what is missing.
+    """
+    with open(path, "rb") as file:
+        head, length = file.read(64), file.seek(0, os.SEEK_END)
+    if not head.startswith(b"\x7fELF\x02\x01"):  # 64 bits, little endian
+        return False  # other systems, and what is no library at all, are told of
+    offset, size, count = (
+        int.from_bytes(head[first:end], "little") for first, end in ((40, 48), (58, 60), (60, 62))
+    )
+    return length < offset + size * count
 
 
 def _found() -> tuple[Any, str]:
@@ -49,7 +72,7 @@ def _found() -> tuple[Any, str]:
         why = "no library can be loaded out of an archive"
     for level in LEVELS:
         try:
-            library = import_module(f"kmq.kernels._{level}")
+            library = _loaded(level)
         except ModuleNotFoundError:
             continue
         except ImportError as error:  # another processor, or another system

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from kmq import compiling
+from kmq.errors import MissingExtraError
 from kmq.kernels import _native
 
 __all__ = [
@@ -16,11 +17,17 @@ __all__ = [
 ]  # fmt: skip
 
 if _native.library is None:
-    with compiling.making_ready():  # this takes half a second
-        from llvmlite import ir
-        from llvmlite.ir import Constant, IntType
-        from numba.core import cgutils, types
-        from numba.extending import intrinsic, models, register_model
+    try:
+        with compiling.making_ready():  # this takes half a second
+            from llvmlite import ir
+            from llvmlite.ir import Constant, IntType
+            from numba.core import cgutils, types
+            from numba.extending import intrinsic, models, register_model
+    except ImportError as error:
+        raise MissingExtraError(
+            f"kernels have to be compiled ({_native.reason}), but Numba cannot be imported "
+            f"({error}): pip install numba"
+        ) from error
 else:
 
     class _Nothing:
