@@ -196,6 +196,34 @@ def test_urls_that_cannot_be_read(memory, monkeypatch):
         kmq.quantize("s3://bucket/photo.png", 4)
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "encode {} -k 4 -o s3://bucket/out/",
+        "encode {} -k 4 -o s3://bucket/a.kmq",
+        "encode s3://bucket/a.png -o a.kmq",
+        "decode s3://bucket/a.kmq",
+        "info s3://bucket/a.kmq",
+        "compare {} s3://bucket/a.kmq",
+        "palette {} -o s3://bucket/a.gpl",
+        "report {} -o s3://bucket/a.html",
+        "demo -o s3://bucket",
+    ],
+)
+def test_urls_are_not_taken_for_folders_of_this_machine(line, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (path,) = save_pictures(tmp_path / "in", 1)
+    assert main(line.format(path).split()) == 1
+    assert " is a URL, which kmq palette alone reads; " in capsys.readouterr().err
+    assert [each.name for each in tmp_path.iterdir()] == ["in"]
+
+
+def test_nothing_is_written_to_urls(tmp_path):
+    (path,) = save_pictures(tmp_path / "in", 1)
+    with pytest.raises(InputError, match=r"target is the URL s3://bucket/a\.kmq; kmq writes to"):
+        kmq.write("s3://bucket/a.kmq", path, 4)
+
+
 def test_palette_of_urls(memory, tmp_path, capsys):
     paths = save_pictures(tmp_path / "in", 3)
     for path in paths:

@@ -133,7 +133,9 @@ def written(target: Target) -> Iterator[WritableFile]:
 
 
 def check_target(target: Any) -> None:
-    """Raise TypeError unless this is a path or can be written to."""
+    """Raise TypeError unless this is a path or can be written to, and InputError for a URL."""
+    if is_url(target):
+        raise InputError(f"target is the URL {target}; kmq writes to files and file objects alone")
     if not is_path(target) and not hasattr(target, "write"):
         raise TypeError(
             f"target is {type(target).__name__}; it must be a path or a file object, and it comes "

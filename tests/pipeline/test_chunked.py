@@ -322,3 +322,21 @@ def test_partial_fit_goes_on_after_chunks():
     for each in (model, peer):
         each.partial_fit(whole_numbers(seed=9))
     np.testing.assert_array_equal(model.cluster_centers_, peer.cluster_centers_)
+
+
+def test_rows_that_are_not_what_the_array_says():
+    points = whole_numbers()
+    chunks = da.from_array(points, chunks=(1000, 3))
+    none = chunks[chunks[:, 0] > 1e9]  # which is not known before it is computed
+    for empty in (none, chunks[:0]):
+        with pytest.raises(InputError, match=r"^X has no rows; at least one is needed$"):
+            KMeans(2).fit(empty)
+    with pytest.raises(InputError, match=r"^X has shape \(3000, nan\); it must be"):
+        KMeans(2).fit(chunks[:, chunks[0] > -1e9])
+    lies = da.from_delayed(dask.delayed(points[:, :2]), shape=(3000, 3), dtype=points.dtype)
+    fault = r"^a chunk of X has shape \(3000, 2\); X says that it has 3 features$"
+    with pytest.raises(InputError, match=fault):
+        KMeans(2).fit(lies)
+    kmeans = KMeans(2, init=points[:2], n_init=1, max_iter=1).fit(chunks)
+    with pytest.raises(InputError, match=fault):
+        kmeans.predict(lies).compute()

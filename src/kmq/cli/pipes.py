@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, TextIO
 
 from kmq.cli.console import SPOKEN, Options, UsageError
 from kmq.errors import InputError
-from kmq.streams import check_name
+from kmq.streams import check_name, is_url
 
 STANDARD = "-"
 
@@ -104,9 +104,13 @@ def is_pipe(name: str) -> bool:
     """Whether a name stands for what has no end or cannot be replaced: ``-``, a pipe, a device.
 
     Raises:
-        InputError: no file can have such a name.
+        InputError: no file can have such a name, or it is a URL.
     """
     check_name(name)
+    if is_url(name):  # as a path it would be that of a folder here, s3:/bucket
+        raise InputError(
+            f"{name} is a URL, which kmq palette alone reads; name a file or folder of this machine"
+        )
     if name == STANDARD or _descriptor(name) is not None:
         return True
     try:

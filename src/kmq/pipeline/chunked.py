@@ -73,7 +73,7 @@ class Rows:
 
         It is (n,), or (n, n_columns). Rows in a file give an array of NumPy's.
         """
-        block = partial(_on_rows, work, self.dtype)
+        block = partial(_on_rows, work, self.dtype, self.array.shape[1])
         if n_columns is None:
             lazy = self.array.map_blocks(block, dtype=dtype, drop_axis=1, meta=np.empty(0, dtype))
         else:
@@ -99,7 +99,7 @@ def rows_of(points: Any, n_threads: int) -> Rows | None:
     in_file = _lies_in_file(points)
     if not in_file and not _is_dask(points):
         return None
-    if points.ndim != 2 or points.shape[1] == 0:
+    if points.ndim != 2 or not points.shape[1] > 0:  # NaN where Dask does not know it
         raise InputError(
             f"X has shape {points.shape}; it must be (n_samples, n_features), with features"
         )
@@ -187,8 +187,12 @@ class Chunks:
         self._blocks: list[Any] = list(rows.array.to_delayed().ravel())
         self._weights = _weight_blocks(weights, rows, len(self._blocks))
         self.moments: chunked.Moments = self._sum(
-            chunked.moments, chunked.added_moments, prepare=chunked.checked
+            chunked.moments,
+            chunked.added_moments,
+            prepare=partial(chunked.checked, n_features=rows.array.shape[1]),
         )
+        if not self.moments.n_rows:
+            raise InputError("X has no rows; at least one is needed")
         if not self.moments.weight > 0:
             raise InputError("weights are all 0; at least one point must count more than zero")
 
@@ -285,8 +289,10 @@ class Chunks:
         return total
 
 
-def _on_rows(work: Callable[[Array], Array], dtype: np.dtype[Any], block: Any) -> Array:
-    return work(chunked.checked(block, None, dtype)[0])
+def _on_rows(
+    work: Callable[[Array], Array], dtype: np.dtype[Any], n_features: int, block: Any
+) -> Array:
+    return work(chunked.checked(block, None, dtype, n_features)[0])
 
 
 def _on_chunk(

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from kmq import checks, exact
+from kmq.errors import InputError
 from kmq.model.arrays import Array, contiguous
 from kmq.stages.palette import assigning
 
@@ -59,13 +60,17 @@ class Ended:
     inertia: float
 
 
-def checked(rows: Any, weights: Any, dtype: np.dtype[Any]) -> Chunk:
+def checked(rows: Any, weights: Any, dtype: np.dtype[Any], n_features: int) -> Chunk:
     """Return a chunk as the kernels want it.
 
     Raises:
         TypeError, InputError: rows or weights that `kmq.checks` refuses.
     """
     array = checks.as_array(rows.toarray() if hasattr(rows, "toarray") else rows, "X")
+    if array.ndim != 2 or array.shape[1] != n_features:
+        raise InputError(
+            f"a chunk of X has shape {array.shape}; X says that it has {n_features} features"
+        )
     if len(array):
         array = checks.float_rows(array, "X", dtype)
     chunk = converted(array, weights, dtype)
