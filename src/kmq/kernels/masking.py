@@ -153,3 +153,70 @@ def favour_ends(columns, ends, middle, beyond, reach, most, factors):
                 least = min(least, squares)
             closeness = 1.0 - np.sqrt(least) / reach
             factors[i] *= 1.0 + most * max(closeness, 0.0)
+
+
+@kernel("channels, u4[:, :], f4[:, :], i8, i8, i8, f4[:, :, :]", channels=UP_TO_4)
+def fill_squares(channels, ids, rows, side, first, last, out_planes):
+    """Write the means of squares of `side` pixels, those of rows `first` … last - 1 of squares.
+
+    `rows` (m, 2 d) has what each colour is and what it is shown as; `out_planes` (2 d, …) has a
+    plane for each of them. Squares at the edges may have fewer pixels.
+    """
+    height, width = ids.shape
+    for row in range(first, last):
+        top = row * side
+        bottom = min(top + side, height)
+        for column in range(out_planes.shape[2]):
+            left = column * side
+            right = min(left + side, width)
+            for c in range(2 * len(channels)):
+                out_planes[c, row, column] = 0
+            for y in range(top, bottom):
+                for x in range(left, right):
+                    at = ids[y, x]
+                    for c in range(2 * len(channels)):
+                        out_planes[c, row, column] += rows[at, c]
+            part = np.float32(1) / np.float32((bottom - top) * (right - left))
+            for c in range(2 * len(channels)):
+                out_planes[c, row, column] *= part
+
+
+@kernel("f4[:, :], f4[:, :], f4, f4[:, :], f8[:]")
+def sum_differences(plane, shown, steady, lines, out_sums):
+    """Write Σ difference and Σ difference⁴ in structure of two planes, from each square of 5 × 5.
+
+    That is 1 - (2 covariance + c) / (variance + other variance + c), where c is `steady`: 0 where
+    both vary alike, 1 where only one of them varies. `lines` (5, width) float32 is scratch.
+    """
+    height, width = plane.shape
+    part = np.float32(1 / 25)
+    two, one = np.float32(2), np.float32(1)
+    out_sums[0] = out_sums[1] = 0.0
+    for y in range(height - 4):
+        for x in range(width):
+            a, b = plane[y, x], shown[y, x]
+            lines[0, x], lines[1, x] = a, b
+            lines[2, x], lines[3, x], lines[4, x] = a * a, b * b, a * b
+        for below in range(1, 5):
+            for x in range(width):
+                a, b = plane[y + below, x], shown[y + below, x]
+                lines[0, x] += a
+                lines[1, x] += b
+                lines[2, x] += a * a
+                lines[3, x] += b * b
+                lines[4, x] += a * b
+        for x in range(width - 4):
+            a, b = lines[0, x], lines[1, x]
+            aa, bb, ab = lines[2, x], lines[3, x], lines[4, x]
+            for i in range(1, 5):
+                a += lines[0, x + i]
+                b += lines[1, x + i]
+                aa += lines[2, x + i]
+                bb += lines[3, x + i]
+                ab += lines[4, x + i]
+            a, b, aa, bb, ab = a * part, b * part, aa * part, bb * part, ab * part
+            both = two * (ab - a * b) + steady
+            difference = one - both / ((aa - a * a) + (bb - b * b) + steady)
+            square = difference * difference
+            out_sums[0] += difference
+            out_sums[1] += square * square

@@ -102,17 +102,34 @@ def _optimum(problem: Problem, line: Line, fixed: Array, k: int) -> Fit:
 def _search(problem: Problem, effort: SearchEffort, fixed: Array, free: int) -> Fit:
     """Search for `free` centroids besides the fixed ones on bins, then settle on all colours.
 
-    With a view, search on from that palette, with the weights that its visible errors give.
+    With a view, search on from that palette, with the weights that its visible errors give. In a
+    drawing, search in a second way too, and keep what is more like the picture.
     """
-    how = problem.how
     if problem.view is None:
-        centroids = _on_bins(problem, fixed, free, effort, None)
-    else:
-        effort = WHERE_SEEN.get(effort, effort)
-        first = effort._replace(start_rounds=FIRST_ROUNDS, breath=0)
-        centroids = _on_bins(problem, fixed, free, first, None)
-        problem = problem.looked_at(centroids)
-        centroids = _on_bins(problem, fixed, free, effort, centroids)
+        return _settled(problem, fixed, _on_bins(problem, fixed, free, effort, None), effort)
+    effort = WHERE_SEEN.get(effort, effort)
+    fit = _as_seen(problem, fixed, free, effort, evenly=False)
+    if problem.is_mixed or not problem.view.drawn:
+        return fit
+    paler, factors = problem.paler()
+    other = _as_seen(paler, fixed * factors, free, effort, evenly=True)
+    other = other._replace(centroids=other.centroids / factors)
+    return min(fit, other, key=lambda one: problem.unlike(one.centroids))
+
+
+def _as_seen(
+    problem: Problem, fixed: Array, free: int, effort: SearchEffort, *, evenly: bool
+) -> Fit:
+    """Search for a first palette on bins, and on from there with the weights that it gives."""
+    first = effort._replace(start_rounds=FIRST_ROUNDS, breath=0)
+    centroids = _on_bins(problem, fixed, free, first, None)
+    problem = problem.looked_at(centroids, evenly=evenly)
+    return _settled(problem, fixed, _on_bins(problem, fixed, free, effort, centroids), effort)
+
+
+def _settled(problem: Problem, fixed: Array, centroids: Array, effort: SearchEffort) -> Fit:
+    """Settle centroids (k, d), the fixed ones first, on all colours."""
+    how = problem.how
     if how.progress is not None:
         how.progress("search", 1.0)
     stopping = Stopping.of(effort, len(centroids))

@@ -64,6 +64,7 @@ class Problem(NamedTuple):
         fixed: (f, channels) samples that must be entries.
         how: the way to fit.
         view: how colours are seen in their picture, if that counts for the palette.
+        is_mixed: whether neighbouring pixels mix entries, so that steps between these do not show.
     """
 
     colors: ColorHistogram
@@ -74,6 +75,7 @@ class Problem(NamedTuple):
     fixed: Array
     how: Fitting
     view: View | None = None
+    is_mixed: bool = False
 
     @classmethod
     def of(
@@ -118,22 +120,41 @@ class Problem(NamedTuple):
         given = np.empty((0, 0)) if importance is None else importance
         return self._replace(view=View(ids, given, axes, self.space.contrast))
 
-    def looked_at(self, centroids: Array) -> Problem:
+    def looked_at(self, centroids: Array, *, evenly: bool = False) -> Problem:
         """Return the problem with colours that count more where their errors are seen, with a first
-        palette of these `centroids` (k, d)."""
+        palette of these `centroids` (k, d). If `evenly`, errors do not count, only detail does."""
         assert self.view is not None  # noqa: S101  # who calls this has seen to it
         n_threads = self.how.n_threads
-        labels, distances = search.assign(self.points, centroids, n_threads)
-        mean_square = float((distances * self.points.weights).sum()) / self.points.total_weight
         boxes = boxes_of(self.keys, _VIEW_BOXES)
-        shown = Shown(
-            self.points.columns, labels, distances, centroids.astype(np.float32), mean_square
-        )
-        factors = self.view.factors(shown, boxes, n_threads)
+        factors = self.view.factors(self._shown(centroids), boxes, n_threads, evenly=evenly)
         favour_ends(self.points.columns, self.space.ends, factors)
         points = replace(self.points, weights=self.points.weights * factors)
         fitted, fitted_keys = _counting(points, self.keys)
         return self._replace(fitted=fitted, fitted_keys=fitted_keys)
+
+    def unlike(self, centroids: Array) -> float:
+        """Return how far the picture loses or gains structure with these centroids (k, d)."""
+        assert self.view is not None  # noqa: S101  # who calls this has seen to it
+        return self.view.unlike(self._shown(centroids), self.how.n_threads)
+
+    def _shown(self, centroids: Array) -> Shown:
+        """Return the colours as the nearest of the centroids (k, d) show them."""
+        points = self.points
+        labels, distances = search.assign(points, centroids, self.how.n_threads)
+        mean_square = float((distances * points.weights).sum()) / points.total_weight
+        return Shown(points.columns, labels, distances, centroids.astype(np.float32), mean_square)
+
+    def paler(self) -> tuple[Problem, Array]:
+        """Return the problem in a space where chroma counts half, and how much longer each of its
+        coordinates is (d,)."""
+        space = self.space.paler()
+        factors = space.scales / self.space.scales
+        points, fitted = (
+            points_of(points.columns * factors[:, None].astype(np.float32), points.weights)
+            for points in (self.points, self.fitted)
+        )
+        how = self.how._replace(space=space, progress=None)  # that is told of one search
+        return self._replace(points=points, fitted=fitted, how=how), factors
 
 
 def points_of_colors(

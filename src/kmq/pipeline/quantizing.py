@@ -62,7 +62,7 @@ class Quantizer:
                 weights = counting.sum_by_color(color_map.ids, importance, len(color_map.keys))
             self._problem = Problem.of(color_map.histogram, color_map.keys, weights, how)
         self._ids, self._importance = color_map.ids, importance
-        self._palettes: dict[int, Rounded] = {}
+        self._palettes: dict[tuple[int, bool], Rounded] = {}
 
     @property
     def n_pixels(self) -> int:
@@ -90,7 +90,7 @@ class Quantizer:
         """Return the image of so many colours, of the fewest that reach a target, or of those
         given: pixels get the nearest, or are dithered, or optimised as they are seen; bits cost λ
         times the nearest's error."""
-        rounded = self.palette(colors)
+        rounded = self.palette(colors, is_mixed=optimize or dither is not None)
         is_given = not isinstance(colors, int | ErrorTarget)
         if dither is not None and rounded.mse:
             return self.image(*self._dithered(rounded, dither, is_given=is_given))
@@ -103,16 +103,20 @@ class Quantizer:
         mapped = self.traded(mapped, lam * self.unit(rounded), self.rate_rounds)
         return self.image(mapped, self.mse(mapped))
 
-    def palette(self, colors: int | ErrorTarget | Array) -> Rounded:
-        """Return so many colours, the fewest found that reach a target, or those given."""
+    def palette(self, colors: int | ErrorTarget | Array, *, is_mixed: bool = False) -> Rounded:
+        """Return so many colours, the fewest found that reach a target, or those given.
+
+        `is_mixed` says that pixels do not show the nearest of so many, but mixtures of them.
+        """
         with self._timed("palette"):
             if isinstance(colors, ErrorTarget):
                 return fewest.reach(self._searched, colors)
             if not isinstance(colors, int):
                 return rounding.map_to(self._problem, colors)
-            if colors not in self._palettes:
-                self._palettes[colors] = fitting.solve(self._searched, colors)
-            return self._palettes[colors]
+            if (colors, is_mixed) not in self._palettes:
+                problem = self._searched._replace(is_mixed=is_mixed)
+                self._palettes[colors, is_mixed] = fitting.solve(problem, colors)
+            return self._palettes[colors, is_mixed]
 
     def unit(self, rounded: Rounded) -> float:
         """Return the price of a bit at λ = 1: the squared error of nearest entries at 8 bits."""

@@ -6,6 +6,7 @@ import pytest
 import kmq
 from kmq.model.pixel_format import PixelFormat
 from kmq.stages.histogram import counting
+from kmq.stages.mapping.ssimulacra2 import Looks
 from kmq.stages.palette import masking
 from kmq.stages.palette.masking import Shown, View
 from kmq.stages.palette.points import bins_of, boxes_of, points_of
@@ -92,6 +93,70 @@ def test_a_large_picture_is_sampled_evenly_and_threads_change_nothing():
     factors = view.factors(shown, boxes, 1)
     assert np.array_equal(factors, view.factors(shown, boxes, 4))
     np.testing.assert_allclose(factors, naive_factors(view, shown, boxes), rtol=0.2)
+
+
+def naive_unlike(view, shown):
+    """Return what `View.unlike` does, of pictures whose sides are multiples of 4."""
+    height, width = view.ids.shape
+    steady, sums = (masking._STEADY * view.white) ** 2, []
+    for true, seen in zip(shown.columns, shown.entries[shown.labels].T, strict=True):
+        a, b = (
+            values.astype(np.float64)[view.ids]
+            .reshape(height // 4, 4, width // 4, 4)
+            .mean(axis=(1, 3))
+            for values in (true, seen)
+        )
+        a_mean, b_mean = window_means(a, 2), window_means(b, 2)
+        variances = window_means(a * a, 2) - a_mean**2 + window_means(b * b, 2) - b_mean**2
+        covariance = window_means(a * b, 2) - a_mean * b_mean
+        difference = 1 - (2 * covariance + steady) / (variances + steady)
+        sums.append((difference.mean(), (difference**4).mean() ** 0.25))
+    return sums[0][0] + masking._CHROMA * (sums[1][1] + sums[2][1])
+
+
+def test_structure_is_compared_as_by_the_naive_twin_on_any_number_of_threads():
+    view, shown, _ = scene(48, 140)
+    unlike = view.unlike(shown, 1)
+    assert unlike == pytest.approx(naive_unlike(view, shown), rel=1e-3)
+    assert unlike == view.unlike(shown, 3)
+    exact = shown._replace(entries=shown.columns.T, labels=np.arange(40, dtype=np.int32))
+    assert abs(view.unlike(exact, 1)) < 1e-5 < unlike
+
+
+def test_structure_of_small_and_of_large_pictures_is_compared():
+    view, shown, _ = scene(2200, 1024)
+    assert view.unlike(shown, 1) == view._replace(ids=view.ids[::2, ::2]).unlike(shown, 1)
+    for shape in ((1, 1), (3, 9)):
+        view, shown, _ = scene(*shape)
+        assert np.isfinite(view.unlike(shown, 1))
+
+
+def steps():
+    """Return a drawing of rings in 24 flat steps from blue over green and sand to white."""
+    row, column = np.mgrid[:160, :200]
+    levels = np.hypot(row - 70, column - 90) // 4 % 24
+    ramp = np.array([[20, 30, 90], [70, 140, 80], [190, 180, 120], [250, 245, 240]])
+    bands = [np.interp(levels, np.linspace(0, 23, 4), ramp[:, c]) for c in range(3)]
+    return np.stack(bands, axis=2).astype(np.uint8)
+
+
+def test_drawings_keep_their_steps_and_palettes_to_mix_need_not():
+    picture = steps()
+    looks = Looks(picture, PixelFormat.RGB24, 1)
+    plain, mixed = kmq.quantize(picture, 16), kmq.quantize(picture, 16, mapping="dither")
+    nearest = kmq.quantize(picture, palette=mixed.palette)
+    assert looks.of(plain.to_array()) > looks.of(nearest.to_array()) + 4
+
+
+def test_drawings_with_alpha_and_fixed_colors_have_them_however_they_are_searched_for():
+    samples = np.dstack([steps(), np.full((160, 200), 255, np.uint8)])
+    samples[:20] = 0
+    samples[20:40, :, 3] = 90
+    image = kmq.quantize(samples, 12, require=kmq.Require(fixed=["#123456"]))
+    shown = image.to_array()
+    assert (image.palette == [0x12, 0x34, 0x56, 255]).all(axis=1).any()
+    assert (shown[:20] == 0).all()
+    assert (shown[40:, :, 3] == 255).all()
 
 
 def scene_with_noise():

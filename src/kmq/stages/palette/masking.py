@@ -11,6 +11,7 @@ colours. So the cost does not grow with the picture. docs/EYE.md lists other way
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,6 +36,20 @@ in average errors. It is limited because a colour that is lost cannot be lost mo
 
 _CLEAN, _NEAR = 2.0, 16 / 255
 """How much more black and white count, and how far from them, as a share of white, nothing more."""
+
+_SIDE = 4
+"""Pixels of the side of the squares whose structure is compared: SSIMULACRA2 decides most by
+lightness at a quarter of the size."""
+
+_STEADY = 0.035
+"""Standard deviation, a share of white, up to which a difference in structure is hardly seen."""
+
+_CHROMA = 0.02
+"""How much the worst differences in chroma count beside the mean of those in lightness."""
+
+_MOST_COMPARED = 1 << 20
+"""Pixels whose structure is compared, about; of larger pictures every second row and column, or
+third."""
 
 _TILE = (32, 128)
 """Height and width of a tile in pixels. Long rows are quick."""
@@ -87,11 +102,12 @@ class View(NamedTuple):
     axes: tuple[int, ...]
     white: float
 
-    def factors(self, shown: Shown, boxes: Array, n_threads: int) -> Array:
+    def factors(self, shown: Shown, boxes: Array, n_threads: int, *, evenly: bool = False) -> Array:
         """Return (m,) float64: how much a pixel of each colour counts.
 
         It is the mean over the pixels of the colours in its box, one of `boxes` (m,) int32. Colours
-        of boxes that no tile shows, which are rare, count as their own error says.
+        of boxes that no tile shows, which are rare, count as their own error says. If `evenly`,
+        errors do not count, only detail does.
         """
         from kmq.kernels.masking import REACH, add_weights, fill_rows
 
@@ -111,7 +127,7 @@ class View(NamedTuple):
         tiles = self._tiles()
         bounds = [len(tiles) * chunk // _CHUNKS for chunk in range(_CHUNKS + 1)]
         sums = np.zeros((_CHUNKS, int(boxes[-1]) + 1, 2))
-        share = 1 / max(_BLURRED * shown.mean_square, _TINY)
+        share = 0.0 if evenly else 1 / max(_BLURRED * shown.mean_square, _TINY)
         drawn = self.drawn
         most = 1 / ((1 - drawn) / _MOST + drawn / _MOST_IN_DRAWINGS)
         plane = (_TILE[0] + 2 * REACH, _TILE[1] + 2 * REACH)
@@ -146,10 +162,48 @@ class View(NamedTuple):
         means = np.divide(weight, count, out=np.zeros(len(count)), where=seen)
         factors: Array = np.take(means, boxes, mode="clip")  # all are in range: it is quicker
         unseen = np.flatnonzero(np.take(~seen, boxes, mode="clip"))
+        if evenly:
+            factors[unseen] = means[seen].mean()
+            return factors
         errors = shown.squares[unseen] / max(shown.mean_square, _TINY)
         typical = means[seen].mean() / _emphasis(1.0, most)
         factors[unseen] = typical * _emphasis(errors, most)
         return factors
+
+    def unlike(self, shown: Shown, n_threads: int) -> float:
+        """Return how far structure is lost or added where colours show their entries: 0 is none.
+
+        Squares of pixels are compared as SSIMULACRA2 does, which decides most by lightness there.
+        """
+        from kmq.kernels.masking import REACH, fill_squares, sum_differences
+
+        step = 1 + math.isqrt(self.ids.size // _MOST_COMPARED)
+        ids = np.ascontiguousarray(self.ids[::step, ::step])
+        d = len(shown.columns)
+        rows = np.empty((len(shown.labels), 2 * d), np.float32)
+        rows[:, :d] = shown.columns.T
+        rows[:, d:] = shown.entries[shown.labels]
+        height, width = (-(-length // _SIDE) for length in ids.shape)
+        planes = np.empty((2 * d, height, width), np.float32)
+        bounds = [height * chunk // _CHUNKS for chunk in range(_CHUNKS + 1)]
+
+        def fill(chunk: int) -> None:
+            fill_squares((0,) * d, ids, rows, _SIDE, bounds[chunk], bounds[chunk + 1], planes)
+
+        run_chunks(fill, _CHUNKS, n_threads)
+        planes = np.pad(planes, ((0, 0), (REACH, REACH), (REACH, REACH)), "edge")
+        sums = np.empty((d, 2))
+
+        def compare(axis: int) -> None:
+            steady, lines = (_STEADY * self.white) ** 2, np.empty((5, planes.shape[2]), np.float32)
+            sum_differences(planes[axis], planes[d + axis], np.float32(steady), lines, sums[axis])
+
+        run_chunks(compare, d, n_threads)
+        means = sums / (height * width)
+        return sum(
+            means[axis, 0] if axis in self.axes else _CHROMA * math.sqrt(math.sqrt(means[axis, 1]))
+            for axis in range(d)
+        )
 
     @property
     def drawn(self) -> float:

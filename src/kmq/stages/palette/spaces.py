@@ -195,7 +195,7 @@ class Space:
             coordinates = np.hstack([alpha * color_axes, alpha * self._half_contrast])
         else:
             coordinates = self._color_axes(colors)
-        scaled: Array = coordinates * self._scales
+        scaled: Array = coordinates * self.scales
         return scaled
 
     def columns(self, colors: Array, n_threads: int) -> Array:
@@ -223,7 +223,7 @@ class Space:
         top, has_alpha = self.pixel_format.max_value, self.pixel_format.has_alpha
         rows, columns = colors[first : first + _CHUNK], out_columns[:, first : first + _CHUNK]
         n_axes = self.pixel_format.channels - has_alpha
-        scales = self._scales[:n_axes, None]
+        scales = self.scales[:n_axes, None]
         fill_columns(
             rows,
             (0, 1, 2) if n_axes == 3 else (0, 0, 0),
@@ -240,14 +240,14 @@ class Space:
             alpha = rows[:, -1] / np.float64(top)
             half = scales * self._white[:, None] / 2
             columns[:-1] = alpha * (columns[:-1] - half)
-            columns[-1] = alpha * self._half_contrast * self._scales[-1]
+            columns[-1] = alpha * self._half_contrast * self.scales[-1]
 
     def inverse(self, coordinates: Array) -> Array:
         """Return the (n, channels) float64 samples, within range, of (n, channels) coordinates."""
         if self.is_identity:
             samples: Array = np.clip(coordinates, 0, self.pixel_format.max_value)
             return samples
-        unscaled = coordinates / self._scales
+        unscaled = coordinates / self.scales
         if self.pixel_format.has_alpha:
             half = self._white / 2
             alpha = np.clip(unscaled[:, -1:] / self._half_contrast, 0, 1)
@@ -285,8 +285,15 @@ class Space:
         typed: Array = np.clip(samples, 0, top).astype(dtype, order="C")
         return alpha.cleared(typed, self.pixel_format)
 
+    def paler(self) -> Space:
+        """Return the space in which chroma counts half."""
+        weights = self.channel_weights or (1.0,) * self.pixel_format.channels
+        halved = (weight / (1 + soft) for weight, soft in zip(weights, self.is_chroma, strict=True))
+        return space_of(self.name, self.pixel_format, tuple(halved))
+
     @computed_once
-    def _scales(self) -> Array:
+    def scales(self) -> Array:
+        """The factors (channels,) of coordinates, roots of the channel weights."""
         if self.channel_weights is None:
             return np.ones(self.pixel_format.channels)
         return np.sqrt(np.array(self.channel_weights, np.float64))
