@@ -590,6 +590,28 @@ def _fits_table(found: list[Record]) -> str:
     return markdown(head, rows)
 
 
+def _starts_table(found: list[Record]) -> str:
+    names = ["k-means++", "k-means‖", "scikit-learn"]
+    cells = grouped(_of(found, "starts"), "n", "d", "k", "contender")
+    rows = []
+    for n, d, k in sorted(grouped(_of(found, "starts"), "n", "d", "k"), key=itemgetter(2, 0)):
+        greedy = cells.get((n, d, k, "k-means++"), [{}])[0]
+
+        def cell(name: str, size: Any = (n, d, k), greedy: Any = greedy) -> str:
+            if (*size, name) not in cells:
+                return "–"
+            record = cells[(*size, name)][0]
+            ratios = [
+                f"{record[which] / greedy[which]:.3f}"
+                for which in ("start", "ten rounds")
+                if greedy
+            ]
+            return " / ".join([f"{record['seconds']:.2f} s", *ratios])
+
+        rows.append([f"{n:,} × {d}, {k:,}", *map(cell, names)])
+    return markdown(["points × channels, k", *names], rows)
+
+
 def _products_table(found: list[Record]) -> str:
     titled = [
         record | {"title": f"{record['dtype']}, {record['d']}"} for record in _of(found, "products")
@@ -647,6 +669,7 @@ TABLES: dict[str, Callable[[list[Record]], str]] = {
     "labels": _labels_table,
     "rounds": _rounds_table,
     "fits": _fits_table,
+    "starts": _starts_table,
     "products": _products_table,
     "units": _units_table,
     "processes": _processes_table,

@@ -3,6 +3,7 @@
     python benchmarks/points.py rounds               a round of Lloyd's algorithm
     python benchmarks/points.py rounds --dtype float64 --channels 16
     python benchmarks/points.py fits                 whole fits, until no centroid moves
+    python benchmarks/points.py starts               where fits begin
     python benchmarks/points.py products             how much faster products are than differences
 
 Everything runs on one thread, and CPU time counts, the least of several times in turn: other work
@@ -30,7 +31,7 @@ from threadpoolctl import threadpool_limits
 
 import kmq
 from contenders import LLOYDS
-from kmq.stages.palette import assigning, bounded, grid, products
+from kmq.stages.palette import assigning, bounded, grid, products, starting
 from layouts import TABLES
 from records import Record
 
@@ -39,6 +40,17 @@ Records = Iterator[Record]
 
 TARGETS = {2: 10, 3: 10, 4: 10, 8: 4, 16: 2.5, 64: 1.5, 128: 1.5, 768: 1.5}
 """Channels, and how many times as fast as scikit-learn a round has to be."""
+
+STARTS = [
+    (200_000, 3, 64),
+    (100_000, 16, 1000),
+    (100_000, 16, 2000),
+    (1_000_000, 16, 10_000),
+]
+"""Points, channels and clusters of starts."""
+
+_MOST_COMPARED = 2 * 10**8
+"""Points times clusters of a start by k-means++ at most, which else takes minutes."""
 
 N_ROUNDS = 4
 
@@ -158,6 +170,38 @@ def _fitted_by_peer(points: Array, start: Array, algorithm: str) -> None:
     )
 
 
+def starts(_dtypes: list[str], _channels: list[int], _ks: list[int], _repeats: int) -> Records:
+    """Yield seconds of a start, and its error and that after ten rounds, for each size."""
+    from sklearn.cluster import kmeans_plusplus
+
+    def by_draws(points: Array, k: int) -> Array:
+        return starting.start_centroids(points, np.ones(len(points)), k, "k-means||", 0)
+
+    def greedy(points: Array, k: int) -> Array:
+        return starting.plus_plus(points, np.ones(len(points)), k, 0, 1, most_greedy=k)
+
+    def peer(points: Array, k: int) -> Array:
+        return kmeans_plusplus(points, k, random_state=0)[0].astype(np.float64)
+
+    makers = {"k-means++": greedy, "k-means‖": by_draws, "scikit-learn": peer}
+    for maker in makers.values():
+        maker(random_points(2000, 3, "float32"), 4)
+    for n, d, k in STARTS:
+        points = random_points(n, d, "float32")
+        for name, maker in makers.items():
+            if name != "k-means‖" and n * k > _MOST_COMPARED:
+                continue
+            begun = time.process_time()
+            start = maker(points, k)
+            seconds = time.process_time() - begun
+            distances = np.empty(n, np.float32)
+            kmq.assign(points, start, out_distances=distances)
+            fit = kmq.kmeans(points, k, init=start, max_iter=10, tol=0)
+            record = {"table": "starts", "n": n, "d": d, "k": k, "contender": name}
+            record |= {"seconds": seconds, "start": float(distances.sum(dtype=np.float64))}
+            yield record | {"ten rounds": fit.inertia}
+
+
 def by_products(dtypes: list[str], channels: list[int], ks: list[int], repeats: int) -> Records:
     """Yield how many times as fast as differences products are, for each size."""
     for dtype, d, k in product(dtypes, channels, ks):
@@ -178,7 +222,7 @@ def _assigned(by_products: bool, points: Array, centroids: Array) -> None:
 def main() -> None:
     """Print the tables that are asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    tables = {"rounds": rounds, "products": by_products, "fits": fits}
+    tables = {"rounds": rounds, "products": by_products, "fits": fits, "starts": starts}
     parser.add_argument("table", nargs="+", choices=tables)
     parser.add_argument("--dtype", action="append", choices=["float32", "float64"])
     parser.add_argument("--channels", action="append", type=int)

@@ -112,7 +112,7 @@ STEPS: dict[str, Step] = {
     "dither_speeds": _script("dither", call="speeds"),
     "prices": _script("prices"),
     "labels": _script("labels"),
-    "points": _apart("points", "rounds", "fits"),
+    "points": _apart("points", "rounds", "fits", "starts"),
     "units": _script("clusters"),
 }
 

@@ -246,7 +246,7 @@ def test_accumulate_refuses_other_labels():
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("init", ["k-means++", "random", "var-part"])
+@pytest.mark.parametrize("init", ["k-means++", "k-means||", "random", "var-part"])
 def test_kmeans_ends_in_a_fixed_point(dtype, init):
     points = cloud(300, 3) % 200
     points = points > 20 if dtype is bool else points.astype(dtype)
@@ -281,7 +281,7 @@ def test_weights_count_like_repeated_points():
     assert weighted.inertia == pytest.approx(repeated.inertia, rel=1e-12)
 
 
-@pytest.mark.parametrize("init", ["k-means++", "random", "var-part"])
+@pytest.mark.parametrize("init", ["k-means++", "k-means||", "random", "var-part"])
 def test_points_without_weight_move_nothing(init):
     points = np.random.default_rng(0).integers(0, 256, (100, 3))
     ghosts = np.random.default_rng(1).integers(-1000, 1000, (50, 3))

@@ -144,7 +144,7 @@ def test_float32_goes_with_centers_in_float64_and_the_other_way():
 # fit
 
 
-@pytest.mark.parametrize("init", ["k-means++", "random", "var-part"])
+@pytest.mark.parametrize("init", ["k-means++", "k-means||", "random", "var-part"])
 @pytest.mark.parametrize("algorithm", ["lloyd", "naive"])
 @pytest.mark.parametrize("max_iter", [2, 300])
 def test_fitted_attributes_belong_together(init, algorithm, max_iter):

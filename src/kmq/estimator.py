@@ -88,9 +88,11 @@ class KMeans(Estimator):
 
     Args:
         n_clusters: number of centroids, 1 to 65,536 and at most the number of samples.
-        init: "k-means++", "random", "var-part" (needs no seed, Su & Dy 2007), an array
-            (n_clusters, n_features), or a callable that gets X, n_clusters and ``random_state=``
-            and returns such an array.
+        init: "k-means++" (greedy up to 1,000 clusters, "k-means||" above and for X in chunks),
+            "k-means||" (Bahmani et al. 2012: k-means++ on a few times as many points, drawn in five
+            passes), "random", "var-part" (needs no seed, Su & Dy 2007), an array (n_clusters,
+            n_features), or a callable that gets X, n_clusters and ``random_state=`` and returns
+            such an array.
         n_init: starts tried, from 1; the least inertia is kept. "auto" is 10 for "random" and
             for a callable, else 1.
         max_iter: rounds of each start at most, from 1.

@@ -46,8 +46,10 @@ def kmeans(
             computed in float32, others in float64.
         k: number of centroids, 1 to 65,536 and at most n.
         weights: (n,) how much each point counts, at least 0; None counts each once.
-        init: "k-means++" (greedy, Arthur & Vassilvitskii 2007; the default), "random" (points drawn
-            by weight), "var-part" (needs no seed, Su & Dy 2007), or (k, d) starting centroids.
+        init: "k-means++" (the default: greedy, Arthur & Vassilvitskii 2007, up to 1,000 clusters,
+            and "k-means||" above), "k-means||" (Bahmani et al. 2012: k-means++ on 5 k drawn
+            points), "random" (points drawn by weight), "var-part" (needs no seed, Su & Dy 2007),
+            or (k, d) starting centroids.
         n_init: starts tried, with seeds from `seed` upward; the least inertia is kept. None is 1.
         max_iter: rounds at most, from 1; None is 300.
         tol: stop when the squared moves of all centroids sum to at most tol × the mean variance of

@@ -127,8 +127,9 @@ class Start(EqualByFields):
     >>> image = kmq.quantize("photo.png", 16, start=kmq.Start("k-means++", n_init=10))
 
     Attributes:
-        init: "k-means++" (greedy; the default), "random", "var-part" (needs no seed), or colours
-            given as for `Require.fixed`, one for each entry of the palette.
+        init: "k-means++" (the default: greedy up to 1,000 colours, "k-means||" above), "k-means||",
+            "random", "var-part" (needs no seed), or colours given as for `Require.fixed`, one for
+            each entry of the palette.
         n_init: random starts to try, with seeds from `seed` upward; the best is kept. None is 1.
         max_iter: most rounds; None is 300.
         tol: stop when the squared moves of all centroids sum to at most tol × the mean variance of

@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 
+import kmq
 import naive
 from kmq.stages.palette import starting
 from kmq.stages.palette.starting import INITS, start_centroids
 
 SEEDED = [init for init in INITS if init != "var-part"]
+OF_POINTS = [init for init in SEEDED if init != "k-means||"]
 FLOATS = [np.float32, np.float64]
 
 
@@ -27,7 +29,7 @@ def distinct(centroids):
     return len(np.unique(centroids, axis=0))
 
 
-@pytest.mark.parametrize("init", SEEDED)
+@pytest.mark.parametrize("init", OF_POINTS)
 @pytest.mark.parametrize("dtype", FLOATS)
 def test_centroids_are_distinct_points(init, dtype):
     points = np.random.default_rng(0).normal(size=(100, 3)).astype(dtype)
@@ -46,7 +48,7 @@ def test_seed_decides(init):
     assert not np.array_equal(first, start(points, 10, init, seed=2))
 
 
-@pytest.mark.parametrize("init", SEEDED)
+@pytest.mark.parametrize("init", OF_POINTS)
 def test_points_without_weight_are_never_chosen(init):
     points = np.arange(40.0)[:, None]
     weights = np.arange(40) % 2
@@ -54,7 +56,7 @@ def test_points_without_weight_are_never_chosen(init):
         assert set(start(points, 20, init, seed, weights).ravel() % 2) == {1}
 
 
-@pytest.mark.parametrize("init", SEEDED)
+@pytest.mark.parametrize("init", OF_POINTS)
 def test_heavy_points_are_chosen_first(init):
     points = np.arange(50.0)[:, None]
     weights = np.ones(50)
@@ -85,7 +87,7 @@ def test_more_centroids_than_distinct_points(init, n_distinct):
         assert distinct(centroids) == n_distinct
 
 
-@pytest.mark.parametrize("init", ["k-means++", "var-part"])
+@pytest.mark.parametrize("init", ["k-means++", "k-means||", "var-part"])
 @pytest.mark.parametrize("n_blobs", [2, 5, 9])
 def test_each_blob_gets_a_centroid(init, n_blobs):
     points = blobs(n_blobs)
@@ -137,7 +139,46 @@ def test_k_means_plus_plus_is_the_naive_one(n):
 
 def test_k_means_plus_plus_beyond_the_greedy_ones():
     points = np.random.default_rng(0).normal(size=(1500, 2)).astype(np.float32)
-    assert distinct(start(points, 1200, "k-means++")) == 1200
+    assert distinct(starting.plus_plus(points, np.ones(1500), 1200, 0, 1)) == 1200
+
+
+def test_above_a_thousand_k_means_plus_plus_is_oversampled():
+    points = np.random.default_rng(0).normal(size=(5000, 2)).astype(np.float32)
+    for k in (1000, 1001):
+        default, drawn = start(points, k, "k-means++"), start(points, k, "k-means||")
+        assert distinct(default) == distinct(drawn) == k
+        assert np.array_equal(default, drawn) == (k == 1001)
+
+
+def test_oversampled_starts_are_as_good_as_greedy_ones():
+    points = blobs(1100, size=6)
+    weights = np.ones(len(points))
+    greedy = starting.plus_plus(points, weights, 1100, 0, 1, most_greedy=1100)
+    drawn = start(points, 1100, "k-means++")
+    assert squared_error(points, drawn) < squared_error(points, greedy)
+
+
+def squared_error(points, centroids):
+    distances = np.empty(len(points), points.dtype)
+    kmq.assign(points, centroids, out_distances=distances)
+    return distances.sum()
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("k", [1, 30, 1200])
+def test_threads_draw_the_same_points(dtype, k, monkeypatch):
+    monkeypatch.setattr(starting, "_DRAWN_POINTS", 700)
+    random = np.random.default_rng(2)
+    points, weights = random.normal(size=(6000, 3)).astype(dtype), random.random(6000)
+    alone = start(points, k, "k-means||", weights=weights)
+    assert np.array_equal(alone, start(points, k, "k-means||", 0, weights, 3))
+
+
+def test_points_without_weight_are_not_drawn():
+    points = np.concatenate([np.random.default_rng(0).random(300), np.full(300, 1e6)])[:, None]
+    weights = (points.ravel() < 1).astype(float)
+    for seed in range(5):
+        assert start(points, 40, "k-means||", seed, weights).max() <= 1
 
 
 @pytest.mark.parametrize("dtype", FLOATS)

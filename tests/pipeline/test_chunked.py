@@ -165,6 +165,14 @@ def test_start_depends_on_seed_and_chunks_alone():
     assert not np.array_equal(first.cluster_centers_, other.cluster_centers_)
 
 
+def test_both_names_of_the_start_mean_the_same():
+    chunks = da.from_array(blobs(), chunks=(900, 2))
+    one, other = (
+        KMeans(9, init=init, random_state=0).fit(chunks) for init in ("k-means++", "k-means||")
+    )
+    np.testing.assert_array_equal(one.cluster_centers_, other.cluster_centers_)
+
+
 def test_draws_are_in_proportion():
     rows = np.arange(4, dtype=np.float64)[:, None]
     weights = np.array([1.0, 2.0, 3.0, 4.0])
@@ -178,7 +186,7 @@ def test_draws_are_in_proportion():
     assert shares[0] < 0.1
 
 
-@pytest.mark.parametrize("init", ["random", "k-means++"])
+@pytest.mark.parametrize("init", ["random", "k-means++", "k-means||"])
 def test_fewer_distinct_points_than_clusters(init):
     points = np.repeat(whole_numbers(5), 40, axis=0)
     chunks = da.from_array(points, chunks=(30, 3))

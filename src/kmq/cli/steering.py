@@ -86,8 +86,8 @@ def add_start_options(parser: Options) -> None:
     parser.add_argument(
         "--init",
         metavar="START",
-        help="start of plain k-means: k-means++ (the default with an option below), random, "
-        "var-part, or a file with a palette",
+        help="start of plain k-means: k-means++ (the default with an option below), "
+        "'k-means||', random, var-part, or a file with a palette",
     )
     parser.add_argument(
         "--n-init",

@@ -19,7 +19,7 @@ import numpy as np
 from kmq import checks, exact
 from kmq.errors import InputError
 from kmq.model.arrays import Array
-from kmq.stages.palette import chunked, clustering, starting
+from kmq.stages.palette import chunked, clustering, draws, starting
 from kmq.stages.palette.chunked import Chunk
 
 _Part = TypeVar("_Part")
@@ -33,16 +33,10 @@ _FILE_CHUNK = 1 << 25
 _FAN_IN = 16
 """Results of so many neighbouring chunks are added up at a time."""
 
-_DRAWS = 4
-"""Times that k-means‖ draws: after five in all, the authors see no more gain."""
-
 _OVERSAMPLING = 2
-"""Points of a draw for each centroid; twice k, as the authors advise."""
+"""Points of a draw for each centroid: to go through chunks costs more than to compare with them."""
 
-_INITS = ("k-means++", "random")
-
-_POLISHING = 20
-"""Rounds of k-means on the points drawn."""
+_INITS = ("k-means++", "k-means||", "random")
 
 
 @dataclass(frozen=True)
@@ -204,7 +198,7 @@ class Chunks:
         return ChunkedFit(centroids, n_iter, self._end(centroids))
 
     def start(self, k: int, init: str, seed: int) -> Array:
-        """Return k starting centroids (k, d): "random" by weight, or "k-means++" by k-means‖.
+        """Return k starting centroids (k, d): "random" by weight, or by k-means‖.
 
         Raises:
             InputError: `init` is another method, which needs all rows in memory.
@@ -218,19 +212,10 @@ class Chunks:
         if init == "random":
             drawn = self._drawn(points, k, (seed, 0))
             return np.resize(drawn, (k, drawn.shape[1])).astype(np.float64)
-        for draw in range(1 + _DRAWS):
+        for draw in range(starting.DRAWS):
             points = np.concatenate([points, self._drawn(points, _OVERSAMPLING * k, (seed, draw))])
         weights = self._end(points).sums[:, -1]
-        points, weights = points[weights > 0], weights[weights > 0]
-        if len(points) < k:
-            return np.resize(points, (k, points.shape[1])).astype(np.float64)
-        first = starting.start_centroids(
-            points, weights, k, "k-means++", seed, self._rows.n_threads
-        )
-        polished = clustering.kmeans(
-            points, weights, first, max_iter=_POLISHING, tol=0.0, n_threads=self._rows.n_threads
-        )
-        return polished.centroids
+        return starting.reduced(points, weights, k, seed, self._rows.n_threads)
 
     def inertia(self, centroids: Array) -> float:
         """Return Σ weight · squared distance to the nearest of the centroids."""
@@ -238,7 +223,7 @@ class Chunks:
 
     def _drawn(self, points: Array, count: int, seed: tuple[int, int]) -> Array:
         work = partial(_numbered_draw, count=count, seed=seed)
-        drawn: chunked.Chosen = self._sum(
+        drawn: draws.Chosen = self._sum(
             work, partial(chunked.added_draws, count=count), self._sent(points), numbered=True
         )
         return drawn.points
@@ -250,7 +235,7 @@ class Chunks:
     def _farthest(self, centroids: Array, count: int) -> tuple[Array, Array, Array]:
         work = partial(chunked.farthest, count=count)
         add = partial(chunked.added_farthest, count=count)
-        far: chunked.Chosen = self._sum(work, add, self._sent(centroids))
+        far: draws.Chosen = self._sum(work, add, self._sent(centroids))
         labels, _ = chunked.nearest(far.points, centroids.astype(far.points.dtype))
         return far.points, far.weights, labels
 
@@ -308,7 +293,7 @@ def _on_chunk(
 
 def _numbered_draw(
     chunk: Chunk, number: int, points: Array, *, count: int, seed: tuple[int, int]
-) -> chunked.Chosen:
+) -> draws.Chosen:
     return chunked.drawn(chunk, points, count, (*seed, number))
 
 

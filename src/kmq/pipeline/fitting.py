@@ -151,8 +151,11 @@ def _on_bins(
     rows, weights = bins.rows, bins.weights
 
     def start(seed: int) -> Array:
-        method = "k-means++" if seed else "var-part"  # the first by variance, the others random
-        made = starting.start_centroids(rows, weights, free, method, seed)
+        # The first by variance, the others random.
+        if seed:
+            made = starting.plus_plus(rows, weights, free, seed, 1)
+        else:
+            made = starting.start_centroids(rows, weights, free, "var-part", seed)
         return bins.start(fixed, made)
 
     starts = [partial(start, seed) for seed in range(n_starts)]

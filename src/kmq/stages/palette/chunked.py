@@ -15,7 +15,8 @@ import numpy as np
 from kmq import checks, exact
 from kmq.errors import InputError
 from kmq.model.arrays import Array, contiguous
-from kmq.stages.palette import assigning
+from kmq.stages.palette import assigning, draws
+from kmq.stages.palette.draws import Chosen
 
 _ONE_THREAD = 1
 """Chunks are worked on side by side, each on one thread."""
@@ -39,16 +40,6 @@ class Moments:
     def variance(self) -> float:
         """Return the weighted variance of each channel, averaged over the channels."""
         return float(self.deviations.mean() / self.weight)
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """Points (m, d), their weights (m,) and the values (m,) that they were chosen by, the largest
-    first."""
-
-    points: Array
-    weights: Array
-    values: Array
 
 
 @dataclass(frozen=True)
@@ -135,7 +126,9 @@ def end(chunk: Chunk, centroids: Array) -> Ended:
         return Ended(np.zeros((k, rows.shape[1] + 1)), np.zeros(k, np.int64), 0.0)
     labels, distances = nearest(rows, centroids)
     sums = assigning.accumulate(rows, labels, weights, k, _ONE_THREAD)
-    return Ended(sums, np.bincount(labels, minlength=k), float(_weighted(distances, weights).sum()))
+    return Ended(
+        sums, np.bincount(labels, minlength=k), float(draws.weighted(distances, weights).sum())
+    )
 
 
 def added_ends(parts: Sequence[Ended]) -> Ended:
@@ -157,73 +150,35 @@ def nearest(rows: Array, centroids: Array) -> tuple[Array, Array]:
 
 
 def drawn(chunk: Chunk, centroids: Array, count: int, seed: Sequence[int]) -> Chosen:
-    """Draw points by weight · squared distance to the nearest centroid, or by weight if none.
-
-    By priorities (Duffield, Lund & Thorup 2007): of w / u with u uniform in (0, 1] the largest are
-    drawn. So each chunk draws by itself, the largest of all chunks are what one draw from all
-    would give, and no logarithm rounds differently on another machine.
-    """
+    """Draw points by weight · squared distance to the nearest centroid, or by weight if none."""
     rows, weights = chunk
     values = nearest(rows, centroids)[1] if len(centroids) else np.ones(len(rows))
-    uniforms = 1 - np.random.RandomState([*seed]).random_sample(len(rows))
-    return _largest(_chosen(chunk, _weighted(values, weights) / uniforms), count)
+    return draws.drawn(rows, weights, values, count, seed)
 
 
 def added_draws(parts: Sequence[Chosen], count: int) -> Chosen:
     """Return the `count` of the largest values, ties in the order of the parts."""
-    return _largest(_joined(parts), count)
+    return draws.largest(draws.joined(parts), count)
 
 
 def farthest(chunk: Chunk, centroids: Array, count: int) -> Chosen:
     """Return the `count` points that add most to the inertia, no two of them equal."""
     rows, weights = chunk
-    errors = _chosen(chunk, _weighted(nearest(rows, centroids)[1], weights))
-    first = _distinct(_largest(errors, _SORTED * count), count)
+    distances = nearest(rows, centroids)[1]
+    errors = draws.chosen(rows, weights, draws.weighted(distances, weights))
+    first = _distinct(draws.largest(errors, _SORTED * count), count)
     enough = len(first.points) == count or len(rows) <= _SORTED * count
-    return first if enough else _distinct(_largest(errors, len(rows)), count)
+    return first if enough else _distinct(draws.largest(errors, len(rows)), count)
 
 
 def added_farthest(parts: Sequence[Chosen], count: int) -> Chosen:
     """Do as `farthest` for several chunks at once, ties in their order."""
-    joined = _joined(parts)
-    return _distinct(_largest(joined, len(joined.points)), count)
-
-
-def _weighted(values: Array, weights: Array) -> Array:
-    wide: Array = values.astype(np.float64)
-    return wide * weights if weights.size else wide
-
-
-def _chosen(chunk: Chunk, values: Array) -> Chosen:
-    rows, weights = chunk
-    return Chosen(rows, weights if weights.size else np.ones(len(rows)), values)
-
-
-def _joined(parts: Sequence[Chosen]) -> Chosen:
-    return Chosen(
-        np.concatenate([part.points for part in parts]),
-        np.concatenate([part.weights for part in parts]),
-        np.concatenate([part.values for part in parts]),
-    )
-
-
-def _picked(chosen: Chosen, places: Array) -> Chosen:
-    return Chosen(chosen.points[places], chosen.weights[places], chosen.values[places])
-
-
-def _largest(chosen: Chosen, count: int) -> Chosen:
-    """Return those of the largest values above 0, sorted, ties in their order."""
-    values = chosen.values
-    within = values > 0
-    if count < len(values):
-        within &= values >= np.partition(values, len(values) - count)[len(values) - count]
-    places = np.flatnonzero(within)
-    places = places[np.argsort(-values[places], kind="stable")[:count]]
-    return _picked(chosen, places)
+    joined = draws.joined(parts)
+    return _distinct(draws.largest(joined, len(joined.points)), count)
 
 
 def _distinct(chosen: Chosen, count: int) -> Chosen:
     """Return the first `count` that differ in their points."""
     _, first = np.unique(chosen.points, axis=0, return_index=True)
     places = np.sort(first)[:count]
-    return _picked(chosen, places)
+    return draws.picked(chosen, places)
