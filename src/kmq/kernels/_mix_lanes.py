@@ -407,6 +407,20 @@ def places_of(typingctx, colors, planes, homes, ranks, lengths, one, other):
     return types.UniTuple(_lanes(8), 2)(*arguments), codegen
 
 
+@intrinsic
+def places_at_west(typingctx, homes, claims, lengths):
+    """Return what `places_of` does at node 0, whose plane is 0: `claims` are 0 but for runs."""
+
+    def codegen(context, builder, signature, args):
+        line, gradient, blend = (LEVEL_OFFSETS[i] for i in (0, 2, 3))
+        quad = sum(line // 2 << shift for shift in (9, 6, 3, 0))
+        levels = [16 * line + line, 16 * line + line, 8 * gradient, 8 * blend, quad]
+        ways = builder.add(builder.shl(args[2], _vector([1] * 8)), args[1])
+        return builder.add(args[0], builder.add(ways, _vector(levels + [0] * RUNS)))
+
+    return _lanes(8)(homes, claims, lengths), codegen
+
+
 def _addresses(
     context, builder, starts, starts_value, begin, local, local_value, places, places_value, first
 ):

@@ -38,6 +38,7 @@ from kmq.kernels._mix_lanes import (
     opinions_of,
     paint,
     pick,
+    places_at_west,
     places_of,
     targets_of,
     train,
@@ -169,7 +170,7 @@ def _expect_pixel(lines, runs, prefixes, west, near, earlier, root, line_bits, g
 
 _TYPES = (
     "i8, u1[:], i8, i4[:], i4[:], i4[:, :], i4[:, :], i4[:], i4[:, :], i8, i8, i8, i8, u2[:],"
-    "i2[:], u2[:], i4[:], i4[:], i4[:, :], i4[:, :], i4[:], scratch, u2[:, :], u1[:, :], u2[:, :]"
+    "i2[:], u2[:], i4[:], i4[:], i4[:, :], i4[:, :], u2[:], scratch, u2[:, :], u1[:, :], u2[:, :]"
 )
 _SCRATCH_TYPES = (
     "(u4[:], u4[:], u4[:], u4[:], i4[:, :]) + (i8[:],) * 3"
@@ -300,7 +301,7 @@ def decode_strip(
         runs: (RUNS << line_bits,) int32.
         weights: (n_rows + 8 + 32 + 8, LANES) int32.
         blend: (4, SHARES) int32.
-        refined: (n_rows · 8 · STEPS,) int32.
+        refined: (n_rows · 8 · STEPS,) uint16.
         scratch: arrays as SCRATCH says.
         recent: (4, or height if that is less, LEFT + width + RIGHT) uint16 scratch for the last
             rows.
@@ -397,7 +398,7 @@ def decode_strip(
             claims = guess_ranks
             if flat:
                 node = np.int64(0)
-                claims = in_runs(guesses[0] == w, guesses[1] == w, guesses[2] == w, -1)
+                claims = in_runs(guesses[0] == w, guesses[1] == w, guesses[2] == w, 0)
             salt = np.int64(0)
             least = np.int64(0)  # leaves still possible: least to most - 1
             most = np.int64(n_colors)
@@ -409,8 +410,11 @@ def decode_strip(
                 row = pick(rows, node)
                 stage = min(depth, 3)
                 if depth == 0:
-                    this = node, row, depth, least, most
-                    there, _ = places_of(colors, planes, homes, claims, run_lengths, this, this)
+                    if node == 0:
+                        there = places_at_west(homes, claims, run_lengths)
+                    else:
+                        this = node, row, depth, least, most
+                        there, _ = places_of(colors, planes, homes, claims, run_lengths, this, this)
                     store(there, places, first)
 
                 # Each `group` decisions another line for each context.
@@ -582,9 +586,8 @@ def _plan(colors_near, x, end, y, coder, tables, scratch):
         salt = np.int64(0)
         if pattern == 31:
             row = pick(rows, 0)
-            is_same = in_runs(guesses[0] == w, guesses[1] == w, guesses[2] == w, -1)
-            this = np.int64(0), row, np.int64(0), np.int64(0), np.int64(n_colors)
-            there, _ = places_of(colors, planes, homes, is_same, run_lengths, this, this)
+            is_same = in_runs(guesses[0] == w, guesses[1] == w, guesses[2] == w, 0)
+            there = places_at_west(homes, is_same, run_lengths)
             targets = targets_of(keys, salt)
             lane_starts = line_starts(targets, line_bits, group)
             store(lane_starts, openings, 16 * n_openings)

@@ -433,6 +433,10 @@ def place(shades, near, planes, node, row, stage, guesses, lengths, bounds, colo
     this = np.int64(node), np.int64(row), np.int64(stage), bounds[0], bounds[1]
     root = np.int64(0), np.int64(0), np.int64(0), np.int64(0), np.int64(0)
     first = node & 1
+    if node == 0:
+        same = lanes.in_runs(guesses[0], guesses[1], guesses[2], 0)
+        store(lanes.places_at_west(homes, same, runs), out_places, 0)
+        return activity
     left, right = this if first else root, root if first else this
     one, other = lanes.places_of(colors, planes, homes, ranks, runs, left, right)
     if first:
@@ -451,10 +455,12 @@ def test_dense_places_follow_from_levels_and_guesses(seed):
     planes[1:, :4] = rng.integers(-16_383, 16_384, (299, 4)) >> rng.integers(0, 9)
     planes[1:, 4] = rng.integers(-(1 << 27), 1 << 27, 299) >> rng.integers(0, 9)
     colors, places = np.zeros((4, 8), np.int32), np.zeros(8, np.uint32)
-    for _ in range(300):
+    for turn in range(300):
         node, row, stage = int(rng.integers(300)), int(rng.integers(130)), int(rng.integers(4))
         near = np.array([*rng.integers(0, 300, 4), rng.integers(8)])
         lengths, bounds = rng.integers(0, 32, 3), np.sort(rng.integers(0, 301, 2))
+        if turn % 9 == 0 or node == 0:
+            node, row, stage, bounds = 0, 0, 0, (0, 2)
         guesses = rng.integers(0, 300 if node else 2, 3)
         activity = place(
             shades, near, planes, node, row, stage, guesses, lengths, bounds, colors, places

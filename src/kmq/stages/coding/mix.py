@@ -227,7 +227,7 @@ class MixCoder:
             ((kernels.RUNS << layout.line_bits,), np.int32),
             ((layout.n_rows + 48, kernels.LANES), np.int32),
             ((4, kernels.SHARES), np.int32),
-            ((layout.n_rows * 8 * kernels.STEPS,), np.int32),
+            ((layout.n_rows * 8 * kernels.STEPS,), np.uint16),
         )
         with suppress(IndexError):
             spare = self._spare.pop()
