@@ -93,6 +93,19 @@ def pick(typingctx, array, index):
     return types.int64(array, index), codegen
 
 
+@intrinsic
+def put(typingctx, array, index, value):
+    """array.flat[index] = value, of an index that is not negative."""
+
+    def codegen(context, builder, signature, args):
+        index_value = context.cast(builder, args[1], index, types.int64)
+        number = context.cast(builder, args[2], value, array.dtype)
+        builder.store(number, builder.gep(_base(context, builder, array, args[0]), [index_value]))
+        return context.get_dummy_value()
+
+    return types.void(array, index, value), codegen
+
+
 def _hashed(builder, vector):
     """Return the hashes of sums, a lane each: see `hashed`."""
     mixed = builder.mul(vector, _vector([0x9E3B5] * 8))

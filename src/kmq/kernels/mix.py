@@ -40,6 +40,7 @@ from kmq.kernels._mix_lanes import (
     pick,
     places_at_west,
     places_of,
+    put,
     targets_of,
     train,
     train_shares,
@@ -66,7 +67,7 @@ LEFT, RIGHT = 3, 2
 SLACK = 8
 """Slots after those of the last line, which are read and written with it."""
 
-AHEAD = 16
+AHEAD = 32
 """Pixels whose decisions an encoder plans at a time."""
 
 MOST_STEPS, MOST_OPENINGS = AHEAD * 17, AHEAD * 5
@@ -82,6 +83,7 @@ SCRATCH = (
     ((RUNS,), np.int64),
     ((RUNS,), np.int64),
     ((8 * AHEAD,), np.uint32),
+    ((AHEAD,), np.uint32),
     ((AHEAD, 4), np.int64),
     ((16 * MOST_STEPS,), np.uint32),
     ((16 * MOST_OPENINGS,), np.uint32),
@@ -174,7 +176,7 @@ _TYPES = (
 )
 _SCRATCH_TYPES = (
     "(u4[:], u4[:], u4[:], u4[:], i4[:, :]) + (i8[:],) * 3"
-    " + (u4[:], i8[:, :], u4[:], u4[:], i8[:, :], i8[:, :])"
+    " + (u4[:], u4[:], i8[:, :], u4[:], u4[:], i8[:, :], i8[:, :])"
 )
 
 
@@ -530,36 +532,50 @@ def decode_strip(
 
 
 @inlined
-def _plan(colors_near, x, end, y, coder, tables, scratch):
+def _plan(recent_rows, x, end, y, coder, tables, scratch):
     """Write which decisions the pixels x to end - 1 of a row take, and where their slots are.
 
     All of that follows from the pixels. Return nothing: `seen` says where a pixel's decisions end.
     """
-    here, above, above2, above3 = colors_near
+    here, above, above2, above3 = recent_rows
     leaves, ranks, children, planes, rows, shades, root, group, line_bits, n_rows = coder
     lines, dense, runs = tables
-    _, _, prefixes, trail, colors, _, guesses, lengths = scratch[:8]
-    all_keys, run_places, slots_at, openings, steps, seen = scratch[8:]
+    _, _, _, trail, colors, _, guesses, lengths = scratch[:8]
+    all_keys, broads, run_places, slots_at, openings, steps, seen = scratch[8:]
     n_colors = len(leaves)
     n_steps = np.int64(0)
     n_openings = np.int64(0)
-    for column in range(x, end):
-        near, far = _neighbours(here, above, above2, above3, column + LEFT, y)
+    for i in range(end - x):  # a loop that compilers vectorise: keys are those of `keys_of`
+        near, far = _neighbours(here, above, above2, above3, x + i + LEFT, y)
         w, n, ne, nee, nw, nww, nn, nne, ww = near
-        _look_ahead(n, ne, nee, nw, nww, nn, nne, ww, prefixes)
-        keys = keys_of(prefixes, w)
-        store(keys, all_keys, 8 * (column - x))
-        broad = np.uint32(lane(keys, 7))
-        broadest = _broadest(broad, far)
-        places = _run_places(broad, broadest, trail[column & 3], line_bits)
+        row = hashed(hashed(hashed(1, n), ne), nee)
+        close = hashed(hashed(hashed(hashed(2, n), ne), nw), nn)
+        broad = hashed(hashed(hashed(hashed(hashed(close, nne), nww), nee), ww), w)
+        put(all_keys, 8 * i, hashed(3, w))
+        put(all_keys, 8 * i + 1, hashed(4, n))
+        put(all_keys, 8 * i + 2, hashed(row, w))
+        put(all_keys, 8 * i + 3, hashed(hashed(close, ww), w))
+        put(all_keys, 8 * i + 4, hashed(hashed(hashed(hashed(5, n), nn), nne), ne))
+        put(all_keys, 8 * i + 5, hashed(hashed(hashed(hashed(6, nw), ww), nww), w))
+        put(all_keys, 8 * i + 6, hashed(row, 7))
+        put(all_keys, 8 * i + 7, broad)
+        put(broads, i, _broadest(broad, far))
+        put(seen, 4 * i + 1, _pattern(near))
+        put(seen, 4 * i + 2, (y > 2) & _is_calm(near, far))
+    for i in range(end - x):
+        column = x + i
+        broadest = np.uint32(pick(broads, i))
+        places = _run_places(
+            np.uint32(pick(all_keys, 8 * i + 7)), broadest, trail[column & 3], line_bits
+        )
         trail[column & 3] = broadest
         for number in range(RUNS):
-            run_places[np.uint64(column - x), number] = places[number]
+            run_places[np.uint64(i), number] = places[number]
             expect(runs, places[number])
     for column in range(x, end):
         at = column + LEFT
-        near, far = _neighbours(here, above, above2, above3, at, y)
-        w, n, ne, nee, nw, nww, nn, nne, ww = near
+        near, _ = _neighbours(here, above, above2, above3, at, y)
+        w, n, ne, _, nw, _, _, _, _ = near
         color = pick(here, at)
         keys = load_eight(all_keys, 8 * (column - x))
         is_longest = True
@@ -572,7 +588,7 @@ def _plan(colors_near, x, end, y, coder, tables, scratch):
                 length = np.int64(0)
             is_longest &= length == LONGEST_RUN
             runs[np.uint64(place)] = color | (min(length + 1, LONGEST_RUN) << 16)
-        pattern = _pattern(near)
+        pattern = pick(seen, 4 * (column - x) + 1)
         activity = paint(shades, w, n, ne, nw, colors)
         homes = homes_of(
             ROW_SPAN * n_rows, min(64 - np.int64(leading_zeros(np.uint64(activity))), 7)
@@ -610,6 +626,7 @@ def _plan(colors_near, x, end, y, coder, tables, scratch):
         depth = np.int64(0)
         left = np.int64(0)
         local = np.int64(0)
+        lane_starts = keys
         before = node, node, depth, least, most  # the decision above, if any
         while node < n_colors:
             row = pick(rows, node)
@@ -626,8 +643,7 @@ def _plan(colors_near, x, end, y, coder, tables, scratch):
                 expect_lines(lines, lane_starts)
                 n_openings += 1
                 steps[np.uint64(n_steps), 3] = 1
-            start = load_eight(openings, 16 * (n_openings - 1))
-            store(moved_by(start, local), slots_at, 16 * n_steps)
+            store(moved_by(lane_starts, local), slots_at, 16 * n_steps)
             bit = np.int64(rank >= node)
             steps[np.uint64(n_steps), 0] = row
             steps[np.uint64(n_steps), 1] = stage
@@ -650,8 +666,6 @@ def _plan(colors_near, x, end, y, coder, tables, scratch):
             depth += 1
             left -= 1
         seen[np.uint64(column - x), 0] = n_steps
-        seen[np.uint64(column - x), 1] = pattern
-        seen[np.uint64(column - x), 2] = np.int64(y > 2 and _is_calm(near, far))
         seen[np.uint64(column - x), 3] = np.int64(is_longest and color == w)
 
 
@@ -694,7 +708,7 @@ def encode_strip(
     """
     height, width = wide.shape if len(wide) else narrow.shape
     trail = scratch[3]
-    slots_at, openings, steps, seen = scratch[10:]
+    slots_at, openings, steps, seen = scratch[11:]
     _begin(line_bits, group, n_rows, squash, lines, dense, runs, weights, blend, refined, trail)
     coder = leaves, ranks, children, planes, rows, shades, root, group, line_bits, n_rows
     tables = weights, blend, refined, squash
