@@ -1,8 +1,8 @@
 """Coding of index maps, method "mix": many predictions of each binary decision, mixed.
 
-The rules are those of FORMAT.md, section "Method 2: mix". One function codes and decodes, so that
-both stay in step by construction; it is compiled once for each, since an encoder that knows the
-decision need not wait for the arithmetic coder. Integers only, all below 2^53.
+The rules are those of FORMAT.md, section "Method 2: mix". A decoder learns pixel by pixel which
+decisions come next; an encoder knows, so it plans those of some pixels before it predicts them.
+Both predict and learn by the same functions. Integers only, all below 2^53.
 """
 
 from __future__ import annotations
