@@ -131,6 +131,7 @@ def test_sums_of_fractions_do_not_depend_on_threads(n_threads):
 
 def by_differences_and_products(points, centroids, monkeypatch):
     results = []
+    monkeypatch.setattr(products, "are_certain", lambda _: True)
     for faster in (False, True):
         monkeypatch.setattr(products, "are_faster", lambda *_, faster=faster: faster)
         labels, distances = nearest(points, centroids)
@@ -213,6 +214,7 @@ def test_products_without_distances_write_the_same_labels(monkeypatch):
     # More equal centroids than pairs are collected at a time.
     random = np.random.default_rng(0)
     points = random.normal(size=(200, 16)).astype(np.float32)
+    monkeypatch.setattr(products, "are_certain", lambda _: True)
     for centroids in (points[:60], np.repeat(points[:2], 400, axis=0)):
         found = []
         for faster in (False, True):
@@ -238,3 +240,22 @@ def test_products_are_certain_mostly(d):
     margin = rounding * (scale * radius + own * length + rounding) / (scale * own)
     margin += error * (length + radius) ** 2
     assert np.mean(scores[:, 1] - scores[:, 0] <= margin) < 0.1
+
+
+@pytest.mark.parametrize(
+    ("d", "gap", "certain"),
+    [(16, 0, True), (16, 1, True), (16, 1000, False), (256, 0, True), (256, 1000, True)],
+)
+def test_close_centroids_in_far_clusters_are_not_left_to_products(d, gap, certain):
+    # With many channels it takes less time to compare even an eighth of the centroids twice.
+    random = np.random.default_rng(0)
+    centroids = random.normal(size=(64, d)) + gap * random.normal(size=(8, d)).repeat(8, axis=0)
+    made = products.products_of(centroids, np.dtype(np.float32))
+    assert products.are_certain(made) == certain
+
+
+def test_clusters_so_far_apart_that_nothing_within_is_certain(monkeypatch):
+    random = np.random.default_rng(0)
+    points = random.normal(size=(300, 20)) + 1e5 * random.integers(0, 2, (300, 1))
+    assert_products_change_nothing(points.astype(np.float32), points[:200], monkeypatch)
+    assert_products_change_nothing(points, points[:200] + 1e-9, monkeypatch)

@@ -155,7 +155,8 @@ def _assigner(points: Array, centroids: Array) -> Callable[..., float]:
             scratch = products.scratch_of(made, dtype)
             return float(assign_by_products(d, points, weights, *made, scratch, *out))
 
-        return by_products
+        if products.are_certain(made):
+            return by_products
     groups, channels = differences.grouped(centroids, dtype), differences.channels_of(d)
 
     def by_differences(points: Array, weights: Array, *out: Array) -> float:

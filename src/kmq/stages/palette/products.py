@@ -36,6 +36,12 @@ _FEWEST = {
 }
 """From how many on products are faster, by ``benchmarks/points.py products``."""
 
+_SAMPLE = 8
+"""Centroids, about, whose neighbours say whether points can be certain."""
+
+_NEAR = 8
+"""Margins up to half the squared distance of centroids that are near ties of many points."""
+
 _BLOCK = 96
 """Points of a block at most."""
 
@@ -103,6 +109,22 @@ def products_of(centroids: Array, dtype: np.dtype[Any]) -> Products:
         largest = 0.9 * float(info.max)
         bounds = [radius, scale, 1.02 * np.sqrt(d), error, tiny, floor, largest]
     return Products(rows.reshape(-1), squares / 2, panels, shift, np.array(bounds))
+
+
+def are_certain(made: Products) -> bool:
+    """Return whether most points can be certain by products, or else have few near ties: not where
+    many centroids are close together beside the distance to others."""
+    from kmq.kernels._products import MOST
+
+    (k, d), (radius, _, rounding, *_) = (made.heights.size, made.shift.size), made.bounds
+    chosen = np.arange(0, k, -(-k // _SAMPLE))
+    with np.errstate(all="ignore"):
+        shifted = made.centroids.reshape(k, d).astype(np.float64) - made.shift
+        halves = made.heights[chosen, None] + made.heights
+        halves -= np.einsum("sd,kd->sk", shifted[chosen], shifted)
+        margin = 2 * rounding * radius**2 / MOST
+        n_near = np.count_nonzero(halves < _NEAR * margin) - len(chosen)  # but for themselves
+    return bool(n_near <= max(0, d - 12) / 320 * halves.size)
 
 
 def scratch_of(made: Products, dtype: np.dtype[Any]) -> tuple[Array, ...]:
