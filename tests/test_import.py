@@ -49,6 +49,18 @@ def test_import_alone_does_without_numpy():
     assert "numpy" not in loaded_by("import kmq, kmq.cli")
 
 
+def test_numpy_is_imported_from_the_top():
+    # Its imports are so deep that from further down each call there takes a new piece of stack.
+    golden = next(GOLDEN.glob("*.kmq"))
+    command = [sys.executable, "-X", "importtime", "-m", "kmq", "info", str(golden)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True)
+    depths = {
+        line.split()[-1]: len(line.rpartition("|")[2]) - len(line.rpartition("|")[2].lstrip())
+        for line in ended.stderr.splitlines()
+    }
+    assert depths["numpy"] == depths["kmq.cli.command"] == 1
+
+
 def test_public_names():
     assert sorted(kmq.__all__) == [
         "ColorHistogram",

@@ -64,7 +64,11 @@ def _run(argv: Sequence[str]) -> int:
     if list(argv) == ["--version"]:  # most of what a parser takes is to import it
         print(f"kmq {__version__}")
         return 0
-    from kmq.cli.command import run  # takes long enough to be interrupted
+    # Imports take long enough to be interrupted. NumPy's are nested so deeply that Python, if it
+    # began them further down, would ask for and give back a piece of its stack with each call.
+    import numpy  # noqa: F401
+
+    from kmq.cli.command import run
 
     return run(argv)
 

@@ -46,6 +46,11 @@ def pillow_metadata(picture: Image) -> Metadata:
     )
 
 
+def info_metadata(info: Mapping[str, Any]) -> Metadata:
+    """Collect what Pillow's `info` would say, of a resolution and of colours alone."""
+    return Metadata(dpi=_checked_dpi(info.get("dpi")), **color_tags.from_info(info))
+
+
 def _bytes_or_none(value: Any) -> bytes | None:
     return bytes(value) if isinstance(value, (bytes, bytearray)) and value else None
 

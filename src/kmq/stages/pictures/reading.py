@@ -2,8 +2,8 @@
 
 Reading ends in `Pixels`: C order, native bytes, upright, with nothing hidden under alpha 0.
 
-Pillow decodes; where it would cut samples to 8 bits or take them for others, `deep` and `tiff` take
-over, with imagecodecs and tifffile of the extra ``deep``.
+Pillow decodes all but plain PNG files; where it would cut samples to 8 bits or take them for
+others, `deep` and `tiff` take over, with imagecodecs and tifffile of the extra ``deep``.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from kmq.model.arrays import Array
 from kmq.model.file_info import Limits, check_pixels
 from kmq.model.image import MAX_COLORS, MAX_PAGES, IndexedImage, Pixels
 from kmq.model.pixel_format import PixelFormat, as_pixel_format, of_samples
-from kmq.stages.pictures import deep, tiff
+from kmq.stages.pictures import deep, plain_png, tiff
 from kmq.stages.pictures.arrays import distinct_colors, from_array, pixels_of
 from kmq.stages.pictures.metadata import (
     orientation_of,
@@ -212,28 +212,33 @@ def _from_stream(file: IO[bytes], name: str, page: int | None, limits: Limits) -
 @contextlib.contextmanager
 def telling(name: str) -> Iterator[None]:
     """Turn what is raised while the picture file of that name is read into InputError."""
-    from PIL import Image, UnidentifiedImageError
-
     try:
         yield
     except InputError as error:
         raise InputError(f"{name}: {error}") from error
     except (KmqError, MemoryError):
         raise
-    except Image.DecompressionBombError as error:
-        raise InputError(f"{name}: {error} Pillow sets this limit, in MAX_IMAGE_PIXELS") from error
-    except UnidentifiedImageError as error:
-        raise InputError(f"{name} is not a picture in a format that Pillow knows") from error
     except Exception as error:  # Pillow's decoders raise nearly anything on damaged files
-        reason = str(error) or type(error).__name__
-        raise InputError(f"{name} cannot be read as a picture: {reason}") from error
+        raise InputError(_fault(name, error)) from error
+
+
+def _fault(name: str, error: Exception) -> str:
+    from PIL import Image, UnidentifiedImageError
+
+    if isinstance(error, Image.DecompressionBombError):
+        return f"{name}: {error} Pillow sets this limit, in MAX_IMAGE_PIXELS"
+    if isinstance(error, UnidentifiedImageError):
+        return f"{name} is not a picture in a format that Pillow knows"
+    return f"{name} cannot be read as a picture: {str(error) or type(error).__name__}"
 
 
 def _decoded(file: IO[bytes], page: int | None, limits: Limits) -> Pixels:
-    from PIL import UnidentifiedImageError
-
+    if page in (None, 1) and (pixels := plain_png.read(file, limits)) is not None:
+        return pixels
     if tiff.is_beyond_pillow(file, page or 1):
         return _from_tiff(file, page, limits)
+    from PIL import UnidentifiedImageError
+
     try:
         picture = opened_picture(file)
     except UnidentifiedImageError:
