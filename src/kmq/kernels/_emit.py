@@ -69,16 +69,29 @@ def work(folder: Path) -> None:
     kernels = sorted(all_kernels(), key=_work_of, reverse=True)  # so that all workers end together
     compile_without_loading(kernels)
     machine = machine_of_target()
-    for kernel in kernels:
+    file = None
+    while kernels:
+        kernel = _next_of(kernels, folder, file)
+        kernels.remove(kernel)
         name = name_of(kernel.py_func)
         try:
             (folder / f"{name}.taken").touch(exist_ok=False)
         except FileExistsError:
             continue
+        file = kernel.file
         code, entries = emit(kernel, machine)
         (folder / f"{name}.o").write_bytes(code)
         about = [LANE_BYTES, [entry._asdict() for entry in entries]]
         (folder / f"{name}.json").write_text(json.dumps(about), encoding="utf-8")
+
+
+def _next_of(kernels: list[Kernel], folder: Path, file: str | None) -> Kernel:
+    """Return the first kernel of the file, or else of one that no worker has begun, or of any.
+
+    What kernels of a file call is then compiled by one worker, and by others only at the end.
+    """
+    begun = {path.name.partition(".")[0] for path in folder.glob("*.taken")}
+    return min(kernels, key=lambda one: (one.file != file, one.file in begun))
 
 
 def _work_of(kernel: Kernel) -> int:
