@@ -32,8 +32,11 @@ _PART = 1 << 16
 
 _PARTS_KEPT = 16
 
-_PART_BITS, _WORD_BITS = 17, 16
-"""Binary logarithms of the pixels, and of the words of a bitmap, of a thread's part at least."""
+_PART_BITS, _WORD_BITS = 18, 16
+"""Binary logarithms of the pixels, and of the words of a bitmap, of a thread's part at least.
+
+A part has a bitmap of its own. To have so much memory cleared takes longer than to mark so few
+pixels."""
 
 
 class ColorMap(NamedTuple):
