@@ -51,7 +51,7 @@ MASK_SIDE = 64
 _MASK_SIGMA = 1.0
 """Spread of a point's energy in the mask, in pixels. Ulichney has 1.5; this looks finer."""
 
-_NOISE, _NEAR = 0.4, 20.0
+_NOISE, _NEAR = 0.35, 20.0
 """How much of the variance of a mixture with a distant entry counts as error with "ordered", and
 the squared distance, in mean squared errors of the palette, at which it is half as much: far
 entries would be single dots that stand out."""
