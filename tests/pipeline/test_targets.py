@@ -15,6 +15,7 @@ from grouped import grouped
 from kmq import InputError, PixelFormat, decode, encode, quantize
 from kmq.cli import main
 from kmq.pipeline import encoding, fitting, reading, targets
+from kmq.pipeline.quantizing import Quantizer
 from kmq.stages.histogram import counting
 from kmq.stages.mapping import metrics
 from kmq.stages.mapping.ssimulacra2 import ssimulacra2
@@ -137,9 +138,18 @@ def test_the_smallest_file_for_an_error():
 
 
 @pytest.mark.parametrize("wanted", [30, 60])
-def test_the_smallest_file_for_a_quality(wanted):
+def test_the_smallest_file_for_a_quality(wanted, monkeypatch):
+    rounds, one_round = [], Quantizer._round
+
+    def counted(*arguments):
+        rounds.append(arguments)
+        return one_round(*arguments)
+
+    monkeypatch.setattr(Quantizer, "_round", counted)
+
     found = encode(PICTURE, quality=wanted)
-    assert wanted <= quality(found)[1] < wanted + 2
+    assert wanted <= quality(found)[1] < wanted + 1
+    assert len(rounds) <= 12  # three first rounds, and nine
     plain = (encode(PICTURE, round(2 ** (0.25 * step))) for step in range(8, 60))
     assert len(found) < len(next(file for file in plain if quality(file)[1] >= wanted))
 

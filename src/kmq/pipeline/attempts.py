@@ -130,9 +130,9 @@ class Start:
         return self._wholes.get(attempt.x) is attempt
 
     def moved(self, attempt: Attempt, x: float) -> Attempt:
-        """Return an attempt at a larger x than another's, by one round more.
+        """Return an attempt at another x, by one round more than one that is there.
 
-        A smaller x cannot be reached so: indices that cost little stay.
+        A smaller x is reached in part: indices that cost little stay.
         """
         return self._rounds(attempt, x, 1)
 

@@ -1,6 +1,7 @@
 """The search for a file that looks as good as wanted, by SSIMULACRA2, in few bytes.
 
-k is that of nearest entries that look as good, and a fifth more; λ is as large as it may be.
+k is that of nearest entries that look as good, and a fifth more; λ is as large as it may be. It is
+steered from round to round, so that one pass of rounds ends where it should.
 """
 
 from __future__ import annotations
@@ -8,24 +9,43 @@ from __future__ import annotations
 from kmq.pipeline.attempts import FIRST_COLORS, LEAST_X, Attempt, Code, Start, clamped, log2, power
 from kmq.pipeline.quantizing import Quantizer
 
-_NEARLY = 1.1
-"""How many times too few colours are nearly enough."""
+_NEARLY, _ROUGHLY = 1.1, 2.0
+"""How many times too few colours are nearly enough, and near enough to interpolate between."""
 
-_SCORE_BY_COLORS, _SCORE_BY_X = 15.0, -5.0
-"""d SSIMULACRA2 / d log2 of k, of nearest entries, and / d log2 of λ, before they are known."""
+_SCORE_BY_COLORS = 15.0
+"""d SSIMULACRA2 / d log2 of k, of nearest entries, before it is known."""
+
+_OF_FIRST_COLORS, _BY_FIRST_COLORS = 45.0, 20.0
+"""SSIMULACRA2 for which `FIRST_COLORS` are tried first, and how much more is for twice as many."""
 
 _MORE = 1.2
-"""How many times the colours that nearest entries need are taken. A second k, 1.1 or 1.4 times as
-many, gained 2 % for half as much time again."""
+"""How many times the colours that nearest entries need are taken."""
 
 _HIGH, _X_FOR_HIGH, _X_BY_SCORE, _MOST_X = 65.0, 2.2, -1 / 15, 7.0
 """Above this SSIMULACRA2 log2 of λ is usually that; how much it grows below, and up to where."""
 
-_TOLERANCE = 0.5
+_SLOPE, _STEEPEST, _FLATTEST = -5.0, -8.0, -3.0
+"""d SSIMULACRA2 / d log2 of λ before it is known, and between what it is trusted."""
+
+_DROP, _LEAST_DROP, _MOST_DROP = 1.0, 0.2, 3.0
+"""By how much the second round lowers SSIMULACRA2 before that is known, and between what it is
+trusted."""
+
+_REST = (2.0, 0.9, 0.4, 0.15, 0.0)
+"""How many times that all rounds lower it after the first, the second and so on."""
+
+_UP, _DOWN = (0.7, 0.7, 1.0, 1.5, 2.0), (0.7, 0.7, 1.5, 2.5, 4.0)
+"""How many times the step that the slope asks for λ takes after these rounds: a late round answers
+to a part of it, the least where λ falls, for indices that cost little stay."""
+
+_TOLERANCE = 0.2
 """How much better than asked for a file may look, of 100."""
 
-_MOST_ATTEMPTS, _STRIDE = 4, 2.0
-"""Whole attempts with one palette at most, and by how much log2 of λ moves at once."""
+_MOST_PROBES, _FAR, _STRIDE = 3, 0.35, 2.0
+"""First rounds at most, how far log2 of λ may be off after one, and its longest step."""
+
+_MORE_ROUNDS = 5
+"""Rounds beyond the usual at most."""
 
 
 class LooksSearch:
@@ -35,68 +55,100 @@ class LooksSearch:
         self._quantizer, self._code, self._quality = quantizer, code, quality
         self._least = max(1, quantizer.n_fixed)
         self._most = max(self._least, min(most, quantizer.n_colors))
+        self._few, self._enough = self._least - 1, self._most + 1
+        self._scores = dict[int, float]()
+        self._best: Attempt | None = None
+
+    def few(self) -> Attempt:
+        """Return at most twice the fewest nearest entries that look as good, or the most there may
+        be."""
+        return self._narrowed(_ROUGHLY)
 
     def fewest(self) -> Attempt:
         """Return the fewest nearest entries, about, that look as good, or the most there may be."""
-        few, enough = self._least - 1, self._most + 1
-        best, k = None, int(clamped(FIRST_COLORS, self._least, self._most))
-        scores = dict[int, float]()
-        while best is None or enough > max(few + 1, _NEARLY * few):
+        return self._narrowed(_NEARLY)
+
+    def traded(self) -> Attempt | None:
+        """Return an attempt of large λ that looks as good, if one does, with more colours than the
+        nearest entries need, after `few` has found how many these are."""
+        start = self._start(min(round(self._needed() * _MORE), self._most))
+        attempt, slope = self._probed(start)
+        best: Attempt | None = None
+        drop, n_rounds = _DROP, self._quantizer.rate_rounds
+        for done in range(n_rounds + _MORE_ROUNDS - 1):
+            stage = min(done, len(_REST) - 1)
+            step = (self._aim + drop * _REST[stage] - attempt.looks) / slope
+            step *= (_UP if step > 0 else _DOWN)[stage]
+            last, attempt = attempt, start.moved(attempt, _moved(attempt.x, step))
+            if done == 0:
+                expected = last.looks + slope * (attempt.x - last.x)
+                drop = clamped(expected - attempt.looks, _LEAST_DROP, _MOST_DROP)
+            excess = attempt.looks - self._quality
+            if excess >= 0:
+                best = attempt
+            is_at_end = attempt.x == last.x in (LEAST_X, _MOST_X)
+            if done >= n_rounds - 2 and (0 <= excess <= _TOLERANCE or is_at_end):
+                break
+        return best
+
+    @property
+    def _aim(self) -> float:
+        return self._quality + _TOLERANCE / 2
+
+    def _probed(self, start: Start) -> tuple[Attempt, float]:
+        """Return a first round at a λ that is about right, and d SSIMULACRA2 / d log2 of λ."""
+        x = _X_FOR_HIGH + min(self._quality - _HIGH, 0) * _X_BY_SCORE
+        attempt, slope = start.first(x), _SLOPE
+        for _ in range(_MOST_PROBES - 1):
+            step = (self._aim + _DROP * _REST[0] - attempt.looks) / slope
+            x = _moved(attempt.x, step)
+            if abs(x - attempt.x) < _FAR:
+                break
+            last, attempt = attempt, start.first(x)
+            measured = (attempt.looks - last.looks) / (attempt.x - last.x)
+            slope = clamped(measured, _STEEPEST, _FLATTEST)
+        return attempt, slope
+
+    def _narrowed(self, nearly: float) -> Attempt:
+        """Return the fewest nearest entries that look as good, or up to so many times as many."""
+        while self._best is None or self._enough > max(self._few + 1, nearly * self._few):
+            k = int(clamped(self._next(), self._few + 1, self._enough - 1))
             nearest = self._start(k).nearest
-            scores[k] = nearest.looks
+            self._scores[k] = nearest.looks
             if nearest.looks >= self._quality:
-                best, enough = nearest, k
+                self._best, self._enough = nearest, k
             elif k == self._most:
                 return nearest
             else:
-                few = k
-            k = int(clamped(self._colors_at(scores, few, enough), few + 1, enough - 1))
-        return best
+                self._few = k
+        return self._best
 
-    def traded(self, enough: int) -> Attempt | None:
-        """Return the attempt of largest λ found that looks as good, if one does, with more colours
-        than the nearest entries need."""
-        start = self._start(min(round(enough * _MORE), self._most))
-        x = _X_FOR_HIGH + min(self._quality - _HIGH, 0) * _X_BY_SCORE
-        aim = self._quality + _TOLERANCE / 2
-        scores = dict[float, float]()
-        best: Attempt | None = None
-        for _ in range(_MOST_ATTEMPTS):
-            x = clamped(x, LEAST_X, _MOST_X)
-            attempt = start.whole(x)
-            scores[x] = attempt.looks
-            if attempt.looks >= self._quality and (best is None or x > best.x):
-                best = attempt
-            if 0 <= attempt.looks - self._quality <= _TOLERANCE:
-                break
-            worse = [other for other in scores if scores[other] < aim]
-            better = [other for other in scores if scores[other] >= aim]
-            if worse and better and max(better) < min(worse):
-                left, right = max(better), min(worse)
-                share = (scores[left] - aim) / (scores[left] - scores[right])
-                x = left + clamped(share, 0.1, 0.9) * (right - left)
-            else:
-                step = (aim - attempt.looks) / self._slope(scores)
-                x += clamped(step, -_STRIDE, _STRIDE)
-            if clamped(x, LEAST_X, _MOST_X) in scores:
-                break
-        return best
+    def _next(self) -> float:
+        """Return k to try next."""
+        if self._few in self._scores and self._enough in self._scores:
+            return self._between(0.1, 0.9) + 0.5
+        if not self._scores:
+            octaves = (self._quality - _OF_FIRST_COLORS) / _BY_FIRST_COLORS
+            return FIRST_COLORS * power(octaves)
+        is_few = self._few in self._scores
+        k = self._few if is_few else self._enough
+        octaves = (self._quality - self._scores[k]) / _SCORE_BY_COLORS
+        return k * power(clamped(octaves + (0.1 if is_few else -0.1), -2, 2))
 
-    def _slope(self, scores: dict[float, float]) -> float:
-        """Return d SSIMULACRA2 / d log2 of λ, by the last two that were tried."""
-        if len(scores) < 2:
-            return _SCORE_BY_X
-        (x, score), (other, other_score) = list(scores.items())[-2:]
-        return min((score - other_score) / (x - other), _SCORE_BY_X / 5)
+    def _needed(self) -> float:
+        """Return k with which nearest entries look just as good, about."""
+        return self._between(0, 1) if self._few in self._scores else self._enough
+
+    def _between(self, low: float, high: float) -> float:
+        """Return k at which nearest entries look as good, between two that were tried."""
+        few, enough, scores = self._few, self._enough, self._scores
+        share = (self._quality - scores[few]) / (scores[enough] - scores[few])
+        return few * power(clamped(share, low, high) * log2(enough / few))
 
     def _start(self, k: int) -> Start:
         return Start(self._quantizer, self._code, self._quantizer.palette(k))
 
-    def _colors_at(self, scores: dict[int, float], few: int, enough: int) -> float:
-        """Return k at which nearest entries look about as good, by those that were tried."""
-        if few in scores and enough in scores and scores[enough] > scores[few]:
-            share = (self._quality - scores[few]) / (scores[enough] - scores[few])
-            return few * power(clamped(share, 0.1, 0.9) * log2(enough / few)) + 0.5
-        k = enough if enough in scores else few
-        doublings = (self._quality - scores[k]) / _SCORE_BY_COLORS
-        return k * power(clamped(doublings + (0.1 if k == few else -0.1), -2, 2))
+
+def _moved(x: float, step: float) -> float:
+    """Return x after a step that is not too long."""
+    return clamped(x + clamped(step, -_STRIDE, _STRIDE), LEAST_X, _MOST_X)

@@ -138,15 +138,17 @@ def _for_looks(
     Estimates are of .kmq files; those of other kinds are made to be compared.
     """
     search = LooksSearch(quantizer, code, quality, most)
-    nearest = search.fewest()
+    nearest = search.few()
     if nearest.looks < quality and is_strict:
         raise InputError(
             f"{len(nearest.mapped.palette)} colours reach a quality of {nearest.looks:.2f} in this "
             f"picture; {quality:g} was asked for"
         )
-    traded = search.traded(len(nearest.mapped.palette)) if nearest.looks >= quality else None
-    if traded is None:
+    if nearest.looks < quality:
         return nearest.encoded
+    traded = search.traded()
+    if traded is None:
+        return search.fewest().encoded
     if trusts_estimates and nearest.estimate > _MAY_BE_SMALLER * traded.estimate:
         return traded.encoded
-    return min(traded, nearest, key=attrgetter("size")).encoded
+    return min(traded, search.fewest(), key=attrgetter("size")).encoded
