@@ -5,8 +5,8 @@ the measure has it: its blur takes nothing from outside.
 
 The blur is a sum of three cosines cut off after four pixels, each by a recursion over the two means
 before. It could be done without, from nine pixels each; but what the recursion makes of rounding
-errors is part of the score, by up to half a point where large areas are flat and bright. So sums
-are taken in the order of the original.
+errors is part of the score, by up to half a point where large areas are flat and bright. So all
+sums, and the cube root, are taken as the original takes them, to the last bit.
 """
 
 from __future__ import annotations
@@ -55,21 +55,31 @@ ROOM = 64
 SUMS = 6
 """What is summed of each plane: 1 - SSIM, what was added, what was lost, and their 4th powers."""
 
-_TWO_THIRDS_OF_BIAS = np.float32(709921077)
-"""Two thirds of a float32's exponent bias, less what makes the first guess below err least."""
+_THIRD_OF_EXPONENT, _EXPONENT_OF_ROOT = np.int32(0x2AAAAA), np.int32(0x54800000)
+"""Of a float32 as an integer: a third of an exponent, and what less that of a number makes the
+exponent of 1 over its cube root."""
+
+_ONE_THIRD, _FOUR_THIRDS = np.float32(1 / 3), np.float32(4 / 3)
 
 _C2 = np.float32(0.0009)
 
 
 @inlined
-def _cube_root(number):
-    """Return the cube root of a float32 above 0: a guess from its bits, then Halley's method."""
-    bits = np.float32(np.float32(number).view(np.int32))
-    root = np.int32(bits * np.float32(1 / 3) + _TWO_THIRDS_OF_BIAS).view(np.float32)
-    for _ in range(2):
-        cube = root * root * root
-        root *= (cube + number + number) / (cube + cube + number)
-    return root
+def _cube_root(number, less):
+    """Return the cube root of a float32 above 0 less another number.
+
+    Newton's method for 1 over the root, from a guess of its exponent.
+    """
+    number, less = np.float32(number), np.float32(less)
+    third = number * _ONE_THIRD
+    exponent = np.int32(number.view(np.int32) >> np.int32(23))
+    inverse = np.int32(_EXPONENT_OF_ROOT - np.int32(exponent * _THIRD_OF_EXPONENT)).view(np.float32)
+    for _ in range(3):
+        square = inverse * inverse
+        inverse = fma(-third, square * square, _FOUR_THIRDS * inverse)
+    square = inverse * inverse
+    inverse = fma(_ONE_THIRD, fma(-number, square * square, inverse), inverse)
+    return fma(inverse * inverse, number, -less)
 
 
 @kernel("sample[:, :, :], (i8,) * 3, f4[:], f4[:, :, :]", sample=("u1", "u2"))
@@ -99,31 +109,30 @@ def halve(light, top, out_light):
             upper, lower = light[plane, 2 * y], light[plane, min(2 * y + 1, rows - 1)]
             line = out_light[plane, top + y]
             for x in range(width // 2):
-                left, right = upper[2 * x] + lower[2 * x], upper[2 * x + 1] + lower[2 * x + 1]
-                line[x] = (left + right) * quarter
+                total = upper[2 * x] + upper[2 * x + 1] + lower[2 * x] + lower[2 * x + 1]
+                line[x] = total * quarter
             if width % 2:
-                last = upper[width - 1] + lower[width - 1]
-                line[width // 2] = (last + last) * quarter
+                above, below = upper[width - 1], lower[width - 1]
+                line[width // 2] = (above + above + below + below) * quarter
 
 
-@kernel("f4[:, :, :], f4[:, :], f4, i8, f4[:, :], f4[:, :, :]")
-def fill_opponents(light, cones, bias, top, roots, out_planes):
+@kernel("f4[:, :, :], f4[:, :], f4, f4, i8, f4[:, :], f4[:, :, :]")
+def fill_opponents(light, cones, bias, root_of_bias, top, roots, out_planes):
     """Fill planes (3, height, room), from row `top` on, with XYB of light (3, rows, width), moved
     and scaled to 0 … 1, B less Y.
 
-    `cones` (3, 3) and `bias` are float32; `roots` (3, width) is scratch.
+    `cones` (3, 3), `bias` and its cube root are float32; `roots` (3, width) is scratch. What is
+    fused and in which order is that of the original.
     """
     _, rows, width = light.shape
-    at_black = _cube_root(bias)
     for y in range(rows):
         red, green, blue = light[0, y], light[1, y], light[2, y]
         for cone in range(3):
             line = roots[cone]
             of_red, of_green, of_blue = cones[cone, 0], cones[cone, 1], cones[cone, 2]
             for x in range(width):
-                line[x] = of_red * red[x] + of_green * green[x] + of_blue * blue[x] + bias
-            for x in range(width):
-                line[x] = _cube_root(line[x]) - at_black
+                mixed = fma(of_red, red[x], fma(of_green, green[x], fma(of_blue, blue[x], bias)))
+                line[x] = _cube_root(mixed, root_of_bias)
         first, second, third = roots[0], roots[1], roots[2]
         opponents, lightness = out_planes[0, top + y], out_planes[1, top + y]
         blues = out_planes[2, top + y]
