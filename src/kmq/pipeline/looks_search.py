@@ -1,6 +1,6 @@
 """The search for a file that looks as good as wanted, by SSIMULACRA2, in few bytes.
 
-k is that of nearest entries that look as good, and a fifth more; λ is as large as it may be. It is
+k is that of nearest entries that look as good, or a tenth more; λ is as large as it may be. It is
 steered from round to round, so that one pass of rounds ends where it should.
 """
 
@@ -18,8 +18,9 @@ _SCORE_BY_COLORS = 15.0
 _OF_FIRST_COLORS, _BY_FIRST_COLORS = 45.0, 20.0
 """SSIMULACRA2 for which `FIRST_COLORS` are tried first, and how much more is for twice as many."""
 
-_MORE = 1.2
-"""How many times the colours that nearest entries need are taken."""
+_MEDIUM, _MORE, _MORE_BY_SCORE = 45.0, 1.1, 1 / 150
+"""Up to this SSIMULACRA2 as many colours are taken as nearest entries need; above it up to so many
+times as many, and how fast that grows."""
 
 _HIGH, _X_FOR_HIGH, _X_BY_SCORE, _MOST_X = 65.0, 2.2, -1 / 15, 7.0
 """Above this SSIMULACRA2 log2 of λ is usually that; how much it grows below, and up to where."""
@@ -69,9 +70,10 @@ class LooksSearch:
         return self._narrowed(_NEARLY)
 
     def traded(self) -> Attempt | None:
-        """Return an attempt of large λ that looks as good, if one does, with more colours than the
-        nearest entries need, after `few` has found how many these are."""
-        start = self._start(min(round(self._needed() * _MORE), self._most))
+        """Return an attempt of large λ that looks as good, if one does, with as many colours as
+        nearest entries need, or some more, after `few` has found how many these are."""
+        more = clamped(1 + (self._quality - _MEDIUM) * _MORE_BY_SCORE, 1, _MORE)
+        start = self._start(min(round(self._needed() * more), self._most))
         attempt, slope = self._probed(start)
         best: Attempt | None = None
         drop, n_rounds = _DROP, self._quantizer.rate_rounds
