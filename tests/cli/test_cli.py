@@ -1099,6 +1099,19 @@ def test_compare_of_equal_pictures(photo, tmp_path, capsys):
     assert "100.00 of 100" in shown
 
 
+@pytest.mark.parametrize(("side", "says_little"), [(31, True), (32, False)])
+def test_compare_says_where_a_picture_is_too_small_for_the_measure(
+    side, says_little, tmp_path, capsys
+):
+    ramp = np.tile(np.arange(40, dtype=np.uint8) * 6, (side, 1))
+    names = [str(save(tmp_path / "ramp.png", ramp)), str(save(tmp_path / "half.png", ramp // 2))]
+    assert main(["compare", *names]) == 0
+    note = " of 100, which says little where a side is below 32 pixels\n"
+    assert (note in capsys.readouterr().out) == says_little
+    assert main(["compare", names[0], names[0]]) == 0
+    assert " 100.00 of 100\n" in capsys.readouterr().out
+
+
 def test_compare_writes_both_side_by_side(photo, packed, tmp_path, capsys):
     out = tmp_path / "side.png"
     assert main(["compare", str(photo), str(photo), "--out", str(out)]) == 0

@@ -149,6 +149,14 @@ class _Figures:
         looks = ssimulacra2(first, second, pixel_format, resolve_threads(None))
         return cls(original, other, compared, mse, metrics.psnr(mse, pixel_format), looks)
 
+    def _note_of_size(self) -> str:
+        from kmq.stages.mapping.ssimulacra2 import SMALL
+
+        side = min(self.original.width, self.original.height)
+        if side >= SMALL or self.ssimulacra2 == 100:
+            return ""
+        return f", which says little where a side is below {SMALL} pixels"
+
     def lines(self) -> Iterator[str]:
         """Say it in words."""
         original, other, pixel_format = self.original, self.other, self.compared[0].pixel_format
@@ -167,7 +175,7 @@ class _Figures:
         )
         yield f"MSE          {self.mse:.4g} per pixel{summed}"
         yield f"PSNR         {decibels(self.psnr)}"
-        yield f"SSIMULACRA2  {self.ssimulacra2:.2f} of 100"
+        yield f"SSIMULACRA2  {self.ssimulacra2:.2f} of 100{self._note_of_size()}"
 
     def as_json(self) -> dict[str, Any]:
         """Return plain numbers and strings; None where a figure is infinite or undefined."""

@@ -28,7 +28,7 @@ _SCALES = 6
 _LEAST_SIDE = 8
 """Pixels that a scale's sides must have for there to be another."""
 
-_SMALL = 32
+SMALL = 32
 """A side below which there are one to three scales. By their weights one colour, for the whole of a
 photograph, looks as good as 50 to 90."""
 
@@ -155,7 +155,7 @@ class SearchedLooks:
 
     def __init__(self, original: Array, pixel_format: PixelFormat, n_threads: int):
         """Take the same as `Looks`."""
-        self._is_small = min(original.shape[:2]) < _SMALL
+        self._is_small = min(original.shape[:2]) < SMALL
         self._looks = [Looks(view, pixel_format, n_threads) for view in self._as_compared(original)]
 
     def of(self, other: Array) -> float:
