@@ -247,9 +247,10 @@ def _light(top: int) -> Array:
     """Return the light of samples 0 … `top`, (top + 1,) float32, as the authors' program has it."""
     exact_of_bytes = srgb.table(255).astype(np.float32)
     of_bytes = exact_of_bytes + _ULPS * np.spacing(exact_of_bytes)
-    places = np.arange(top + 1) * (255 / top)
-    errors = np.interp(places, np.arange(256), of_bytes - srgb.table(255))
-    light: Array = (srgb.table(top) + errors).astype(np.float32)
+    errors = of_bytes - srgb.table(255)
+    below, rest = np.divmod(np.arange(top + 1) * 255, top)
+    slopes = np.append(np.diff(errors), 0.0)[below]
+    light: Array = (srgb.table(top) + errors[below] + slopes * (rest / top)).astype(np.float32)
     return light
 
 
