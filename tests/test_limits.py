@@ -144,13 +144,16 @@ def test_the_limit_of_pillow_does_not_count(tmp_path, monkeypatch, name):
         assert read_pixels(tmp_path / name).samples.min() == 255
 
 
-def test_a_plugin_that_asks_for_itself_is_told_from_ours(png, monkeypatch):
+def test_a_plugin_that_asks_for_itself_is_told_from_ours(tmp_path, monkeypatch):
+    path = tmp_path / "a.bmp"
+    Image.new("RGB", (3, 3)).save(path)
+
     def refuse(*_):
         raise Image.DecompressionBombError("Image size (9 pixels) exceeds limit of 4 pixels.")
 
-    monkeypatch.setitem(Image.OPEN, "PNG", (refuse, None))
-    with pytest.raises(InputError, match=r"a\.png: .*4 pixels\. Pillow sets this limit, in MAX_IM"):
-        read_pixels(png)
+    monkeypatch.setitem(Image.OPEN, "BMP", (refuse, None))
+    with pytest.raises(InputError, match=r"a\.bmp: .*4 pixels\. Pillow sets this limit, in MAX_IM"):
+        read_pixels(path)
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ _HEAD = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
 _HEAD_BYTES = 33  # with what is in IHDR, and its checksum
 _CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}  # of colour types: grey, RGB, and these with alpha
 
-_MOST_BYTES = 1 << 24
+_MOST_BYTES = 1 << 22
 """Of samples: they are in memory twice, and Pillow's import hardly counts where there are more."""
 
 
