@@ -23,6 +23,7 @@ PIXELS = 400_000
 COMMANDS = {
     "python -c pass": "python -c pass",
     "import numpy": "python -c 'import numpy'",
+    "import numpy, sleep(0.1)": "python -c 'import numpy, time; time.sleep(0.1)'",
     "import numpy, PIL.Image": "python -c 'import numpy, PIL.Image'",
     "quantize(array, 64)": "python -c 'import kmq, numpy; kmq.quantize(numpy.load(\"a.npy\"), 64)'",
     "kmq --version": "kmq --version",
