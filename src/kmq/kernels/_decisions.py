@@ -44,3 +44,18 @@ def shift(decoding, coded, n_coded, low, high, code, position):
         low = (low << 8) & MASK
         high = ((high << 8) & MASK) | 255
     return low, high, code, position
+
+
+@inlined
+def ended(coded, n_coded, low, high, position):
+    """Write as few bytes as name a number from `low` to `high`, if there is room; return where they
+    end. A decoder reads zeros after them."""
+    for n_last in range(5):
+        zeros = (1 << (32 - 8 * n_last)) - 1
+        last = (low + zeros) & ~zeros
+        if last <= high:
+            break
+    if position + n_last <= n_coded:
+        for number in range(n_last):
+            coded[position + number] = (last >> (24 - 8 * number)) & 255
+    return position + n_last

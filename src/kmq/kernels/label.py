@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from kmq.kernels._decisions import FLOOR, MASK, REACH, clamp, hashed, shift
+from kmq.kernels._decisions import FLOOR, MASK, REACH, clamp, ended, hashed, shift
 from kmq.kernels._jit import inlined, kernel
 from kmq.kernels._neighbours import symbol_of
 
@@ -296,15 +296,5 @@ def code_strip(
 
     if decoding:
         return 0 if n_coded <= position else BAD_END
-    # As few bytes as name a number within what is left; a decoder reads zeros after them.
-    for n_last in range(5):
-        zeros = (1 << (32 - 8 * n_last)) - 1
-        last = (low + zeros) & ~zeros
-        if last <= high:
-            break
-    if position + n_last > n_coded:
-        return FULL
-    for number in range(n_last):
-        coded[position] = (last >> (24 - 8 * number)) & 255
-        position += 1
-    return position
+    position = ended(coded, n_coded, low, high, position)
+    return position if position <= n_coded else FULL

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from kmq.kernels._decisions import FLOOR, MASK, REACH, clamp, hashed, shift
+from kmq.kernels._decisions import FLOOR, MASK, REACH, clamp, ended, hashed, shift
 from kmq.kernels._jit import inlined, kernel, leading_zeros
 from kmq.kernels._lanes import expect, lane, store
 from kmq.kernels._mix_lanes import (
@@ -802,16 +802,5 @@ def encode_strip(
         color = pick(here, LEFT + width - 1)
         for column in range(LEFT + width, LEFT + width + RIGHT):
             here[column] = color
-
-    # As few bytes as name a number within what is left; a decoder reads zeros after them.
-    for n_last in range(5):
-        zeros = (1 << (32 - 8 * n_last)) - 1
-        last = (low + zeros) & ~zeros
-        if last <= high:
-            break
-    if position + n_last > n_coded:
-        return FULL, n_decisions
-    for number in range(n_last):
-        coded[position] = (last >> (24 - 8 * number)) & 255
-        position += 1
-    return position, n_decisions
+    position = ended(coded, n_coded, low, high, position)
+    return position if position <= n_coded else FULL, n_decisions
