@@ -413,7 +413,7 @@ def test_centers_set_after_a_fit_are_a_new_start(in_place):
     [
         ([1.0, 2.0], InputError, r"cluster_centers_ has shape \(2,\); it must be \(n, d\)"),
         ([[1.0, 2.0], [3.0]], InputError, "cluster_centers_ is not an array"),
-        ([["a", "b"]], TypeError, "cluster_centers_ has dtype <U1"),
+        ([["a", "b"]], TypeError, "cluster_centers_ has a value that is not a number"),
         ([[1.0, np.nan]], InputError, "cluster_centers_ has a value that is not finite"),
         (None, TypeError, "cluster_centers_ has dtype object"),
         ([[1.0, 2.0, 3.0]], InputError, "X has 2 features, but KMeans is expecting 3"),
@@ -451,6 +451,7 @@ def test_none_is_not_given():
         ({"n_init": 0}, InputError, "n_init is 0"),
         ({"max_iter": 0}, InputError, "max_iter is 0"),
         ({"tol": -1}, InputError, "tol is -1"),
+        ({"verbose": -1}, InputError, "verbose is -1"),
         ({"random_state": -1}, InputError, "random_state is -1"),
         ({"random_state": "seed"}, TypeError, "random_state is str"),
         ({"algorithm": "full"}, InputError, "algorithm is 'full'"),
@@ -471,6 +472,11 @@ def test_parameters_are_checked_by_fit(options, error, sentence):
         {"max_iter": 2.0},
         {"tol": "0"},
         {"n_init": 1.5},
+        {"verbose": "yes"},
+        {"copy_x": 1},
+        {"init": [["a"] * 3] * 8},
+        {"init": [[{}] * 3] * 8},
+        {"init": lambda points, k, random_state: "random"},
         {"random_state": "seed"},
         {"algorithm": 1},
     ],
@@ -486,8 +492,23 @@ def test_samples_of_wrong_types_are_wrong_values_as_in_scikit_learn(text):
     for error in (TypeError, ValueError):
         with pytest.raises(error, match="X has a value that is not a number"):
             KMeans(1).fit(text)
-        with pytest.raises(error, match="weights have dtype"):
+        with pytest.raises(error, match="weights has a value that is not a number"):
             KMeans(1).fit([[0.0], [1.0]], sample_weight=["a", "b"])
+        estimator = KMeans(1)
+        estimator.cluster_centers_ = text[:1]
+        with pytest.raises(error, match="cluster_centers_ has a value that is not a number"):
+            estimator.predict([[0.0]])
+
+
+@pytest.mark.parametrize("kind", [object, str, np.longdouble])
+def test_numbers_of_all_kinds_are_taken_wherever_numbers_are(kind):
+    points, weights = blobs(), np.arange(300.0)
+    expected = KMeans(3, init=points[:3]).fit(points, sample_weight=weights)
+    init, weights = points[:3].astype(kind), weights.astype(kind)
+    estimator = KMeans(3, init=init).fit(points.astype(kind), sample_weight=weights)
+    assert np.array_equal(estimator.cluster_centers_, expected.cluster_centers_)
+    estimator.cluster_centers_ = estimator.cluster_centers_.astype(kind)
+    assert np.array_equal(estimator.predict(points.astype(kind)), expected.labels_)
 
 
 def test_missing_values_of_pandas_are_told():
@@ -514,7 +535,9 @@ def test_missing_values_of_pandas_are_told():
         ([[1, 2], [3]], InputError, "X is not an array: its rows differ in length"),
         ([["1", "2"], ["3"]], InputError, "X is not an array: its rows differ in length"),
         (np.array([["a"], [2]], object), TypeError, "X has a value that is not a number"),
-        ("text", InputError, r"X has shape \(\)"),
+        ("text", InputError, r"X is str; it must be an array \(n_samples, n_features\)"),
+        (None, InputError, "X is NoneType"),
+        ({"a": [1]}, InputError, "X is dict"),
         ([[None], [{}]], TypeError, "must be a string or a real number"),
     ],
 )
@@ -597,6 +620,16 @@ def test_names_of_the_distances():
         KMeans(3).fit(blobs()).get_feature_names_out(["x", "y"])
 
 
+def test_tables_of_pyarrow_have_names():
+    pyarrow = pytest.importorskip("pyarrow")
+    columns = dict(zip("abc", blobs().T, strict=True))
+    for kind in (pyarrow.table, pyarrow.record_batch):
+        estimator = KMeans(2, random_state=0).fit(kind(columns))
+        assert estimator.feature_names_in_.tolist() == ["a", "b", "c"]
+        with pytest.raises(InputError, match="feature names should match"):
+            estimator.predict(kind({name: columns[name] for name in "bac"}))
+
+
 def test_pandas_frames_go_in_and_come_out():
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame(blobs(), columns=["x", "y", "z"])
@@ -612,6 +645,17 @@ def test_pandas_frames_go_in_and_come_out():
 def test_it_is_one_of_scikit_learns_estimators():
     assert isinstance(KMeans(), BaseEstimator)
     assert repr(KMeans(3, tol=0.5)) == "KMeans(n_clusters=3, tol=0.5)"
+
+
+def test_subclasses_have_a_constructor_of_their_own():
+    class Pairs(KMeans):
+        def __init__(self, more=0):
+            super().__init__(2, random_state=0)
+            self.more = more
+
+    estimator = clone(Pairs(3)).fit(blobs())
+    assert estimator.get_params() == {"more": 3}
+    assert np.array_equal(estimator.labels_, KMeans(2, random_state=0).fit_predict(blobs()))
 
 
 def test_clone_takes_the_parameters_and_leaves_the_fit():

@@ -278,6 +278,11 @@ def init_method(
     """
     if isinstance(init, str):
         return init_name(init, methods)
+    return init_centroids(init, k, d, dtype)
+
+
+def init_centroids(init: Any, k: int, d: int, dtype: Any) -> Array:
+    """Return centroids that are given as a start as (k, d) float64; see `init_method`."""
     centroids = float_rows(init, "init", dtype).astype(np.float64)
     if centroids.shape != (k, d):
         raise InputError(f"init has shape {centroids.shape}; it must be ({k}, {d})")

@@ -7,7 +7,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from functools import cache, partial, wraps
+from functools import partial, wraps
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, ParamSpec, TypeVar
 
@@ -390,6 +390,10 @@ class KMeans(Estimator):
                 RuntimeWarning,
                 stacklevel=4,
             )
+        verbose = self._parameter("verbose")
+        if not isinstance(verbose, bool | np.bool_):
+            checks.whole_number(verbose, "verbose", 0, _MOST)
+        checks.flag(self._parameter("copy_x"), "copy_x")
         n_starts, init = self._number_of_starts(), self._parameter("init")
         _seeds(self.random_state, 0)  # for the check
         is_search = isinstance(init, str) and init == "k-means++" and name != "naive"
@@ -397,13 +401,12 @@ class KMeans(Estimator):
 
     def _parameter(self, name: str) -> Any:
         """Return what the constructor was given, or its default where that is None."""
-        kind: Any = type(self)  # mypy takes the hash of a class for that of its instances
-        return checks.given(getattr(self, name), _defaults(kind)[name])
+        return checks.given(getattr(self, name), _DEFAULTS[name])
 
     def _centers(self) -> Array:
         """Return the centres, which may have been set by hand, as float32 or float64 rows."""
         self._check_fitted()
-        return checks.float_rows(self.cluster_centers_, "cluster_centers_")
+        return _float_rows(self.cluster_centers_, "cluster_centers_")
 
     def _keep(self, centers: Array, totals: Array, n_steps: int) -> None:
         """Set the centres, the sums and weights (k, d + 1) of the samples they stand for, and how
@@ -528,11 +531,12 @@ class KMeans(Estimator):
         k = self._number_of_clusters(len(points) if n is None else n)
         for seed in _seeds(self.random_state, number):
             init = self._parameter("init")
+            if isinstance(init, str):
+                yield draw(k, checks.init_name(init, starting.INITS), seed)
+                continue
             if callable(init):
-                made = init(points, k, random_state=np.random.RandomState(seed))
-                init = checks.as_array(made, "init")
-            start = checks.init_method(init, starting.INITS, k, points.shape[1], points.dtype)
-            yield draw(k, start, seed) if isinstance(start, str) else start
+                init = init(points, k, random_state=np.random.RandomState(seed))
+            yield _given_start(init, k, points)
 
     def _told(self, fits: Iterable[_Fit]) -> Iterator[_Fit]:
         """Yield fits; with `verbose` print a line about each."""
@@ -552,11 +556,8 @@ class KMeans(Estimator):
             )
 
 
-@cache
-def _defaults(kind: Any) -> dict[str, Any]:
-    """Return the defaults of the constructor's parameters: half of a small fit's time, if asked
-    for anew."""
-    return {name: each.default for name, each in inspect.signature(kind).parameters.items()}
+_DEFAULTS = {name: each.default for name, each in inspect.signature(KMeans).parameters.items()}
+"""Defaults of the constructor's parameters. Those of a subclass may have other names."""
 
 
 def _printed(
@@ -604,7 +605,8 @@ def _seeds(random_state: Any, number: int) -> Iterator[int]:
 
 def _column_names(X: Any) -> list[str] | None:
     """Return the column names of a data frame where all are strings, else None."""
-    names = list(getattr(X, "columns", ()))
+    is_arrow = type(X).__module__.partition(".")[0] == "pyarrow"  # whose columns are the values
+    names = list(X.column_names if is_arrow else getattr(X, "columns", ()))
     n_strings = sum(isinstance(name, str) for name in names)
     if 0 < n_strings < len(names):
         raise TypeError(
@@ -614,12 +616,11 @@ def _column_names(X: Any) -> list[str] | None:
     return names if n_strings else None
 
 
-@_types_are_values
 def _rows(X: Any) -> Array:
     """Return X as (n, d) float32 or float64 rows."""
-    array = checks.as_array(X.toarray() if hasattr(X, "toarray") else X, "X")  # sparse: made dense
-    if array.dtype.kind == "c":
-        raise InputError(f"Complex data not supported: X has dtype {array.dtype}; it must be real")
+    array = _numbers(X, "X")
+    if array.ndim == 0:
+        raise InputError(f"X is {type(X).__name__}; it must be an array (n_samples, n_features)")
     if array.ndim != 2:
         raise InputError(
             f"X has shape {array.shape}; it must be (n_samples, n_features). Reshape your data: "
@@ -631,28 +632,52 @@ def _rows(X: Any) -> Array:
                 f"Found array with 0 {what}(s) (shape={array.shape}) while a minimum of 1 is "
                 "required."
             )
-    if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
+    return _float_rows(array, "X")
+
+
+@_types_are_values
+def _float_rows(values: Any, name: str) -> Array:
+    """Return values as (n, d) rows: float32 where they are, else float64."""
+    array = _numbers(values, name)
+    return checks.float_rows(array, name, np.float32 if array.dtype.char == "f" else np.float64)
+
+
+@_types_are_values
+def _given_start(init: Any, k: int, points: Any) -> Array:
+    """Return starting centroids (k, d) that a caller gave for points, in memory or in chunks."""
+    return checks.init_centroids(_numbers(init, "init"), k, points.shape[1], points.dtype)
+
+
+@_types_are_values
+def _numbers(values: Any, name: str) -> Array:
+    """Return values as an array of real numbers; objects, text and long floats become float64."""
+    array = checks.as_array(values.toarray() if hasattr(values, "toarray") else values, name)
+    if array.dtype.kind == "c":
+        raise InputError(
+            f"Complex data not supported: {name} has dtype {array.dtype}; it must be real"
+        )
+    if array.ndim and (array.dtype.kind not in "biuf" or array.dtype.itemsize > 8):
         try:
-            array = array.astype(np.float64)  # objects, text and long floats
+            array = array.astype(np.float64)
         except (TypeError, ValueError) as error:
-            _refuse_missing(array)
-            raise TypeError(f"X has a value that is not a number: {error}") from error
-    return checks.float_rows(array, "X", np.float32 if array.dtype.char == "f" else np.float64)
+            _refuse_missing(array, name)
+            raise TypeError(f"{name} has a value that is not a number: {error}") from error
+    return array
 
 
-def _refuse_missing(array: Array) -> None:
+def _refuse_missing(array: Array, name: str) -> None:
     """Raise InputError where a value is missing as pandas has it, which is no number at all."""
-    for row, values in enumerate(array.tolist()):
+    for row, values in enumerate(array.reshape(len(array), -1).tolist()):
         if any(type(value).__name__ in _MISSING for value in values):
             raise InputError(
-                f"X has a missing value in row {row}; NaN, NA and NaT have no distances: fill them "
-                "or leave the row out"
+                f"{name} has a missing value in row {row}; NaN, NA and NaT have no distances: fill "
+                "them or leave the row out"
             )
 
 
 @_types_are_values
 def _weights(sample_weight: ArrayLike | None, n_points: int) -> Array:
-    weights = checks.as_array(checks.given(sample_weight, 1.0), "weights")
+    weights = _numbers(checks.given(sample_weight, 1.0), "weights")
     return checks.point_weights(
         np.full(n_points, weights) if weights.ndim == 0 else weights, n_points
     )
