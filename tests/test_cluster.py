@@ -189,7 +189,7 @@ def test_urls_are_read_by_workers(memory, tmp_path):
 def test_urls_that_cannot_be_read(memory, monkeypatch):
     with pytest.raises(FileNotFoundError):
         kmq.quantize("memory://bucket/none.png", 4)
-    with pytest.raises(InputError, match=r"foo://x\.png cannot be read"):
+    with pytest.raises(InputError, match=r"foo://x\.png cannot be opened"):
         kmq.quantize("foo://x.png", 4)
     monkeypatch.setitem(sys.modules, "fsspec.core", None)
     with pytest.raises(kmq.MissingExtraError, match="fsspec"):
@@ -216,6 +216,19 @@ def test_urls_are_not_taken_for_folders_of_this_machine(line, tmp_path, monkeypa
     assert main(line.format(path).split()) == 1
     assert " is a URL, which kmq palette alone reads; " in capsys.readouterr().err
     assert [each.name for each in tmp_path.iterdir()] == ["in"]
+
+
+def test_whatever_fsspec_raises_names_the_url(memory, monkeypatch):
+    class NoCredentialsError(Exception):
+        pass
+
+    def fail(*_, **__):
+        raise NoCredentialsError("Unable to locate\ncredentials")
+
+    monkeypatch.setattr(type(memory), "cat_file", fail)
+    told = "^memory://bucket/00.png cannot be used: Unable to locate credentials$"
+    with pytest.raises(OSError, match=told):
+        kmq.quantize("memory://bucket/00.png", 4)
 
 
 def test_nothing_is_written_to_urls(tmp_path):

@@ -7,10 +7,11 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from errno import ENOENT
 from typing import Any, BinaryIO, Protocol, TypeAlias, TypeGuard, cast
 
 from kmq.atomic import replacing
-from kmq.errors import InputError, MissingExtraError
+from kmq.errors import InputError, KmqError, MissingExtraError
 
 
 class WritableFile(Protocol):
@@ -59,20 +60,42 @@ def file_system(url: str) -> tuple[Any, str]:
     Raises:
         MissingExtraError: fsspec, or what it needs for this kind of URL, is not installed.
         InputError: fsspec knows no such kind.
+        OSError: the archive that the URL leads into cannot be read.
     """
     try:
         from fsspec.core import url_to_fs
     except ImportError as error:
         raise MissingExtraError(
-            f"{url} is a URL; reading it needs fsspec: pip install fsspec"
+            f"{url} is a URL, which needs fsspec: pip install fsspec"
         ) from error
-    try:
-        system, path = url_to_fs(url)
-    except ImportError as error:
-        raise MissingExtraError(f"{url} cannot be read: {error}") from error
-    except ValueError as error:
-        raise InputError(f"{url} cannot be read: {error}") from error
+    with naming_url(url):
+        try:
+            system, path = url_to_fs(url)
+        except ImportError as error:
+            raise MissingExtraError(f"{url} cannot be opened: {error}") from error
+        except ValueError as error:
+            raise InputError(f"{url} cannot be opened: {error}") from error
     return system, path
+
+
+@contextmanager
+def naming_url(url: str) -> Iterator[None]:
+    """Turn what a file system of fsspec raises, which may be anything, into OSErrors with the URL.
+
+    Raises:
+        OSError: the block failed; FileNotFoundError if there is no such file.
+    """
+    try:
+        yield
+    except (KmqError, MemoryError):
+        raise
+    except FileNotFoundError as error:  # most of them name a path alone
+        raise FileNotFoundError(ENOENT, os.strerror(ENOENT), url) from error
+    except Exception as error:
+        if isinstance(error, OSError) and error.strerror:
+            raise OSError(error.errno, error.strerror, url) from error
+        told = " ".join(str(error).split()) or type(error).__name__
+        raise OSError(f"{url} cannot be used: {told}") from error
 
 
 def downloaded(url: str) -> io.BytesIO:
@@ -83,7 +106,8 @@ def downloaded(url: str) -> io.BytesIO:
         OSError: it cannot be read.
     """
     system, path = file_system(url)
-    return io.BytesIO(system.cat_file(path))
+    with naming_url(url):
+        return io.BytesIO(system.cat_file(path))
 
 
 @contextmanager
