@@ -196,28 +196,6 @@ def test_urls_that_cannot_be_read(memory, monkeypatch):
         kmq.quantize("s3://bucket/photo.png", 4)
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        "encode {} -k 4 -o s3://bucket/out/",
-        "encode {} -k 4 -o s3://bucket/a.kmq",
-        "encode s3://bucket/a.png -o a.kmq",
-        "decode s3://bucket/a.kmq",
-        "info s3://bucket/a.kmq",
-        "compare {} s3://bucket/a.kmq",
-        "palette {} -o s3://bucket/a.gpl",
-        "report {} -o s3://bucket/a.html",
-        "demo -o s3://bucket",
-    ],
-)
-def test_urls_are_not_taken_for_folders_of_this_machine(line, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    (path,) = save_pictures(tmp_path / "in", 1)
-    assert main(line.format(path).split()) == 1
-    assert " is a URL, which kmq palette alone reads; " in capsys.readouterr().err
-    assert [each.name for each in tmp_path.iterdir()] == ["in"]
-
-
 def test_whatever_fsspec_raises_names_the_url(memory, monkeypatch):
     class NoCredentialsError(Exception):
         pass
@@ -252,7 +230,7 @@ def test_palette_of_urls(memory, tmp_path, capsys):
         )
         assert (tmp_path / "a.hex").read_bytes() == (tmp_path / "b.hex").read_bytes()
     assert main(["palette", "memory://shop/none/*.png"]) == 2
-    assert "there is no picture file at memory://shop/none/*.png" in capsys.readouterr().err
+    assert "no file matches memory://shop/none/*.png" in capsys.readouterr().err
 
 
 # The command line
@@ -304,6 +282,32 @@ def test_encode_on_a_cluster(address, tmp_path, capsys):
     assert "exists already" in capsys.readouterr().err
     assert main([*arguments, "--skip-existing", "--cluster", address]) == 1
     assert "0 files, 4 skipped, 1 failed" in capsys.readouterr().out
+
+
+def test_workers_fetch_and_put_urls(address, tmp_path, capsys):
+    pytest.importorskip("fsspec")
+    folder = tmp_path / "in"
+    save_pictures(folder, 3)
+    (folder / "bad.png").write_bytes(b"no picture")
+    (folder / "a.gpl").write_bytes(b"GIMP Palette\n0 0 0 black\n255 255 255 white\n")
+    options = ["--palette", f"file://{folder}/a.gpl"]
+    assert main(["encode", f"file://{folder}", "-o", f"file://{tmp_path}/here", *options]) == 1
+    here = capsys.readouterr()
+    arguments = ["encode", f"file://{folder}", "-o", f"file://{tmp_path}/there", *options]
+    assert main([*arguments, "--cluster", address]) == 1
+    there = capsys.readouterr()
+    assert without_times(there.out.replace("/there/", "/here/")) == without_times(here.out)
+    assert there.err == here.err == f"kmq: file://{folder}/bad.png is not a picture in a format " \
+        "that Pillow knows\n"  # fmt: skip
+    names = sorted(path.name for path in (tmp_path / "there").iterdir())
+    assert names == ["00.kmq", "01.kmq", "02.kmq"]
+    for name in names:
+        content = (tmp_path / "there" / name).read_bytes()
+        assert content == (tmp_path / "here" / name).read_bytes()
+    assert main([*arguments, "--skip-existing", "--cluster", address]) == 1
+    assert "0 files, 3 skipped, 1 failed" in capsys.readouterr().out
+    assert main([*arguments, "--cluster", address]) == 1
+    assert "/there/00.kmq exists already; --force" in capsys.readouterr().err
 
 
 def test_palette_on_a_cluster(address, tmp_path, capsys):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -145,7 +144,7 @@ def run(arguments: argparse.Namespace) -> int:
     mapping = _mapping(arguments)
     sources = paths.find(arguments.frames, paths.PICTURE_SUFFIXES)
     target = _target(arguments, sources)
-    if arguments.skip_existing and os.path.lexists(target):
+    if arguments.skip_existing and paths.exists(target):
         if not arguments.quiet:
             print(spoken(f"{target}: skipped; it exists already"))
         return DONE
@@ -220,14 +219,14 @@ def _target(arguments: argparse.Namespace, sources: list[paths.Source]) -> Path:
 def _read(sources: list[paths.Source], arguments: argparse.Namespace) -> Animation:
     """Return the frames with the times that are asked for, or else those of the file."""
     from kmq.pipeline.frames import read_animation
-    from kmq.pipeline.reading import read_picture
+    from kmq.pipeline.reading import read_picture, reread
     from kmq.stages.pictures.animation import Animation
     from kmq.threads import resolve_threads
 
     most, threads = limits(arguments), resolve_threads(arguments.threads)
     if len(sources) == 1:
         with about(sources[0].path):
-            animation = read_animation(sources[0].file(), most, threads)
+            animation = read_animation(reread(sources[0].file()), most, threads)
     else:
         frames = []
         for source in sources:

@@ -6,7 +6,7 @@ import argparse
 import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -29,12 +29,15 @@ from kmq.cli.console import (
     complaint_about,
     counted,
     keeping_messages,
+    named,
     say,
     spoken,
     whole_number,
     working_time,
 )
-from kmq.errors import InputError
+from kmq.cli.urls import File, Url
+from kmq.errors import InputError, KmqError
+from kmq.streams import is_url
 from kmq.threads import MAX_THREADS, resolve_threads
 
 if TYPE_CHECKING:
@@ -46,8 +49,23 @@ _Result = TypeVar("_Result")
 _WAITING = 4
 """Results of each job that may wait until those before them are there."""
 
+_CLAIMS = 16
+"""Targets claimed at once for a cluster: where those are URLs, each answer takes a while."""
+
 Work = Callable[[Path, Path, Progress], str]
 """Turns a source into a target, tells how far it is, and returns the line to print about it."""
+
+
+class _Done(NamedTuple):
+    """What is said of a file that is written, and the bytes of its source and of itself."""
+
+    line: str
+    before: int
+    after: int
+
+
+_Carry = Callable[[File, File, Progress], _Done]
+"""Does work on files that may be elsewhere."""
 
 
 class LeftOutError(Exception):
@@ -66,7 +84,7 @@ class Job(NamedTuple):
     """
 
     source: paths.Source
-    target: Path
+    target: File
     problem: str = ""
     replaces: bool = False
 
@@ -80,8 +98,8 @@ def add_options(parser: argparse.ArgumentParser, metavar: str, suffix: str) -> N
         parser,
         metavar,
         "where to write: a folder if it exists as one, ends in / or has no suffix, else one file; "
-        f"- is standard output (default: next to each input, with the suffix {suffix}; standard "
-        "output for piped input). Sub-folders of folders and patterns are kept",
+        "- is standard output; URLs as for inputs (default: next to each input, with the suffix "
+        f"{suffix}; standard output for piped input). Sub-folders of folders and patterns are kept",
     )
     add_quiet_option(parser)
     add_jobs_option(parser)
@@ -115,7 +133,7 @@ def plan(
     names: Sequence[str],
     suffixes: frozenset[str],
     output: str | None,
-    suffix_of: Callable[[Path], str],
+    suffix_of: Callable[[File], str],
     chosen: str | None = None,
     *,
     replaces: bool = False,
@@ -126,10 +144,10 @@ def plan(
     have one name, or it is that of a source, they have a problem.
 
     Args:
-        names: files, folders, patterns and pipes.
+        names: files, folders, patterns, pipes and URLs.
         suffixes: of the files that count in a folder.
-        output: value of ``-o``: a folder, a file or a pipe. Without it targets are next to their
-            sources, and input from a pipe goes to standard output.
+        output: value of ``-o``: a folder, a file, a pipe or a URL. Without it targets are next to
+            their sources, and input from a pipe goes to standard output.
         suffix_of: returns a target's suffix where `output` has none.
         chosen: value of ``--format``, used in place of that.
         replaces: whether ``--force`` lets a target take the place of its own source.
@@ -147,10 +165,11 @@ def plan(
     jobs = []
     for source in paths.find(names, suffixes):
         suffix = f".{chosen}" if chosen else suffix_of(source.path)
+        target: File
         if source.fault is not None:
             target = source.path  # which nothing will be written to
         elif output is not None and folder is None:
-            target = pipes.target(output, suffix, chosen)
+            target = _file_to_write(output, suffix, chosen)
         elif folder is None and pipes.is_piped(source.path):
             target = pipes.target(pipes.STANDARD, suffix)
         else:
@@ -165,6 +184,11 @@ def plan(
     return [job]
 
 
+def _file_to_write(output: str, suffix: str, chosen: str | None) -> File:
+    pipes.check_format(output, chosen)
+    return Url(output) if is_url(output) else pipes.target(output, suffix, chosen)
+
+
 def _refuse_output_among(names: Sequence[str], suffixes: frozenset[str]) -> None:
     """Raise UsageError if the last of several names seems to be that of the file to write."""
     last = names[-1]
@@ -173,10 +197,13 @@ def _refuse_output_among(names: Sequence[str], suffixes: frozenset[str]) -> None
         raise UsageError(f"{last} does not exist; -o {last} makes it the file to write")
 
 
-def folder_of(output: str) -> Path | None:
+def folder_of(output: str) -> File | None:
     """Return the folder that the value of ``-o`` names, or None if it is a file or pipe."""
     if not output:
         raise UsageError("-o is empty; the current folder is .")
+    if is_url(output):
+        url = pipes.writable(output)
+        return url if not url.suffix or url.is_folder() else None
     if pipes.is_pipe(output):
         return None
     path = Path(output)
@@ -184,9 +211,9 @@ def folder_of(output: str) -> Path | None:
     return path if is_folder else None
 
 
-def _by_target(jobs: Iterable[Job]) -> dict[Path, list[Job]]:
+def _by_target(jobs: Iterable[Job]) -> dict[File, list[Job]]:
     """Return the jobs of each target."""
-    jobs_by_target: dict[Path, list[Job]] = {}
+    jobs_by_target: dict[File, list[Job]] = {}
     for job in jobs:
         jobs_by_target.setdefault(paths.identity(job.target), []).append(job)
     return jobs_by_target
@@ -212,6 +239,8 @@ def _with_problems(jobs: Sequence[Job]) -> list[Job]:
             problem = f"{job.target} is also an input, which is never overwritten; use -o"
         elif others:
             problem = f"{job.target} is also the output for {others[0]}; name different folders"
+        elif isinstance(job.target, Url) and job.target.is_read_only:
+            problem = f"nothing can be written next to {job.source.path}; -o says where"
         else:
             problem = ""
         checked.append(job._replace(problem=problem))
@@ -261,14 +290,16 @@ class _Outcome(NamedTuple):
         status: `DONE`, `FAILED`, the code of a `LeftOutError`, or None if its file was there.
         line: to print on stdout, if it is not empty.
         messages: to print on stderr before that.
-        before: bytes of its source, which its target may replace.
+        before: bytes of its source, if its target is written.
+        after: bytes of its target.
     """
 
     job: Job
     status: int | None
     line: str
     messages: list[str]
-    before: int
+    before: int = 0
+    after: int = 0
 
 
 def each(
@@ -288,9 +319,10 @@ def each(
         The exit code.
     """
     sums = _Sums(weighs)
+    carry = partial(_carried, work, force=arguments.force)
     with cluster.client_of(arguments) as client, Bar(len(jobs)) as bar:
         do = _here if client is None else partial(_there, client)
-        with closing(do(jobs, work, arguments, bar)) as outcomes:
+        with closing(do(jobs, carry, arguments, bar)) as outcomes:
             for outcome in outcomes:
                 for message in outcome.messages:
                     say(message)
@@ -304,7 +336,7 @@ def each(
 
 
 def _here(
-    jobs: Sequence[Job], work: Work, arguments: argparse.Namespace, bar: Bar
+    jobs: Sequence[Job], carry: _Carry, arguments: argparse.Namespace, bar: Bar
 ) -> Generator[_Outcome, None, None]:
     """Yield what becomes of each job, done in this process."""
     stop = Event()
@@ -318,7 +350,7 @@ def _here(
                 raise KeyboardInterrupt
             bar.advance(stage, share, number)
 
-        outcome = _attempt(job, work, arguments, progress)
+        outcome = _attempt(job, carry, arguments, progress)
         bar.next(number)
         return outcome
 
@@ -326,17 +358,17 @@ def _here(
 
 
 def _there(
-    client: Any, jobs: Sequence[Job], work: Work, arguments: argparse.Namespace, bar: Bar
+    client: Any, jobs: Sequence[Job], carry: _Carry, arguments: argparse.Namespace, bar: Bar
 ) -> Generator[_Outcome, None, None]:
     """Yield what becomes of each job, done on a cluster.
 
     Targets are claimed here. So a job that was done by a worker that was lost is done once more,
     and does not find that its own target is in the way.
     """
-    if SPOKEN:
+    if pipes.are_used():
         raise UsageError("--cluster works on files; nothing can come or go through a pipe")
-    claimed = {"force": True, "skip_existing": False, "threads": arguments.threads or 1}
-    there = argparse.Namespace(**{**vars(arguments), **claimed})
+    is_claimed = {"force": True, "skip_existing": False, "threads": arguments.threads or 1}
+    there = argparse.Namespace(**{**vars(arguments), **is_claimed})
     n_ahead = _WAITING * max(1, sum(client.ncores().values()))
     waiting: deque[tuple[Job, Any]] = deque()
 
@@ -347,21 +379,24 @@ def _there(
         bar.advance(f"done {job.source.path.name}", 0)
         return outcome
 
+    def claimed(job: Job) -> _Outcome:
+        job = job._replace(
+            source=job.source._replace(path=paths.absolute(job.source.path)),
+            target=paths.absolute(job.target),
+        )
+        return _attempt(job, _nothing, arguments, _unheard)
+
     try:
-        for job in jobs:
-            job = job._replace(
-                source=job.source._replace(path=job.source.path.absolute()),
-                target=job.target.absolute(),
-            )
-            outcome = _attempt(job, _nothing, arguments, _unheard)
-            is_due = outcome.status == DONE
-            waiting.append(
-                (job, client.submit(_attempt, job, work, there, _unheard, pure=False))
-                if is_due
-                else (job, outcome)
-            )
-            if len(waiting) == n_ahead:
-                yield ended()
+        with closing(in_order(claimed, jobs, _CLAIMS, Event())) as claims:
+            for outcome in claims:
+                job, is_due = outcome.job, outcome.status == DONE
+                waiting.append(
+                    (job, client.submit(_attempt, job, carry, there, _unheard, pure=False))
+                    if is_due
+                    else (job, outcome)
+                )
+                if len(waiting) == n_ahead:
+                    yield ended()
         while waiting:
             yield ended()
     finally:
@@ -370,8 +405,8 @@ def _there(
                 future.release()
 
 
-def _nothing(source: Path, target: Path, progress: Progress) -> str:
-    return ""
+def _nothing(source: File, target: File, progress: Progress) -> _Done:
+    return _Done("", 0, 0)
 
 
 def _unheard(stage: str, share: float) -> None:
@@ -384,23 +419,81 @@ def _result(job: Job, future: Any) -> _Outcome:
         outcome: _Outcome = future.result()
     except Exception as error:  # of whatever kind: the cluster's own, or what a worker cannot load
         message = f"{job.source.path}: lost by the cluster: {cluster.one_line(error)}"
-        return _Outcome(job, FAILED, "", [message], 0)
+        return _Outcome(job, FAILED, "", [message])
     return outcome
 
 
-def _attempt(job: Job, work: Work, arguments: argparse.Namespace, progress: Progress) -> _Outcome:
+def _attempt(
+    job: Job, carry: _Carry, arguments: argparse.Namespace, progress: Progress
+) -> _Outcome:
     """Do a job, whatever comes of it."""
-    line, status, before = "", None, _size(job.source.path)
+    done, status = _Done("", 0, 0), None
     with keeping_messages() as messages:
         try:
-            if job.problem or not (arguments.skip_existing and os.path.lexists(job.target)):
-                line, status = _do(job, work, progress, arguments.force), DONE
+            if job.problem or not (arguments.skip_existing and paths.exists(job.target)):
+                done, status = _do(job, carry, progress, arguments.force), DONE
         except FAILURES as error:
             complain(complaint_about(job.source.path, error))
             status = FAILED
         except LeftOutError as reason:
-            line, status = str(reason), reason.code
-    return _Outcome(job, status, line, messages, before)
+            done, status = done._replace(line=str(reason)), reason.code
+    return _Outcome(job, status, done.line, messages, done.before, done.after)
+
+
+def _do(job: Job, carry: _Carry, progress: Progress, force: bool) -> _Done:
+    """Return the line about a job, and what it weighs."""
+    source = job.source.file()
+    if job.problem:
+        raise InputError(job.problem)
+    started = working_time()
+    paths.claim(job.target, force=force, source=None if job.replaces else source)
+    done = carry(source, job.target, progress)
+    return done._replace(line=f"{done.line}, {working_time() - started:.2f} s")
+
+
+def _carried(work: Work, source: File, target: File, progress: Progress, *, force: bool) -> _Done:
+    """Do the work on files that stand in for URLs: one is fetched before it, what it writes is put
+    there after it.
+
+    Args:
+        force: whether files that it writes besides may replace others.
+    """
+    with ExitStack() as stack:
+        file = _stand_in(source, stack) if isinstance(source, Url) else source
+        written = _stand_in(target, stack) if isinstance(target, Url) else target
+        if isinstance(source, Url):
+            progress("fetching", 0)
+            source.fetch(file)
+        before = _size(file)
+        try:
+            line = work(file, written, progress)
+        except LeftOutError as reason:
+            raise LeftOutError(named(str(reason)), reason.code) from None
+        except FAILURES as error:
+            raise KmqError(named(complaint_about(file, error))) from error
+        after = _size(written)
+        if isinstance(target, Url):
+            _put(written, target, force=force)
+        return _Done(named(line), before, after)
+
+
+def _stand_in(url: Url, stack: ExitStack) -> Path:
+    """Return the path of a file that stands in for that of a URL, in a folder of its own."""
+    from tempfile import TemporaryDirectory
+
+    file = Path(stack.enter_context(TemporaryDirectory(prefix="kmq-")), url.name)
+    SPOKEN[str(file)] = url
+    stack.callback(SPOKEN.pop, str(file), None)
+    return file
+
+
+def _put(written: Path, target: Url, *, force: bool) -> None:
+    """Copy a target, and the files that were written next to it, to where they belong."""
+    files = {file: target.with_name(file.name) for file in sorted(written.parent.iterdir())}
+    for url in files.values():
+        paths.claim(url, force=force or url == target)  # which is claimed
+    for file, url in files.items():
+        url.put(file)
 
 
 def _size(path: Path) -> int:
@@ -409,17 +502,6 @@ def _size(path: Path) -> int:
         return path.stat().st_size
     except (OSError, ValueError):
         return 0
-
-
-def _do(job: Job, work: Work, progress: Progress, force: bool) -> str:
-    """Return the line about a job."""
-    source = job.source.file()
-    if job.problem:
-        raise InputError(job.problem)
-    started = working_time()
-    paths.claim(job.target, force=force, source=None if job.replaces else source)
-    line = work(source, job.target, progress)
-    return f"{line}, {working_time() - started:.2f} s"
 
 
 @dataclass
@@ -443,7 +525,7 @@ class _Sums:
         if outcome.status == DONE:
             self.done += 1
             self.before += outcome.before
-            self.after += _size(outcome.job.target)
+            self.after += outcome.after
 
     def line(self) -> str:
         """Return a sentence."""

@@ -24,8 +24,8 @@ def add_option(parser: Options) -> None:
         "--cluster",
         metavar="ADDRESS",
         help="work on the Dask cluster whose scheduler is at this address, as tcp://10.0.0.5:8786, "
-        "whose workers must see the same files; local starts a process for each of --threads, one "
-        "thread each. A worker that is lost costs a retry",
+        "whose workers must see the same files, and fetch and write URLs themselves; local starts "
+        "a process for each of --threads, one thread each. A worker that is lost costs a retry",
     )
 
 

@@ -41,9 +41,9 @@ examples:
   kmq animate clip.gif -o small.gif   fewer colours, without flicker
   kmq view photo.kmq                  its pixels and palette in the browser
 
-For a file name, - means standard input or output; pipes and <(...) work, too. Results go to
-standard output and messages to standard error. When a file goes to standard output, everything
-else goes to standard error.
+For a file name, - means standard input or output; pipes and <(...) work, too, and so do URLs such
+as s3://bucket/photo.png (pip install fsspec). Results go to standard output and messages to
+standard error. When a file goes to standard output, everything else goes to standard error.
 
 `kmq COMMAND --help` says more.
 

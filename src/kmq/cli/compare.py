@@ -78,7 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
     if out is not None:
         _check_suffix(out)
         for name in (arguments.original, arguments.other):
-            paths.claim(out, force=arguments.force, source=Path(name))
+            paths.claim(out, force=arguments.force, source=paths.named(name))
     original_path, other_path = pipes.source(arguments.original), pipes.source(arguments.other)
     with about(original_path):
         original = load(original_path, arguments.page, limits(arguments))

@@ -53,7 +53,8 @@ _BAR_AFTER = 1.0  # seconds
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 SPOKEN: dict[str, str] = {}
-"""What a file is called that stands in for a pipe: its path without suffix, and the name."""
+"""What a file is called that stands in for a pipe or URL: its path, which may lack the suffix, and
+the name."""
 
 Commands = Any
 """What `add_subparsers` returns; its class is not public."""
@@ -85,7 +86,7 @@ def complain(message: str) -> None:
     if kept is None:
         say(message)
     else:
-        kept.append(message)
+        kept.append(named(message))  # while the file is there that it may be about
 
 
 def complain_of_metadata(metadata: Metadata, target: Path) -> None:
@@ -108,8 +109,8 @@ def keeping_messages() -> Iterator[list[str]]:
 
 
 def named(text: str) -> str:
-    """Call files that stand in for pipes by the names of those."""
-    for path, name in SPOKEN.items():
+    """Call files that stand in for pipes or URLs by the names of those."""
+    for path, name in list(SPOKEN.items()):  # which other jobs may add to meanwhile
         text = name.join(re.split(re.escape(path) + r"(?:\.\w+)?", text))
     return text
 
@@ -315,7 +316,7 @@ def complaint_about(source: Path | str, error: BaseException) -> str:
 
 
 @contextmanager
-def about(source: Path) -> Iterator[None]:
+def about(source: Path | str) -> Iterator[None]:
     """Name the file first in whatever the block finds wrong."""
     try:
         yield

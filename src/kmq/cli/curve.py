@@ -100,7 +100,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     if out is not None:
         _check_drawable(out)
-        paths.claim(out, force=arguments.force, source=Path(arguments.picture))
+        paths.claim(out, force=arguments.force, source=paths.named(arguments.picture))
     source = pipes.source(arguments.picture)
     with about(source):
         curve = error_curve(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import io
 import re
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from kmq.atomic import replacing
 from kmq.cli import batch, paths, pipes
@@ -26,6 +27,7 @@ from kmq.cli.console import (
     label_map,
     limits,
 )
+from kmq.cli.urls import File, Url
 from kmq.errors import InputError
 from kmq.model.choices import PICTURES
 from kmq.model.image import Metadata
@@ -49,6 +51,7 @@ _EXAMPLES = """\
 """
 
 _FORMATS = ("png", "tif", "webp", "gif", "bmp", "ppm", "pgm", "pbm", "pnm", "npy")
+_HEADER_BYTES = 128  # more than signature and header take
 _DEFAULTS = ".png, .tif for CMYK, .npy for label maps"
 
 
@@ -58,7 +61,7 @@ def add(commands: Commands) -> None:
         commands, "decode", run, summary="turn .kmq files into pictures", examples=_EXAMPLES
     )
     parser.add_argument(
-        "files", metavar="FILE.kmq", nargs="+", help="file, folder or pattern, or -"
+        "files", metavar="FILE.kmq", nargs="+", help="file, folder, pattern, URL or -"
     )
     batch.add_options(parser, "OUT", _DEFAULTS)
     pipes.add_format_option(parser, _FORMATS, _DEFAULTS)
@@ -117,7 +120,7 @@ def _check_ext(arguments: argparse.Namespace) -> None:
         raise UsageError(f"--ext is {arguments.ext}; it must end in .{', .'.join(_FORMATS)}")
 
 
-def _suffix_of(arguments: argparse.Namespace, source: Path) -> str:
+def _suffix_of(arguments: argparse.Namespace, source: File) -> str:
     """Return the end of a target's name: what is asked for, or a kind that holds the picture."""
     if arguments.ext is not None:
         return str(arguments.ext)
@@ -129,7 +132,7 @@ def _suffix_of(arguments: argparse.Namespace, source: Path) -> str:
     return ".tif" if header.pixel_format.label == "CMYK" else ".png"
 
 
-def _first_of(arguments: argparse.Namespace, source: Path) -> str:
+def _first_of(arguments: argparse.Namespace, source: File) -> str:
     """Return the end of the name of the first frame's file."""
     suffix = f".{arguments.format}" if arguments.format else _suffix_of(arguments, source)
     header = _header(source)
@@ -141,7 +144,7 @@ def _number(number: int, n_frames: int) -> str:
     return f"-{number:0{len(str(n_frames))}}"
 
 
-def _header(source: Path) -> Header | None:
+def _header(source: File) -> Header | None:
     """Return the header of a file, or None if it cannot be read."""
     from kmq.model.file_info import Limits
     from kmq.model.image import MAX_SIDE
@@ -149,12 +152,19 @@ def _header(source: Path) -> Header | None:
     from kmq.stages.container.file import unpack_header
 
     try:
-        with source.open("rb") as file:
+        with _beginning(source) as file:
             reader = ChunkReader(file)
             reader.read_signature()
             return unpack_header(reader.take_only("H"), Limits(pixels=MAX_SIDE**2))
     except FAILURES:
         return None
+
+
+def _beginning(source: File) -> BinaryIO:
+    """Open a file; of a URL, its first bytes."""
+    if isinstance(source, Url):
+        return io.BytesIO(source.head(_HEADER_BYTES))
+    return source.open("rb")
 
 
 def _box(text: str) -> tuple[int, ...]:

@@ -23,6 +23,7 @@ from kmq.cli.console import (
     decibels,
     spoken,
 )
+from kmq.streams import is_url
 
 if TYPE_CHECKING:
     import numpy as np
@@ -70,6 +71,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Write the picture, a .kmq file for each number of colours, and the page."""
     if pipes.is_pipe(arguments.output):
         raise UsageError(f"-o {arguments.output} takes one file; for the demo's name a folder")
+    if is_url(arguments.output):
+        raise UsageError(f"-o {arguments.output} is a URL; the demo writes to a folder here")
     folder = Path(arguments.output)
     picture_path, page_path = folder / "demo.png", folder / "demo.html"
     kmq_paths = {k: folder / f"demo-{k}.kmq" for k in PALETTE_SIZES}

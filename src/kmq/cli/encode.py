@@ -58,6 +58,7 @@ _EXAMPLES = """\
   kmq encode photos/ -o out/                a folder and its sub-folders, into another
   kmq encode 'photos/**/*.jpg'              a quoted pattern reaches into folders
   kmq encode photos/ --palette theme.gpl    with a given palette (see kmq palette)
+  kmq encode s3://shop/in/ -o s3://shop/out/   URLs that fsspec opens
   kmq encode scan.tif -k 8 --snap --page 2  page 2 of a scan, pure black and white
   kmq encode cells.npy                      a label map, kept exactly (see below)
   convert a.psd png:- | kmq encode - > a.kmq
@@ -77,7 +78,7 @@ def add(commands: Commands) -> None:
         commands, "encode", run, summary="turn pictures into .kmq or PNG files", examples=_EXAMPLES
     )
     parser.add_argument(
-        "pictures", metavar="PICTURE", nargs="+", help="file, folder or pattern, or -"
+        "pictures", metavar="PICTURE", nargs="+", help="file, folder, pattern, URL or -"
     )
     batch.add_options(parser, "OUT", ".kmq, or that of --to")
     parser.add_argument(

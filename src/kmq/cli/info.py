@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kmq.cli import paths, swatches
@@ -26,6 +25,7 @@ from kmq.cli.console import (
     spoken,
 )
 from kmq.cli.pictures import entry_counts
+from kmq.cli.urls import File
 from kmq.errors import InputError
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from kmq.model.file_info import FileInfo, Limits, StripInfo
     from kmq.model.image import Metadata
 
-    _Result = tuple[Path, FileInfo, np.ndarray[Any, Any] | None]
+    _Result = tuple[File, FileInfo, np.ndarray[Any, Any] | None]
 
 _EXAMPLES = f"""\
   kmq info photo.kmq
@@ -74,7 +74,9 @@ def add(commands: Commands) -> None:
         summary="show header, palette, strips and chunks of .kmq files",
         examples=_EXAMPLES,
     )
-    parser.add_argument("files", metavar="FILE.kmq", nargs="+", help="file, folder, pattern or -")
+    parser.add_argument(
+        "files", metavar="FILE.kmq", nargs="+", help="file, folder, pattern, URL or -"
+    )
     parser.add_argument(
         "--counts",
         action="store_true",
@@ -89,7 +91,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Print what `kmq.info` tells of each file, and report those that cannot be read."""
     sources = paths.find(arguments.files, frozenset([".kmq"]))
     several = paths.names_several(arguments.files)
-    failed: list[Path] = []
+    failed: list[File] = []
     results = _read_each(sources, arguments.counts, limits(arguments), failed)
     if arguments.json:
         _show_json(results, several)
@@ -102,7 +104,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _read_each(
-    sources: Sequence[paths.Source], with_counts: bool, limits: Limits, failed: list[Path]
+    sources: Sequence[paths.Source], with_counts: bool, limits: Limits, failed: list[File]
 ) -> Iterator[_Result]:
     """Yield the facts about each file, or print its error."""
     from kmq.pipeline import decoding  # and not `kmq.files`, which would import all that encodes
@@ -120,7 +122,7 @@ def _read_each(
             yield source.path, facts, counts
 
 
-def _counts(source: Path, facts: FileInfo, limits: Limits) -> np.ndarray[Any, Any]:
+def _counts(source: File, facts: FileInfo, limits: Limits) -> np.ndarray[Any, Any]:
     import numpy as np
 
     from kmq.files import read
@@ -220,7 +222,7 @@ def as_json(facts: FileInfo, counts: np.ndarray[Any, Any] | None) -> dict[str, A
     }
 
 
-def _lines(source: Path, facts: FileInfo, counts: np.ndarray[Any, Any] | None) -> Iterator[str]:
+def _lines(source: File, facts: FileInfo, counts: np.ndarray[Any, Any] | None) -> Iterator[str]:
     yield f"{_headline(source, facts)}, format version {facts.version}"
     yield _row("file", _size_text(facts.file_size, facts.bits_per_pixel))
     yield from _part_lines(facts)
@@ -253,7 +255,7 @@ def _lines(source: Path, facts: FileInfo, counts: np.ndarray[Any, Any] | None) -
     yield from _palette_lines(facts, counts)
 
 
-def _headline(source: Path, facts: FileInfo) -> str:
+def _headline(source: File, facts: FileInfo) -> str:
     if facts.labels is not None:
         told = label_map(facts.labels.shape, facts.labels.values.dtype)
         return f"{spoken(str(source))}: {told}, {counted(facts.n_colors, 'label')}"

@@ -38,9 +38,9 @@ from kmq.cli.console import (
     whole_number,
     working_time,
 )
+from kmq.cli.urls import File, Url
 from kmq.errors import InputError, KmqError
 from kmq.model.image import MAX_COLORS
-from kmq.streams import is_url
 
 if TYPE_CHECKING:
     import numpy as np
@@ -87,7 +87,7 @@ def add(commands: Commands) -> None:
         "pictures",
         metavar="PICTURE",
         nargs="+",
-        help=f"file, folder or pattern, or -; {_HISTOGRAM_SUFFIX} files count for their pictures",
+        help=f"file, folder, pattern, URL or -; {_HISTOGRAM_SUFFIX} files count for their pictures",
     )
     add_output_option(
         parser, "OUT", "palette file: .kmqpal .gpl .act .pal .hex .txt .json or .png, or -"
@@ -148,7 +148,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     started = working_time()
     fitting = _fitting(arguments)
-    sources = _sources(arguments.pictures)
+    sources = paths.find(arguments.pictures, paths.PICTURE_SUFFIXES)
     _claim_targets(arguments, sources)
     failures: list[str] = []
     histogram: ColorHistogram | None = None
@@ -175,15 +175,6 @@ def run(arguments: argparse.Namespace) -> int:
     return DONE
 
 
-def _sources(names: Sequence[str]) -> list[paths.Source | str]:
-    """Return paths, and URLs as they are."""
-    local = [name for name in names if not is_url(name)]
-    found: list[paths.Source | str] = []
-    if local:
-        found += paths.find(local, paths.PICTURE_SUFFIXES)
-    return found + paths.urls([name for name in names if is_url(name)], paths.PICTURE_SUFFIXES)
-
-
 def _fitting(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return what the options say to `kmq.fit_palette`, or raise UsageError."""
     from kmq.values import Fewest
@@ -200,7 +191,7 @@ def _fitting(arguments: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _claim_targets(arguments: argparse.Namespace, sources: Sequence[paths.Source | str]) -> None:
+def _claim_targets(arguments: argparse.Namespace, sources: Sequence[paths.Source]) -> None:
     """Find out what would stop writing before the work is done."""
     if arguments.output is not None:
         from kmq.palettes import SUFFIXES
@@ -217,19 +208,18 @@ def _claim_targets(arguments: argparse.Namespace, sources: Sequence[paths.Source
     for target in (arguments.output, arguments.histogram):
         if target is not None:
             for source in sources:
-                if not isinstance(source, str):
-                    paths.claim(Path(target), force=arguments.force, source=source.path)
+                paths.claim(Path(target), force=arguments.force, source=source.path)
 
 
-def _is_histogram(path: Path) -> bool:
+def _is_histogram(path: File) -> bool:
     return path.suffix.lower() == _HISTOGRAM_SUFFIX
 
 
-def _holds_histogram(source: Path) -> bool:
+def _holds_histogram(source: File) -> bool:
     """Whether a histogram came through a pipe, which has no suffix to say so."""
     from kmq.stages.histogram.file import SIGNATURE
 
-    if not pipes.is_piped(source):
+    if isinstance(source, Url) or not pipes.is_piped(source):
         return False
     with source.open("rb") as file:
         return file.read(len(SIGNATURE)) == SIGNATURE
@@ -237,7 +227,7 @@ def _holds_histogram(source: Path) -> bool:
 
 def _counted(
     arguments: argparse.Namespace,
-    sources: Sequence[paths.Source | str],
+    sources: Sequence[paths.Source],
     failures: list[str],
     bar: Bar,
 ) -> Iterator[ColorHistogram]:
@@ -254,7 +244,7 @@ def _counted(
                     raise histogram
                 common = common_format(common or histogram.pixel_format, histogram.pixel_format)
             except FAILURES as error:
-                failures.append(complaint_about(_named(source), error))
+                failures.append(complaint_about(source.path, error))
             else:
                 yield histogram
             bar.next()
@@ -263,7 +253,7 @@ def _counted(
 
 def _counted_there(
     arguments: argparse.Namespace,
-    sources: Sequence[paths.Source | str],
+    sources: Sequence[paths.Source],
     failures: list[str],
     bar: Bar,
     client: Any,
@@ -271,7 +261,7 @@ def _counted_there(
     """Do as `_counted` on a cluster, where the histograms are added up as well."""
     from kmq.pipeline.cluster import summed
 
-    if any(pipes.is_piped(source.path) for source in sources if not isinstance(source, str)):
+    if any(pipes.is_piped(source.path) for source in sources):
         raise UsageError("--cluster works on files; nothing can come through a pipe")
 
     def hear(number: int) -> None:
@@ -279,10 +269,7 @@ def _counted_there(
         bar.advance(f"counted {number:,} of {len(sources):,}", 0)
 
     there = argparse.Namespace(**{**vars(arguments), "threads": arguments.threads or 1})
-    absolute = [
-        source if isinstance(source, str) else source._replace(path=source.path.absolute())
-        for source in sources
-    ]
+    absolute = [source._replace(path=paths.absolute(source.path)) for source in sources]
     try:
         sums = summed(absolute, partial(_sum_of_one, there), _added, client, hear)
     except Exception as error:  # of whatever kind: faults of pictures are in the sums
@@ -297,18 +284,14 @@ class _Sum(NamedTuple):
     """The histogram of some sources, the first that is in it, and the errors of others."""
 
     histogram: ColorHistogram | None
-    first: paths.Source | str
+    first: paths.Source
     failures: list[str]
 
 
-def _named(source: paths.Source | str) -> Path | str:
-    return source if isinstance(source, str) else source.path
-
-
-def _sum_of_one(arguments: argparse.Namespace, source: paths.Source | str) -> _Sum:
+def _sum_of_one(arguments: argparse.Namespace, source: paths.Source) -> _Sum:
     histogram = _count(arguments, source)
     if isinstance(histogram, Exception):
-        return _Sum(None, source, [complaint_about(_named(source), histogram)])
+        return _Sum(None, source, [complaint_about(source.path, histogram)])
     return _Sum(histogram, source, [])
 
 
@@ -327,22 +310,17 @@ def _added(sums: Sequence[_Sum]) -> _Sum:
         try:
             total = ColorHistogram.from_pictures([total, each.histogram], n_threads=1)
         except FAILURES as error:
-            failures.append(complaint_about(_named(each.first), error))
+            failures.append(complaint_about(each.first.path, error))
     return _Sum(total, first, failures)
 
 
-def _count(arguments: argparse.Namespace, source: paths.Source | str) -> ColorHistogram | Exception:
+def _count(arguments: argparse.Namespace, source: paths.Source) -> ColorHistogram | Exception:
     """Return the histogram of a source, or its error."""
     from kmq.model.histogram import ColorHistogram
 
     try:
-        if isinstance(source, str):
-            file: Path | str = source
-            is_histogram = _is_histogram(Path(source))
-        else:
-            file = source.file()
-            is_histogram = _is_histogram(file) or _holds_histogram(file)
-        if is_histogram:
+        file = source.file()
+        if _is_histogram(file) or _holds_histogram(file):
             return ColorHistogram.read(file)
         return ColorHistogram.from_picture(
             file, page=arguments.page, n_threads=arguments.threads, limits=limits(arguments)

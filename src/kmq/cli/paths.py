@@ -11,8 +11,9 @@ from typing import NamedTuple
 
 from kmq.cli import pipes
 from kmq.cli.console import UsageError
+from kmq.cli.urls import File, Url
 from kmq.errors import InputError
-from kmq.streams import file_system
+from kmq.streams import file_system, is_url
 
 PICTURE_SUFFIXES = frozenset(
     f".{kind}"
@@ -24,22 +25,25 @@ PICTURE_SUFFIXES = frozenset(
 )
 """Suffixes of pictures in a folder; a file that is named counts whatever its suffix."""
 
+_FILE_SUFFIXES = PICTURE_SUFFIXES | {".kmq", ".kmqhist", ".npy"}
+"""Suffixes of URLs that need not be looked up to know that they name files."""
+
 
 class Source(NamedTuple):
     """A file to read.
 
     Attributes:
-        path: the file.
+        path: the file, or its URL.
         place: its path within the folder or pattern that it was found by, or its name.
         fault: why it is a folder that cannot be looked into, and not a file.
     """
 
-    path: Path
+    path: File
     place: Path
     fault: OSError | None = None
 
-    def file(self) -> Path:
-        """Return the path of the file.
+    def file(self) -> File:
+        """Return the path of the file, or its URL.
 
         Raises:
             OSError: it is a folder that cannot be read.
@@ -52,18 +56,19 @@ class Source(NamedTuple):
 def find(names: Sequence[str], suffixes: frozenset[str]) -> list[Source]:
     """Replace folders by all files below them with one of `suffixes`, and patterns by what matches.
 
-    A pipe is replaced by a file with what comes through it. Files come in the order named, those
-    of a folder or pattern sorted (9 before 10), each once; hidden ones are left out. A name that
-    exists is never a pattern; a name that matches nothing is kept, to be reported as missing, and
-    so is a folder that cannot be looked into. Of several folders each keeps its name in the places
-    of its files.
+    A pipe is replaced by a file with what comes through it; URLs stay URLs. Files come in the order
+    named, those of a folder or pattern sorted (9 before 10), each once; hidden ones are left out. A
+    name that exists is never a pattern; a name that matches nothing is kept, to be reported as
+    missing, and so is a folder that cannot be looked into. Of several folders each keeps its name
+    in the places of its files.
 
     Raises:
         UsageError: a folder or a pattern holds no file of that kind, or a name is empty.
         InputError: no file can have such a name.
-        UsageError, InputError, OSError: see `pipes.source`.
+        UsageError, InputError, OSError: see `pipes.source` and `kmq.streams.file_system`.
+        MissingExtraError: see `kmq.streams.file_system`.
     """
-    distinct: dict[Path, Source] = {}
+    distinct: dict[File, Source] = {}
     for name in names:
         if not name:
             raise UsageError("a file name is empty; the current folder is .")
@@ -73,6 +78,8 @@ def find(names: Sequence[str], suffixes: frozenset[str]) -> list[Source]:
 
 
 def _find_one(name: str, suffixes: frozenset[str], *, alone: bool) -> list[Source]:
+    if is_url(name):
+        return _find_at(Url(name), suffixes, alone=alone)
     if pipes.is_pipe(name):
         path = pipes.source(name)
         return [Source(path, Path(path.name))]
@@ -95,26 +102,26 @@ def _find_one(name: str, suffixes: frozenset[str], *, alone: bool) -> list[Sourc
     return sources
 
 
-def urls(names: Sequence[str], suffixes: frozenset[str]) -> list[str]:
-    """Replace URLs of folders by those of all files below them, and patterns by what matches.
+def _find_at(url: Url, suffixes: frozenset[str], *, alone: bool) -> list[Source]:
+    file_system(url)  # so that what is not installed is not said of each file
+    if url.is_pattern():
+        sources = [Source(*match) for match in url.matches()]
+        missing = f"no file matches {url}"
+    elif _is_folder(url):
+        above = Path() if alone else Path(url.name)
+        files = ((file, place) for file, place in url.below() if file.suffix.lower() in suffixes)
+        sources = [Source(file, above / place) for file, place in files]
+        missing = f"folder {url} contains no {_kinds(suffixes)} files"
+    else:
+        return [Source(url, Path(url.name))]
+    if not sources:
+        raise UsageError(missing)
+    return sorted(sources, key=lambda source: _order(source.place))
 
-    Raises:
-        UsageError: a folder or a pattern holds no file of that kind.
-        MissingExtraError, InputError, OSError: see `kmq.streams.file_system`.
-    """
-    distinct: dict[str, None] = {}
-    for name in names:
-        system, path = file_system(name)
-        if glob.has_magic(path):
-            found = system.glob(path)
-        elif system.isdir(path):
-            found = [file for file in system.find(path) if Path(file).suffix.lower() in suffixes]
-        else:
-            found = [path]
-        if not found:
-            raise UsageError(f"there is no {_kinds(suffixes)} file at {name}")
-        distinct |= dict.fromkeys(map(system.unstrip_protocol, sorted(found)))
-    return list(distinct)
+
+def _is_folder(url: Url) -> bool:
+    """Whether a URL names a folder; where its spelling tells, nothing is asked."""
+    return url.endswith("/") or (url.suffix.lower() not in _FILE_SUFFIXES and url.is_folder())
 
 
 def _order(path: Path) -> tuple[list[list[str | int]], Path]:
@@ -128,6 +135,8 @@ def _order(path: Path) -> tuple[list[list[str | int]], Path]:
 
 def is_missing(name: str) -> bool:
     """Whether a name is that of nothing that exists, and not a pattern or pipe either."""
+    if is_url(name):
+        return not (Url(name).is_pattern() or Url(name).exists())
     return not (os.path.lexists(name) or glob.has_magic(name) or pipes.is_pipe(name))
 
 
@@ -171,29 +180,57 @@ def _kinds(suffixes: frozenset[str]) -> str:
 
 def names_several(names: Sequence[str]) -> bool:
     """Whether these names may stand for several files, however many they turn out to be."""
-    return len(names) > 1 or any(
-        os.path.isdir(name) or (glob.has_magic(name) and not os.path.lexists(name))
-        for name in names
-    )
+    return len(names) > 1 or any(map(_names_several, names))
 
 
-def identity(path: Path) -> Path:
-    """Return the one path of a file that may have several."""
-    return Path(os.path.normcase(os.path.realpath(path)))
+def _names_several(name: str) -> bool:
+    if is_url(name):
+        return Url(name).is_pattern() or _is_folder(Url(name))
+    return os.path.isdir(name) or (glob.has_magic(name) and not os.path.lexists(name))
 
 
-def claim(target: Path, *, force: bool, source: Path | None = None) -> None:
+def named(name: str) -> File:
+    """Return the path or URL that a name is."""
+    return Url(name) if is_url(name) else Path(name)
+
+
+def absolute(file: File) -> File:
+    """Return what names the file from any folder."""
+    return file if isinstance(file, Url) else file.absolute()
+
+
+def identity(file: File) -> File:
+    """Return the one path of a file that may have several; URLs are taken as they are spelled."""
+    return file if isinstance(file, Url) else Path(os.path.normcase(os.path.realpath(file)))
+
+
+def exists(file: File) -> bool:
+    """Whether there is a file or folder, or a URL's that the path stands in for."""
+    url = pipes.url_at(file)
+    return os.path.lexists(file) if url is None else url.exists()
+
+
+def claim(target: File, *, force: bool, source: File | None = None) -> None:
     """Make sure that `target` may be written, and that its folder is there.
 
     Raises:
         InputError: it exists and `force` is not set, or it is `source` by another name, or one
             of its folders is a file.
     """
-    if source is not None and target.exists() and source.exists() and target.samefile(source):
+    if source is not None and _are_same(target, source):
         raise InputError(f"{target} is also an input, which is never overwritten")
-    if os.path.lexists(target) and not force:
+    if not force and exists(target):
         raise InputError(f"{target} exists already; --force overwrites it")
+    if isinstance(target, Url):
+        return
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
         raise InputError(f"{target} cannot be made: {error.filename} is not a folder") from error
+
+
+def _are_same(target: File, source: File) -> bool:
+    target = pipes.url_at(target) or target
+    if isinstance(target, Url) or isinstance(source, Url):
+        return target == source
+    return target.exists() and source.exists() and target.samefile(source)

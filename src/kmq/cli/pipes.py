@@ -1,4 +1,4 @@
-"""Pipes: ``-``, descriptors, named pipes and devices.
+"""Pipes: ``-``, descriptors, named pipes and devices; and single files that URLs name.
 
 A file stands in for each of them, so that all else deals with files alone: what comes through a
 pipe is copied into a file before the work, and a pipe is given a file that is complete after it.
@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
 from kmq.cli.console import SPOKEN, Options, UsageError
+from kmq.cli.urls import File, Url
 from kmq.errors import InputError
-from kmq.streams import check_name, is_url
+from kmq.streams import check_name, file_system, is_url
 
 STANDARD = "-"
 
@@ -36,7 +37,7 @@ _TEXT = frozenset([".gpl", ".hex", ".html", ".json", ".pal", ".svg", ".txt"])
 """Suffixes of files that a terminal can show."""
 
 Pipe = int | str
-"""A descriptor's number, or the path of a named pipe or device."""
+"""A descriptor's number, the path of a named pipe or device, or a URL."""
 
 
 @dataclass
@@ -60,7 +61,7 @@ class _Pipes:
         from tempfile import TemporaryDirectory
 
         place = Path(self.stack.enter_context(TemporaryDirectory(prefix="kmq-")))
-        name = Path(_FILE_NAMES.get(pipe, str(pipe)) if isinstance(pipe, int) else pipe)
+        name = Path(_file_name(pipe))
         SPOKEN[str(place / name.stem)] = _title(pipe)
         return place / (name.stem + (name.suffix or suffix))
 
@@ -104,13 +105,11 @@ def is_pipe(name: str) -> bool:
     """Whether a name stands for what has no end or cannot be replaced: ``-``, a pipe, a device.
 
     Raises:
-        InputError: no file can have such a name, or it is a URL.
+        InputError: no file can have such a name.
     """
     check_name(name)
     if is_url(name):  # as a path it would be that of a folder here, s3:/bucket
-        raise InputError(
-            f"{name} is a URL, which kmq palette alone reads; name a file or folder of this machine"
-        )
+        return False
     if name == STANDARD or _descriptor(name) is not None:
         return True
     try:
@@ -120,19 +119,40 @@ def is_pipe(name: str) -> bool:
     return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
-def is_piped(source: Path) -> bool:
+def is_piped(source: File) -> bool:
     """Whether a file stands in for a pipe that was read."""
     return _attended is not None and source in _attended.sources.values()
 
 
+def are_used() -> bool:
+    """Whether anything comes or goes through a pipe."""
+    named = [*_current().sources, *_current().targets]
+    return not all(isinstance(pipe, Url) for pipe in named)
+
+
+def url_at(file: File) -> Url | None:
+    """Return a URL, or that which a file to write stands in for, or None for another file."""
+    if isinstance(file, Url):
+        return file
+    targets = {} if _attended is None else _attended.targets  # none on a worker of a cluster
+    for pipe, place in targets.items():
+        if isinstance(pipe, Url) and place == file.parent:
+            return pipe.with_name(file.name)
+    return None
+
+
 def source(name: str) -> Path:
     """Return the file to read: that of this name, or one with all that comes through the pipe.
+
+    A URL is read as well.
 
     Raises:
         UsageError: the pipe is a terminal, or is named twice.
         InputError: standard input is closed, or more than 4 GiB come.
         OSError: the pipe cannot be read.
     """
+    if is_url(name):
+        return _fetched(Url(name))
     if not is_pipe(name):
         return Path(name)
     pipes, pipe = _current(), _pipe(name, _STDIN)
@@ -150,8 +170,19 @@ def source(name: str) -> Path:
     return copy
 
 
+def _fetched(url: Url) -> Path:
+    sources = _current().sources
+    if url not in sources:
+        copy = _current().stand_in(url, "")
+        url.fetch(copy)
+        sources[url] = copy
+    return sources[url]
+
+
 def target(name: str, suffix: str, chosen: str | None = None) -> Path:
     """Return the file to write: that of this name, or one that goes into the pipe at the end.
+
+    That for a URL is copied there at the end.
 
     If the pipe is standard output, it belongs to the file: meanwhile messages go to standard error.
 
@@ -162,14 +193,16 @@ def target(name: str, suffix: str, chosen: str | None = None) -> Path:
 
     Raises:
         UsageError: `name` has a suffix, and a format is chosen; or the pipe is a terminal that
-            cannot show the file, or is named twice.
+            cannot show the file, or is named twice; or the URL is one to read alone.
         InputError: standard output is closed.
         OSError: there is no such descriptor.
     """
-    if chosen is not None and Path(name).suffix:
-        raise UsageError(
-            f"-o {name} and --format {chosen} are both given; the suffix says the kind"
-        )
+    check_format(name, chosen)
+    if is_url(name):
+        url = writable(name)
+        file = _current().stand_in(url, "")
+        _current().targets[url] = file.parent
+        return file
     if not is_pipe(name):
         return Path(name)
     pipes, pipe = _current(), _pipe(name, _STDOUT)
@@ -182,6 +215,27 @@ def target(name: str, suffix: str, chosen: str | None = None) -> Path:
     if pipe == _STDOUT:
         sys.stdout = sys.stderr
     return file
+
+
+def check_format(name: str, chosen: str | None) -> None:
+    """Raise UsageError if a format is chosen for a file whose suffix says it."""
+    if chosen is not None and Path(name).suffix:
+        raise UsageError(
+            f"-o {name} and --format {chosen} are both given; the suffix says the kind"
+        )
+
+
+def writable(name: str) -> Url:
+    """Return the URL of a file or folder to write.
+
+    Raises:
+        UsageError: it is one to read alone.
+        MissingExtraError, InputError, OSError: see `kmq.streams.file_system`.
+    """
+    if Url(name).is_read_only:
+        raise UsageError(f"-o {name}: kmq writes neither to web servers nor into archives")
+    file_system(name)  # before the work
+    return Url(name)
 
 
 def _current() -> _Pipes:
@@ -199,6 +253,13 @@ def _pipe(name: str, standard: int) -> Pipe:
     """Return what a name stands for, which has several names."""
     number = standard if name == STANDARD else _descriptor(name)
     return os.path.realpath(name) if number is None else number
+
+
+def _file_name(pipe: Pipe) -> str:
+    """Return the name of the file that stands in for a pipe."""
+    if isinstance(pipe, int):
+        return _FILE_NAMES.get(pipe, str(pipe))
+    return pipe.name if isinstance(pipe, Url) else pipe
 
 
 def _title(pipe: Pipe) -> str:
@@ -244,12 +305,15 @@ def _copy(stream: BinaryIO, file: BinaryIO, title: str) -> None:
 
 def _release(pipe: Pipe) -> None:
     """Let a reader of a named pipe that waits for a writer see that nothing comes any more."""
-    if isinstance(pipe, str) and os.name == "posix":
+    if isinstance(pipe, str) and not isinstance(pipe, Url) and os.name == "posix":
         with suppress(OSError):  # nobody waits
             os.close(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
 
 
 def _fill(pipe: Pipe, file: Path) -> None:
+    if isinstance(pipe, Url):
+        pipe.with_name(file.name).put(file)
+        return
     with file.open("rb") as content, _opened(pipe, "wb") as stream:
         shutil.copyfileobj(content, stream, _BLOCK)
         stream.flush()

@@ -29,7 +29,7 @@ def add(commands: Commands) -> None:
         examples=_EXAMPLES,
     )
     parser.add_argument(
-        "pictures", metavar="PICTURE", nargs="+", help="file, folder or pattern, or -"
+        "pictures", metavar="PICTURE", nargs="+", help="file, folder, pattern, URL or -"
     )
     batch.add_options(parser, "REPORT.html", ".html")
     encode.add_encoding_options(parser)

@@ -21,6 +21,7 @@ from kmq.model.image import MAX_PAGES
 from kmq.model.pixel_format import MAX_DEPTH
 from kmq.stages.palette.clustering import MAX_ROUNDS, MAX_STARTS
 from kmq.stages.palette.spaces import SPACES
+from kmq.streams import is_url
 
 if TYPE_CHECKING:
     import numpy as np
@@ -235,7 +236,8 @@ def picture_options(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.palette is not None:
         from kmq.palettes import read_palette
 
-        path = pipes.source(arguments.palette)
+        name = arguments.palette
+        path = name if is_url(name) else pipes.source(name)  # workers elsewhere read URLs, too
         read_palette(path)  # so that a fault of it is not said of each picture
         chosen["palette"] = path
     if arguments.weights is not None:

@@ -23,6 +23,8 @@ from kmq.cli.console import (
     complaint_about,
     spoken,
 )
+from kmq.cli.urls import File
+from kmq.streams import opened
 
 _EXAMPLES = """\
   kmq view photo.kmq                 single pixels, their index and colour, and the palette
@@ -42,14 +44,16 @@ def add(commands: Commands) -> None:
         summary="open .kmq files in the browser: every pixel, index and colour",
         examples=_EXAMPLES,
     )
-    parser.add_argument("files", metavar="FILE.kmq", nargs="*", help="file, folder, pattern or -")
+    parser.add_argument(
+        "files", metavar="FILE.kmq", nargs="*", help="file, folder, pattern, URL or -"
+    )
     add_output_option(parser, "PAGE.html", "write the page there and do not open it")
     add_force_option(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Make the page, and open it if it was not asked for as a file."""
-    failed: list[Path] = []
+    failed: list[File] = []
     named = _read_each(paths.find(arguments.files, frozenset([".kmq"])), failed)
     if named or not failed:
         page = viewer.page(named)
@@ -60,14 +64,15 @@ def run(arguments: argparse.Namespace) -> int:
     return FAILED if failed else DONE
 
 
-def _read_each(sources: Sequence[paths.Source], failed: list[Path]) -> list[tuple[str, bytes]]:
+def _read_each(sources: Sequence[paths.Source], failed: list[File]) -> list[tuple[str, bytes]]:
     """Return name and contents of each file that is one of kmq's."""
     from kmq.files import info
 
     named = []
     for source in sources:
         try:
-            content = source.file().read_bytes()
+            with opened(source.file()) as stream:
+                content = stream.read()
             info(content)  # or it is refused
             named.append((spoken(source.path.name), content))
         except FAILURES as error:
