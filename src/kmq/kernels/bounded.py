@@ -34,7 +34,6 @@ from kmq.kernels._lanes import (
     minus,
     multiply_add,
     panel_count,
-    plus,
     select,
     smallest,
     splat,
@@ -44,7 +43,7 @@ from kmq.kernels._lanes import (
 )
 from kmq.kernels._lanes import total as total_of
 from kmq.kernels._numba import intrinsic, ir, types
-from kmq.kernels._rows import GROUP, MOST_UNROLLED, add_rows, distances_to_group
+from kmq.kernels._rows import GROUP, MOST_UNROLLED, distances_to_group
 
 LANES = (0,) * 16
 """Centroids of a group of `round_by_groups`."""
@@ -155,43 +154,19 @@ def _gather_rows(channels, d, points, numbers, out_tile):
             out_tile[np.uint64(c) * np.uint64(lanes) + np.uint64(lane)] = points[at]
 
 
-@inlined
-def _move_sums(d, points, weights, i, old, label, out_sums):
-    """Take a point from one label's sums and give it to another's."""
-    weight = weights[i] if weights.size else 1.0
-    for c in range(d):
-        x = weight * points[i * d + c]
-        out_sums[old * (d + 1) + c] -= x
-        out_sums[label * (d + 1) + c] += x
-    out_sums[old * (d + 1) + d] -= weight
-    out_sums[label * (d + 1) + d] += weight
-
-
-@inlined
-def _relabel(d, points, weights, i, label, labels, whole, out_sums):
-    """Give a point its label, and its sums to that if they are whole."""
-    if labels[i] != label:
-        if whole:
-            _move_sums(d, points, weights, i, labels[i], label, out_sums)
-        labels[i] = label
-
-
 @kernel(
-    "channels, i8, T[:], f8[:], T[:], f8[:], f4[:], f8[:], buffers, i4[:], f4[:], b1, f8[:]",
+    "channels, i8, T[:], T[:], f8[:], f4[:], f8[:], buffers, i4[:], f4[:]",
     channels=("(i8,) * 0", *UP_TO_4),
     T=("f4", "f8"),
     buffers="(T[:], T[:], i4[:], i4[:])",
 )
 def round_by_differences(
-    channels, d, points, weights, groups, totals, thresholds, slack, buffers, labels, gaps, whole,
-    out_sums,
-):  # fmt: skip
-    """Label points that may have another nearest centroid, as `assign` does; bring bounds and sums,
-    flat (k, d + 1), up to date. Return how many points were compared.
+    channels, d, points, groups, totals, thresholds, slack, buffers, labels, gaps
+):
+    """Label points that may have another nearest centroid, as `assign` does; bring bounds up to
+    date. Return how many points were compared.
 
-    If the sums are `whole`, exact in any order, points with a new label move from one to another;
-    else they are all added anew. `buffers` are scratch: a tile, distances and labels of a tile's
-    points, numbers of n points.
+    `buffers` are scratch: a tile, distances and labels of a tile's points, numbers of n points.
     """
     d = len(channels) if len(channels) else d
     tile, distances, found, pending = buffers
@@ -208,10 +183,7 @@ def round_by_differences(
             i = np.uint64(pending[first + lane])
             high, low = _at_most(distances[lane], slack), _at_least(distances[lanes + lane], slack)
             gaps[i] = _gap(high, low, totals[found[lane]])
-            _relabel(d, points, weights, i, found[lane], labels, whole, out_sums)
-    if not whole:
-        out_sums[:] = 0
-        add_rows(channels, d, points, labels, weights, out_sums)
+            labels[i] = found[lane]
     return count
 
 
@@ -486,14 +458,14 @@ def _leave_out(bounds, limits, n_groups, totals, drifts, reaches, labels, gaps, 
 
 
 @kernel(
-    "i8, T[:], f8[:], T[:], T[:], i4[:], i4[:], f4[:], f8[:], f8[:], f8[:], f4[:], f8[:], buffers,"
-    "i4[:], f4[:], f4[:], f4[:], b1, f8[:]",
+    "i8, T[:], T[:], T[:], i4[:], i4[:], f4[:], f8[:], f8[:], f8[:], f4[:], f8[:], buffers, i4[:],"
+    "f4[:], f4[:], f4[:]",
     T=("f4", "f8"),
     buffers="(i4[:], i4[:], i4[:], i4[:], i4[:], f4[:], f8[:], T[:], T[:], T[:], T[:], T[:])",
 )
 def round_by_groups(
-    d, points, weights, rows, panels, order, group_of, limits, group_totals, totals, drifts,
-    thresholds, slack, buffers, labels, gaps, reaches, bounds, whole, out_sums,
+    d, points, rows, panels, order, group_of, limits, group_totals, totals, drifts, thresholds,
+    slack, buffers, labels, gaps, reaches, bounds,
 ):  # fmt: skip
     """Do as `round_by_differences`, with a bound for each group of centroids (Yinyang, Ding et al.
     2015). Return how many groups were compared with a point, all in all.
@@ -558,40 +530,8 @@ def round_by_groups(
             drift = drifts[np.uint64(label)]
             reaches[np.uint64(i)] = high[k] - drift + (high[k] + drift) * _ROUNDING
             gaps[np.uint64(i)] = _gap(high[k], low, totals[np.uint64(label)])
-            _relabel(d, points, weights, i, label, labels, whole, out_sums)
-    if not whole:
-        out_sums[:] = 0
-        add_rows((), d, points, labels, weights, out_sums)
+            labels[np.uint64(i)] = label
     return compared
-
-
-@kernel("T[:]", T=("f4", "f8"))
-def greatest_whole(numbers):
-    """Return the greatest size of numbers that are all whole, infinity if they are not, or if some
-    are so large that sums with `_whole_from` are rounded."""
-    lanes = lane_count(numbers)
-    shift = numbers.dtype.type(1.5 * _whole_from(numbers))
-    shifts = splat(shift, load(numbers, 0))
-    lowest = highest = minus(shifts, shifts)
-    n = numbers.size // lanes * lanes
-    for first in range(0, n, lanes):
-        x = load(numbers, first)
-        lowest, highest = lesser(x, lowest), select(less(highest, x), x, highest)
-        whole = minus(plus(x, shifts), shifts)
-        if bits(less(x, whole)) or bits(less(whole, x)):
-            return np.inf
-    greatest = max(-smallest(lowest), -smallest(minus(minus(shifts, shifts), highest)))
-    for i in range(n, numbers.size):
-        if numbers[i] + shift - shift != numbers[i]:
-            return np.inf
-        greatest = max(greatest, abs(numbers[i]))
-    return np.float64(greatest) if greatest < _whole_from(numbers) / 2 else np.inf
-
-
-@inlined
-def _whole_from(numbers):
-    """Return the number from which on all floats of a type are whole."""
-    return 2.0**23 if numbers.itemsize == 4 else 2.0**52
 
 
 @kernel("i8, T[:], f8[:], T[:], i4[:]", T=("f4", "f8"))

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from kmq.kernels.bounded import greatest_whole
 from kmq.stages.palette import assigning, bounded, clustering
 
 FLOATS = [np.float32, np.float64]
@@ -119,22 +118,6 @@ def test_bounds_begin_anew_after_they_did_not_pay(compared, monkeypatch):
     points = cloud(np.random.default_rng(0), 20)
     assert_bounds_change_nothing(points, points[:60], monkeypatch)
     assert compared.count(0) > 1
-
-
-@pytest.mark.parametrize("dtype", FLOATS)
-@pytest.mark.parametrize(
-    ("numbers", "greatest"),
-    [
-        ([1, -7] + [3] * 300, 7),
-        ([0] * 300 + [9], 9),
-        ([0] * 300 + [0.5], np.inf),
-        ([0.25] + [0] * 300, np.inf),
-        ([1e30] * 300, np.inf),
-        ([], 0),
-    ],
-)
-def test_greatest_of_whole_numbers(numbers, greatest, dtype):
-    assert greatest_whole(np.array(numbers, dtype)) == greatest
 
 
 def test_small_problems_have_no_bounds(compared):

@@ -1,7 +1,6 @@
 """Rounds of Lloyd's algorithm that keep bounds of distances, while that saves time.
 
-Labels and sums are those of plain rounds, to the bit: see `kmq.kernels.bounded`. Sums of whole
-numbers are exact, so only points with a new label change them; others are added anew, in order.
+Labels and sums are those of plain rounds, to the bit: see `kmq.kernels.bounded`.
 
 Where it costs little to compare a point with all centroids, it has one bound. Elsewhere, it has a
 bound for each group of centroids.
@@ -21,11 +20,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from kmq import exact
 from kmq.model.arrays import Array
 from kmq.stages.palette import products
 from kmq.stages.palette.differences import channels_of, grouped
 from kmq.stages.palette.products import aligned
+from kmq.stages.palette.sums import Sums
 from kmq.threads import run_chunks
 
 LEAST_WORK = 1 << 21
@@ -63,12 +62,15 @@ _MOST_UNROLLED = 4
 """Most channels that the kernel unrolls."""
 
 PlainRound = Callable[[Array], Array]
+Label = Callable[[Array, Array], None]
 
 
 class Rounds:
     """Rounds on points (n, d), each of `parts` by itself; empty `weights` count each once.
 
-    `plain` does one without bounds. Memory: three numbers per point, and one for each group.
+    `label` writes the labels of points by centroids, without bounds. `plain` returns sums where
+    these are not exact, and adds while points are at hand. Memory: five numbers per point, and one
+    for each group.
     """
 
     def __init__(
@@ -78,11 +80,12 @@ class Rounds:
         k: int,
         parts: list[slice],
         n_threads: int,
+        label: Label,
         plain: PlainRound,
         max_iter: int,
     ):
         self._points, self._weights, self._n_threads = points, weights, n_threads
-        self._parts, self._plain = parts, plain
+        self._parts, self._label, self._plain = parts, label, plain
         n, d = points.shape
         self._k = k
         self._rows = self._before = np.empty((0, d), points.dtype)
@@ -92,35 +95,38 @@ class Rounds:
         self._by_groups = operations > _CHEAP and k <= _GROUP * _MOST_GROUPS * d
         fits = self._by_groups or not products.are_faster(k, d, points.dtype)
         self._is_worth = n * k * d >= LEAST_WORK and k > 1 and fits
-        self._whole = self._is_worth and _are_whole(points, weights)
-        self._costs = _costs(n, k, d, points.dtype, self._by_groups, self._whole)
+        self._sums = Sums(points, weights, k, parts, n_threads)
+        self._labels = np.zeros(n, np.int32)
+        self._costs = _costs(n, k, d, points.dtype, self._by_groups, self._sums.are_exact)
         self._done, self._most = 0, max_iter
         self._look = max(2, math.ceil(self._costs.look / (_LOOK_SHARE * n * self._costs.plain)))
 
     def sums(self, centroids: Array) -> Array:
         """Return the sums (k, d + 1) of weight · (x, 1) of the points nearest to each centroid."""
-        if not self._is_worth:
-            return self._plain(centroids)
         earlier, self._before = self._before, self._rows
         self._rows = centroids.astype(self._points.dtype)
         self._done += 1
-        if not self._begun and not self._should_begin(earlier):
-            return self._plain(centroids)
+        if not self._begun and not (self._is_worth and self._should_begin(earlier)):
+            if not self._sums.are_exact:
+                return self._plain(centroids)
+            self._label(centroids, self._labels)
+            return self._sums.by(self._labels)
         spared = self._round(_moves(self._before, self._rows))
         if self._begun and not self._costs.gain(1 - spared) > 0:
             self._begun, self._look = False, self._done * 3 // 2
         else:
             self._begun = True
-        return exact.added(self._sums)
+        return self._sums.by(self._labels)
 
     def end(self, centroids: Array) -> tuple[Array, float] | None:
-        """Return labels of the points and inertia; None if there are no bounds to know them by."""
-        if not self._begun:
-            return None
+        """Return labels of the points and inertia; None if it takes a plain round to know them."""
         from kmq.kernels.bounded import inertia
 
         before, self._rows = self._rows, centroids.astype(self._points.dtype)
-        if (before != self._rows).any():
+        has_moved = (before != self._rows).any()
+        if not self._begun and (has_moved or not self._sums.are_exact):
+            return None
+        if has_moved:
             self._round(_moves(before, self._rows))
         rows, inertias = self._rows.reshape(-1), [0.0] * len(self._parts)
 
@@ -181,7 +187,7 @@ class Rounds:
 
         def chunk_work(chunk: int) -> None:
             part = self._parts[chunk]
-            counts[chunk] = work(part, thresholds, self._sums[chunk].reshape(-1))
+            counts[chunk] = work(part, thresholds)
 
         run_chunks(chunk_work, len(self._parts), self._n_threads)
         n_groups = self._groups.n_groups if self._by_groups else 1
@@ -189,10 +195,9 @@ class Rounds:
 
     def _begin(self) -> None:
         n, d = self._points.shape
-        if not hasattr(self, "_labels"):
-            self._labels, self._pending = np.zeros((2, n), np.int32)
+        if not hasattr(self, "_gaps"):
+            self._pending = np.empty(n, np.int32)
             self._gaps = np.empty(n, np.float32)
-            self._sums = np.empty((len(self._parts), self._k, d + 1))
             self._slack = _slack(d, self._points.dtype)
         self._totals = np.zeros(self._k)
         self._gaps[:] = -np.inf
@@ -208,7 +213,7 @@ class Rounds:
         groups = grouped(self._rows, dtype)
         channels = channels_of(d) if d <= _MOST_UNROLLED else ()
 
-        def work(part: slice, thresholds: Array, sums: Array) -> int:
+        def work(part: slice, thresholds: Array) -> int:
             found = np.empty(lanes, np.int32)
             buffers = (
                 aligned(d * lanes, dtype),
@@ -221,7 +226,6 @@ class Rounds:
                     channels,
                     d,
                     self._points[part].reshape(-1),
-                    self._weights[part],
                     groups,
                     self._totals,
                     thresholds,
@@ -229,8 +233,6 @@ class Rounds:
                     buffers,
                     self._labels[part],
                     self._gaps[part],
-                    self._begun and self._whole,
-                    sums,
                 )
             )
 
@@ -246,7 +248,7 @@ class Rounds:
         rows, panels, limits = self._rows.reshape(-1), groups.panels(self._rows), groups.limits()
         block = max(1, min(_BLOCK, _BLOCK_NUMBERS // d) // groups.size) * groups.size
 
-        def work(part: slice, thresholds: Array, sums: Array) -> int:
+        def work(part: slice, thresholds: Array) -> int:
             buffers = (
                 self._pending[part],
                 np.empty(block, np.int32),
@@ -262,7 +264,6 @@ class Rounds:
                 round_by_groups(
                     d,
                     self._points[part].reshape(-1),
-                    self._weights[part],
                     rows,
                     panels,
                     groups.order,
@@ -278,8 +279,6 @@ class Rounds:
                     self._gaps[part],
                     groups.reaches[part],
                     groups.bounds[part.start * groups.n_groups :],
-                    self._begun and self._whole,
-                    sums,
                 )
             )
 
@@ -383,7 +382,7 @@ class Costs(NamedTuple):
         return (rounds - 1) * self.gain(share) + self.gain(1) > self.beginning
 
 
-def _costs(n: int, k: int, d: int, dtype: np.dtype[Any], by_groups: bool, whole: bool) -> Costs:
+def _costs(n: int, k: int, d: int, dtype: np.dtype[Any], by_groups: bool, exact: bool) -> Costs:
     """Return what rounds take. Constants are measured: benchmarks of plain rounds agree within a
     fifth, with AVX-512 and without."""
     from kmq.kernels._lanes import LANE_BYTES
@@ -392,7 +391,7 @@ def _costs(n: int, k: int, d: int, dtype: np.dtype[Any], by_groups: bool, whole:
     plain = (0.55 if products.are_faster(k, d, dtype) else 1.0) * operations + 2.5 * d
     look = 1.5e6 + _SAMPLE * k * (80 + d)
     if not by_groups:
-        idle = 12 if whole else 25 + d  # all floats are added up anew
+        idle = 12 if exact else 25 + d  # all floats are added up anew
         return Costs(plain, idle, 1.25 * operations + 3 * d + 20, 0, look)
     # Eight rows of 16 lanes are more than fit in registers without AVX-512.
     each, n_groups = 1.3 if LANE_BYTES > 64 else 2.0, -(-k // _GROUP)
@@ -439,11 +438,3 @@ def _slack(d: int, dtype: np.dtype[Any]) -> Array:
     tiny = np.sqrt(8 * (d + 2) * float(info.smallest_subnormal))
     greatest = np.sqrt(float(info.max)) * 0.99
     return np.array([1 + 4 * (d + 2) * unit, tiny, greatest])
-
-
-def _are_whole(points: Array, weights: Array) -> bool:
-    """Return whether sums of points are whole numbers below 2^53, exact in any order."""
-    from kmq.kernels.bounded import greatest_whole
-
-    weight = greatest_whole(weights) if weights.size else 1.0
-    return bool(greatest_whole(points.reshape(-1)) * weight * len(points) < 2**53)

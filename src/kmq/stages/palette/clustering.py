@@ -89,10 +89,14 @@ def kmeans(
     def plain(centroids: Array) -> Array:
         return assign_and_sum(points, counted, centroids, _NO_LABELS, n_threads)[0]
 
+    def label(centroids: Array, out_labels: Array) -> None:
+        none = np.empty(0, points.dtype)
+        assigning.nearest(points, centroids, n_threads, out_labels, none)
+
     rounds = None
     if algorithm == "lloyd":
         parts = assigning.parts_of(points, len(start))
-        rounds = Rounds(points, counted, len(start), parts, n_threads, plain, max_iter)
+        rounds = Rounds(points, counted, len(start), parts, n_threads, label, plain, max_iter)
 
     def farthest(centroids: Array, count: int) -> tuple[Array, Array, Array]:
         labels, chosen = _farthest(points, weights, centroids, count, n_threads)
