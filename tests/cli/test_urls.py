@@ -136,6 +136,13 @@ def test_targets_of_one_name_are_told_apart_or_refused(shop, run, tmp_path):
     assert shop.cat("/shop/in/9.png") != png(1)
 
 
+def test_empty_parts_of_a_name_are_kept(shop, run):
+    shop.pipe("/shop/odd//1.png", png(1))
+    assert shop.find("/shop/odd") == ["/shop/odd//1.png"]
+    assert run("encode", "memory://shop/odd", "-o", "memory://shop/new", *FAST)[0] == 0
+    assert within(shop, "/shop/new") == ["1.kmq"]
+
+
 def test_one_file(shop, run, tmp_path):
     source, here = "memory://shop/in/9.png", tmp_path / "a.kmq"
     assert run("encode", source, "-o", here, *FAST)[0] == 0
@@ -146,6 +153,15 @@ def test_one_file(shop, run, tmp_path):
     assert code == 0
     assert lines[0].startswith("memory://shop/a.gif: 4 colours, ")
     assert shop.cat("/shop/a.gif").startswith(b"GIF8")
+
+
+def test_files_of_this_machine_are_written_elsewhere(shop, run, tmp_path):
+    (tmp_path / "in" / "sub").mkdir(parents=True)
+    for name in ("1.png", "sub/2.png"):
+        (tmp_path / "in" / name).write_bytes(png(1))
+    assert run("encode", tmp_path / "in", "-o", "memory://shop/new", *FAST)[0] == 0
+    assert within(shop, "/shop/new") == ["1.kmq", "sub/2.kmq"]
+    assert shop.cat("/shop/new/1.kmq") == kmq.encode(png(1), k=4, effort="fast")
 
 
 def test_messages_name_urls_and_not_what_stands_in_for_them(shop, run):
@@ -164,6 +180,7 @@ def test_messages_name_urls_and_not_what_stands_in_for_them(shop, run):
     [
         ("encode memory://shop/none", 1, "memory://shop/none: No such file or directory"),
         ("encode memory://shop/none/", 2, "folder memory://shop/none/ contains no picture files"),
+        ("encode memory://shop/in/9.png/", 2, "folder memory://shop/in/9.png/ contains no picture"),
         ("encode memory://shop/none/*.png", 2, "no file matches memory://shop/none/*.png"),
         ("encode memory://shop/in -o memory://shop/a.kmq", 2, "-o memory://shop/a.kmq takes one"),
         ("encode foo://x/", 1, "foo://x/ cannot be opened: Protocol not known: foo"),

@@ -58,7 +58,7 @@ _EXAMPLES = """\
   kmq encode photos/ -o out/                a folder and its sub-folders, into another
   kmq encode 'photos/**/*.jpg'              a quoted pattern reaches into folders
   kmq encode photos/ --palette theme.gpl    with a given palette (see kmq palette)
-  kmq encode s3://shop/in/ -o s3://shop/out/   URLs that fsspec opens
+  kmq encode s3://shop/in -o s3://shop/out  from and to URLs that fsspec opens
   kmq encode scan.tif -k 8 --snap --page 2  page 2 of a scan, pure black and white
   kmq encode cells.npy                      a label map, kept exactly (see below)
   convert a.psd png:- | kmq encode - > a.kmq

@@ -104,9 +104,9 @@ class Url(str):
         A name with .. is left out as well: its path leads out of a folder that it is joined to.
         """
         for name in names:
-            within = name.removeprefix(root).strip("/")
+            within = name.removeprefix(root).removeprefix("/")
             parts = within.split("/")
-            if not any(part.startswith(".") for part in parts):
+            if within and not any(part.startswith(".") for part in parts):
                 # In a path, \ and : may mean something that they do not in a URL.
                 place = Path(*(PurePath(part).name for part in parts))
                 yield Url(folder + within + self[len(self._link) :]), place
