@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from kmq.kernels._jit import either, fma, inlined, popcount, trailing_zeros
+from kmq.kernels._jit import either, fma, inlined, kernel, popcount, trailing_zeros
 from kmq.kernels._lanes import (
+    PAIRS_TOGETHER,
     add_pairs,
     bits,
     less,
@@ -60,6 +61,67 @@ _MOST_MARGIN = 1e8
 
 GREATEST = 2**31 - 1
 """No score is above it."""
+
+
+@kernel("i8, T[:], T[:], f8[:], i2[:], f8[:]", T=("f4", "f8"))
+def prepare(d, centroids, shift, heights, panels, bounds):
+    """Write what `assign_by_products` wants to know of centroids (k, d), flat: their middle, half
+    the squares of what is left, this in whole numbers, a panel after the other, and the first two
+    bounds, radius and scale. The others are there; panels are zeros before."""
+    k, lanes, pairs = heights.size, panel_count(panels) // 2, (d + 1) // 2
+    shift[:] = 0
+    for at in range(0, centroids.size, d):
+        for c in range(d):
+            shift[c] += centroids[at + c] / k
+    most = 0.0
+    for j in range(k):
+        square = 0.0
+        for c in range(d):
+            u = np.float64(centroids[j * d + c]) - shift[c]
+            square = fma(u, u, square)
+        heights[j] = square / 2
+        most = max(most, square)
+    radius = np.sqrt(1.001 * most + bounds[5])
+    scale = MOST / radius
+    bounds[0], bounds[1] = radius, scale
+    step, half = (2, 1) if PAIRS_TOGETHER else (1, lanes)
+    for j in range(k):
+        first = j // lanes * pairs * 2 * lanes + j % lanes * step
+        for c in range(d):
+            u = np.float64(centroids[j * d + c]) - shift[c]
+            to = first + c // 2 * 2 * lanes + c % 2 * half
+            panels[np.uint64(to)] = np.int16(np.rint(u * scale))
+
+
+@kernel("i8, T[:], T[:], f8[:], f8, i8", T=("f4", "f8"))
+def count_near(d, centroids, shift, heights, limit, step):
+    """Return how many centroids have half the squared distance up to a limit from one of every
+    `step`, themselves left out."""
+    count = 0
+    for i in range(0, heights.size, step):
+        for j in range(heights.size):
+            both = np.float64(_product(d, centroids, i * d, j * d, shift))
+            count += i != j and heights[i] + heights[j] - both < limit
+    return count
+
+
+@inlined
+def _product(d, rows, at, to, shift):
+    """Return the product of two rows less `shift`, about."""
+    strip = len(_STRIP)
+    in_strips = d // strip * strip
+    product = shift.dtype.type(0)
+    if in_strips:
+        sums = splat(0.0, load_row(shift, 0, _STRIP))
+        for c in range(0, in_strips, strip):
+            x = minus(load_row(shift, c, _STRIP), load_row(rows, at + c, _STRIP))
+            y = minus(load_row(shift, c, _STRIP), load_row(rows, to + c, _STRIP))
+            sums = multiply_add(x, y, sums)
+        product = total(sums)
+    for c in range(in_strips, d):
+        x, y = shift[np.uint64(c)] - rows[np.uint64(at + c)], rows[np.uint64(to + c)]
+        product = fma(x, shift[np.uint64(c)] - y, product)
+    return product
 
 
 @inlined

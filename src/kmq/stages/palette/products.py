@@ -21,6 +21,7 @@ The shift to the middle of the centroids keeps r and R small where points lie fa
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -85,46 +86,33 @@ def are_faster(k: int, d: int, dtype: np.dtype[Any]) -> bool:
 
 def products_of(centroids: Array, dtype: np.dtype[Any]) -> Products:
     """Return centroids (k, d), compared as floats of `dtype`, as the kernel wants them."""
-    from kmq.kernels._lanes import PAIRS_TOGETHER, PANEL_BYTES
-    from kmq.kernels._products import MOST
+    from kmq.kernels._lanes import PANEL_BYTES
+    from kmq.kernels._products import prepare
 
     k, d = centroids.shape
-    lanes, pairs = PANEL_BYTES // 4, -(-d // 2)
-    n_panels = -(-k // lanes)
-    rows, info = centroids.astype(dtype), np.finfo(dtype)
+    rows, info = centroids.astype(dtype).reshape(-1), np.finfo(dtype)
     floor = d * float(info.tiny)
-    with np.errstate(all="ignore"):  # the kernel sees it by the bounds
-        shift = rows.mean(axis=0, dtype=np.float64).astype(dtype)
-        shifted = rows.astype(np.float64) - shift
-        squares = np.square(shifted).sum(axis=1)
-        radius = np.sqrt(1.001 * squares.max() + floor)
-        scale = MOST / radius
-        whole = np.zeros((n_panels * lanes, 2 * pairs), np.int16)
-        whole[:k, :d] = np.rint(shifted * scale)
-        panels = aligned(whole.size, np.dtype(np.int16))
-        order = (0, 2, 1, 3) if PAIRS_TOGETHER else (0, 2, 3, 1)
-        panels[:] = whole.reshape(n_panels, lanes, pairs, 2).transpose(order).ravel()
-        error = 1.2 * (d + 2) * info.eps / 2
-        tiny = 8 * (d + 2) * float(info.smallest_subnormal)
-        largest = 0.9 * float(info.max)
-        bounds = [radius, scale, 1.02 * np.sqrt(d), error, tiny, floor, largest]
-    return Products(rows.reshape(-1), squares / 2, panels, shift, np.array(bounds))
+    error = 1.2 * (d + 2) * info.eps / 2
+    tiny = 8 * (d + 2) * float(info.smallest_subnormal)
+    largest = 0.9 * float(info.max)
+    bounds = np.array([0, 0, 1.02 * math.sqrt(d), error, tiny, floor, largest])
+    lanes = PANEL_BYTES // 4
+    panels = aligned(-(-k // lanes) * lanes * (d + d % 2), np.dtype(np.int16))
+    shift, heights = np.empty(d, dtype), np.empty(k)
+    prepare(d, rows, shift, heights, panels, bounds)
+    return Products(rows, heights, panels, shift, bounds)
 
 
 def are_certain(made: Products) -> bool:
     """Return whether most points can be certain by products, or else have few near ties: not where
     many centroids are close together beside the distance to others."""
-    from kmq.kernels._products import MOST
+    from kmq.kernels._products import MOST, count_near
 
     (k, d), (radius, _, rounding, *_) = (made.heights.size, made.shift.size), made.bounds
-    chosen = np.arange(0, k, -(-k // _SAMPLE))
-    with np.errstate(all="ignore"):
-        shifted = made.centroids.reshape(k, d).astype(np.float64) - made.shift
-        halves = made.heights[chosen, None] + made.heights
-        halves -= np.einsum("sd,kd->sk", shifted[chosen], shifted)
-        margin = 2 * rounding * radius**2 / MOST
-        n_near = np.count_nonzero(halves < _NEAR * margin) - len(chosen)  # but for themselves
-    return bool(n_near <= max(0, d - 12) / 320 * halves.size)
+    margin = _NEAR * 2 * rounding * radius**2 / MOST
+    step = -(-k // _SAMPLE)
+    n_near = count_near(d, made.centroids, made.shift, made.heights, margin, step)
+    return bool(n_near <= max(0, d - 12) / 320 * k * -(-k // step))
 
 
 def scratch_of(made: Products, dtype: np.dtype[Any]) -> tuple[Array, ...]:
@@ -152,5 +140,5 @@ def scratch_of(made: Products, dtype: np.dtype[Any]) -> tuple[Array, ...]:
 def aligned(count: int, dtype: np.dtype[Any]) -> Array:
     """Return zeros that start a line of the cache: vectors across two lines took a fifth longer."""
     zeros = np.zeros(count + _CACHE_LINE // dtype.itemsize, dtype)
-    skipped = -zeros.ctypes.data % _CACHE_LINE // dtype.itemsize
+    skipped = -zeros.__array_interface__["data"][0] % _CACHE_LINE // dtype.itemsize
     return zeros[skipped : skipped + count]
