@@ -136,6 +136,22 @@ def test_targets_of_one_name_are_told_apart_or_refused(shop, run, tmp_path):
     assert shop.cat("/shop/in/9.png") != png(1)
 
 
+def test_an_input_is_never_overwritten_however_it_is_spelled(shop, run, tmp_path):
+    (tmp_path / "9.png").write_bytes(png(1))
+    for source, target in (
+        ("memory://shop/in/9.png", "memory:///shop/in/9.png"),
+        (f"{tmp_path}/9.png", f"file://{tmp_path}/9.png"),
+        (f"file://{tmp_path}/9.png", f"{tmp_path}/9.png"),
+    ):
+        code, _, messages = run("compare", source, source, "-o", target, "--force")
+        assert code == 1
+        assert "is also an input, which is never overwritten" in messages[0]
+    assert (tmp_path / "9.png").read_bytes() == shop.cat("/shop/in/9.png") == png(1)
+    same = ("memory://shop/in/9.png", "memory:///shop/in/9.png")
+    code, lines, _ = run("encode", *same, "-o", "memory://shop/new/", *FAST)
+    assert (code, len(lines)) == (0, 1)
+
+
 def test_empty_parts_of_a_name_are_kept(shop, run):
     shop.pipe("/shop/odd//1.png", png(1))
     assert shop.find("/shop/odd") == ["/shop/odd//1.png"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Hashable, Iterable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from functools import partial
@@ -211,9 +211,9 @@ def folder_of(output: str) -> File | None:
     return path if is_folder else None
 
 
-def _by_target(jobs: Iterable[Job]) -> dict[File, list[Job]]:
+def _by_target(jobs: Iterable[Job]) -> dict[Hashable, list[Job]]:
     """Return the jobs of each target."""
-    jobs_by_target: dict[File, list[Job]] = {}
+    jobs_by_target: dict[Hashable, list[Job]] = {}
     for job in jobs:
         jobs_by_target.setdefault(paths.identity(job.target), []).append(job)
     return jobs_by_target

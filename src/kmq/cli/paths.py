@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -68,7 +68,7 @@ def find(names: Sequence[str], suffixes: frozenset[str]) -> list[Source]:
         UsageError, InputError, OSError: see `pipes.source` and `kmq.streams.file_system`.
         MissingExtraError: see `kmq.streams.file_system`.
     """
-    distinct: dict[File, Source] = {}
+    distinct: dict[Hashable, Source] = {}
     for name in names:
         if not name:
             raise UsageError("a file name is empty; the current folder is .")
@@ -199,9 +199,10 @@ def absolute(file: File) -> File:
     return file if isinstance(file, Url) else file.absolute()
 
 
-def identity(file: File) -> File:
-    """Return the one path of a file that may have several; URLs are taken as they are spelled."""
-    return file if isinstance(file, Url) else Path(os.path.normcase(os.path.realpath(file)))
+def identity(file: File) -> Hashable:
+    """Return the one name of a file that may have several."""
+    name = file.identity() if isinstance(file, Url) else file
+    return Path(os.path.normcase(os.path.realpath(name))) if isinstance(name, Path) else name
 
 
 def exists(file: File) -> bool:
@@ -232,5 +233,5 @@ def claim(target: File, *, force: bool, source: File | None = None) -> None:
 def _are_same(target: File, source: File) -> bool:
     target = pipes.url_at(target) or target
     if isinstance(target, Url) or isinstance(source, Url):
-        return target == source
+        return identity(target) == identity(source)
     return target.exists() and source.exists() and target.samefile(source)

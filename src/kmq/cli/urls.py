@@ -65,6 +65,13 @@ class Url(str):
         """Return the URL of a file in this folder."""
         return Url(self._folder + path.as_posix())
 
+    def identity(self) -> tuple[int, str] | Path:
+        """Return what is the same for all spellings; of a file of this machine, its path."""
+        system, path = file_system(self)
+        from fsspec.implementations.local import LocalFileSystem
+
+        return Path(path) if isinstance(system, LocalFileSystem) else (hash(system), path)
+
     def is_folder(self) -> bool:
         """Whether there are files below it, or it ends in a slash."""
         system, path = file_system(self)
