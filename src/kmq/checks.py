@@ -12,7 +12,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
-from kmq.errors import InputError
+from kmq.errors import InputError, InputTypeError
 from kmq.model.arrays import Array, contiguous
 from kmq.model.choices import ON_ERROR
 
@@ -27,6 +27,12 @@ _NARROW = "?bBhHef"
 
 _WIDE = "iIlLqQd"
 """Type codes that become float64."""
+
+_WIDEST = 8
+"""Bytes of the widest numbers that are computed with."""
+
+_MISSING = ("NAType", "NaTType")
+"""Types of pandas for values that are missing."""
 
 MAX_WEIGHT = 1e9
 """How much a pixel or a channel may count: float32 holds squared distances times that."""
@@ -310,11 +316,42 @@ def refuse_mask(values: Any, name: str) -> None:
         )
 
 
-def float_rows(values: Any, name: str, dtype: Any = None) -> Array:
+def real_numbers(values: Any, name: str) -> Array:
+    """Return `values` as an array of real numbers: objects, text and long floats become float64.
+
+    Raises:
+        InputTypeError: a value is not a number.
+        InputError: complex numbers, or missing ones as pandas has them.
+    """
+    array = as_array(values.toarray() if hasattr(values, "toarray") else values, name)
+    if array.dtype.kind == "c":
+        raise InputError(
+            f"Complex data not supported: {name} has dtype {array.dtype}; it must be real"
+        )
+    if array.ndim and (array.dtype.kind not in "biuf" or array.dtype.itemsize > _WIDEST):
+        try:
+            array = array.astype(np.float64)
+        except (TypeError, ValueError) as error:
+            _refuse_missing(array, name)
+            raise InputTypeError(f"{name} has a value that is not a number: {error}") from error
+    return array
+
+
+def _refuse_missing(array: Array, name: str) -> None:
+    """Raise InputError where a value is missing as pandas has it, which is no number at all."""
+    for row, values in enumerate(array.reshape(len(array), -1).tolist()):
+        if any(type(value).__name__ in _MISSING for value in values):
+            raise InputError(
+                f"{name} has a missing value in row {row}; NaN, NA and NaT have no distances: fill "
+                "them or leave the row out"
+            )
+
+
+def float_rows(values: Any, name: str, dtype: Any = None, first_row: int = 0) -> Array:
     """Return `values` (n, d) as C-ordered native float32 or float64, not copied where it is so.
 
     8- and 16-bit types and float32 become float32, others float64, unless `dtype` says which; so
-    both hold the values exactly (integers up to 2^53).
+    both hold the values exactly (integers up to 2^53). `first_row` is where they begin among all.
 
     Raises:
         TypeError: not an array of numbers.
@@ -329,14 +366,14 @@ def float_rows(values: Any, name: str, dtype: Any = None) -> Array:
         raise InputError(f"{name} has shape {array.shape}; it must be (n, d) with both above 0")
     if dtype is None:
         dtype = np.float32 if array.dtype.char in _NARROW else np.float64
-    _check_range(array, np.dtype(dtype), name)
+    _check_range(array, np.dtype(dtype), name, first_row)
     return contiguous(array, dtype)
 
 
-def _check_range(array: Array, computed: np.dtype[Any], name: str) -> None:
+def _check_range(array: Array, computed: np.dtype[Any], name: str, first_row: int) -> None:
     low, high = array.min().item(), array.max().item()
     if not (np.isfinite(low) and np.isfinite(high)):
-        row = int(np.flatnonzero(~np.isfinite(array).all(axis=1))[0])
+        row = first_row + int(np.flatnonzero(~np.isfinite(array).all(axis=1))[0])
         raise InputError(
             f"{name} has a value that is not finite in row {row}; NaN and inf have no distances"
         )

@@ -23,6 +23,7 @@ from kmq.pipeline import chunked
 from kmq.pipeline.chunked import Rows
 from kmq.stages.palette import assigning, clustering, intervals, starting
 from kmq.stages.palette.clustering import KMeansResult
+from kmq.stages.palette.moments import moments
 from kmq.threads import resolve_threads, run_chunks
 
 if TYPE_CHECKING:
@@ -47,10 +48,6 @@ _DISTANCE_BLOCK = 1 << 16
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 _Fit = TypeVar("_Fit", KMeansResult, chunked.ChunkedFit)
-
-
-_MISSING = ("NAType", "NaTType")
-"""Types of pandas for values that are missing."""
 
 
 class _Options(NamedTuple):
@@ -108,9 +105,9 @@ class KMeans(Estimator):
 
     Any other parameter that is None has its default.
 
-    Of samples with one feature, the best clusters are found by dynamic programming (Wang & Song
-    2011) where `init` is "k-means++" and `algorithm` not "naive": in ascending order, with an
-    `n_iter_` of 1, whatever `n_init`, `max_iter`, `tol` and `random_state` are.
+    Of samples in memory with one feature, the best clusters are found by dynamic programming (Wang
+    & Song 2011) where `init` is "k-means++" and `algorithm` not "naive": in ascending order, with
+    an `n_iter_` of 1, whatever `n_init`, `max_iter`, `tol` and `random_state` are.
 
     Attributes:
         cluster_centers_: (n_clusters, n_features), float32 or float64 as X. May be set by hand, to
@@ -173,7 +170,7 @@ class KMeans(Estimator):
             TypeError: a parameter or X of the wrong type.
             InputError: a value out of range, not finite, or of the wrong shape.
 
-        Cost: O(n · k · d) per round; memory O(n) besides X.
+        Cost: O(n · k · d) per round; memory O(n) besides X, and a copy of X for "k-means++".
 
         >>> kmeans = kmq.KMeans(2, init=[[0.0], [9.0]]).fit([[0], [1], [8], [9]])
         >>> kmeans.labels_.tolist()
@@ -192,20 +189,11 @@ class KMeans(Estimator):
         if how.is_search and points.shape[1] == 1:
             fits = [intervals.optimum(points, weights, k, n_threads)]
         else:
-            run = _printed if self.verbose else clustering.kmeans
-            limit = how.tol * clustering.mean_variance(points, weights) if how.tol else 0.0
-            fits = (
-                run(
-                    points,
-                    weights,
-                    start,
-                    max_iter=how.max_iter,
-                    tol=limit,
-                    n_threads=n_threads,
-                    algorithm=how.algorithm,
-                )
-                for start in starts
+            run = partial(
+                clustering.kmeans, points, weights, n_threads=n_threads, algorithm=how.algorithm
             )
+            limit = how.tol * moments(points, weights).variance() if how.tol else 0.0
+            fits = self._fits(run, starts, how.max_iter, limit)
         best = min(self._told(fits), key=attrgetter("inertia"))
         self._warn_of_empty_clusters(len(np.unique(best.labels)))
         counts = np.bincount(best.labels, weights, len(best.centroids))[:, None]
@@ -314,7 +302,7 @@ class KMeans(Estimator):
         -4.0
         """
         if (rows := self._fitted_chunks(X)) is not None:
-            return -chunked.Chunks(rows, sample_weight).inertia(self._centers())
+            return -_chunks(rows, sample_weight).inertia(self._centers())
         points = self._fitted_points(X)
         weights = _weights(sample_weight, len(points))
         _, distances = _nearest(points, self._centers(), resolve_threads(self.n_threads))
@@ -365,11 +353,11 @@ class KMeans(Estimator):
                 "in memory, where it fits",
                 stacklevel=3,
             )
-        chunks = chunked.Chunks(rows, sample_weight)
+        chunks = _chunks(rows, sample_weight)
         limit = how.tol * chunks.moments.variance() if how.tol else 0.0
         points = rows.array.astype(rows.dtype)
         starts = self._starts(points, how.n_starts, chunks.start, chunks.moments.n_rows)
-        fits = (chunks.fit(start, how.max_iter, limit) for start in starts)
+        fits = self._fits(chunks.fit, starts, how.max_iter, limit)
         best = min(self._told(fits), key=attrgetter("inertia"))
         self._warn_of_empty_clusters(int(np.count_nonzero(best.end.counts)))
         self._keep(best.centroids.astype(rows.dtype), best.end.sums, 0)
@@ -538,6 +526,16 @@ class KMeans(Estimator):
                 init = init(points, k, random_state=np.random.RandomState(seed))
             yield _given_start(init, k, points)
 
+    def _fits(
+        self, run: Callable[..., _Fit], starts: Iterable[Array], max_iter: int, tol: float
+    ) -> Iterator[_Fit]:
+        """Yield where `run` ends from each start; with `verbose` print a line about each round."""
+        for start in starts:
+            if self.verbose:
+                yield _printed(run, start, max_iter, tol)
+            else:
+                yield run(start, max_iter=max_iter, tol=tol)
+
     def _told(self, fits: Iterable[_Fit]) -> Iterator[_Fit]:
         """Yield fits; with `verbose` print a line about each."""
         for fit in fits:
@@ -560,15 +558,13 @@ _DEFAULTS = {name: each.default for name, each in inspect.signature(KMeans).para
 """Defaults of the constructor's parameters. Those of a subclass may have other names."""
 
 
-def _printed(
-    points: Array, weights: Array, start: Array, *, max_iter: int, tol: float, **options: Any
-) -> KMeansResult:
-    """Do as `clustering.kmeans`, one round after another, and print a line about each."""
+def _printed(run: Callable[..., _Fit], start: Array, max_iter: int, tol: float) -> _Fit:
+    """Return where `run` ends; do one round after another, and print a line about each."""
     print("Initialization complete")
     centroids = start.astype(np.float64)
     n_iter, converged = 0, False
     while n_iter < max_iter and not converged:
-        fit = clustering.kmeans(points, weights, centroids, max_iter=1, tol=tol, **options)
+        fit = run(centroids, max_iter=1, tol=tol)
         print(f"Iteration {n_iter}, inertia {fit.inertia}.")
         shift = float(np.square(fit.centroids - centroids).sum())
         n_iter, converged, centroids = n_iter + 1, fit.converged, fit.centroids
@@ -580,6 +576,11 @@ def _printed(
 
 def _start(points: Array, weights: Array, n_threads: int, k: int, init: str, seed: int) -> Array:
     return starting.start_centroids(points, weights, k, init, seed, n_threads)
+
+
+@_types_are_values
+def _chunks(rows: Rows, sample_weight: Any) -> chunked.Chunks:
+    return chunked.Chunks(rows, sample_weight)
 
 
 def _chunk_labels(rows: Rows, centers: Array) -> Any:
@@ -618,7 +619,7 @@ def _column_names(X: Any) -> list[str] | None:
 
 def _rows(X: Any) -> Array:
     """Return X as (n, d) float32 or float64 rows."""
-    array = _numbers(X, "X")
+    array = checks.real_numbers(X, "X")
     if array.ndim == 0:
         raise InputError(f"X is {type(X).__name__}; it must be an array (n_samples, n_features)")
     if array.ndim != 2:
@@ -638,46 +639,21 @@ def _rows(X: Any) -> Array:
 @_types_are_values
 def _float_rows(values: Any, name: str) -> Array:
     """Return values as (n, d) rows: float32 where they are, else float64."""
-    array = _numbers(values, name)
+    array = checks.real_numbers(values, name)
     return checks.float_rows(array, name, np.float32 if array.dtype.char == "f" else np.float64)
 
 
 @_types_are_values
 def _given_start(init: Any, k: int, points: Any) -> Array:
     """Return starting centroids (k, d) that a caller gave for points, in memory or in chunks."""
-    return checks.init_centroids(_numbers(init, "init"), k, points.shape[1], points.dtype)
-
-
-@_types_are_values
-def _numbers(values: Any, name: str) -> Array:
-    """Return values as an array of real numbers; objects, text and long floats become float64."""
-    array = checks.as_array(values.toarray() if hasattr(values, "toarray") else values, name)
-    if array.dtype.kind == "c":
-        raise InputError(
-            f"Complex data not supported: {name} has dtype {array.dtype}; it must be real"
-        )
-    if array.ndim and (array.dtype.kind not in "biuf" or array.dtype.itemsize > 8):
-        try:
-            array = array.astype(np.float64)
-        except (TypeError, ValueError) as error:
-            _refuse_missing(array, name)
-            raise TypeError(f"{name} has a value that is not a number: {error}") from error
-    return array
-
-
-def _refuse_missing(array: Array, name: str) -> None:
-    """Raise InputError where a value is missing as pandas has it, which is no number at all."""
-    for row, values in enumerate(array.reshape(len(array), -1).tolist()):
-        if any(type(value).__name__ in _MISSING for value in values):
-            raise InputError(
-                f"{name} has a missing value in row {row}; NaN, NA and NaT have no distances: fill "
-                "them or leave the row out"
-            )
+    return checks.init_centroids(
+        checks.real_numbers(init, "init"), k, points.shape[1], points.dtype
+    )
 
 
 @_types_are_values
 def _weights(sample_weight: ArrayLike | None, n_points: int) -> Array:
-    weights = _numbers(checks.given(sample_weight, 1.0), "weights")
+    weights = checks.real_numbers(checks.given(sample_weight, 1.0), "weights")
     return checks.point_weights(
         np.full(n_points, weights) if weights.ndim == 0 else weights, n_points
     )

@@ -65,8 +65,9 @@ def kmeans(
         TypeError: an argument of the wrong type.
         InputError: a value out of range, not finite, or of the wrong shape.
 
-    Cost: O(n · k · d) per round; memory O(n) besides the points. For one channel, O(n log n) for
-    each of about ten steps, whatever k is, and 100 bytes per point.
+    Cost: O(n · k · d) per round; memory O(n) besides the points, and a copy of them for
+    "k-means++". For one channel, O(n log n) for each of about ten steps, whatever k is, and 100
+    bytes per point.
 
     >>> points = [[0, 0], [0, 2], [10, 0], [10, 2]]
     >>> result = kmq.kmeans(points, 2)

@@ -1,10 +1,12 @@
 """k-means on rows in chunks: the same as in memory, whoever works and however they are cut."""
 
+import re
+
 import numpy as np
 import pytest
 
 from kmq import KMeans
-from kmq.errors import InputError
+from kmq.errors import InputError, InputTypeError
 from kmq.pipeline import chunked
 
 dask = pytest.importorskip("dask")
@@ -66,6 +68,17 @@ def test_weights_count_as_in_memory(as_chunks):
     assert_same(chunks, fitted(points, weights=weights))
 
 
+@pytest.mark.parametrize("kind", [object, str, np.longdouble])
+def test_numbers_of_all_kinds_are_taken_as_in_memory(kind):
+    points, weights = whole_numbers().astype(kind), np.arange(3000).astype(kind)
+    chunks = da.from_array(points, chunks=(700, 3))
+    expected = fitted(points, weights=weights)
+    assert_same(fitted(chunks, weights=weights), expected)
+    model = fitted(chunks, weights=da.from_array(weights, chunks=500))
+    assert_same(model, expected)
+    np.testing.assert_array_equal(model.transform(chunks), expected.transform(points))
+
+
 def test_one_weight_for_all():
     points = whole_numbers()
     chunks = fitted(da.from_array(points, chunks=(1000, 3)), weights=2.0)
@@ -115,6 +128,23 @@ def test_chunks_of_unknown_sizes():
     assert_same(model, fitted(points[points[:, 0] > 0], start=start))
     with pytest.raises(InputError, match="unknown sizes"):
         fitted(chunks, weights=np.ones(3000), start=start)
+
+
+class Column:
+    """What a column of one of Dask's data frames can do."""
+
+    def __init__(self, values):
+        self.values = values
+
+    def to_dask_array(self):
+        return self.values
+
+
+def test_weights_may_be_a_column_of_a_data_frame_in_chunks():
+    points, weights = whole_numbers(), np.arange(3000.0)
+    chunks = da.from_array(points, chunks=(700, 3))
+    column = Column(da.from_array(weights, chunks=700))
+    assert_same(fitted(chunks, weights=column), fitted(points, weights=weights))
 
 
 def test_data_frames_in_chunks_keep_their_names():
@@ -209,6 +239,17 @@ def test_several_starts_keep_the_best():
     assert best.inertia_ == min(model.inertia_ for model in one)
 
 
+def test_verbose_prints_rounds_as_in_memory(capsys):
+    points = whole_numbers()
+    fitted(points, verbose=1)
+    lines = capsys.readouterr().out
+    assert "Iteration 1" in lines
+    model = fitted(da.from_array(points, chunks=(700, 3)), verbose=1)
+    number = r"\d+\.\d+"  # inertias may differ in the last digit
+    assert re.sub(number, "", capsys.readouterr().out) == re.sub(number, "", lines)
+    assert_same(model, fitted(points))
+
+
 def test_a_callable_gets_the_chunks():
     chunks = da.from_array(blobs(), chunks=(900, 2))
 
@@ -265,6 +306,8 @@ def test_hint_where_rounds_compute_anew(tmp_path):
     whole_numbers().tofile(tmp_path / "rows.f4")
     mapped = np.memmap(tmp_path / "rows.f4", np.float32, "r", shape=(3000, 3))
     assert chunked.reads_anew(da.from_array(mapped, chunks=(1000, 3)))
+    da.to_npy_stack(tmp_path / "stack", made)
+    assert chunked.reads_anew(da.from_npy_stack(tmp_path / "stack") + 1)
     for kept in (made.persist(), da.from_array(whole_numbers(), chunks=(500, 3))):
         assert not chunked.reads_anew(kept)
 
@@ -275,15 +318,25 @@ def lone_nan():
     return points
 
 
+def test_faults_are_told_with_their_row():
+    chunks = da.from_array(lone_nan(), chunks=(1000, 3))
+    some = chunks[chunks[:, 0] != 1e9]  # whose chunks have unknown sizes
+    model = fitted(whole_numbers())
+    for rows, match in ((chunks, "^X .* in row 2500;"), (some, "^a chunk of X .* in row 500;")):
+        with pytest.raises(InputError, match=match):
+            fitted(rows)
+        with pytest.raises(InputError, match=match):
+            model.predict(rows).compute()
+
+
 @pytest.mark.parametrize(
     ("points", "error", "match"),
     [
         (np.ones(30), InputError, r"shape \(30,\)"),
         (np.ones((30, 2, 2)), InputError, r"shape \(30, 2, 2\)"),
         (np.ones((30, 0)), InputError, "with features"),
-        (np.ones((30, 2), complex), TypeError, "complex128"),
-        (np.full((30, 2), "a"), TypeError, "it must be bool, integer or float"),
-        (lone_nan(), InputError, "not finite"),
+        (np.ones((30, 2), complex), InputError, "Complex data not supported.*complex128"),
+        (np.full((30, 2), "a"), InputTypeError, "X has a value that is not a number"),
         (np.ones((5, 3), np.float32), InputError, "n_samples=5 should be >= n_clusters=7"),
     ],
 )
@@ -300,6 +353,8 @@ def test_rows_that_are_refused(points, error, match):
         (da.zeros(3000, chunks=1000), "all 0"),
         (da.from_array(np.where(np.arange(3000) == 2100, -1.0, 1.0), chunks=500), "negative"),
         (da.full(3000, np.nan, chunks=500), "non-finite"),
+        ("balanced", "weights"),
+        (da.ones(3000, chunks=500) * 1j, "Complex data not supported"),
     ],
 )
 def test_weights_that_are_refused(weights, match):

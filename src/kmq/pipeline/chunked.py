@@ -8,7 +8,7 @@ k-means++ goes through them k times.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
@@ -19,8 +19,7 @@ import numpy as np
 from kmq import checks, exact
 from kmq.errors import InputError
 from kmq.model.arrays import Array
-from kmq.stages.palette import chunked, clustering, draws, starting
-from kmq.stages.palette.chunked import Chunk
+from kmq.stages.palette import chunked, clustering, draws, moments, starting
 
 _Part = TypeVar("_Part")
 
@@ -67,7 +66,7 @@ class Rows:
 
         It is (n,), or (n, n_columns). Rows in a file give an array of NumPy's.
         """
-        block = partial(_on_rows, work, self.dtype, self.array.shape[1])
+        block = partial(_on_rows, work=work, dtype=self.dtype, n_features=self.array.shape[1])
         if n_columns is None:
             lazy = self.array.map_blocks(block, dtype=dtype, drop_axis=1, meta=np.empty(0, dtype))
         else:
@@ -86,8 +85,7 @@ def rows_of(points: Any, n_threads: int) -> Rows | None:
     """Return rows that are worked on in chunks; None for points that are, or fit, in memory.
 
     Raises:
-        TypeError: they are not real numbers.
-        InputError: they are not two-dimensional, or have no features.
+        InputError: they are not two-dimensional, have no features, or are complex numbers.
     """
     points = points.to_dask_array() if hasattr(points, "to_dask_array") else points
     in_file = _lies_in_file(points)
@@ -97,8 +95,7 @@ def rows_of(points: Any, n_threads: int) -> Rows | None:
         raise InputError(
             f"X has shape {points.shape}; it must be (n_samples, n_features), with features"
         )
-    if points.dtype.kind not in "biuf":
-        raise TypeError(f"X has dtype {points.dtype}; it must be bool, integer or float")
+    checks.real_numbers(np.empty(0, points.dtype), "X")
     array = _from_file(points) if in_file else points.rechunk({1: -1})
     dtype = np.dtype(np.float32 if points.dtype.char == "f" else np.float64)
     return Rows(array, dtype, in_file, n_threads)
@@ -106,9 +103,13 @@ def rows_of(points: Any, n_threads: int) -> Rows | None:
 
 def reads_anew(array: Any) -> bool:
     """Whether a Dask array is read or made each time that it is computed."""
+    from dask.core import get_dependencies, istask
+
+    graph = dict(array.__dask_graph__())
     return any(
-        _is_stored(value) or (callable(value) and not getattr(value, "dependencies", True))
-        for value in dict(array.__dask_graph__()).values()
+        _is_stored(value)
+        or ((callable(value) or istask(value)) and not get_dependencies(graph, key))
+        for key, value in graph.items()
     )
 
 
@@ -154,10 +155,12 @@ class _Stored:
 
 @dataclass(frozen=True)
 class ChunkedFit:
-    """Where k-means ended: centroids (k, d) float64, rounds, and the rest of the end."""
+    """Where k-means ended: centroids (k, d) float64, rounds, whether the last of them moved the
+    centroids by no more than the tolerance, and the rest of the end."""
 
     centroids: Array
     n_iter: int
+    converged: bool
     end: chunked.Ended
 
     @property
@@ -180,10 +183,11 @@ class Chunks:
         self._rows = rows
         self._blocks: list[Any] = list(rows.array.to_delayed().ravel())
         self._weights = _weight_blocks(weights, rows, len(self._blocks))
-        self.moments: chunked.Moments = self._sum(
-            chunked.moments,
-            chunked.added_moments,
-            prepare=partial(chunked.checked, n_features=rows.array.shape[1]),
+        first_rows = np.cumsum([0, *rows.array.chunks[0][:-1]]).tolist()
+        self.moments: moments.Moments = self._sum(
+            partial(_moments, n_features=rows.array.shape[1]),
+            moments.added,
+            each=first_rows,
         )
         if not self.moments.n_rows:
             raise InputError("X has no rows; at least one is needed")
@@ -192,10 +196,10 @@ class Chunks:
 
     def fit(self, start: Array, max_iter: int, tol: float) -> ChunkedFit:
         """Run Lloyd's algorithm from `start` (k, d), as `clustering.kmeans` does in memory."""
-        centroids, n_iter, _ = clustering.lloyd(
+        centroids, n_iter, converged = clustering.lloyd(
             start, self._round_sums, self._farthest, max_iter, tol
         )
-        return ChunkedFit(centroids, n_iter, self._end(centroids))
+        return ChunkedFit(centroids, n_iter, converged, self._end(centroids))
 
     def start(self, k: int, init: str, seed: int) -> Array:
         """Return k starting centroids (k, d): "random" by weight, or by k-means‖.
@@ -214,7 +218,7 @@ class Chunks:
             return np.resize(drawn, (k, drawn.shape[1])).astype(np.float64)
         for draw in range(starting.DRAWS):
             points = np.concatenate([points, self._drawn(points, _OVERSAMPLING * k, (seed, draw))])
-        weights = self._end(points).sums[:, -1]
+        weights = self._sum(partial(_on_chunk, chunked.shares), exact.added, self._sent(points))
         return starting.reduced(points, weights, k, seed, self._rows.n_threads)
 
     def inertia(self, centroids: Array) -> float:
@@ -222,25 +226,32 @@ class Chunks:
         return self._end(centroids).inertia
 
     def _drawn(self, points: Array, count: int, seed: tuple[int, int]) -> Array:
-        work = partial(_numbered_draw, count=count, seed=seed)
+        work = partial(_draw, count=count, seed=seed)
         drawn: draws.Chosen = self._sum(
-            work, partial(chunked.added_draws, count=count), self._sent(points), numbered=True
+            work,
+            partial(chunked.added_draws, count=count),
+            self._sent(points),
+            each=range(len(self._blocks)),
         )
         return drawn.points
 
     def _round_sums(self, centroids: Array) -> Array:
-        sums: Array = self._sum(chunked.round_sums, exact.added, self._sent(centroids))
+        sums: Array = self._sum(
+            partial(_on_chunk, chunked.round_sums), exact.added, self._sent(centroids)
+        )
         return sums
 
     def _farthest(self, centroids: Array, count: int) -> tuple[Array, Array, Array]:
-        work = partial(chunked.farthest, count=count)
+        work = partial(_on_chunk, partial(chunked.farthest, count=count))
         add = partial(chunked.added_farthest, count=count)
         far: draws.Chosen = self._sum(work, add, self._sent(centroids))
         labels, _ = chunked.nearest(far.points, centroids.astype(far.points.dtype))
         return far.points, far.weights, labels
 
     def _end(self, centroids: Array) -> chunked.Ended:
-        end: chunked.Ended = self._sum(chunked.end, chunked.added_ends, self._sent(centroids))
+        end: chunked.Ended = self._sum(
+            partial(_on_chunk, chunked.end), chunked.added_ends, self._sent(centroids)
+        )
         return end
 
     def _sent(self, centroids: Array) -> Any:
@@ -254,16 +265,20 @@ class Chunks:
         work: Callable[..., _Part],
         add: Callable[[Sequence[_Part]], _Part],
         *arguments: Any,
-        numbered: bool = False,
-        prepare: Callable[..., Chunk] = chunked.converted,
+        each: Iterable[Any] | None = None,
     ) -> _Part:
-        """Return what `work` gives for the chunks, added up in a tree of neighbours."""
+        """Return what `work` gives for the chunks, added up in a tree of neighbours.
+
+        It gets a chunk's rows, weights, the type to compute in, that of `each` which is the
+        chunk's, and the arguments.
+        """
         import dask
 
-        run = dask.delayed(partial(_on_chunk, work, prepare, self._rows.dtype), pure=False)
+        run, dtype = dask.delayed(work, pure=False), self._rows.dtype
+        own = [[]] * len(self._blocks) if each is None else [[value] for value in each]
         parts = [
-            run(block, weights, *([number] if numbered else []), *arguments)
-            for number, (block, weights) in enumerate(zip(self._blocks, self._weights, strict=True))
+            run(block, weights, dtype, *more, *arguments)
+            for block, weights, more in zip(self._blocks, self._weights, own, strict=True)
         ]
         merge = dask.delayed(add, pure=False)
         while len(parts) > 1:
@@ -275,47 +290,66 @@ class Chunks:
 
 
 def _on_rows(
-    work: Callable[[Array], Array], dtype: np.dtype[Any], n_features: int, block: Any
+    block: Any,
+    work: Callable[[Array], Array],
+    dtype: np.dtype[Any],
+    n_features: int,
+    block_info: Any = None,
 ) -> Array:
-    return work(chunked.checked(block, None, dtype, n_features)[0])
+    first_row = block_info[0]["array-location"][0][0]
+    return work(chunked.checked(block, None, dtype, n_features, first_row)[0])
+
+
+def _moments(
+    block: Any, weights: Any, dtype: np.dtype[Any], first_row: float, *, n_features: int
+) -> moments.Moments:
+    return moments.moments(*chunked.checked(block, weights, dtype, n_features, first_row))
 
 
 def _on_chunk(
-    work: Callable[..., _Part],
-    prepare: Callable[..., Chunk],
-    dtype: np.dtype[Any],
+    work: Callable[..., _Part], block: Any, weights: Any, dtype: np.dtype[Any], *arguments: Any
+) -> _Part:
+    return work(chunked.converted(block, weights, dtype), *arguments)
+
+
+def _draw(
     block: Any,
     weights: Any,
-    *arguments: Any,
-) -> _Part:
-    return work(prepare(block, weights, dtype), *arguments)
-
-
-def _numbered_draw(
-    chunk: Chunk, number: int, points: Array, *, count: int, seed: tuple[int, int]
+    dtype: np.dtype[Any],
+    number: int,
+    points: Array,
+    *,
+    count: int,
+    seed: tuple[int, int],
 ) -> draws.Chosen:
+    chunk = chunked.converted(block, weights, dtype)
     return chunked.drawn(chunk, points, count, (*seed, number))
 
 
 def _weight_blocks(weights: Any, rows: Rows, n_blocks: int) -> list[Any]:
     """Return the weights of each chunk: None, a number, or values of Dask's."""
-    if weights is None or np.ndim(weights) == 0:
-        return [weights] * n_blocks
+    if weights is None:
+        return [None] * n_blocks
+    weights = weights.to_dask_array() if hasattr(weights, "to_dask_array") else weights
     sizes = rows.array.chunks[0]
+    are_known = not np.isnan(sizes).any()
     if not _is_dask(weights):
         import dask.array
 
-        if np.isnan(sizes).any():
+        weights = checks.real_numbers(weights, "weights")
+        if weights.ndim == 0:
+            return [checks.point_weights(weights.reshape(1), 1)[0]] * n_blocks
+        if not are_known:
             raise InputError(
                 "the chunks of X have unknown sizes, so sample_weight must be a Dask array with "
                 "the same chunks; X.compute_chunk_sizes() finds the sizes"
             )
         weights = dask.array.from_array(checks.point_weights(weights, sum(sizes)), chunks=-1)
-    if weights.ndim != 1 or not (np.isnan(sizes).any() or len(weights) == sum(sizes)):
+    if weights.ndim != 1 or (are_known and len(weights) != sum(sizes)):
         raise InputError(
             f"sample_weight has shape {weights.shape}; it must be ({rows.array.shape[0]},)"
         )
-    if not np.isnan(sizes).any():
+    if are_known:
         weights = weights.rechunk((sizes,))
     if weights.numblocks != (n_blocks,):
         raise InputError(

@@ -1,12 +1,16 @@
 """Lloyd's algorithm; what it is made of is tested in test_nearest.py and test_start.py."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import kmq
 import naive
 from kmq.stages.palette import clustering, starting
+from kmq.stages.palette.moments import moments
 
 FLOATS = [np.float32, np.float64]
 
@@ -234,4 +238,28 @@ def test_tolerance_is_relative_to_the_variance():
 
 def test_variance_is_averaged_over_the_channels():
     points = np.array([[0.0, 5.0], [2.0, 5.0], [4.0, 5.0]])
-    assert clustering.mean_variance(points, np.array([1.0, 0.0, 1.0])) == 2
+    assert moments(points, np.array([1.0, 0.0, 1.0])).variance() == 2
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_variance_of_many_points_is_that_of_all_blocks(weighted):
+    points = np.random.default_rng(0).normal(1e3, 5, (50_000, 7))
+    weights = np.random.default_rng(1).random(50_000) * (np.arange(50_000) > 30_000)
+    weights = weights if weighted else np.empty(0)
+    middle = np.average(points, axis=0, weights=weights if weighted else None)
+    expected = np.average((points - middle) ** 2, axis=0, weights=weights if weighted else None)
+    found = moments(points, weights)
+    assert found.n_rows == 50_000
+    assert found.variance() == pytest.approx(expected.mean(), rel=1e-12)
+
+
+@pytest.mark.parametrize("tol", [0, 1e-3])
+def test_fits_take_little_memory_besides_the_points(tol):
+    points = cloud(20_000, 64).astype(np.float32)
+    options = {"init": points[:10], "max_iter": 3, "tol": tol, "n_threads": 1}
+    kmq.kmeans(points, 10, **options)  # what is made once, is made
+    tracemalloc.start()
+    kmq.kmeans(points, 10, **options)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < points.nbytes

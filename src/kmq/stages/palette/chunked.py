@@ -29,20 +29,6 @@ Chunk = tuple[Array, Array]
 
 
 @dataclass(frozen=True)
-class Moments:
-    """How many rows there are, their weight, mean (d,) and summed squared deviations (d,)."""
-
-    n_rows: int
-    weight: float
-    mean: Array
-    deviations: Array
-
-    def variance(self) -> float:
-        """Return the weighted variance of each channel, averaged over the channels."""
-        return float(self.deviations.mean() / self.weight)
-
-
-@dataclass(frozen=True)
 class Ended:
     """Sums (k, d + 1) of weight · (x, 1) by label, samples (k,) of each label, and inertia."""
 
@@ -51,19 +37,27 @@ class Ended:
     inertia: float
 
 
-def checked(rows: Any, weights: Any, dtype: np.dtype[Any], n_features: int) -> Chunk:
+def checked(
+    rows: Any, weights: Any, dtype: np.dtype[Any], n_features: int, first_row: float
+) -> Chunk:
     """Return a chunk as the kernels want it.
 
+    `first_row` is where it begins among all rows, NaN if that is unknown.
+
     Raises:
-        TypeError, InputError: rows or weights that `kmq.checks` refuses.
+        InputTypeError, InputError: rows or weights that `kmq.checks` refuses.
     """
-    array = checks.as_array(rows.toarray() if hasattr(rows, "toarray") else rows, "X")
+    is_known = first_row == first_row
+    name = "X" if is_known else "a chunk of X"
+    array = checks.real_numbers(rows, name)
     if array.ndim != 2 or array.shape[1] != n_features:
         raise InputError(
             f"a chunk of X has shape {array.shape}; X says that it has {n_features} features"
         )
     if len(array):
-        array = checks.float_rows(array, "X", dtype)
+        array = checks.float_rows(array, name, dtype, int(first_row) if is_known else 0)
+    if weights is not None:
+        weights = checks.real_numbers(weights, "weights")
     chunk = converted(array, weights, dtype)
     if chunk[1].any():  # a chunk may have no weight where another has
         checks.point_weights(chunk[1], len(array))
@@ -80,33 +74,6 @@ def converted(rows: Any, weights: Any, dtype: np.dtype[Any]) -> Chunk:
     else:
         counted = contiguous(weights, np.float64)
     return contiguous(rows, dtype), counted
-
-
-def moments(chunk: Chunk) -> Moments:
-    """Return the moments of a chunk."""
-    rows, weights = chunk
-    column = (weights if weights.size else np.ones(len(rows)))[:, None]
-    wide, total = rows.astype(np.float64, copy=False), float(column.sum())
-    if total == 0:
-        return Moments(len(rows), 0.0, np.zeros(rows.shape[1]), np.zeros(rows.shape[1]))
-    mean = (column * wide).sum(axis=0) / total
-    return Moments(len(rows), total, mean, (column * np.square(wide - mean)).sum(axis=0))
-
-
-def added_moments(parts: Sequence[Moments]) -> Moments:
-    """Add up moments, in their order (Chan, Golub & LeVeque 1983, equation 2.1)."""
-    total = parts[0]
-    for part in parts[1:]:
-        weight = total.weight + part.weight
-        share = part.weight / weight if weight else 0.0
-        step = part.mean - total.mean
-        total = Moments(
-            total.n_rows + part.n_rows,
-            weight,
-            total.mean + share * step,
-            total.deviations + part.deviations + np.square(step) * (total.weight * share),
-        )
-    return total
 
 
 def round_sums(chunk: Chunk, centroids: Array) -> Array:
@@ -129,6 +96,13 @@ def end(chunk: Chunk, centroids: Array) -> Ended:
     return Ended(
         sums, np.bincount(labels, minlength=k), float(draws.weighted(distances, weights).sum())
     )
+
+
+def shares(chunk: Chunk, centroids: Array) -> Array:
+    """Return how much weight (k,) is nearest to each centroid."""
+    rows, weights = chunk
+    labels, _ = nearest(rows, centroids)
+    return np.bincount(labels, weights if weights.size else None, len(centroids)).astype(float)
 
 
 def added_ends(parts: Sequence[Ended]) -> Ended:

@@ -149,16 +149,6 @@ def lloyd(
     return centroids, n_iter, converged
 
 
-def mean_variance(points: Array, weights: Array) -> float:
-    """Return the weighted variance of each channel, averaged over the channels."""
-    # Sums, not matrix products: those of a BLAS depend on the machine.
-    # All in one type: NumPy converts within an operation by buffers, and dies where there is no
-    # memory for those.
-    points, total, column = points.astype(np.float64, copy=False), weights.sum(), weights[:, None]
-    mean = (column * points).sum(axis=0) / total
-    return float((column * np.square(points - mean)).sum(axis=0).mean() / total)
-
-
 def _means(sums: Array, centroids: Array) -> Array:
     """Return the weighted means, and the old centroid where a cluster has no weight."""
     weights = sums[:, -1:]

@@ -20,7 +20,8 @@ from kmq.model.arrays import Array
 from kmq.model.choices import Progress
 from kmq.stages.palette import draws
 from kmq.stages.palette.assigning import nearest
-from kmq.stages.palette.clustering import KMeansResult, kmeans, mean_variance
+from kmq.stages.palette.clustering import KMeansResult, kmeans
+from kmq.stages.palette.moments import moments
 from kmq.stages.palette.products import aligned
 from kmq.threads import run_chunks
 
@@ -94,7 +95,7 @@ def fits_from(
     algorithm: str = "lloyd",
 ) -> Iterator[KMeansResult]:
     """Yield where k-means ends from each of the starts (k, d); `tol` is as for `best_of`."""
-    limit = tol * mean_variance(points, weights) if tol else 0.0
+    limit = tol * moments(points, weights).variance() if tol else 0.0
     for attempt, start in enumerate(starts):
         yield kmeans(
             points,
