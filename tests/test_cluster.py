@@ -93,6 +93,12 @@ def test_pictures_count_as_here(client, tmp_path):
     assert more.n_pixels == 13 * 600
 
 
+def test_a_client_need_not_be_the_default(cluster, tmp_path):
+    paths = save_pictures(tmp_path / "in", 3)
+    with distributed.Client(cluster, set_as_default=False) as made:
+        assert ColorHistogram.from_pictures(paths, client=made).n_pixels == 3 * 600
+
+
 def test_pictures_of_several_batches(client, tmp_path, monkeypatch):
     monkeypatch.setattr("kmq.pipeline.cluster._BATCH", 3)
     paths = save_pictures(tmp_path / "in", 8)
@@ -345,3 +351,4 @@ def test_clusters_that_are_refused(command, options, code, match, tmp_path, caps
     save_pictures(tmp_path / "in", 1)
     assert main([command, str(tmp_path / "in"), *options]) == code
     assert match in capsys.readouterr().err
+    assert dask.config.get("scheduler", None) is None

@@ -59,11 +59,11 @@ def client_of(arguments: argparse.Namespace) -> Iterator[Any]:
             dashboard_address=None,
             silence_logs=logging.CRITICAL,
         )
-        with cluster, Client(cluster) as client:
+        with cluster, Client(cluster, set_as_default=False) as client:
             yield client
         return
     try:
-        client = Client(address, timeout=_PATIENCE)
+        client = Client(address, timeout=_PATIENCE, set_as_default=False)
     except (OSError, ValueError) as error:
         raise InputError(
             f"--cluster {address}: no Dask scheduler answers there ('dask scheduler' starts one)"

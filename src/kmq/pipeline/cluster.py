@@ -40,7 +40,8 @@ def summed(
     ahead, n_made, total = iter(items), 0, None
     while batch := list(islice(ahead, _BATCH)):
         parts = [client.submit(make, item, pure=False) for item in batch]
-        waited = as_completed(parts)  # it alone holds them, so that each goes once it is added up
+        # It alone holds them, so that each goes once it is added up.
+        waited = as_completed(parts, loop=client.loop)
         while len(parts) > 1:
             groups = range(0, len(parts), _FAN_IN)
             parts = [
