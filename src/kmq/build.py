@@ -20,7 +20,7 @@ import tempfile
 import time
 from importlib.metadata import version
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from setuptools import Distribution, Extension
 from setuptools.command.build_ext import build_ext
@@ -189,8 +189,8 @@ def _table(level: str, folder: Path) -> str:
 
     compilers = ", ".join(f"{name} {version(name)}" for name in ("numba", "llvmlite"))
     lines, rows = [], []
-    for path in sorted(folder.glob("*.json")):
-        lane_bytes, entries = json.loads(path.read_text(encoding="utf-8"))
+    lane_bytes, entries_of = _entries(folder)
+    for name, entries in entries_of.items():
         for entry in entries:
             symbol = entry["symbol"]
             described = "".join(
@@ -202,8 +202,10 @@ def _table(level: str, folder: Path) -> str:
         pairs = ", ".join(f"{{of_{symbol}, {symbol}}}" for symbol in symbols)
         lines.append(f"static const Signature all_{symbols[0]}[] = {{{pairs}}};")
         first = entries[0]
+        if any(entry["result"] != first["result"] for entry in entries):
+            raise ValueError(f"{name} returns other types for other arguments")
         rows.append(
-            f'    {{"{path.stem}", {first["n_arguments"]}, {len(entries)}, all_{symbols[0]}, '
+            f'    {{"{name}", {first["n_arguments"]}, {len(entries)}, all_{symbols[0]}, '
             f'"{first["result"]}"}},'
         )
     about = {
@@ -218,6 +220,19 @@ def _table(level: str, folder: Path) -> str:
         about["X86_LEVEL"] = about["LEVEL"]
     defined = [f"#define {name} {value}" for name, value in about.items()]
     return "\n".join([*defined, *lines, "static const Kernel kernels[] = {", *rows, "};", ""])
+
+
+def _entries(folder: Path) -> tuple[int, dict[str, list[dict[str, Any]]]]:
+    """Return the bytes of a vector, and the entries of each kernel in the order declared."""
+    lane_bytes, entries_of = 0, dict[str, dict[int, dict[str, Any]]]()
+    for path in sorted(folder.glob("*.json")):
+        name, _, number = path.stem.rpartition("-")
+        lane_bytes, entry = json.loads(path.read_text(encoding="utf-8"))
+        entries_of.setdefault(name, {})[int(number)] = entry
+    return lane_bytes, {
+        name: [entries[number] for number in sorted(entries)]
+        for name, entries in entries_of.items()
+    }
 
 
 def _spoken(level: str) -> str:

@@ -312,8 +312,8 @@ kernels = [rank_bitmap, *(Kernel(f, "f8[:]", {}) for f in (rounds_as_a_library_l
 _emit.compile_without_loading(kernels)
 for kernel in kernels:
     try:
-        code, entries = _emit.emit(kernel, _emit.machine_of_target())
-        print([(len(code) > 500, *entry) for entry in entries])
+        code, entry = _emit.emit(kernel, 0, _emit.machine_of_target())
+        print((len(code) > 500, *entry))
     except (TypingError, ValueError) as error:
         print(str(error).splitlines()[0])
 """

@@ -1,10 +1,10 @@
 """Machine code of kernels for a library: objects to link, made by Numba and LLVM.
 
 `kmq.build` runs this file in processes of their own, as many as there are cores. Each takes the
-next kernel that no other has taken, until none is left. Numba compiles for the processor that
-``NUMBA_CPU_NAME`` and ``NUMBA_CPU_FEATURES`` name. For another architecture, which ``KMQ_TARGET``
-names, LLVM makes machine code of what Numba compiled for this one: vectors of other lengths are cut
-or joined, and nothing else differs.
+next signature of a kernel that no other has taken, until none is left. Numba compiles for the
+processor that ``NUMBA_CPU_NAME`` and ``NUMBA_CPU_FEATURES`` name. For another architecture, which
+``KMQ_TARGET`` names, LLVM makes machine code of what Numba compiled for this one: vectors of other
+lengths are cut or joined, and nothing else differs.
 
 An entry is an ``int entry(int64_t *words)`` to call from C, which hands the words on by Numba's own
 calling convention: first where to write the result and the exception, then the arguments, each
@@ -45,6 +45,10 @@ _INEXACT = {"sin", "cos", "tan", "exp", "exp2", "exp10", "log", "log2", "log10",
 """Intrinsics of LLVM's that are calls of a library, which rounds as it likes."""
 
 
+Piece = tuple[Kernel, int]
+"""A kernel, and which of the signatures that it declares."""
+
+
 class Entry(NamedTuple):
     """A signature of a kernel in an object: what a call from C needs to know."""
 
@@ -64,55 +68,51 @@ class _Library(JITCodeLibrary):
 
 
 def work(folder: Path) -> None:
-    """Emit kernels until all are taken: an object and the entries in it for each."""
+    """Emit signatures of kernels until all are taken: an object and its entry for each."""
     gc.set_threshold(100_000)  # what Numba makes while it compiles is much, and mostly stays
-    kernels = sorted(all_kernels(), key=_work_of, reverse=True)  # so that all workers end together
+    kernels = all_kernels()
     compile_without_loading(kernels)
     machine = machine_of_target()
+    pieces = [(kernel, number) for kernel in kernels for number in range(len(kernel.declared))]
+    pieces.sort(key=_work_of, reverse=True)  # so that all workers end together
     file = None
-    while kernels:
-        kernel = _next_of(kernels, folder, file)
-        kernels.remove(kernel)
-        name = name_of(kernel.py_func)
+    while pieces:
+        kernel, number = piece = _next_of(pieces, folder, file)
+        pieces.remove(piece)
+        name = f"{name_of(kernel.py_func)}-{number}"
         try:
             (folder / f"{name}.taken").touch(exist_ok=False)
         except FileExistsError:
             continue
         file = kernel.file
-        code, entries = emit(kernel, machine)
+        code, entry = emit(kernel, number, machine)
         (folder / f"{name}.o").write_bytes(code)
-        about = [LANE_BYTES, [entry._asdict() for entry in entries]]
+        about = [LANE_BYTES, entry._asdict()]
         (folder / f"{name}.json").write_text(json.dumps(about), encoding="utf-8")
 
 
-def _next_of(kernels: list[Kernel], folder: Path, file: str | None) -> Kernel:
-    """Return the first kernel of the file, or else of one that no worker has begun, or of any.
+def _next_of(pieces: list[Piece], folder: Path, file: str | None) -> Piece:
+    """Return the first piece of the file, or else of one that no worker has begun, or of any.
 
     What kernels of a file call is then compiled by one worker, and by others only at the end.
     """
     begun = {path.name.partition(".")[0] for path in folder.glob("*.taken")}
-    return min(kernels, key=lambda one: (one.file != file, one.file in begun))
+    return min(pieces, key=lambda one: (one[0].file != file, one[0].file in begun))
 
 
-def _work_of(kernel: Kernel) -> int:
-    """Return about how much work a kernel is: its signatures times its file, which it calls."""
-    return len(kernel.declared) * os.path.getsize(kernel.py_func.__code__.co_filename)
+def _work_of(piece: Piece) -> int:
+    """Return about how much work a piece is: that of its file, which it calls."""
+    return os.path.getsize(piece[0].py_func.__code__.co_filename)
 
 
-def emit(kernel: Kernel, machine: llvm.TargetMachine) -> tuple[bytes, list[Entry]]:
-    """Return an object with all signatures of a kernel, and its entries."""
-    whole = llvm.parse_assembly("")
-    entries = []
-    for number, arguments in enumerate(kernel.declared):
-        name = name_of(kernel.py_func)
-        symbol = f"kmq_{name.replace('.', '_')}_{number}"
-        module, result = _module(kernel, arguments, symbol)
-        whole.link_in(module)
-        parameters = [parameter for one in arguments for parameter in _parameters(one)]
-        entries.append(Entry(symbol, len(arguments), parameters, _kinds(result)))
-    if len({entry.result for entry in entries}) > 1:
-        raise ValueError(f"{name_of(kernel.py_func)} returns other types for other arguments")
-    return machine.emit_object(_moved(whole, machine)), entries
+def emit(kernel: Kernel, number: int, machine: llvm.TargetMachine) -> tuple[bytes, Entry]:
+    """Return an object with a signature of a kernel, of those declared, and its entry."""
+    arguments = kernel.declared[number]
+    symbol = f"kmq_{name_of(kernel.py_func).replace('.', '_')}_{number}"
+    module, result = _module(kernel, arguments, symbol)
+    parameters = [parameter for one in arguments for parameter in _parameters(one)]
+    entry = Entry(symbol, len(arguments), parameters, _kinds(result))
+    return machine.emit_object(_moved(module, machine)), entry
 
 
 def compile_without_loading(kernels: list[Any]) -> None:
