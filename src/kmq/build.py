@@ -42,8 +42,8 @@ class Level(NamedTuple):
     features: tuple[str, ...]
     machines: tuple[str, ...]
     """What systems call the architecture."""
-    is_asked: bool = False
-    """Whether the library asks the processor if it is one."""
+    asked: tuple[str, ...] = ()
+    """What the library asks the processor if it has, by the names of C compilers."""
     tuning: tuple[str, ...] = ()
     """What the compiler is told besides, for speed alone."""
 
@@ -55,16 +55,15 @@ class Level(NamedTuple):
 
 _V3 = ("avx", "avx2", "bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe", "popcnt", "sse4.2")
 _V4 = (*_V3, "avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl")
+_512 = ("-prefer-256-bit",)  # kernels fill vectors of 512; halves take a fifth longer
+_X86 = ("x86_64", "amd64")
 
 LEVELS = {
-    "x86_64_v4": Level(
-        "x86-64-v4",
-        _V4,
-        ("x86_64", "amd64"),
-        is_asked=True,
-        tuning=("-prefer-256-bit",),  # kernels fill vectors of 512; halves take a fifth longer
+    "x86_64_v4_vnni": Level(
+        "x86-64-v4", (*_V4, "avx512vnni"), _X86, ("x86-64-v4", "avx512vnni"), _512
     ),
-    "x86_64_v3": Level("x86-64-v3", _V3, ("x86_64", "amd64"), is_asked=True),
+    "x86_64_v4": Level("x86-64-v4", _V4, _X86, ("x86-64-v4",), _512),
+    "x86_64_v3": Level("x86-64-v3", _V3, _X86, ("x86-64-v3",)),
     "aarch64": Level("generic", ("neon",), ("aarch64", "arm64")),
 }
 """By the names that libraries have, the fastest first."""
@@ -216,8 +215,8 @@ def _table(level: str, folder: Path) -> str:
         "LANE_BYTES": lane_bytes,
         "N_KERNELS": len(rows),
     }
-    if LEVELS[level].is_asked:
-        about["X86_LEVEL"] = about["LEVEL"]
+    if asked := LEVELS[level].asked:
+        about["FITS"] = " && ".join(f'__builtin_cpu_supports("{feature}")' for feature in asked)
     defined = [f"#define {name} {value}" for name, value in about.items()]
     return "\n".join([*defined, *lines, "static const Kernel kernels[] = {", *rows, "};", ""])
 

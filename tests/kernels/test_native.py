@@ -88,13 +88,14 @@ def test_a_library_that_was_cut_off_is_not_loaded(monkeypatch, tmp_path, length)
     monkeypatch.setattr(_native, "__file__", str(tmp_path / "_native.py"))
     monkeypatch.setattr(_native, "import_module", lambda _: OURS)
     monkeypatch.delenv("KMQ_KERNELS", raising=False)
-    path = tmp_path / "_x86_64_v4.abi3.so"
+    first = _native.LEVELS[0]
+    path = tmp_path / f"_{first}.abi3.so"
     path.write_bytes(whole[:length])
-    with pytest.raises(ImportError, match=r"_x86_64_v4\.abi3\.so is cut off$"):
-        _native._loaded("x86_64_v4")
+    with pytest.raises(ImportError, match=rf"_{first}\.abi3\.so is cut off$"):
+        _native._loaded(first)
     assert _native._found()[0] is OURS, "of the next level"
     path.write_bytes(whole)
-    assert _native._loaded("x86_64_v4") is OURS
+    assert _native._loaded(first) is OURS
 
 
 @needs_library
@@ -291,6 +292,27 @@ def test_nothing_is_imported_that_has_no_part_in_it(tmp_path, work, others):
     )
     assert done.returncode == 0, done.stderr
     assert not set(done.stdout.split()) & set(others.split())
+
+
+@needs_numba
+@pytest.mark.parametrize(
+    ("level", "others"),
+    [
+        ("x86_64_v4_vnni", {"avx512vbmi"}),
+        ("x86_64_v4", set()),
+        ("x86_64_v3", {"avx512f", "avxvnni"}),
+    ],
+)
+def test_a_library_is_built_for_the_highest_level_of_this_processor(monkeypatch, level, others):
+    build = pytest.importorskip("kmq.build", reason="setuptools is not installed")
+    from kmq.kernels import _compiler
+
+    features = others | set(build.LEVELS[level].features)
+    monkeypatch.setattr(build.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(_compiler, "target_has", features.__contains__)
+    monkeypatch.delenv("KMQ_LEVELS", raising=False)
+    assert build._chosen_levels() == [level]
+    assert list(build.LEVELS) == list(_native.LEVELS)
 
 
 @needs_numba

@@ -17,7 +17,7 @@ try:
 except ImportError:
     from hashlib import blake2b  # the same, but it loads OpenSSL, which takes longer than to hash
 
-LEVELS = ("x86_64_v4", "x86_64_v3", "aarch64")
+LEVELS = ("x86_64_v4_vnni", "x86_64_v4", "x86_64_v3", "aarch64")
 """Kinds of processors that libraries are built for, the fastest first."""
 
 

@@ -247,9 +247,9 @@ static PyObject *bind(PyObject *module, PyObject *name)
 
 static int runs_here(void)
 {
-#ifdef X86_LEVEL
+#ifdef FITS
     __builtin_cpu_init();
-    return __builtin_cpu_supports(X86_LEVEL);
+    return FITS;
 #else
     return 1;
 #endif
