@@ -612,6 +612,17 @@ def _starts_table(found: list[Record]) -> str:
     return markdown(["points × channels, k", *names], rows)
 
 
+def _threads_table(found: list[Record]) -> str:
+    found = _of(found, "threads")
+    numbers = sorted({record["threads"] for record in found})
+    head = ["call", "ms, 1 thread", *(f"{number} threads" for number in numbers[1:])]
+    rows = []
+    for (call,), group in grouped(found, "call").items():
+        alone, *others = (one["seconds"] for one in sorted(group, key=itemgetter("threads")))
+        rows.append([call, figure(1000 * alone), *(f"{alone / other:.1f} ×" for other in others)])
+    return markdown(head, rows)
+
+
 def _products_table(found: list[Record]) -> str:
     titled = [
         record | {"title": f"{record['dtype']}, {record['d']}"} for record in _of(found, "products")
@@ -671,6 +682,7 @@ TABLES: dict[str, Callable[[list[Record]], str]] = {
     "fits": _fits_table,
     "starts": _starts_table,
     "products": _products_table,
+    "threads": _threads_table,
     "units": _units_table,
     "processes": _processes_table,
 }

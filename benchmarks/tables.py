@@ -114,6 +114,7 @@ STEPS: dict[str, Step] = {
     "labels": _script("labels"),
     "points": _apart("points", "rounds", "fits", "starts"),
     "units": _script("clusters"),
+    "threads": _apart("threads"),
 }
 
 
