@@ -57,6 +57,8 @@ def client_of(arguments: argparse.Namespace) -> Iterator[Any]:
             n_workers=n_workers,
             threads_per_worker=1,
             dashboard_address=None,
+            # Nobody looks at its server, which takes port 8787 else and warns where it is in use.
+            scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
             silence_logs=logging.CRITICAL,
         )
         with cluster, Client(cluster, set_as_default=False) as client:
