@@ -6,6 +6,8 @@ import re
 import sys
 import tempfile
 import zipfile
+from concurrent.futures import Future
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -292,6 +294,32 @@ def test_a_file_that_cannot_be_put_leaves_nothing(shop, run, tmp_path, monkeypat
     )
     assert os.listdir(out) == ["9.kmq"]
     assert (out / "9.kmq").read_bytes() == b"older"
+
+
+class LosesWorkers:
+    """A cluster that loses each worker when its first job is done; another one does it again."""
+
+    def ncores(self):
+        return {"worker": 1}
+
+    def submit(self, function, *arguments, pure):
+        function(*arguments)
+        future = Future()
+        future.set_result(function(*arguments))
+        return future
+
+
+def test_a_job_that_is_done_again_writes_its_file(shop, run, monkeypatch):
+    monkeypatch.setattr("kmq.cli.cluster.client_of", lambda _: nullcontext(LosesWorkers()))
+    shop.pipe("/shop/out/9.kmq", b"older")
+    code, lines, messages = run("encode", "memory://shop/in", "-o", "memory://shop/out", *FAST)
+    assert code == 1
+    assert len(messages) == 1
+    assert "memory://shop/out/9.kmq exists already" in messages[0]
+    assert lines[-1].endswith(" 1 failed")
+    assert within(shop, "/shop/out") == ["10.kmq", "9.kmq", "sub/a b%20#c.kmq"]
+    assert shop.cat("/shop/out/10.kmq") == kmq.encode(png(0), k=4, effort="fast")
+    assert shop.cat("/shop/out/9.kmq") == b"older"
 
 
 def test_whatever_a_file_system_raises_is_told_in_a_sentence(shop, run, monkeypatch):
