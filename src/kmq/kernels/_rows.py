@@ -7,11 +7,13 @@ import numpy as np
 from kmq.kernels._jit import inlined
 from kmq.kernels._lanes import (
     lane_count,
+    less,
     load,
     load_row,
     minus,
     multiply_add,
     plus,
+    select,
     splat,
     store,
     times,
@@ -89,3 +91,23 @@ def distances_to_group(channels, d, tiles, start, groups, group):
         d0, d1 = multiply_add(u0, u0, d0), multiply_add(u1, u1, d1)
         d2, d3 = multiply_add(u2, u2, d2), multiply_add(u3, u3, d3)
     return d0, d1, d2, d3
+
+
+@inlined
+def nearest_in_tile(channels, d, tiles, start, groups):
+    """Return the least distances and the labels of the tile that starts at `start`."""
+    x = load(tiles, start)
+    least, label = splat(np.inf, x), splat(np.int32(0), x)
+    for group in range(groups.size // (GROUP * d)):
+        d0, d1, d2, d3 = distances_to_group(channels, d, tiles, start, groups, group)
+        j = np.int32(group * GROUP)
+        j1, j2, j3 = np.int32(j + 1), np.int32(j + 2), np.int32(j + 3)
+        nearer = less(d1, d0)
+        low, low_label = select(nearer, d1, d0), select(nearer, splat(j1, x), splat(j, x))
+        nearer = less(d3, d2)
+        high, high_label = select(nearer, d3, d2), select(nearer, splat(j3, x), splat(j2, x))
+        nearer = less(high, low)
+        low, low_label = select(nearer, high, low), select(nearer, high_label, low_label)
+        nearer = less(low, least)
+        least, label = select(nearer, low, least), select(nearer, low_label, label)
+    return least, label

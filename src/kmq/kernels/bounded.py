@@ -534,13 +534,14 @@ def round_by_groups(
     return compared
 
 
-@kernel("i8, T[:], f8[:], T[:], i4[:]", T=("f4", "f8"))
-def inertia(d, points, weights, rows, labels):
+@kernel("channels, i8, T[:], f8[:], T[:], i4[:]", channels=("(i8,) * 0", *UP_TO_4), T=("f4", "f8"))
+def inertia(channels, d, points, weights, rows, labels):
     """Return the weighted squared distances of points to the centroids (k, d) that labels name, as
     `assign` adds them up.
 
     Four at a time: each is a chain of sums that wait for one another.
     """
+    d = len(channels) if len(channels) else d
     n, total = labels.size, 0.0
     for i in range(0, n, 4):
         size = min(4, n - i)

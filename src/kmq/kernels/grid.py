@@ -17,24 +17,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from kmq.kernels._candidates import PANEL, choose, distances_to_panel, fill_up, nearest_of
 from kmq.kernels._jit import either, fma, inlined, kernel, trailing_zeros
-from kmq.kernels._lanes import (
-    lesser,
-    load_row,
-    minus,
-    multiply_add,
-    plus,
-    smallest,
-    splat,
-    times,
-)
+from kmq.kernels._lanes import lesser, smallest
 from kmq.kernels._products import not_above
 from kmq.kernels._rows import write_block
-
-PANEL = 8
-"""Centroids that a point is compared with at a time."""
-
-_PANEL = (0,) * PANEL
 
 _PLACE = 3
 """Numbers that say what a cell has."""
@@ -45,45 +32,10 @@ _CHANNELS = ("(i8,) * 2", "(i8,) * 3")
 @inlined
 def _nearest_in_panel(channels, points, at, panels, ids, panel):
     """Return the label and the squared distance of the nearest centroid of a panel."""
-    first = np.uint64(panel) * np.uint64(len(channels) * PANEL)
-    y = load_row(panels, first, _PANEL)
-    u = minus(splat(points[at], y), y)
-    distances = times(u, u)
-    for c in range(1, len(channels)):
-        y = load_row(panels, first + np.uint64(c * PANEL), _PANEL)
-        u = minus(splat(points[at + np.uint64(c)], y), y)
-        distances = multiply_add(u, u, distances)
+    distances = distances_to_panel(channels, points, at, panels, panel)
     least = smallest(distances)
     place = trailing_zeros(not_above(least, distances)) & np.uint64(PANEL - 1)
     return ids[np.uint64(panel) * np.uint64(PANEL) + place], least
-
-
-@inlined
-def _nearest(channels, point, panels, ids, first, last):
-    """Return the label of the nearest centroid of some panels."""
-    label, least = _nearest_in_panel(channels, point, np.uint64(0), panels, ids, first)
-    for panel in range(first + 1, last):
-        other, distance = _nearest_in_panel(channels, point, np.uint64(0), panels, ids, panel)
-        if distance < least:
-            label, least = other, distance
-    return label
-
-
-@inlined
-def _not_beaten(channels, panels, number, best, corners, margin):
-    """Return which centroids of a panel `best` does not beat by a margin everywhere in a cell, as
-    bits; `corners` are its least and its greatest coordinates."""
-    d = len(channels)
-    win = splat(margin - margin, load_row(panels, 0, _PANEL))
-    for c in range(d):
-        y = load_row(panels, (number * d + c) * PANEL, _PANEL)
-        gap = minus(y, splat(best[c], y))
-        # Less the corner first: sums of large coordinates would round.
-        low = plus(minus(y, splat(corners[c], y)), splat(best[c] - corners[c], y))
-        high = plus(minus(y, splat(corners[d + c], y)), splat(best[c] - corners[d + c], y))
-        low, high = times(gap, low), times(gap, high)
-        win = plus(win, lesser(low, high))  # |x - y|² - |x - best|² at least
-    return not_above(margin, win)
 
 
 @inlined
@@ -91,37 +43,6 @@ def _first_cell(channels, level):
     """Return how many cells there are on the levels before."""
     d = len(channels)
     return ((1 << (level * d)) - 1) // ((1 << d) - 1)
-
-
-@inlined
-def _choose(channels, panels, ids, first, last, best, corners, margin, end):
-    """Write those centroids of some panels that `best` does not beat to panels from place `end` on;
-    return where they end, whether written or not."""
-    d = len(channels)
-    for number in range(first, last):
-        found = _not_beaten(channels, panels, number, best, corners, margin)
-        while found:
-            place = np.int64(trailing_zeros(found))
-            found &= found - np.uint64(1)
-            if end < ids.size:
-                ids[end] = ids[number * PANEL + place]
-                for c in range(d):
-                    to = (end // PANEL * d + c) * PANEL + end % PANEL
-                    panels[to] = panels[(number * d + c) * PANEL + place]
-            end += 1
-    return end
-
-
-@inlined
-def _fill_up(channels, panels, ids, end):
-    """Fill the last panel with infinite centroids and return where it ends."""
-    d = len(channels)
-    while end % PANEL:
-        ids[end] = 0
-        for c in range(d):
-            panels[(end // PANEL * d + c) * PANEL + end % PANEL] = np.inf
-        end += 1
-    return end
 
 
 @kernel(
@@ -159,20 +80,23 @@ def fill_grid(channels, shift, full, edges, box, slack, scratch, panels, ids, pl
             at, to = _PLACE * (parents + parent), _PLACE * (start + cell)
             first, last, label = places[at], places[at + 1], places[at + 2]
             if last > first:
-                label = _nearest(channels, middle, panels, ids, first, last)
+                start_id, start_number = first * PANEL, first * PANEL * d
+                from_panels = panels[start_number : last * PANEL * d]
+                label = ids[start_id + nearest_of(channels, middle, from_panels, last - first)]
                 for c in range(d):
                     best[c] = panels[(label // PANEL * d + c) * PANEL + label % PANEL]
                 margin = fma(slack[0], farthest, slack[1])
-                begin = end
-                end = _choose(channels, panels, ids, first, last, best, corners, margin, begin)
-                if end > ids.size:
-                    end = begin
-                elif end == begin + 1:
-                    first = last = label // PANEL
-                    end = begin
-                else:
-                    first, end = begin // PANEL, _fill_up(channels, panels, ids, end)
-                    last = end // PANEL
+                if end + (last - first) * PANEL <= ids.size:
+                    count = choose(
+                        channels, from_panels, ids[start_id:], last - first, best, corners, margin,
+                        ids[end:], panels[end * d :],
+                    )  # fmt: skip
+                    if count == 1:
+                        first = last = label // PANEL
+                    else:
+                        first = end // PANEL
+                        end += fill_up(channels, panels[end * d :], count)
+                        last = end // PANEL
             places[to], places[to + 1], places[to + 2] = first, last, label
 
 

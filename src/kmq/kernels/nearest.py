@@ -10,8 +10,9 @@ centroids), and needs no second look at near ties.
 With many channels products can be faster than differences: see `kmq.kernels._products`.
 
 What did not help on points in no order: comparing each block with only the centroids that its
-bounding box leaves over, even after sorting points into cells (blocks of 512 normal points in three
-dimensions keep two thirds of 64 or 256 centroids); and adding runs of equal labels in registers.
+bounding box leaves over (blocks of 512 normal points in three dimensions keep two thirds of 64 or
+256 centroids); see `kmq.kernels.ordered` for sorted points. Nor did adding runs of equal labels in
+registers.
 
 Kernels take `channels`: a tuple of d anythings, whose length is known when they are compiled, so
 that loops over the channels unroll; or, above MOST_UNROLLED, an empty one.
@@ -29,12 +30,8 @@ from kmq.kernels._jit import inlined, kernel, trailing_zeros
 from kmq.kernels._lanes import (
     LANE_BYTES,
     lane_count,
-    less,
-    load,
     load_panel,
     panel_count,
-    select,
-    splat,
     store,
 )
 from kmq.kernels._products import (
@@ -49,10 +46,9 @@ from kmq.kernels._products import (
     score,
 )
 from kmq.kernels._rows import (
-    GROUP,
     MOST_UNROLLED,
     add_rows,
-    distances_to_group,
+    nearest_in_tile,
     write_block,
 )
 
@@ -96,26 +92,6 @@ def _transpose(channels, d, rows, out_tiles):
                 column[i] = part[np.uint64(i) * np.uint64(d) + np.uint64(c)]
 
 
-@inlined
-def _nearest_in_tile(channels, d, tiles, start, groups):
-    """Return the least distances and the labels of the tile that starts at `start`."""
-    x = load(tiles, start)
-    least, label = splat(np.inf, x), splat(np.int32(0), x)
-    for group in range(groups.size // (GROUP * d)):
-        d0, d1, d2, d3 = distances_to_group(channels, d, tiles, start, groups, group)
-        j = np.int32(group * GROUP)
-        j1, j2, j3 = np.int32(j + 1), np.int32(j + 2), np.int32(j + 3)
-        nearer = less(d1, d0)
-        low, low_label = select(nearer, d1, d0), select(nearer, splat(j1, x), splat(j, x))
-        nearer = less(d3, d2)
-        high, high_label = select(nearer, d3, d2), select(nearer, splat(j3, x), splat(j2, x))
-        nearer = less(high, low)
-        low, low_label = select(nearer, high, low), select(nearer, high_label, low_label)
-        nearer = less(low, least)
-        least, label = select(nearer, low, least), select(nearer, low_label, label)
-    return least, label
-
-
 @kernel(
     "channels, i8, T[:], f8[:], T[:], T[:], T[:], i4[:], i4[:], T[:], f8[:]",
     channels=_UNROLLED,
@@ -143,7 +119,7 @@ def assign(
         block_rows = points[start * d : (start + size) * d]
         _transpose(channels, d, block_rows, tiles)
         for first in range(0, size, lanes):
-            least, label = _nearest_in_tile(channels, d, tiles, first * d, groups)
+            least, label = nearest_in_tile(channels, d, tiles, first * d, groups)
             store(least, distances, first)
             store(label, labels, first)
         inertia = write_block(

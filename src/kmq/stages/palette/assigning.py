@@ -58,21 +58,20 @@ def assign_and_sum(
 
 
 def naive_assign_and_sum(
-    points: Array, weights: Array, centroids: Array, out_labels: Array, n_threads: int
-) -> tuple[Array, float]:
-    """Do as `assign_and_sum` in float64, one centroid after another, on one thread."""
+    points: Array, weights: Array, centroids: Array
+) -> tuple[Array, Array, float]:
+    """Return sums as `assign_and_sum`, labels and inertia, computed in float64, one centroid after
+    another, on one thread."""
     least, labels = np.full(len(points), np.inf), np.zeros(len(points), np.int32)
     for label, centroid in enumerate(centroids.astype(points.dtype).astype(np.float64)):
         distances = np.square(points - centroid).sum(axis=1)
         nearer = distances < least
         least[nearer] = distances[nearer]
         labels[nearer] = label
-    if out_labels.size:
-        out_labels[:] = labels
     weights = weights if weights.size else np.ones(len(points))
     columns = [*(weights * channel for channel in points.T), weights]
     sums = np.array([np.bincount(labels, column, len(centroids)) for column in columns]).T
-    return sums, float((weights * least).sum())
+    return sums, labels, float((weights * least).sum())
 
 
 def accumulate(points: Array, labels: Array, weights: Array, k: int, n_threads: int) -> Array:
@@ -92,6 +91,26 @@ def accumulate(points: Array, labels: Array, weights: Array, k: int, n_threads: 
 
     run_chunks(work, n_chunks, n_threads)
     return exact.added(sums)
+
+
+def inertia(points: Array, labels: Array, weights: Array, rows: Array, n_threads: int) -> float:
+    """Return the inertia by centroids `rows` (k, d) of the type of the points, as `assign_and_sum`
+    does."""
+    from kmq.kernels._jit import UP_TO_4
+    from kmq.kernels.bounded import inertia as inertia_of
+
+    (k, d), flat_rows = rows.shape, rows.reshape(-1)
+    parts, channels = parts_of(points, k), (0,) * d if d <= len(UP_TO_4) else ()
+    inertias = [0.0] * len(parts)
+
+    def work(chunk: int) -> None:
+        part = parts[chunk]
+        inertias[chunk] = inertia_of(
+            channels, d, points[part].reshape(-1), weights[part], flat_rows, labels[part]
+        )
+
+    run_chunks(work, len(parts), n_threads)
+    return sum(inertias)
 
 
 def parts_of(points: Array, k: int) -> list[slice]:

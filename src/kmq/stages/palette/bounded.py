@@ -21,8 +21,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kmq.model.arrays import Array
-from kmq.stages.palette import products
-from kmq.stages.palette.differences import channels_of, grouped
+from kmq.stages.palette import assigning, products
+from kmq.stages.palette.differences import channels_of, grouped, operations_of
+from kmq.stages.palette.labelling import Labelling
 from kmq.stages.palette.products import aligned
 from kmq.stages.palette.sums import Sums
 from kmq.threads import run_chunks
@@ -62,15 +63,13 @@ _MOST_UNROLLED = 4
 """Most channels that the kernel unrolls."""
 
 PlainRound = Callable[[Array], Array]
-Label = Callable[[Array, Array], None]
 
 
 class Rounds:
     """Rounds on points (n, d), each of `parts` by itself; empty `weights` count each once.
 
-    `label` writes the labels of points by centroids, without bounds. `plain` returns sums where
-    these are not exact, and adds while points are at hand. Memory: five numbers per point, and one
-    for each group.
+    `labelling` labels points without bounds. `plain` returns sums where these are not exact, and
+    adds while points are at hand. Memory: five numbers per point, and one for each group.
     """
 
     def __init__(
@@ -80,18 +79,18 @@ class Rounds:
         k: int,
         parts: list[slice],
         n_threads: int,
-        label: Label,
+        labelling: Labelling,
         plain: PlainRound,
         max_iter: int,
     ):
         self._points, self._weights, self._n_threads = points, weights, n_threads
-        self._parts, self._label, self._plain = parts, label, plain
+        self._parts, self._labelling, self._plain = parts, labelling, plain
         n, d = points.shape
         self._k = k
         self._rows = self._before = np.empty((0, d), points.dtype)
         self._totals = np.zeros(k)
         self._begun = False
-        operations = _operations(k, d, points.dtype)
+        operations = operations_of(k, d, points.dtype)
         self._by_groups = operations > _CHEAP and k <= _GROUP * _MOST_GROUPS * d
         fits = self._by_groups or not products.are_faster(k, d, points.dtype)
         self._is_worth = n * k * d >= LEAST_WORK and k > 1 and fits
@@ -107,36 +106,33 @@ class Rounds:
         self._rows = centroids.astype(self._points.dtype)
         self._done += 1
         if not self._begun and not (self._is_worth and self._should_begin(earlier)):
-            if not self._sums.are_exact:
+            self._labelling.begin_round(self._labels)
+            if not (self._sums.are_exact or self._labelling.is_sorted):
                 return self._plain(centroids)
-            self._label(centroids, self._labels)
+            self._labelling.label(centroids, self._labels)
             return self._sums.by(self._labels)
         spared = self._round(_moves(self._before, self._rows))
-        if self._begun and not self._costs.gain(1 - spared) > 0:
+        if self._begun and not self._costs_now().gain(1 - spared) > 0:
             self._begun, self._look = False, self._done * 3 // 2
         else:
             self._begun = True
         return self._sums.by(self._labels)
 
-    def end(self, centroids: Array) -> tuple[Array, float] | None:
-        """Return labels of the points and inertia; None if it takes a plain round to know them."""
-        from kmq.kernels.bounded import inertia
-
+    def end(self, centroids: Array) -> tuple[Array, float]:
+        """Return labels of the points and inertia."""
         before, self._rows = self._rows, centroids.astype(self._points.dtype)
         has_moved = (before != self._rows).any()
-        if not self._begun and (has_moved or not self._sums.are_exact):
-            return None
-        if has_moved:
+        if self._begun and has_moved:
             self._round(_moves(before, self._rows))
-        rows, inertias = self._rows.reshape(-1), [0.0] * len(self._parts)
+        elif has_moved or not self._sums.are_exact:
+            self._labelling.label(centroids, self._labels)
+        return self._labels, assigning.inertia(
+            self._points, self._labels, self._weights, self._rows, self._n_threads
+        )
 
-        def chunk_work(chunk: int) -> None:
-            part = self._parts[chunk]
-            points, labels = self._points[part].reshape(-1), self._labels[part]
-            inertias[chunk] = inertia(len(self._rows.T), points, self._weights[part], rows, labels)
-
-        run_chunks(chunk_work, len(self._parts), self._n_threads)
-        return self._labels, sum(inertias)
+    def _costs_now(self) -> Costs:
+        """Return what rounds take, plain ones as they have turned out."""
+        return self._costs._replace(plain=min(self._costs.plain, self._labelling.cost))
 
     def _should_begin(self, earlier: Array) -> bool:
         """Return whether bounds will pay; look at the sample now and then. `earlier` are the
@@ -146,7 +142,7 @@ class Rounds:
         """
         past = self._done - 1
         rounds = min(past / 2, self._most - past)
-        if past < self._look or not self._costs.pay(rounds, 0.0):
+        if past < self._look or not self._costs_now().pay(rounds, 0.0):
             return False
         self._look = past + 1 + past // 2
         with np.errstate(over="ignore", invalid="ignore"):
@@ -154,7 +150,7 @@ class Rounds:
             share, distance = self._expected(_MOVES_AHEAD * moves)
             moved = float(_moves(earlier, self._before).sum()), float(moves.sum())
         left = _rounds_left(*moved, distance * self._k / len(self._points))
-        return self._costs.pay(min(rounds, left / 2), share)
+        return self._costs_now().pay(min(rounds, left / 2), share)
 
     def _expected(self, moves: Array) -> tuple[float, float]:
         """Return the share of the work that bounds leave after such moves, and how far points are
@@ -348,14 +344,6 @@ def _neighbours(rows: Array, size: int) -> list[Array]:
     return groups
 
 
-def _operations(k: int, d: int, dtype: np.dtype[Any]) -> float:
-    """Return the operations on registers to compare a point with all centroids."""
-    from kmq.kernels._lanes import LANE_BYTES
-
-    numbers = (64 if LANE_BYTES > 64 else 32) // dtype.itemsize
-    return k * (2 * d + 3) / numbers
-
-
 class Costs(NamedTuple):
     """What rounds take, in operations on registers a point: some 0.1 ns.
 
@@ -387,7 +375,7 @@ def _costs(n: int, k: int, d: int, dtype: np.dtype[Any], by_groups: bool, exact:
     fifth, with AVX-512 and without."""
     from kmq.kernels._lanes import LANE_BYTES
 
-    operations = _operations(k, d, dtype)
+    operations = operations_of(k, d, dtype)
     plain = (0.55 if products.are_faster(k, d, dtype) else 1.0) * operations + 2.5 * d
     look = 1.5e6 + _SAMPLE * k * (80 + d)
     if not by_groups:

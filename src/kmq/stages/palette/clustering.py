@@ -16,6 +16,7 @@ from kmq.model.arrays import Array, EqualByFields
 from kmq.model.choices import Progress
 from kmq.stages.palette import assigning
 from kmq.stages.palette.bounded import Rounds
+from kmq.stages.palette.labelling import Labelling
 
 Algorithm = Literal["lloyd", "naive"]
 ALGORITHMS: tuple[Algorithm, ...] = get_args(Algorithm)
@@ -82,34 +83,23 @@ def kmeans(
     Centroids that no point is nearest to move to the points that add most to the inertia, and those
     no longer count for the clusters they were in.
     """
-    is_naive = algorithm == "naive"
-    assign_and_sum = assigning.naive_assign_and_sum if is_naive else assigning.assign_and_sum
     counted = weights if (weights != 1).any() else _NO_WEIGHTS
 
     def plain(centroids: Array) -> Array:
-        return assign_and_sum(points, counted, centroids, _NO_LABELS, n_threads)[0]
+        return assigning.assign_and_sum(points, counted, centroids, _NO_LABELS, n_threads)[0]
 
-    def label(centroids: Array, out_labels: Array) -> None:
-        none = np.empty(0, points.dtype)
-        assigning.nearest(points, centroids, n_threads, out_labels, none)
-
-    rounds = None
+    rounds: Rounds | _NaiveRounds = _NaiveRounds(points, counted)
     if algorithm == "lloyd":
-        parts = assigning.parts_of(points, len(start))
-        rounds = Rounds(points, counted, len(start), parts, n_threads, label, plain, max_iter)
+        k, parts = len(start), assigning.parts_of(points, len(start))
+        labelling = Labelling(points, k, n_threads, max_iter)
+        rounds = Rounds(points, counted, k, parts, n_threads, labelling, plain, max_iter)
 
     def farthest(centroids: Array, count: int) -> tuple[Array, Array, Array]:
         labels, chosen = _farthest(points, weights, centroids, count, n_threads)
         return points[chosen], weights[chosen], labels[chosen]
 
-    sums_of = rounds.sums if rounds else plain
-    centroids, n_iter, converged = lloyd(start, sums_of, farthest, max_iter, tol, progress)
-    ended = rounds.end(centroids) if rounds else None
-    if ended:
-        labels, inertia = ended
-    else:
-        labels = np.empty(len(points), np.int32)
-        _, inertia = assign_and_sum(points, counted, centroids, labels, n_threads)
+    centroids, n_iter, converged = lloyd(start, rounds.sums, farthest, max_iter, tol, progress)
+    labels, inertia = rounds.end(centroids)
     return KMeansResult(centroids, labels, inertia, n_iter, converged)
 
 
@@ -147,6 +137,21 @@ def lloyd(
         if progress is not None:
             progress("k-means", n_iter / max_iter)
     return centroids, n_iter, converged
+
+
+class _NaiveRounds:
+    """Rounds in float64 by plain NumPy; empty `weights` count each point once."""
+
+    def __init__(self, points: Array, weights: Array):
+        self._points, self._weights = points, weights
+
+    def sums(self, centroids: Array) -> Array:
+        """Return the sums (k, d + 1) of weight · (x, 1) of the points nearest to each centroid."""
+        return assigning.naive_assign_and_sum(self._points, self._weights, centroids)[0]
+
+    def end(self, centroids: Array) -> tuple[Array, float]:
+        """Return labels of the points and inertia."""
+        return assigning.naive_assign_and_sum(self._points, self._weights, centroids)[1:]
 
 
 def _means(sums: Array, centroids: Array) -> Array:

@@ -33,3 +33,11 @@ def scratch_of(d: int, dtype: np.dtype[Any]) -> tuple[Array, Array, Array]:
 
     size = block_size(d, dtype.itemsize)
     return aligned(d * size, dtype), np.empty(size, dtype), np.empty(size, np.int32)
+
+
+def operations_of(k: int, d: int, dtype: np.dtype[Any]) -> float:
+    """Return the operations on registers to compare a point with all centroids."""
+    from kmq.kernels._lanes import LANE_BYTES
+
+    numbers = (64 if LANE_BYTES > 64 else 32) // dtype.itemsize
+    return k * (2 * d + 3) / numbers

@@ -59,7 +59,7 @@ class Grid(NamedTuple):
 
 def grid_of(points: Array, centroids: Array) -> Grid | None:
     """Return a grid, or None where points (n, d) are compared faster with all centroids (k, d)."""
-    from kmq.kernels.grid import PANEL
+    from kmq.kernels._candidates import PANEL
 
     n, d = points.shape
     k, dtype = len(centroids), points.dtype
@@ -88,7 +88,8 @@ def scratch_of(dtype: np.dtype[Any]) -> tuple[Array, ...]:
 
 
 def _filled(rows: Array, box: Array, extent: Array, shift: int) -> Grid:
-    from kmq.kernels.grid import PANEL, fill_grid
+    from kmq.kernels._candidates import PANEL
+    from kmq.kernels.grid import fill_grid
 
     k, d = rows.shape
     dtype, channels, side = rows.dtype, (0,) * d, 1 << shift
