@@ -154,6 +154,28 @@ def test_an_input_is_never_overwritten_however_it_is_spelled(shop, run, tmp_path
     assert (code, len(lines)) == (0, 1)
 
 
+def test_hosts_are_kept_and_no_part_of_a_pattern(shop, run):
+    class Hosted(type(shop)):
+        protocol = "hosted"
+
+        @classmethod
+        def _strip_protocol(cls, path):
+            return "/" + path.removeprefix("hosted://").partition("/")[2].rstrip("/")
+
+    fsspec.register_implementation("hosted", Hosted, clobber=True)
+    place = "hosted://user@[2001:db8:0:0:0:0:0:1]/shop"
+    code, lines, _ = run("encode", f"{place}/in/*.png", *FAST)
+    assert code == 0
+    assert [line.partition(": ")[0] for line in lines[:2]] == [
+        f"{place}/in/9.kmq",
+        f"{place}/in/10.kmq",
+    ]
+    code, lines, _ = run("info", f"{place}/in")
+    assert (code, lines[0].partition(": ")[0]) == (0, f"{place}/in/9.kmq")
+    missing = (1, [], [f"{place}/none.png: No such file or directory"])
+    assert run("encode", f"{place}/none.png") == missing
+
+
 def test_empty_parts_of_a_name_are_kept(shop, run, monkeypatch):
     shop.pipe("/shop/odd//1.png", png(1))
     # Older versions of fsspec do not find it in memory.

@@ -83,8 +83,8 @@ class Url(str):
         if not glob.has_magic(self._link):
             return False
         system, path = file_system(self)
-        with naming_url(self):
-            return not system.exists(path)
+        with naming_url(self):  # a host, of which the path says nothing, may have brackets as well
+            return glob.has_magic(path) and not system.exists(path)
 
     def matches(self) -> Iterator[tuple[Url, Path]]:
         """Yield the files that this pattern matches, and their paths within its fixed part."""
