@@ -24,7 +24,7 @@ from kmq.pipeline.chunked import Rows
 from kmq.stages.palette import assigning, clustering, intervals, starting
 from kmq.stages.palette.clustering import KMeansResult
 from kmq.stages.palette.moments import moments
-from kmq.threads import resolve_threads, run_chunks
+from kmq.threads import resolve_threads
 
 if TYPE_CHECKING:
     from typing import Self
@@ -41,9 +41,6 @@ _MOST = sys.maxsize
 
 _AUTO_STARTS = 10
 """Starts of n_init="auto" where a start is plainly random; scikit-learn's number."""
-
-_DISTANCE_BLOCK = 1 << 16
-"""Distances that `KMeans.transform` computes at a time: 512 KiB, which stay in the cache."""
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -195,7 +192,7 @@ class KMeans(Estimator):
             limit = how.tol * moments(points, weights).variance() if how.tol else 0.0
             fits = self._fits(run, starts, how.max_iter, limit)
         best = min(self._told(fits), key=attrgetter("inertia"))
-        self._warn_of_empty_clusters(len(np.unique(best.labels)))
+        self._warn_of_empty_clusters(int(np.count_nonzero(np.bincount(best.labels))))
         counts = np.bincount(best.labels, weights, len(best.centroids))[:, None]
         self._keep(
             best.centroids.astype(points.dtype), np.hstack([counts * best.centroids, counts]), 0
@@ -653,7 +650,9 @@ def _given_start(init: Any, k: int, points: Any) -> Array:
 
 @_types_are_values
 def _weights(sample_weight: ArrayLike | None, n_points: int) -> Array:
-    weights = checks.real_numbers(checks.given(sample_weight, 1.0), "weights")
+    if sample_weight is None:
+        return np.ones(n_points)
+    weights = checks.real_numbers(sample_weight, "weights")
     return checks.point_weights(
         np.full(n_points, weights) if weights.ndim == 0 else weights, n_points
     )
@@ -668,16 +667,6 @@ def _nearest(points: Array, centers: Array, n_threads: int) -> tuple[Array, Arra
 
 
 def _distances(points: Array, centers: Array, n_threads: int) -> Array:
-    """Return the distances (n, k), one feature after another, so that each row stands alone."""
-    distances = np.empty((len(points), len(centers)), np.result_type(points, centers))
-    size = max(1, _DISTANCE_BLOCK // len(centers))
-
-    def work(block: int) -> None:
-        rows = points[block * size : (block + 1) * size]
-        squares = np.zeros((len(rows), len(centers)), distances.dtype)
-        for feature, center in zip(rows.T, centers.T, strict=True):
-            squares += np.square(feature[:, None] - center)
-        distances[block * size : (block + 1) * size] = np.sqrt(squares)
-
-    run_chunks(work, -(-len(points) // size), n_threads)
-    return distances
+    """Return the distances (n, k), computed in the wider type of the two."""
+    rows = points.astype(np.result_type(points, centers), copy=False)
+    return assigning.distances(rows, centers, n_threads)

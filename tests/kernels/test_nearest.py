@@ -259,3 +259,26 @@ def test_clusters_so_far_apart_that_nothing_within_is_certain(monkeypatch):
     points = random.normal(size=(300, 20)) + 1e5 * random.integers(0, 2, (300, 1))
     assert_products_change_nothing(points.astype(np.float32), points[:200], monkeypatch)
     assert_products_change_nothing(points, points[:200] + 1e-9, monkeypatch)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("n", "d", "k"), [(1, 1, 1), (70, 3, 5), (1100, 9, 8), (600, 70, 3)])
+def test_distances_to_all_are_those_to_the_nearest(n, d, k, dtype):
+    random = np.random.default_rng(d)
+    points = random.normal(size=(n, d)).astype(dtype)
+    centroids = random.normal(size=(k, d)).astype(dtype)
+    to_all = assigning.distances(points, centroids, 2)
+    assert (to_all.shape, to_all.dtype) == ((n, k), dtype)
+    labels, squared = nearest(points, centroids)
+    assert np.array_equal(to_all.argmin(axis=1), labels)
+    assert np.array_equal(to_all.min(axis=1), np.sqrt(squared))
+    wide = points.astype(float)[:, None] - centroids
+    expected = np.sqrt(np.square(wide).sum(axis=2))
+    np.testing.assert_allclose(to_all, expected, rtol=4e-6 if dtype == np.float32 else 1e-14)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_few_points_are_left_to_differences(dtype):
+    # To prepare products takes longer than a round of few points.
+    assert not products.are_faster(500, 32, 64, np.dtype(dtype))
+    assert products.are_faster(100_000, 32, 64, np.dtype(dtype))

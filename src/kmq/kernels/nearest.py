@@ -46,8 +46,10 @@ from kmq.kernels._products import (
     score,
 )
 from kmq.kernels._rows import (
+    GROUP,
     MOST_UNROLLED,
     add_rows,
+    distances_to_group,
     nearest_in_tile,
     write_block,
 )
@@ -203,3 +205,28 @@ def assign_by_products(
 def accumulate(channels, d, points, labels, weights, out_sums):
     """Add weight · (x, 1) to the row of `out_sums`, flat (k, d + 1), that a point's label names."""
     add_rows(channels, len(channels) if len(channels) else d, points, labels, weights, out_sums)
+
+
+@kernel("i8, i8, T[:], T[:], T[:], T[:], T[:]", T=("f4", "f8"))
+def distances_to_all(d, k, points, groups, tiles, distances, out_distances):
+    """Write the squared distances, flat (n, k), of all points to all centroids.
+
+    `tiles` and `distances` are scratch: for the channels of a block of points, and for those of a
+    tile to a group.
+    """
+    lanes = lane_count(tiles)
+    n, block = points.size // d, tiles.size // d
+    for start in range(0, n, block):
+        size = min(block, n - start)
+        _transpose((), d, points[start * d : (start + size) * d], tiles)
+        for first in range(0, size, lanes):
+            for group in range(groups.size // (GROUP * d)):
+                d0, d1, d2, d3 = distances_to_group((), d, tiles, first * d, groups, group)
+                store(d0, distances, 0)
+                store(d1, distances, lanes)
+                store(d2, distances, 2 * lanes)
+                store(d3, distances, 3 * lanes)
+                for i in range(min(lanes, size - first)):
+                    at = (start + first + i) * k + group * GROUP
+                    for j in range(min(GROUP, k - group * GROUP)):
+                        out_distances[at + j] = distances[j * lanes + i]

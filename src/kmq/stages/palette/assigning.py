@@ -8,6 +8,7 @@ exact besides.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
 
@@ -40,6 +41,24 @@ def nearest(
 ) -> None:
     """Write the label of each point and, unless `out_distances` is empty, its squared distance."""
     _assign(points, _NO_WEIGHTS, centroids, n_threads, out_labels, out_distances, _NO_SUMS)
+
+
+def distances(points: Array, centroids: Array, n_threads: int) -> Array:
+    """Return the distances (n, k) of all points to all centroids, in the type of the points."""
+    from kmq.kernels.nearest import distances_to_all
+
+    (k, d), dtype = centroids.shape, points.dtype
+    parts, groups = parts_of(points, k), differences.grouped(centroids, dtype)
+    found = np.empty((len(points), k), dtype)
+
+    def work(chunk: int) -> None:
+        part = parts[chunk]
+        scratch = differences.group_scratch_of(d, dtype)
+        distances_to_all(d, k, points[part].reshape(-1), groups, *scratch, found[part].reshape(-1))
+        np.sqrt(found[part], found[part])
+
+    run_chunks(work, len(parts), n_threads)
+    return found
 
 
 def assign_and_sum(
@@ -115,7 +134,11 @@ def inertia(points: Array, labels: Array, weights: Array, rows: Array, n_threads
 
 def parts_of(points: Array, k: int) -> list[slice]:
     """Return the chunks that the points are cut into for rounds."""
-    n, d = points.shape
+    return _parts(*points.shape, k)
+
+
+@lru_cache(maxsize=64)
+def _parts(n: int, d: int, k: int) -> list[slice]:
     n_chunks = _n_chunks(n, k * d, k * (d + 1))
     size = -(-n // n_chunks)
     return [slice(chunk * size, (chunk + 1) * size) for chunk in range(n_chunks)]
@@ -167,7 +190,7 @@ def _assigner(points: Array, centroids: Array) -> Callable[..., float]:
             return float(assign_by_grid(channels, shift, points, weights, *cells, scratch, *out))
 
         return by_grid
-    if products.are_faster(k, d, dtype):
+    if products.are_faster(len(points), k, d, dtype):
         made = products.products_of(centroids, dtype)
 
         def by_products(points: Array, weights: Array, *out: Array) -> float:

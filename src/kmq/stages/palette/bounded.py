@@ -92,7 +92,7 @@ class Rounds:
         self._begun = False
         operations = operations_of(k, d, points.dtype)
         self._by_groups = operations > _CHEAP and k <= _GROUP * _MOST_GROUPS * d
-        fits = self._by_groups or not products.are_faster(k, d, points.dtype)
+        fits = self._by_groups or not products.are_faster(n, k, d, points.dtype)
         self._is_worth = n * k * d >= LEAST_WORK and k > 1 and fits
         self._sums = Sums(points, weights, k, parts, n_threads)
         self._labels = np.zeros(n, np.int32)
@@ -376,7 +376,7 @@ def _costs(n: int, k: int, d: int, dtype: np.dtype[Any], by_groups: bool, exact:
     from kmq.kernels._lanes import LANE_BYTES
 
     operations = operations_of(k, d, dtype)
-    plain = (0.55 if products.are_faster(k, d, dtype) else 1.0) * operations + 2.5 * d
+    plain = (0.55 if products.are_faster(n, k, d, dtype) else 1.0) * operations + 2.5 * d
     look = 1.5e6 + _SAMPLE * k * (80 + d)
     if not by_groups:
         idle = 12 if exact else 25 + d  # all floats are added up anew

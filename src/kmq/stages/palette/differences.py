@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from kmq.model.arrays import Array
 from kmq.stages.palette.products import aligned
 
 
+@cache
 def channels_of(d: int) -> tuple[int, ...]:
     """Return d anythings, or none where kernels do not unroll: see `kmq.kernels.nearest`."""
     from kmq.kernels._rows import MOST_UNROLLED
@@ -29,10 +31,24 @@ def grouped(centroids: Array, dtype: np.dtype[Any]) -> Array:
 
 def scratch_of(d: int, dtype: np.dtype[Any]) -> tuple[Array, Array, Array]:
     """Return what the kernels need besides: a block's tiles, distances and labels."""
+    size = _block_size(d, dtype.itemsize)
+    return aligned(d * size, dtype), np.empty(size, dtype), np.empty(size, np.int32)
+
+
+def group_scratch_of(d: int, dtype: np.dtype[Any]) -> tuple[Array, Array]:
+    """Return what distances to all need: a block's tiles, and those of a tile to a group."""
+    from kmq.kernels._lanes import LANE_BYTES
+    from kmq.kernels._rows import GROUP
+
+    tiles = aligned(d * _block_size(d, dtype.itemsize), dtype)
+    return tiles, np.empty(GROUP * LANE_BYTES // dtype.itemsize, dtype)
+
+
+@cache
+def _block_size(d: int, itemsize: int) -> int:
     from kmq.kernels.nearest import block_size
 
-    size = block_size(d, dtype.itemsize)
-    return aligned(d * size, dtype), np.empty(size, dtype), np.empty(size, np.int32)
+    return block_size(d, itemsize)
 
 
 def operations_of(k: int, d: int, dtype: np.dtype[Any]) -> float:

@@ -59,13 +59,15 @@ class Grid(NamedTuple):
 
 def grid_of(points: Array, centroids: Array) -> Grid | None:
     """Return a grid, or None where points (n, d) are compared faster with all centroids (k, d)."""
-    from kmq.kernels._candidates import PANEL
-
     n, d = points.shape
     k, dtype = len(centroids), points.dtype
     most = _MOST_SHIFTS.get(d, 0)
     shift = min(most, (n // _POINTS_PER_CELL).bit_length() // d)
-    if shift < most - 1 or most == 0 or _cost(_USUAL_PANELS[d], dtype) * PANEL > k:
+    if shift < most - 1 or most == 0:
+        return None
+    from kmq.kernels._candidates import PANEL
+
+    if _cost(_USUAL_PANELS[d], dtype) * PANEL > k:
         return None
     rows = centroids.astype(dtype)
     box = np.stack([rows.min(axis=0), rows.max(axis=0)])

@@ -29,13 +29,14 @@ import numpy as np
 from kmq.model.arrays import Array
 
 _FEWEST = {
-    # bytes of vectors, of numbers: channels, channels of all centroids
-    (64, 4): (12, 512),
-    (64, 8): (8, 288),
-    (256, 4): (32, 1024),
-    (256, 8): (16, 512),
+    # bytes of vectors, of numbers: channels, channels of all centroids, those compared in a round
+    (64, 4): (12, 512, 1 << 19),
+    (64, 8): (8, 288, 1 << 18),
+    (256, 4): (32, 1024, 1 << 21),
+    (256, 8): (16, 512, 1 << 20),
 }
-"""From how many on products are faster, by ``benchmarks/points.py products``."""
+"""From how many on products are faster, by ``benchmarks/points.py products``: to prepare them takes
+as long as a whole round of few points."""
 
 _SAMPLE = 8
 """Centroids, about, whose neighbours say whether points can be certain."""
@@ -76,12 +77,12 @@ class Products(NamedTuple):
     bounds: Array
 
 
-def are_faster(k: int, d: int, dtype: np.dtype[Any]) -> bool:
+def are_faster(n: int, k: int, d: int, dtype: np.dtype[Any]) -> bool:
     """Return whether products take less time than differences on this machine."""
     from kmq.kernels._lanes import LANE_BYTES
 
-    fewest_channels, fewest_compared = _FEWEST[LANE_BYTES, dtype.itemsize]
-    return d >= fewest_channels and k * d >= fewest_compared
+    fewest_channels, fewest, fewest_compared = _FEWEST[LANE_BYTES, dtype.itemsize]
+    return d >= fewest_channels and k * d >= fewest and n * k * d >= fewest_compared
 
 
 def products_of(centroids: Array, dtype: np.dtype[Any]) -> Products:
