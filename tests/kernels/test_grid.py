@@ -88,3 +88,14 @@ def test_a_grid_is_for_many_points_among_many_centroids():
     assert grid.grid_of(points[:10_000], points[:256]) is None
     crowded = np.concatenate([points[:256] * 1e-4, [[1000, 1000]]])
     assert grid.grid_of(points * np.float32(1e-4), crowded) is None
+
+
+def test_a_grid_that_does_not_pay_is_looked_for_less_and_less_often(monkeypatch):
+    looks = []
+    monkeypatch.setattr(grid, "grid_of", lambda points, centroids: looks.append(len(points)))
+    grids = grid.Grids()
+    for number in range(1, 100):
+        assert grids.of(np.zeros((number, 3)), np.zeros((9, 3))) is None
+    assert looks == [1, 2, 4, 8, 16, 32, 64]
+    monkeypatch.setattr(grid, "grid_of", lambda *_: "a grid")
+    assert [grids.of(np.zeros((9, 3)), np.zeros((9, 3))) for _ in range(30)][-1] == "a grid"

@@ -53,6 +53,9 @@ _QUARTER = (0,) * 4
 ROWS = 8
 """Points that are compared with a group at a time."""
 
+_AHEAD = 8
+"""Points that are asked for ahead of the one that is compared with its centroid."""
+
 _ROUNDING = 2.0**-22
 """More than what a number loses as float32, relatively."""
 
@@ -137,6 +140,17 @@ def _two_nearest(channels, d, tiles, groups):
 
 
 @inlined
+def _ask_for(d, points, numbers):
+    """Ask for some points: the processor cannot foresee which lines of memory are next."""
+    line = 64 // points.itemsize
+    for k in range(numbers.size):
+        at = np.int64(numbers[np.uint64(k)]) * d
+        for c in range(0, d, line):
+            expect(points, at + c)
+        expect(points, at + d - 1)
+
+
+@inlined
 def _gather_rows(channels, d, points, numbers, out_tile):
     """Write the points with some numbers as a tile (d, lanes)."""
     lanes = lane_count(out_tile)
@@ -174,6 +188,7 @@ def round_by_differences(
     count = _pending(thresholds, labels, gaps, pending)
     for first in range(0, count, lanes):
         size = min(lanes, count - first)
+        _ask_for(d, points, pending[first + lanes : min(first + 2 * lanes, count)])
         _gather_rows(channels, d, points, pending[first : first + size], tile)
         least, second, label = _two_nearest(channels, d, tile, groups)
         store(least, distances, 0)
@@ -216,20 +231,11 @@ def _own_squares(d, points, at, rows, start):
 
 
 @inlined
-def _ask_for(d, points, numbers):
-    """Ask for some points: the processor cannot foresee which lines of memory are next."""
-    line = 64 // points.itemsize
-    for k in range(numbers.size):
-        at = np.int64(numbers[np.uint64(k)]) * d
-        for c in range(0, d, line):
-            expect(points, at + c)
-        expect(points, at + d - 1)
-
-
-@inlined
 def _write_own(d, points, numbers, rows, labels, out_squares):
     """Write the squared distances of some points to their centroids."""
+    _ask_for(d, points, numbers[:_AHEAD])
     for k in range(numbers.size):
+        _ask_for(d, points, numbers[k + _AHEAD : k + _AHEAD + 1])
         i = np.uint64(numbers[np.uint64(k)])
         label = np.int64(labels[i])
         out_squares[np.uint64(k)] = _own_squares(d, points, np.int64(i) * d, rows, label * d)
@@ -496,7 +502,8 @@ def round_by_groups(
     counts[:] = 0
     for first in range(0, count, block):
         numbers = pending[first : min(first + block, count)]
-        _ask_for(d, points, numbers)
+        if n_groups > 1:
+            _ask_for(d, points, numbers)
         if n_groups == 1:
             many = _still_pending(
                 d, points, rows, totals, slack, limits, labels, numbers, high, leasts, bounds, gaps

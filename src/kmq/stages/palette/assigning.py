@@ -37,10 +37,18 @@ _SUM_BUDGET = 1 << 22
 
 
 def nearest(
-    points: Array, centroids: Array, n_threads: int, out_labels: Array, out_distances: Array
+    points: Array,
+    centroids: Array,
+    n_threads: int,
+    out_labels: Array,
+    out_distances: Array,
+    grids: grid.Grids | None = None,
 ) -> None:
-    """Write the label of each point and, unless `out_distances` is empty, its squared distance."""
-    _assign(points, _NO_WEIGHTS, centroids, n_threads, out_labels, out_distances, _NO_SUMS)
+    """Write the label of each point and, unless `out_distances` is empty, its squared distance.
+
+    `grids` are those of a fit, if this is one of its rounds.
+    """
+    _assign(points, _NO_WEIGHTS, centroids, n_threads, out_labels, out_distances, _NO_SUMS, grids)
 
 
 def distances(points: Array, centroids: Array, n_threads: int) -> Array:
@@ -152,10 +160,11 @@ def _assign(
     out_labels: Array,
     out_distances: Array,
     out_sums: Array,
+    grids: grid.Grids | None = None,
 ) -> float:
     """Run the kernel over chunks of the points, each with its own one of `out_sums`."""
     parts = parts_of(points, len(centroids))
-    assign = _assigner(points, centroids)
+    assign = _assigner(points, centroids, grids or grid.Grids())
     inertias = [0.0] * len(parts)
 
     def work(chunk: int) -> None:
@@ -174,14 +183,14 @@ def _assign(
     return sum(inertias)
 
 
-def _assigner(points: Array, centroids: Array) -> Callable[..., float]:
+def _assigner(points: Array, centroids: Array, grids: grid.Grids) -> Callable[..., float]:
     """Return the kernel that is fastest for these points and centroids, to call with points and
     weights, and with labels, distances and sums to write."""
     from kmq.kernels.grid import assign_by_grid
     from kmq.kernels.nearest import assign, assign_by_products
 
     (k, d), dtype = centroids.shape, points.dtype
-    made_grid = grid.grid_of(points, centroids)
+    made_grid = grids.of(points, centroids)
     if made_grid is not None:
         channels, shift, *cells = made_grid
 

@@ -84,6 +84,27 @@ def grid_of(points: Array, centroids: Array) -> Grid | None:
     return None if _cost(_mean_panels(made, sample), dtype) * PANEL > k else made
 
 
+class Grids:
+    """Grids for the rounds of one fit.
+
+    To see that none would pay takes half as long as a round. So none is looked for until twice as
+    many rounds are done.
+    """
+
+    def __init__(self) -> None:
+        self._done = self._look = 0
+
+    def of(self, points: Array, centroids: Array) -> Grid | None:
+        """Do as `grid_of`, now and then."""
+        self._done += 1
+        if self._done < self._look:
+            return None
+        made = grid_of(points, centroids)
+        if made is None:
+            self._look = 2 * self._done
+        return made
+
+
 def scratch_of(dtype: np.dtype[Any]) -> tuple[Array, ...]:
     """Return the buffers of the kernel."""
     return np.empty(_BLOCK, dtype), *np.empty((3, _BLOCK), np.int32)

@@ -13,6 +13,7 @@ import numpy as np
 from kmq.model.arrays import Array
 from kmq.stages.palette import assigning
 from kmq.stages.palette.differences import operations_of
+from kmq.stages.palette.grid import Grids
 from kmq.stages.palette.ordered import Ordered
 
 _MOST_CHANNELS = 4
@@ -49,6 +50,7 @@ class Labelling:
         n, d = points.shape
         self.cost = self._by_all = operations_of(k, d, points.dtype) + 2.5 * d
         self._ordered: Ordered | None = None
+        self._grids = Grids()
         self._may_sort = _LEAST_POINTS <= n < 2**31 and 1 < d <= _MOST_CHANNELS
 
     @property
@@ -71,7 +73,9 @@ class Labelling:
                 self._ordered, self._may_sort, self.cost = None, False, self._by_all
         if compared == math.inf:
             nothing = np.empty(0, self._points.dtype)
-            assigning.nearest(self._points, centroids, self._n_threads, out_labels, nothing)
+            assigning.nearest(
+                self._points, centroids, self._n_threads, out_labels, nothing, self._grids
+            )
 
     def _would_pay(self) -> bool:
         """Return whether sorting pays in the rounds that are likely to come."""
