@@ -777,8 +777,11 @@ def _neighbour_in_order(channels, centroids, k, chosen, gone, opacity, ids, plac
     return nearest
 
 
-@inlined
-def _drop(channels, k, n_fixed, n_gone, opacity, losses, gains, axes, flags, labels, out):
+@kernel(
+    "channels, i8, i8, i8, f4, f8[:], f8[:], i8[:], b1[:, :], i4[:], f8[:, :]",
+    channels=UP_TO_4,
+)
+def drop(channels, k, n_fixed, n_gone, opacity, losses, gains, axes, flags, labels, out):
     """Take out the `n_gone` of k centroids that are missed least, and not the neighbour of one that
     goes as long as there are others. The first `n_fixed` stay, and so does the last opaque one.
 
@@ -866,7 +869,7 @@ def breathe(
         rounds_now = rounds
         if added > 0:
             opacity = _opacity(columns, n_opaque)
-            _drop(
+            drop(
                 channels, k + added, n_fixed, added, opacity, losses[0], gains, axes, flags, labels,
                 centroids,
             )  # fmt: skip

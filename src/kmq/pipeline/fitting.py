@@ -13,8 +13,15 @@ from kmq.pipeline import rounding
 from kmq.pipeline.problem import Problem, distinct
 from kmq.pipeline.rounding import Rounded
 from kmq.stages.histogram.counting import keys_of
-from kmq.stages.palette import search, starting
-from kmq.stages.palette.effort import FIRST_ROUNDS, WHERE_SEEN, PlainStart, SearchEffort, Stopping
+from kmq.stages.palette import pairs, search, starting
+from kmq.stages.palette.effort import (
+    FIRST_ROUNDS,
+    PAIRED_COLORS,
+    WHERE_SEEN,
+    PlainStart,
+    SearchEffort,
+    Stopping,
+)
 from kmq.stages.palette.intervals import Line
 from kmq.stages.palette.points import Points, bins_of, divided, points_of
 from kmq.stages.palette.rounds import Fit, settle
@@ -141,19 +148,24 @@ def _on_bins(
     problem: Problem, fixed: Array, free: int, effort: SearchEffort, begun: Array | None
 ) -> Array:
     """Return centroids (k, d), the fixed ones first, searched for from those `begun` with, if any,
-    or else from starts of all kinds."""
+    or else from starts of all kinds.
+
+    Where there are very many, clusters merged in pairs are a better start than those."""
     n_fixed, k = len(fixed), len(fixed) + free
     enough, n_starts = effort.enough_bins(k), max(effort.starts, _STARTED_COLORS // k)
     points, keys = of_kinds(problem.space, problem.fitted, problem.fitted_keys, fixed)
     bins = bins_of(points, keys, enough)
-    if begun is not None:
+    is_paired = effort.breath > 0 and k >= PAIRED_COLORS
+    if begun is not None and not is_paired:
         return search.search(bins, [lambda: begun], n_fixed, effort, problem.how.n_threads)
     rows, weights = bins.rows, bins.weights
 
     def start(seed: int) -> Array:
-        # The first by variance, the others random.
+        # The first by variance or in pairs, the others random.
         if seed:
             made = starting.plus_plus(rows, weights, free, seed, 1)
+        elif is_paired:
+            made = pairs.merged(rows, weights, free, problem.how.n_threads)
         else:
             made = starting.start_centroids(rows, weights, free, "var-part", seed)
         return bins.start(fixed, made)

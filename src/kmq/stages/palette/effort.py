@@ -13,6 +13,10 @@ _MANY_COLORS = 512
 """Centroids above which breaths are wider and few: with so many, repeating one gains little for its
 time."""
 
+PAIRED_COLORS = 4096
+"""Centroids from which on a search starts with clusters merged in pairs, and breaths are narrower.
+Two are enough where there are eight times as many."""
+
 
 class Breaths(NamedTuple):
     """Centroids that breaths add and drop: at first (0: they do not breathe), and at last at least.
@@ -58,13 +62,16 @@ class SearchEffort(NamedTuple):
         """Return the breaths of k centroids among so many points; the first is at least `least`.
 
         For many centroids the first is a third of them, or of the points that have none to
-        themselves, and each is half the last.
+        themselves, and each is half the last. It is a sixth or a twelfth where they start in pairs.
         """
         if self.breath == 0:
             return Breaths(0, 1, 0.0)
         if self.most_breaths and k > _MANY_COLORS:
-            first = max(least, min(k, n_points - k) // 3)
-            return Breaths(first, max(1, first >> (self.most_breaths - 1)), 0.0)
+            share, most = 3, self.most_breaths
+            if k >= PAIRED_COLORS:
+                share, most = (6, 4) if k < 8 * PAIRED_COLORS else (12, 2)
+            first = max(least, min(k, n_points - k) // share)
+            return Breaths(first, max(1, first >> (most - 1)), 0.0)
         return Breaths(max(least, k // self.breath), 1, 0.9999)
 
     def enough_rounds(self, k: int) -> int:
