@@ -1,4 +1,6 @@
 import re
+import sys
+import types
 
 import numpy as np
 import pytest
@@ -207,3 +209,8 @@ def test_other_weights_are_refused(weights, sentence):
 def test_weights_must_be_numbers():
     with pytest.raises(TypeError, match="weights have dtype <U1; they must be real numbers"):
         checks.point_weights(["1", "2", "3"], 3)
+
+
+def test_numpys_masks_may_just_be_imported_by_another_thread(monkeypatch):
+    monkeypatch.setitem(sys.modules, "numpy.ma", types.ModuleType("numpy.ma"))
+    assert checks.as_array([1, 2], "values").tolist() == [1, 2]

@@ -307,8 +307,8 @@ def as_array(values: Any, name: str) -> Array:
 
 def refuse_mask(values: Any, name: str) -> None:
     """Raise InputError for a masked array that masks something, which kmq would take for values."""
-    ma: Any = sys.modules.get("numpy.ma")  # who has such an array has imported it
-    if ma is not None and isinstance(values, ma.MaskedArray) and ma.is_masked(values):
+    ma: Any = sys.modules.get("numpy.ma")  # who has such an array has imported it, as a whole
+    if isinstance(values, getattr(ma, "MaskedArray", ())) and ma.is_masked(values):
         n_masked = np.count_nonzero(ma.getmaskarray(values))
         raise InputError(
             f"{name} has {n_masked} masked values; kmq takes no masked arrays: fill it with "

@@ -97,6 +97,17 @@ def test_writable_and_read_only_arrays_and_all_kinds_of_integers_are_one_signatu
     assert bound_blocks.signatures == bound_blocks.declared
 
 
+def test_types_that_two_threads_met_first_are_found_at_once(monkeypatch):
+    kernel = Kernel(bound_blocks.py_func, *bound_blocks._declaration)
+    corners = np.zeros((1, 2), np.float32)
+    arguments = np.zeros((2, 5), np.float32), 0, np.uint8(5), corners, corners
+    met = tuple(kernel.typeof_pyval(argument) for argument in arguments)
+    for _ in range(2):
+        kernel.compile(met)
+    monkeypatch.setattr(Kernel, "compile", None)
+    kernel(*arguments)
+
+
 def test_declarations_combine_their_choices():
     spelled = signatures("T[:], pair, n", {"T": ("f4", "f8"), "pair": "(T, u1[:, :])", "n": "i8"})
     one, two = (list(map(str, arguments)) for arguments in spelled)

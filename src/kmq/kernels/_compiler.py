@@ -65,6 +65,7 @@ class Kernel(Inlined):
         super().__init__(function)
         self._cache = KernelCache(function)
         self._declaration = arguments, choices
+        self._known: set[tuple[types.Type, ...]] = set()
 
     @property
     def file(self) -> str:
@@ -79,12 +80,16 @@ class Kernel(Inlined):
     def compile(self, sig):
         """Compile for the declared signature that the types of a call fit."""
         given = tuple(sig.args if hasattr(sig, "args") else sig)
-        for declared in self.declared:
-            if len(given) == len(declared) and all(map(_fits, given, declared)):
-                entry = super().compile(declared)
-                if given != declared:  # Numba finds it at once from now on
-                    self._insert([one._code for one in given], entry, False)
-                return entry
+        with global_compiler_lock:
+            for declared in self.declared:
+                if len(given) == len(declared) and all(map(_fits, given, declared)):
+                    entry = super().compile(declared)
+                    # Numba finds it at once from now on, but never again if it is there twice, as
+                    # of two threads.
+                    if given != declared and given not in self._known:
+                        self._insert([one._code for one in given], entry, False)
+                        self._known.add(given)
+                    return entry
         function = self.py_func
         raise TypeError(f"{function.__module__}.{function.__name__} is not declared for {given}")
 
