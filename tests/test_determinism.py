@@ -76,8 +76,7 @@ LEFT_TO_LIBRARIES = {
 HARMLESS = {
     ("stages/mapping/metrics.py", "vdot"),  # of whole numbers
     ("stages/coding/mix.py", "einsum"),  # only a view
-    ("stages/palette/bounded.py", "@"),  # says when bounds begin, which changes no result
-    ("stages/palette/bounded.py", "log"),
+    ("stages/palette/bounded.py", "log"),  # says when bounds begin, which changes no result
     ("stages/palette/products.py", "einsum"),  # says which of two equal ways is the faster
 }
 

@@ -230,6 +230,16 @@ def _own_squares(d, points, at, rows, start):
     return squares
 
 
+@kernel("i8, T[:], T[:], f8[:]", T=("f4", "f8"))
+def write_distances(d, points, rows, out_distances):
+    """Write the distances (n, k) of points to all centroids `rows`, about."""
+    k = rows.size // d
+    for i in range(points.size // d):
+        for j in range(k):
+            squares = np.float64(_own_squares(d, points, i * d, rows, j * d))
+            out_distances[np.uint64(i * k + j)] = np.sqrt(squares)
+
+
 @inlined
 def _write_own(d, points, numbers, rows, labels, out_squares):
     """Write the squared distances of some points to their centroids."""

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from kmq.kernels.bounded import write_distances
 from kmq.stages.palette import assigning, bounded, clustering
 
 FLOATS = [np.float32, np.float64]
@@ -118,6 +119,33 @@ def test_bounds_begin_anew_after_they_did_not_pay(compared, monkeypatch):
     points = cloud(np.random.default_rng(0), 20)
     assert_bounds_change_nothing(points, points[:60], monkeypatch)
     assert compared.count(0) > 1
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("d", [1, 3, 21])
+def test_distances_of_a_sample(d, dtype):
+    points = np.random.default_rng(d).normal(size=(9, d)).astype(dtype)
+    found = np.empty((9, 4))
+    write_distances(d, points.reshape(-1), points[:4].reshape(-1), found.reshape(-1))
+    expected = np.sqrt(np.square(points[:, None] - points[:4]).sum(axis=-1))
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_looks_at_a_sample_take_little_of_the_time(monkeypatch):
+    looks = []
+
+    def looked(self, moves):
+        looks.append(self._done)
+        return 1.0, 1.0
+
+    monkeypatch.setattr(bounded.Rounds, "_expected", looked)
+    points = np.random.default_rng(0).normal(size=(20_000, 6)).astype(np.float32)
+    clustering.kmeans(points, np.ones(20_000), points[:32], max_iter=150, tol=0.0, n_threads=1)
+    look = bounded._costs(20_000, 32, 6, points.dtype, False, True)
+    for n_looks, number in enumerate(looks, 1):
+        spent = (number - 1) * 20_000 * look.plain
+        assert n_looks * look.look <= bounded._LOOK_SHARE * spent
+    assert 1 < len(looks) < 8
 
 
 def test_small_problems_have_no_bounds(compared):

@@ -41,10 +41,10 @@ _MOST_GROUPS = 2
 _SAMPLE = 64
 """Points of the sample."""
 
-_LOOK_SHARE = 0.025
-"""What share of the time of the rounds so far a look may take."""
+_LOOK_SHARE = 0.035
+"""What share of the time of the rounds so far all looks may take."""
 
-_MOVES_AHEAD = 2
+_MOVES_AHEAD = 3
 """Rounds with moves as long as the last ones that a point should withstand to count as spared."""
 
 _GROUP = 16
@@ -97,8 +97,7 @@ class Rounds:
         self._sums = Sums(points, weights, k, parts, n_threads)
         self._labels = np.zeros(n, np.int32)
         self._costs = _costs(n, k, d, points.dtype, self._by_groups, self._sums.are_exact)
-        self._done, self._most = 0, max_iter
-        self._look = max(2, math.ceil(self._costs.look / (_LOOK_SHARE * n * self._costs.plain)))
+        self._done, self._most, self._look, self._n_looks = 0, max_iter, 2, 0
 
     def sums(self, centroids: Array) -> Array:
         """Return the sums (k, d + 1) of weight · (x, 1) of the points nearest to each centroid."""
@@ -140,28 +139,29 @@ class Rounds:
 
         The round that is being done counts among those to come.
         """
-        past = self._done - 1
+        past, costs = self._done - 1, self._costs_now()
         rounds = min(past / 2, self._most - past)
-        if past < self._look or not self._costs_now().pay(rounds, 0.0):
+        spent = past * len(self._points) * costs.plain
+        takes_long = (self._n_looks + 1) * costs.look > _LOOK_SHARE * spent
+        if past < self._look or takes_long or not costs.pay(rounds, 0.0):
             return False
-        self._look = past + 1 + past // 2
+        self._look, self._n_looks = past + 1 + past // 2, self._n_looks + 1
         with np.errstate(over="ignore", invalid="ignore"):
             moves = _moves(self._before, self._rows)
             share, distance = self._expected(_MOVES_AHEAD * moves)
             moved = float(_moves(earlier, self._before).sum()), float(moves.sum())
         left = _rounds_left(*moved, distance * self._k / len(self._points))
-        return self._costs_now().pay(min(rounds, left / 2), share)
+        return costs.pay(min(rounds, left / 2), share)
 
     def _expected(self, moves: Array) -> tuple[float, float]:
         """Return the share of the work that bounds leave after such moves, and how far points are
         from their centroids, in the sample."""
-        rows = self._rows.astype(np.float64)
-        middle = rows.mean(axis=0)
-        sample = self._points[:: -(-len(self._points) // _SAMPLE)] - middle
-        rows -= middle
-        squares = np.square(rows).sum(axis=1) - 2 * (sample @ rows.T)
-        squares += np.square(sample).sum(axis=1)[:, None]
-        distances = np.sqrt(np.maximum(squares, 0))
+        from kmq.kernels.bounded import write_distances
+
+        sample = np.ascontiguousarray(self._points[:: -(-len(self._points) // _SAMPLE)])
+        distances = np.empty((len(sample), self._k))
+        d = sample.shape[1]
+        write_distances(d, sample.reshape(-1), self._rows.reshape(-1), distances.reshape(-1))
         labels = distances.argmin(axis=1)
         own = distances[np.arange(len(sample)), labels]
         others = moves if self._by_groups else moves.max()
@@ -379,12 +379,13 @@ def _costs(n: int, k: int, d: int, dtype: np.dtype[Any], by_groups: bool, exact:
     plain = (0.55 if products.are_faster(n, k, d, dtype) else 1.0) * operations + 2.5 * d
     look = 1.5e6 + _SAMPLE * k * (80 + d)
     if not by_groups:
-        idle = 12 if exact else 25 + d  # all floats are added up anew
-        return Costs(plain, idle, 1.25 * operations + 3 * d + 20, 0, look)
+        idle = 6 if exact else 25 + d * dtype.itemsize / 2  # all are added up anew
+        return Costs(plain, idle, 1.25 * operations + 3 * d + 45, 10, look)
     # Eight rows of 16 lanes are more than fit in registers without AVX-512.
     each, n_groups = 1.3 if LANE_BYTES > 64 else 2.0, -(-k // _GROUP)
-    comparing = each * operations + n_groups * (1.5 * d + 80)
-    return Costs(plain, 200, comparing, 5e5 * n_groups / n, look)
+    comparing = each * operations + 20 * dtype.itemsize * n_groups
+    idle = 120 + 20 * min(8, d * dtype.itemsize // 64)  # lines of the cache, which come late
+    return Costs(plain, idle, comparing, 5e5 * n_groups / n, look)
 
 
 def _rounds_left(before: float, now: float, step: float) -> float:
@@ -405,10 +406,8 @@ def _moves(before: Array, after: Array) -> Array:
 def _shrinkage(moves: Array) -> Array:
     """Return by how much the gap of points of each centroid can have shrunk, at most: by its move
     and the largest of all others'."""
-    farthest = int(np.argmax(moves))
-    others = np.full(len(moves), moves[farthest])
-    others[farthest] = np.delete(moves, farthest).max()
-    shrinkage: Array = moves + others
+    second, first = np.partition(moves, -2)[-2:]
+    shrinkage: Array = moves + np.where(moves == first, second, first)
     return shrinkage
 
 

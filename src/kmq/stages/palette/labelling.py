@@ -29,7 +29,7 @@ _SORTING = 60
 _SORTING_SERIAL = 0.2
 """What share of that a single thread does."""
 
-_ORDERED, _CANDIDATE = 18, 2.0
+_ORDERED, _CANDIDATE = 13, 1.65
 """What a round takes on sorted points, and that for each centroid that they are compared with."""
 
 _FEWEST_ROUNDS = 4
@@ -88,4 +88,4 @@ class Labelling:
 
     def _cost(self, compared: float) -> float:
         """Return what a round takes where sorted points are compared with so many centroids."""
-        return _ORDERED + _CANDIDATE * compared * (int(self._points.dtype.itemsize) // 4)
+        return _ORDERED + _CANDIDATE * compared * math.sqrt(self._points.dtype.itemsize / 4)
