@@ -128,7 +128,7 @@ def lloyd(
     while n_iter < max_iter and not converged:
         n_iter += 1
         sums = sums_of(centroids)
-        if not sums[:, -1].all():
+        if np.count_nonzero(sums[:, -1]) < len(sums):
             empty = np.flatnonzero(sums[:, -1] == 0)
             _refill(sums, empty, *farthest(centroids, len(empty)))
         moved = _means(sums, centroids)
@@ -157,7 +157,7 @@ class _NaiveRounds:
 def _means(sums: Array, centroids: Array) -> Array:
     """Return the weighted means, and the old centroid where a cluster has no weight."""
     weights = sums[:, -1:]
-    if weights.all():  # as nearly always
+    if np.count_nonzero(weights) == len(weights):  # as nearly always
         return sums[:, :-1] / weights
     return np.divide(sums[:, :-1], weights, out=centroids.copy(), where=weights > 0)
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from kmq.model.arrays import Array
 
-_BLOCK = 1 << 17
-"""Numbers of a block: 1 MiB in float64, which stays in the cache."""
+_BLOCK = 1 << 15
+"""Numbers of a block: 256 KiB in float64, which stay in the cache with what is computed of them."""
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,13 @@ class Moments:
 
 def moments(points: Array, weights: Array) -> Moments:
     """Return the moments of points (n, d) with weights (n,), empty where all are 1."""
-    size = max(1, _BLOCK // points.shape[1])
-    parts = [slice(at, at + size) for at in range(0, max(1, len(points)), size)]
-    return added([_of_block(points[part], weights[part]) for part in parts])
+    n, d = points.shape
+    size = max(1, min(n, _BLOCK // d))
+    scratch = np.empty((size, d))
+    if (weights == 1).all():
+        weights = weights[:0]
+    parts = [slice(at, at + size) for at in range(0, max(1, n), size)]
+    return added([_of_block(points[part], weights[part], scratch) for part in parts])
 
 
 def added(parts: Sequence[Moments]) -> Moments:
@@ -50,14 +54,19 @@ def added(parts: Sequence[Moments]) -> Moments:
     return total
 
 
-def _of_block(points: Array, weights: Array) -> Moments:
+def _of_block(points: Array, weights: Array, scratch: Array) -> Moments:
+    """Return the moments of some points; new memory for each block would take longer than they."""
     # Sums, not matrix products: those of a BLAS depend on the machine.
     # All in one type: NumPy converts within an operation by buffers, and dies where there is no
     # memory for those.
-    wide = points.astype(np.float64, copy=False)
-    column = (weights if weights.size else np.ones(len(points)))[:, None]
-    total = float(column.sum())
+    n, d = points.shape
+    column, total = weights[:, None], float(weights.sum()) if weights.size else float(n)
     if total == 0:
-        return Moments(len(points), 0.0, np.zeros(points.shape[1]), np.zeros(points.shape[1]))
-    mean = (column * wide).sum(axis=0) / total
-    return Moments(len(points), total, mean, (column * np.square(wide - mean)).sum(axis=0))
+        return Moments(n, 0.0, np.zeros(d), np.zeros(d))
+    wide, scratch = points.astype(np.float64, copy=False), scratch[:n]
+    mean = (np.multiply(column, wide, scratch) if weights.size else wide).sum(axis=0) / total
+    np.subtract(wide, mean, scratch)
+    np.square(scratch, scratch)
+    if weights.size:
+        scratch *= column
+    return Moments(n, total, mean, scratch.sum(axis=0))
