@@ -1,6 +1,6 @@
 """More data than memory, more processes than one: kmq on Dask beside dask-ml.
 
-    python benchmarks/clusters.py            all of it, in some minutes
+    python benchmarks/clusters.py            all of it, in some minutes, and the targets
     python benchmarks/clusters.py rounds     a round of k-means on a LocalCluster of two processes
     python benchmarks/clusters.py file       a memory map of --gib under a cap of one GiB
     python benchmarks/clusters.py pictures   what photographs cost a worker, in CPU time
@@ -11,6 +11,7 @@ dask-ml (extra "bench") is left out where it is not installed.
 from __future__ import annotations
 
 import argparse
+import json
 import resource
 import subprocess
 import sys
@@ -26,9 +27,12 @@ from typing import Any
 import numpy as np
 
 import kmq
-from layouts import TABLES
+import processors
+from layouts import report
 from pictures import photos
-from records import Record
+from records import Record, target
+
+COMMAND = "clusters.py"
 
 N_TASKS = 2000
 N_POINTS, N_FEATURES, N_CHUNKS = 1_600_000, 16, 16
@@ -61,13 +65,11 @@ def seconds_of_a_round(fit: Callable[[int], Any]) -> float:
     return float(np.median(times))
 
 
-def rounds() -> None:
+def rounds() -> Iterator[Record]:
+    """Yield seconds of a round, what a worker takes besides the points, and the targets."""
     import dask.array
     from distributed import Client, LocalCluster
 
-    print(
-        f"{N_POINTS:,} points of {N_FEATURES} dimensions, float32, {N_CHUNKS} chunks, 2 processes"
-    )
     with (
         LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
         Client(cluster) as client,
@@ -84,20 +86,42 @@ def rounds() -> None:
             def ours(n: int, k: int = k, start: Any = start) -> None:
                 kmq.KMeans(k, init=start, n_init=1, tol=0, max_iter=n).fit(points)
 
-            own = seconds_of_a_round(ours)
-            line = f"k = {k}: kmq {own:.3f} s a round"
-            if find_spec("dask_ml"):
+            def theirs(n: int, k: int = k, start: Any = start) -> None:
                 from dask_ml.cluster import KMeans
 
-                def theirs(n: int, k: int = k, start: Any = start) -> None:
-                    KMeans(k, init=start, max_iter=n, tol=0).fit(points)
+                KMeans(k, init=start, max_iter=n, tol=0).fit(points)
 
-                other = seconds_of_a_round(theirs)
-                line += f", dask-ml {other:.3f} s: {other / own:.1f} times (target {TARGET})"
-            print(line)
+            own = seconds_of_a_round(ours)
+            record = {"table": "dask", "n": N_POINTS, "d": N_FEATURES, "k": k, "kmq, s": own}
+            before = client.run(memory, new_peak=True)
+            ours(ROUNDS[1])
+            most = max(peak - before[one] for one, peak in client.run(memory).items())
+            record["worker, MiB"] = most / (1 << 20)
+            chunk_and_sums = 4 * size * N_FEATURES + 8 * k * (N_FEATURES + 1)
+            if find_spec("dask_ml"):
+                record["dask-ml, s"] = seconds_of_a_round(theirs)
+                what = f"round of k = {k}, times as fast as dask-ml"
+                yield target(COMMAND, what, [record["dask-ml, s"] / own], least=TARGET)
+            what = f"memory of a worker, of a chunk and its sums, k = {k}"
+            yield target(COMMAND, what, [most / chunk_and_sums], most=1)
+            yield record
 
 
-def file(gib: float) -> None:
+def memory(*, new_peak: bool = False) -> int:
+    """Return the most bytes that this process has held, or hold them from now on."""
+    if new_peak:
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    return 1024 * kibibytes("VmHWM")
+
+
+def kibibytes(name: str) -> int:
+    """Return what Linux says of this process's memory."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith(name))
+
+
+def file(gib: float) -> Iterator[Record]:
+    """Yield what a fit of rows in a file takes, in a process of its own, and the target."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "rows.f4")
         n = int(gib * (1 << 30) / 4 / N_FEATURES)
@@ -105,8 +129,12 @@ def file(gib: float) -> None:
             step = 1 << 20
             for first in range(0, n, step):
                 stream.write(blobs(min(step, n - first), N_FEATURES, first).tobytes())
-        command = [sys.executable, __file__, "capped", str(path)]
-        subprocess.run(command, check=True)
+        command = [sys.executable, __file__, "--capped", str(path)]
+        told = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    record = json.loads(told)
+    yield record
+    what = f"MiB of memory for {gib:g} GiB in a file, without labels"
+    yield target(COMMAND, what, [record["MiB"] - record["labels, MiB"]], most=CAP >> 20)
 
 
 def capped(path: str) -> None:
@@ -115,13 +143,9 @@ def capped(path: str) -> None:
     rows = np.memmap(path, np.float32, "r").reshape(-1, N_FEATURES)
     started = time.perf_counter()
     model = kmq.KMeans(16, random_state=0, max_iter=3).fit(rows)
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    own = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("RssAnon"))
-    print(
-        f"{rows.nbytes / (1 << 30):.1f} GiB in a file, k = 16, {model.n_iter_} rounds and start: "
-        f"{time.perf_counter() - started:.1f} s, {own / 1024:.0f} MiB of memory of its own at the "
-        f"end, of which {model.labels_.nbytes / (1 << 20):.0f} MiB are labels (cap {CAP >> 20} MiB)"
-    )
+    record = {"table": "file", "GiB": rows.nbytes / (1 << 30), "k": 16, "rounds": model.n_iter_}
+    record |= {"seconds": time.perf_counter() - started, "MiB": kibibytes("RssAnon") / 1024}
+    print(json.dumps(record | {"labels, MiB": model.labels_.nbytes / (1 << 20)}))
 
 
 def measure() -> Iterator[Record]:
@@ -158,10 +182,6 @@ def measure() -> Iterator[Record]:
     yield unit("a Dask task: scheduler, client and worker", 1e3 * seconds / N_TASKS, "ms")
 
 
-def pictures() -> None:
-    print(TABLES["units"](list(measure())), end="")
-
-
 def cpu_seconds(work: Callable[[], Any]) -> tuple[Any, float]:
     """Return what `work` returns the second time, and the CPU seconds that it took then."""
     work()
@@ -172,18 +192,20 @@ def cpu_seconds(work: Callable[[], Any]) -> tuple[Any, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("part", nargs="?", choices=("rounds", "file", "pictures", "capped"))
-    parser.add_argument("path", nargs="?", help=argparse.SUPPRESS)
+    parts = {"rounds": rounds, "file": lambda: file(arguments.gib), "pictures": measure}
+    parser.add_argument("part", nargs="*", help=f"{', '.join(parts)} (default: all)")
+    parser.add_argument("--capped", metavar="PATH", help=argparse.SUPPRESS)
     parser.add_argument("--gib", type=float, default=4.0)
+    parser.add_argument("--json", action="store_true", help="print records instead")
+    processors.add_without(parser)
     arguments = parser.parse_args()
+    processors.leave_out(arguments.without)
     warnings.simplefilter("ignore")
-    if arguments.part == "capped":
-        capped(arguments.path)
+    if arguments.capped:
+        capped(arguments.capped)
         return
-    parts = {"rounds": rounds, "file": lambda: file(arguments.gib), "pictures": pictures}
-    for name, run in parts.items():
-        if arguments.part in (None, name):
-            run()
+    chosen = arguments.part or [*parts]
+    report([one for name in chosen for one in parts[name]()], as_json=arguments.json)
 
 
 if __name__ == "__main__":

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterable
 from functools import partial
 from operator import itemgetter
 from typing import Any
 
-from records import Record, coder_figures, grouped, mean
+import processors
+from records import TARGETS_OF, Record, coder_figures, grouped, mean
 
 PALETTE_SIZES = (16, 64, 256)
 
@@ -561,20 +563,27 @@ def _rounds_table(found: list[Record]) -> str:
     group = _of(found, "rounds")
     cells = grouped(group, "dtype", "d", "k", "contender")
     names = _sorted(group, "contender")
+    has_float64 = any(record["dtype"] == "float64" for record in group)
     rows = []
-    for dtype, d, k, n in sorted(grouped(group, "dtype", "d", "k", "n")):
+    for d, k, n in sorted(grouped(group, "d", "k", "n")):
         times = {
-            name: cells[dtype, d, k, name][0]["milliseconds"]
+            (dtype, name): cells[dtype, d, k, name][0]["milliseconds"]
+            for dtype in ("float32", "float64")
             for name in names
             if (dtype, d, k, name) in cells
         }
+
+        def ratio(dtype: str, name: str, times: Any = times) -> str:
+            if (dtype, name) not in times:
+                return "–"
+            return f"{times[dtype, name] / times[dtype, 'kmq']:.1f} ×"
+
         row = [f"{n:,} × {d}, {k}"]
-        row += [figure(times[name]) if name in times else "–" for name in names]
-        row += [
-            f"{times[name] / times['kmq']:.1f} ×" if name in times else "–" for name in names[1:]
-        ]
-        rows.append(row)
+        row += [figure(times["float32", of]) if ("float32", of) in times else "–" for of in names]
+        row += [ratio("float32", name) for name in names[1:]]
+        rows.append(row + [ratio("float64", "scikit-learn")] * has_float64)
     heads = [*names, *(f"as fast as {name}" for name in names[1:])]
+    heads += ["… in float64"] * has_float64
     return markdown(["points × channels, k", *heads], rows)
 
 
@@ -612,8 +621,8 @@ def _starts_table(found: list[Record]) -> str:
     return markdown(["points × channels, k", *names], rows)
 
 
-def _threads_table(found: list[Record]) -> str:
-    found = _of(found, "threads")
+def _threads_table(table: str, found: list[Record]) -> str:
+    found = _of(found, table)
     numbers = sorted({record["threads"] for record in found})
     head = ["call", "ms, 1 thread", *(f"{number} threads" for number in numbers[1:])]
     rows = []
@@ -645,6 +654,41 @@ def _processes_table(found: list[Record]) -> str:
         if r["process"] in shown or r["process"].startswith("kmq")
     ]
     return markdown(["process", "CPU ms", "MB"], rows)
+
+
+_COMMANDS = (
+    "points.py rounds",
+    "points.py fits starts",
+    "points.py many",
+    "one_channel.py",
+    "small_fits.py",
+    "clusters.py",
+)
+"""What measures targets, in the order in which they are shown."""
+
+_WITHOUT_AVX512 = ("points.py rounds", "points.py many")
+"""Those measured a second time for the page."""
+
+
+def _targets_table(found: list[Record]) -> str:
+    """Return targets, each with the figures of this processor, and without some instructions."""
+    group = [record for record in found if record["table"].startswith(TARGETS_OF)]
+    group.sort(key=lambda record: (_COMMANDS.index(record["command"]), record["what"]))
+    modes = sorted({record["without"] or "" for record in group})
+    rows = []
+    for (command, what), records in grouped(group, "command", "what").items():
+        bound = records[0]["least"], records[0]["most"]
+        wanted = f"at least {bound[0]:g}" if bound[1] is None else f"at most {bound[1]:g}"
+        cells = {record["without"] or "": _verdict(record) for record in records}
+        rows.append([f"`{command}`: {what}", wanted, *(cells.get(mode, "–") for mode in modes)])
+    heads = [f"without {mode}" if mode else "figure" for mode in modes]
+    return markdown(["", "target", *heads], rows)
+
+
+def _verdict(record: Record) -> str:
+    value, least, most = (record[name] for name in ("figure", "least", "most"))
+    is_met = value >= least if most is None else value <= most
+    return f"{figure(value)}: {'met' if is_met else 'missed'}"
 
 
 TABLES: dict[str, Callable[[list[Record]], str]] = {
@@ -682,9 +726,11 @@ TABLES: dict[str, Callable[[list[Record]], str]] = {
     "fits": _fits_table,
     "starts": _starts_table,
     "products": _products_table,
-    "threads": _threads_table,
+    "threads": partial(_threads_table, "threads"),
+    "start_threads": partial(_threads_table, "start_threads"),
     "units": _units_table,
     "processes": _processes_table,
+    "targets": _targets_table,
 }
 
 MADE_OF_OTHERS = {
@@ -696,5 +742,31 @@ MADE_OF_OTHERS = {
     "rank": {"sizes", "coder"},
     "mix": {"sizes", "coder"},
     "processes": {"startup"},
+    "targets": {
+        *(TARGETS_OF + command for command in _COMMANDS),
+        *(f"{TARGETS_OF}{command}, without avx512" for command in _WITHOUT_AVX512),
+    },
 }
 """Tables that show records of others."""
+
+
+def report(found: list[Record], *, as_json: bool = False) -> None:
+    """Print what a benchmark measured: its tables, lines where there is no table, and targets.
+
+    As JSON, what is measured without some instructions is the targets alone: tables of pages are of
+    whole processors.
+    """
+    targets = [record for record in found if record["table"].startswith(TARGETS_OF)]
+    if as_json:
+        print(json.dumps(targets if processors.left_out() else found))
+        return
+    for name, group in grouped((one for one in found if one not in targets), "table").items():
+        if name[0] in TABLES:
+            print(TABLES[name[0]](group))
+            continue
+        for record in group:
+            shown = {name: value for name, value in record.items() if name != "table"}
+            print("  ".join(f"{name} {value}" for name, value in shown.items()))
+        print()
+    if targets:
+        print(TABLES["targets"](targets), end="")

@@ -1,39 +1,41 @@
-"""k-means for points beside its peers: figures and targets.
+"""k-means for points beside its peers, each target next to its figure.
 
     python benchmarks/points.py rounds               a round of Lloyd's algorithm
-    python benchmarks/points.py rounds --dtype float64 --channels 16
-    python benchmarks/points.py fits                 whole fits, until no centroid moves
-    python benchmarks/points.py starts               where fits begin
+    python benchmarks/points.py fits starts          whole fits, and where they begin
+    python benchmarks/points.py many                 thousands of clusters
     python benchmarks/points.py products             how much faster products are than differences
+    python benchmarks/points.py rounds --dtype float64 --channels 16
 
-Everything runs on one thread, and CPU time counts, the least of several times in turn: other work
-on the machine then changes little. For a processor without AVX-512, on one that has it:
-
-    NUMBA_CPU_NAME=x86-64-v3 NUMBA_CPU_FEATURES=+avx2,+fma,+avx,+f16c,+bmi,+bmi2,+lzcnt,+popcnt,\\
-    +sse4.2,+ssse3 OPENBLAS_CORETYPE=Haswell FAISS_OPT_LEVEL=avx2 KMQ_KERNELS=jit \\
-    python benchmarks/points.py rounds
+``--without avx512`` measures as on a processor without AVX-512. Everything runs on one thread, and
+CPU time counts, the least of several times in turn: other work on the machine then changes little.
+Where threads are compared, it is the time that passes.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from functools import partial
 from importlib import import_module
-from itertools import product
+from itertools import count, product, takewhile
+from math import exp, log
 from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 import kmq
+import processors
 from contenders import LLOYDS
 from kmq.stages.palette import assigning, bounded, grid, products, starting
-from layouts import TABLES
-from records import Record
+from kmq.threads import available_cores
+from layouts import report
+from pictures import from_corpus, photos
+from records import Record, target
+from speed import ours
 
 Array = np.ndarray[Any, Any]
 Records = Iterator[Record]
@@ -49,8 +51,27 @@ STARTS = [
 ]
 """Points, channels and clusters of starts."""
 
+SHARED_STARTS = [(200_000, 16, 64), (200_000, 16, 256)]
+"""Those of starts on several threads."""
+
+MANY = (16_384, 128, 10_000)
+"""Points, channels and clusters of a round with many clusters."""
+
+FITS_MEAN, FITS_LEAST, MOST_OF_PLAIN = 8, 1.2, 1.05
+"""How many times as fast as scikit-learn fits have to be, on average and each; and of the time of
+plain rounds, what they may take."""
+
+HELD = [(1_000_000, 3, 64), (400_000, 32, 128)]
+"""Points, channels and clusters of fits whose memory is measured."""
+
+MOST_SECONDS = 2
+"""Seconds for 65,536 colours of a photograph."""
+
 _MOST_COMPARED = 2 * 10**8
 """Points times clusters of a start by k-means++ at most, which else takes minutes."""
+
+SHARED_REPEATS = 20
+"""Times that these are measured: what else runs then disturbs the least of them little."""
 
 N_ROUNDS = 4
 
@@ -70,14 +91,18 @@ def random_points(n: int, d: int, dtype: str) -> Array:
     return (centers[random.integers(0, 32, n)] + random.normal(0, 1, (n, d))).astype(dtype)
 
 
-def best_times(works: list[Callable[[], Any]], repeats: int) -> list[float]:
-    """Return the least CPU seconds of each, measured in turn."""
+def best_times(
+    works: list[Callable[[], Any]],
+    repeats: int,
+    clock: Callable[[], float] = time.process_time,
+) -> list[float]:
+    """Return the least seconds of each, measured in turn."""
     times = [float("inf")] * len(works)
     for _ in range(repeats):
         for i, work in enumerate(works):
-            start = time.process_time()
+            start = clock()
             work()
-            times[i] = min(times[i], time.process_time() - start)
+            times[i] = min(times[i], clock() - start)
     return times
 
 
@@ -200,6 +225,53 @@ def starts(_dtypes: list[str], _channels: list[int], _ks: list[int], _repeats: i
             record = {"table": "starts", "n": n, "d": d, "k": k, "contender": name}
             record |= {"seconds": seconds, "start": float(distances.sum(dtype=np.float64))}
             yield record | {"ten rounds": fit.inertia}
+    yield from shared_starts()
+
+
+def shared_starts() -> Records:
+    """Yield seconds that pass in a start on several threads, the least of many in turn."""
+    cores = available_cores()
+    threads = [*takewhile(lambda n: n < cores, (1 << i for i in count())), cores]
+    for (n, d, k), init in product(SHARED_STARTS, ("k-means++", "k-means||")):
+        points = random_points(n, d, "float32")
+        makers = [
+            partial(starting.start_centroids, points, np.ones(n), k, init, 0, number)
+            for number in threads
+        ]
+        call = f"{init.replace('||', '‖')}, {n:,} points of {d} channels, k = {k}"
+        times = best_times(makers, SHARED_REPEATS, time.perf_counter)
+        for number, seconds in zip(threads, times, strict=True):
+            record = {"table": "start_threads", "call": call, "threads": number}
+            yield record | {"seconds": seconds}
+
+
+def held() -> Iterator[float]:
+    """Yield what fits hold beside the points at most, of k / 10 + 4 numbers for each point."""
+    for n, d, k in HELD:
+        points = random_points(n, d, "float32")
+        tracemalloc.start()
+        _fitted(points, points[:: n // k][:k].copy())
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        yield most / points.itemsize / n / (k / 10 + 4)
+
+
+def many(_dtypes: list[str], _channels: list[int], _ks: list[int], repeats: int) -> Records:
+    """Yield seconds for 65,536 colours of photographs, and for a round with 10,000 clusters."""
+    names = ("astronaut", "birthday_balloons", "kingfisher", "hard_candy")
+    for picture in from_corpus("photos", names) or photos(full=False):
+        pixels = np.ascontiguousarray(picture.load()[..., :3])
+        for space in ("eye", "rgb"):
+            timed = ours(pixels, 65_536, repeats, space=space, n_threads=1)
+            record = {"table": "colors", "picture": picture.name, "space": space}
+            yield record | {"seconds": timed.cpu / 1000}
+    n, d, k = MANY
+    points = random_points(n, d, "float32")
+    start = points[:k].copy()
+    peers = [one for one in LLOYDS if one.name in ("kmq", "faiss")]
+    works = [partial(peer.run, points, start, 1) for peer in peers]
+    for peer, seconds in zip(peers, best_times(works, repeats), strict=True):
+        yield {"table": "many", "contender": peer.name, "seconds": seconds / 2 / n * 1e6}
 
 
 def by_products(dtypes: list[str], channels: list[int], ks: list[int], repeats: int) -> Records:
@@ -219,35 +291,83 @@ def _assigned(by_products: bool, points: Array, centroids: Array) -> None:
     assigning.assign_and_sum(points, np.empty(0), centroids, np.empty(0, np.int32), 1)
 
 
+def rounds_targets(found: list[Record]) -> Records:
+    """Yield how many times as fast as scikit-learn and faiss rounds are, at worst."""
+    cells = {(r["dtype"], r["d"], r["k"], r["contender"]): r["milliseconds"] for r in found}
+
+    def ratios(name: str, dtype: str, ds: list[int]) -> list[float]:
+        return [
+            milliseconds / cells[dtype, d, k, "kmq"]
+            for (of, d, k, contender), milliseconds in cells.items()
+            if (of, contender) == (dtype, name) and d in ds
+        ]
+
+    for dtype, least in product(("float32", "float64"), sorted({*TARGETS.values()}, reverse=True)):
+        ds = [d for d, ratio in TARGETS.items() if ratio == least]
+        if figures := ratios("scikit-learn", dtype, ds):
+            what = f"times as fast as scikit-learn, {dtype}, {', '.join(map(str, ds))} channels"
+            yield target("points.py rounds", what, figures, least=least)
+    if figures := ratios("faiss", "float32", [*TARGETS]):
+        yield target("points.py rounds", "times as fast as faiss", figures, least=1)
+
+
+def fits_targets(found: list[Record]) -> Records:
+    """Yield how many times as fast as scikit-learn fits are, and what they take beside it."""
+    command = "points.py fits starts"
+    ratios = [min(r["lloyd"], r["elkan"]) / r["kmq"] for r in found]
+    mean = exp(sum(map(log, ratios)) / len(ratios))
+    yield target(command, "times as fast as scikit-learn, mean", [mean], least=FITS_MEAN)
+    yield target(command, "times as fast as scikit-learn, each", ratios, least=FITS_LEAST)
+    of_plain = [r["kmq"] / r["plain rounds"] for r in found]
+    yield target(command, "of the time of plain rounds", of_plain, most=MOST_OF_PLAIN)
+    yield target(command, "memory, of k / 10 + 4 numbers per point", held(), most=1)
+
+
+def many_targets(found: list[Record]) -> Records:
+    """Yield what many colours and many clusters take."""
+    seconds = [r["seconds"] for r in found if r["table"] == "colors"]
+    yield target("points.py many", "seconds for 65,536 colours", seconds, most=MOST_SECONDS)
+    own, peer = (r["seconds"] for r in found if r["table"] == "many")
+    what = "round of 10,000 clusters, times as fast as faiss"
+    yield target("points.py many", what, [peer / own], least=1)
+
+
 def main() -> None:
     """Print the tables that are asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    tables = {"rounds": rounds, "products": by_products, "fits": fits, "starts": starts}
+    tables = {
+        "rounds": rounds,
+        "fits": fits,
+        "starts": starts,
+        "many": many,
+        "products": by_products,
+    }
+    targets = {"rounds": rounds_targets, "fits": fits_targets, "many": many_targets}
     parser.add_argument("table", nargs="+", choices=tables)
-    parser.add_argument("--dtype", action="append", choices=["float32", "float64"])
-    parser.add_argument("--channels", action="append", type=int)
-    parser.add_argument("-k", action="append", type=int)
+    parser.add_argument(
+        "--dtype",
+        action="append",
+        choices=["float32", "float64"],
+        help="of rounds (both, unless given) and products (float32)",
+    )
+    parser.add_argument("--channels", action="append", type=int, help="of rounds and products")
+    parser.add_argument("-k", action="append", type=int, help="of rounds and products")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--json", action="store_true", help="print records instead")
+    processors.add_without(parser)
     given = parser.parse_args()
+    processors.leave_out(given.without)
     os.environ["KMQ_NUM_THREADS"] = "1"
     for package in ("sklearn.cluster", "faiss"):
         import_module(package)
     threadpool_limits(1)
-    options = (
-        given.dtype or ["float32"],
-        given.channels or list(TARGETS),
-        given.k or [64, 256],
-        given.repeats,
-    )
-    found = [record for name in given.table for record in tables[name](*options)]
-    if given.json:
-        print(json.dumps(found))
-        return
+    found: list[Record] = []
     for name in given.table:
-        print(TABLES[name](found))
-    if "rounds" in given.table:
-        print("Targets, times as fast as scikit-learn by channels:", TARGETS)
+        dtypes = given.dtype or ["float32", "float64"][: 1 + (name == "rounds")]
+        options = dtypes, given.channels or list(TARGETS), given.k or [64, 256], given.repeats
+        measured = [*tables[name](*options)]
+        found += [*measured, *targets.get(name, lambda _: [])(measured)]
+    report(found, as_json=given.json)
 
 
 if __name__ == "__main__":

@@ -12,10 +12,15 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import processors
+
 Record = dict[str, Any]
 
 RESULTS = Path(__file__).resolve().parent / "results.json"
 """The records that the README's tables are made of."""
+
+TARGETS_OF = "targets of "
+"""How tables of targets begin: there is one for each command."""
 
 PEERS = (
     "numpy",
@@ -83,6 +88,27 @@ def run(table: str) -> Record:
     """Return a record of where and when a table is measured: here and now."""
     here = {"cpu": _cpu(), "cores": len(os.sched_getaffinity(0))}
     return {"table": "run", "of": table, "date": date.today().isoformat(), **here}
+
+
+def target(
+    command: str,
+    what: str,
+    figures: Iterable[float],
+    *,
+    least: float | None = None,
+    most: float | None = None,
+) -> Record:
+    """Return a record of the worst of some figures, each to be at least or at most a number."""
+    without = processors.left_out()
+    return {
+        "table": TARGETS_OF + command + (f", without {without}" if without else ""),
+        "command": command,
+        "what": what,
+        "without": without,
+        "figure": min(figures) if most is None else max(figures),
+        "least": least,
+        "most": most,
+    }
 
 
 def mean(values: Iterable[float]) -> float:

@@ -2,7 +2,6 @@
 
     KMQ_QBENCH=… python benchmarks/speed.py            two photographs; 64 × 64 of them and graphics
     KMQ_QBENCH=… python benchmarks/speed.py --large    and a picture of 24 megapixels
-    python benchmarks/speed.py --many                  65,536 colours of four photographs alone
 
 KMQ_QBENCH names a program with quantette: ``PROGRAM quant METHOD K 0 IN - RUNS`` prints the best
 time of some runs and the mean squared error. Without it those figures are left out. Times are
@@ -27,7 +26,7 @@ import numpy as np
 from PIL import Image
 
 import kmq
-from pictures import from_corpus, graphics, large, on_white, photos
+from pictures import graphics, large, on_white, photos
 from records import Record
 
 RUNS, LARGE_RUNS = 15, 3
@@ -124,17 +123,6 @@ def icons(pixels: np.ndarray[Any, Any]) -> None:
             line(f"{SIDE} x {SIDE}, {space}, k = {k}", f"{timed}", "ms", timed.wall, 1)
 
 
-def many() -> None:
-    """Print what 65,536 colours of photographs with 67,000 to 231,000 colours take."""
-    names = ("astronaut", "birthday_balloons", "kingfisher", "hard_candy")
-    for picture in from_corpus("photos", names):
-        pixels = np.ascontiguousarray(picture.load()[..., :3])
-        for space in ("eye", "rgb"):
-            timed = ours(pixels, 65_536, LARGE_RUNS, space=space)
-            found = f"squared error {timed.mse:.4f}"
-            line(f"{picture.name}, {space}", f"{timed}", found, timed.wall / 1000, 2)
-
-
 def measure() -> Iterator[Record]:
     """Yield CPU seconds of what the page about the search shows."""
     ways = {
@@ -162,11 +150,7 @@ def measure() -> Iterator[Record]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--large", action="store_true", help="and a picture of 24 megapixels")
-    parser.add_argument("--many", action="store_true", help="65,536 colours of photographs alone")
     arguments = parser.parse_args()
-    if arguments.many:
-        many()
-        return
     for picture in photos(full=False):
         pixels = np.ascontiguousarray(picture.load()[:, :, :3])
         for k in (16, 64, 256):

@@ -112,9 +112,12 @@ STEPS: dict[str, Step] = {
     "dither_speeds": _script("dither", call="speeds"),
     "prices": _script("prices"),
     "labels": _script("labels"),
-    "points": _apart("points", "rounds", "fits", "starts"),
+    "points": _apart("points", "rounds", "fits", "starts", "many"),
+    "without": _apart("points", "rounds", "fits", "starts", "many", "--without", "avx512"),
+    "small_fits": _apart("small_fits"),
     "units": _script("clusters"),
     "threads": _apart("threads"),
+    "dask": _apart("clusters", "rounds", "file"),
 }
 
 
