@@ -1,6 +1,8 @@
 """k-means on rows in chunks: the same as in memory, whoever works and however they are cut."""
 
 import re
+import tracemalloc
+from functools import partial
 
 import numpy as np
 import pytest
@@ -116,6 +118,19 @@ def test_results_are_arrays_of_the_same_chunks():
     assert model.score(chunks) == pytest.approx(model.score(points), rel=1e-12)
     np.testing.assert_array_equal(model.fit_predict(chunks).compute(), model.labels_.compute())
     assert model.fit_transform(chunks).shape == (3000, 7)
+
+
+def test_chunks_are_not_copied():
+    points = whole_numbers(20_000, 64)
+    chunks = da.from_array(points, chunks=-1)
+    for use in (partial(fitted, start=points[:7]), fitted(points, start=points[:7]).predict):
+        np.asarray(getattr(use(chunks), "labels_", None))  # what is made once, is made
+        tracemalloc.start()
+        result = use(chunks)
+        np.asarray(getattr(result, "labels_", result))
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < points.nbytes
 
 
 def test_chunks_of_unknown_sizes():

@@ -67,13 +67,12 @@ class Rows:
         It is (n,), or (n, n_columns). Rows in a file give an array of NumPy's.
         """
         block = partial(_on_rows, work=work, dtype=self.dtype, n_features=self.array.shape[1])
+        chunks = (self.array.chunks[0], (n_columns or 1,))
+        lazy = self.array.map_blocks(
+            block, dtype=dtype, chunks=chunks, meta=np.empty((0, 0), dtype)
+        )
         if n_columns is None:
-            lazy = self.array.map_blocks(block, dtype=dtype, drop_axis=1, meta=np.empty(0, dtype))
-        else:
-            chunks = (self.array.chunks[0], (n_columns,))
-            lazy = self.array.map_blocks(
-                block, dtype=dtype, chunks=chunks, meta=np.empty((0, 0), dtype)
-            )
+            lazy = lazy[:, 0]  # to drop the axis in map_blocks would copy the rows
         if not self.in_file:
             return lazy
         result = np.empty(lazy.shape, dtype)
@@ -297,7 +296,8 @@ def _on_rows(
     block_info: Any = None,
 ) -> Array:
     first_row = block_info[0]["array-location"][0][0]
-    return work(chunked.checked(block, None, dtype, n_features, first_row)[0])
+    result = work(chunked.checked(block, None, dtype, n_features, first_row)[0])
+    return result.reshape(len(result), result.shape[-1] if result.ndim > 1 else 1)
 
 
 def _moments(
