@@ -317,6 +317,19 @@ def test_workers_fetch_and_put_urls(address, tmp_path, capsys):
     assert "/there/00.kmq exists already; --force" in capsys.readouterr().err
 
 
+def test_relative_names_stay_as_they_were_given(address, tmp_path, monkeypatch, capsys):
+    save_pictures(tmp_path / "in", 2)
+    (tmp_path / "in" / "bad.png").write_bytes(b"no picture")
+    monkeypatch.chdir(tmp_path)
+    for command in (["encode", "in", "-o", "out", "--force"], ["palette", "in"]):
+        assert main(command) == 1
+        here = capsys.readouterr()
+        assert main([*command, "--cluster", address]) == 1
+        there = capsys.readouterr()
+        assert without_times(there.out) == without_times(here.out)
+        assert there.err == here.err
+
+
 def test_palette_on_a_cluster(address, tmp_path, capsys):
     paths = save_pictures(tmp_path / "in", 6)
     arguments = ["palette", str(tmp_path / "in"), "-k", "6"]

@@ -377,7 +377,11 @@ def _there(
         outcome = future if isinstance(future, _Outcome) else _result(job, future)
         bar.next()
         bar.advance(f"done {job.source.path.name}", 0)
-        return outcome
+        line, *messages = (
+            paths.as_given(text, job.source.path, job.target)
+            for text in (outcome.line, *outcome.messages)
+        )
+        return outcome._replace(line=line, messages=messages)
 
     def claimed(job: Job) -> _Outcome:
         job = job._replace(
@@ -388,10 +392,10 @@ def _there(
 
     try:
         with closing(in_order(claimed, jobs, _CLAIMS, Event())) as claims:
-            for outcome in claims:
-                job, is_due = outcome.job, outcome.status == DONE
+            for job, outcome in zip(jobs, claims, strict=True):
+                is_due = outcome.status == DONE
                 waiting.append(
-                    (job, client.submit(_attempt, job, carry, there, _unheard, pure=False))
+                    (job, client.submit(_attempt, outcome.job, carry, there, _unheard, pure=False))
                     if is_due
                     else (job, outcome)
                 )

@@ -276,22 +276,23 @@ def _counted_there(
         raise KmqError(f"the cluster lost the pictures: {cluster.one_line(error)}") from error
     if sums is None:
         return None
-    failures += sums.failures
+    given = {far.path: near.path for far, near in zip(absolute, sources, strict=True)}
+    failures += [paths.as_given(text, given[source.path]) for source, text in sums.failures]
     return sums.histogram
 
 
 class _Sum(NamedTuple):
-    """The histogram of some sources, the first that is in it, and the errors of others."""
+    """The histogram of some sources, the first that is in it, and others with their errors."""
 
     histogram: ColorHistogram | None
     first: paths.Source
-    failures: list[str]
+    failures: list[tuple[paths.Source, str]]
 
 
 def _sum_of_one(arguments: argparse.Namespace, source: paths.Source) -> _Sum:
     histogram = _count(arguments, source)
     if isinstance(histogram, Exception):
-        return _Sum(None, source, [complaint_about(source.path, histogram)])
+        return _Sum(None, source, [(source, complaint_about(source.path, histogram))])
     return _Sum(histogram, source, [])
 
 
@@ -310,7 +311,7 @@ def _added(sums: Sequence[_Sum]) -> _Sum:
         try:
             total = ColorHistogram.from_pictures([total, each.histogram], n_threads=1)
         except FAILURES as error:
-            failures.append(complaint_about(each.first.path, error))
+            failures.append((each.first, complaint_about(each.first.path, error)))
     return _Sum(total, first, failures)
 
 

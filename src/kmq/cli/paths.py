@@ -199,6 +199,13 @@ def absolute(file: File) -> File:
     return file if isinstance(file, Url) else file.absolute()
 
 
+def as_given(text: str, *files: File) -> str:
+    """Return a text about files with the names that were given in place of `absolute` ones."""
+    for file in files:
+        text = text.replace(str(absolute(file)), str(file))
+    return text
+
+
 def identity(file: File) -> Hashable:
     """Return the one name of a file that may have several."""
     name = file.identity() if isinstance(file, Url) else file
