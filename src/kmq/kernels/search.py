@@ -360,21 +360,27 @@ def _label(
 
 
 @kernel(
-    "channels, f4[:, :], i8, i8, i8, f4[:, :], f4[:, :], f8[:, :], i8, buffers, i4[:], f4[:]",
+    "channels, f4[:, :], i8, i8, i8, f4[:, :], f4[:, :], f8[:, :], i8, places, i4[:], buffers,"
+    "f4[:], i4[:], f4[:], f4[:]",
     channels=UP_TO_4,
+    places=("(i8,) * 1", "(i8,) * 2"),
     buffers=BUFFERS,
 )
 def assign_blocks(
-    channels, columns, n_opaque, first, last, low, high, centroids, k, buffers, out_labels,
-    out_distances,
+    channels, columns, n_opaque, first, last, low, high, centroids, k, n_nearest, before, buffers,
+    seconds, out_labels, out_distances, out_seconds,
 ):  # fmt: skip
     """Write the label, and unless `out_distances` is empty the distance, of each point of the
-    blocks first … last - 1."""
+    blocks first … last - 1; with two `n_nearest`, the distance to the second nearest as well.
+
+    `before` (n,) are labels of an earlier round, for points of one kind, or empty. They may be
+    `out_labels` itself. `seconds` is scratch for a block.
+    """
     _, _, _, _, _, _, ids, distances, labels = buffers
     for block in range(first, last):
         start, size = _label(
-            channels, columns, n_opaque, block, block == first, low, high, centroids, k, (0,),
-            ids[:0], buffers, distances,
+            channels, columns, n_opaque, block, block == first, low, high, centroids, k, n_nearest,
+            before, buffers, seconds,
         )  # fmt: skip
         block_labels = out_labels[start : start + size]
         for i in range(size):
@@ -383,6 +389,47 @@ def assign_blocks(
             block_distances = out_distances[start : start + size]
             for i in range(size):
                 block_distances[i] = distances[i]
+        if len(n_nearest) == 2:
+            block_seconds = out_seconds[start : start + size]
+            for i in range(size):
+                block_seconds[i] = seconds[i]
+
+
+@kernel("channels, f4[:, :], f8[:], i8, i4[:], f8[:, :, :]", channels=UP_TO_4)
+def sum_by_label(channels, columns, weights, n_opaque, labels, out_sums):
+    """Add weight · (x, 1) of each point to its kind's sums, as `sum_blocks`, of its label."""
+    d = len(channels)
+    for i in range(labels.size):
+        row = out_sums[1 if i < n_opaque else 0, labels[i]]
+        for c in range(d):
+            row[c] += weights[i] * columns[c, i]
+        row[d] += weights[i]
+
+
+@kernel(
+    "channels, f4[:, :], f8[:], f8[:, :], i4[:], f4[:], f4[:], f8[:], f8[:, :], f8[:, :]",
+    channels=UP_TO_4,
+)
+def measure_by_label(
+    channels, columns, weights, centroids, labels, distances, seconds, out_losses, out_squares,
+    out_sums,
+):  # fmt: skip
+    """Add up what `measure` writes, of points of one kind, and return their inertia; no losses if
+    there are no `seconds`."""
+    d = len(channels)
+    inertia = 0.0
+    for i in range(labels.size):
+        label, weight = labels[i], weights[i]
+        inertia += weight * distances[i]
+        if seconds.size:
+            out_losses[label] += weight * (seconds[i] - distances[i])
+        for c in range(d):
+            x = columns[c, i]
+            u = x - centroids[label, c]
+            out_squares[label, c] += weight * u * u
+            out_sums[label, c] += weight * x
+        out_sums[label, d] += weight
+    return inertia
 
 
 @kernel("i4[:], b1[:]")

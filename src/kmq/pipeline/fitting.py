@@ -15,12 +15,12 @@ from kmq.pipeline.rounding import Rounded
 from kmq.stages.histogram.counting import keys_of
 from kmq.stages.palette import pairs, search, starting
 from kmq.stages.palette.effort import (
-    FIRST_ROUNDS,
     PAIRED_COLORS,
     WHERE_SEEN,
     PlainStart,
     SearchEffort,
     Stopping,
+    first_rounds,
 )
 from kmq.stages.palette.intervals import Line
 from kmq.stages.palette.points import Points, bins_of, divided, points_of
@@ -128,7 +128,7 @@ def _as_seen(
     problem: Problem, fixed: Array, free: int, effort: SearchEffort, *, evenly: bool
 ) -> Fit:
     """Search for a first palette on bins, and on from there with the weights that it gives."""
-    first = effort._replace(start_rounds=FIRST_ROUNDS, breath=0)
+    first = effort._replace(start_rounds=first_rounds(len(fixed) + free), breath=0)
     centroids = _on_bins(problem, fixed, free, first, None)
     problem = problem.looked_at(centroids, evenly=evenly)
     return _settled(problem, fixed, _on_bins(problem, fixed, free, effort, centroids), effort)

@@ -34,7 +34,7 @@ class Rounded(NamedTuple):
 def rounded(problem: Problem, fit: Fit) -> Rounded:
     """Make samples of the centroids, keep the entries in use and the fixed ones, and sort them."""
     free = fit.centroids[len(problem.fixed) :]
-    samples = problem.space.nearest_samples(free, problem.how.required.step)
+    samples = problem.space.nearest_samples(free, problem.how.required.step, problem.how.n_threads)
     pixel_format = problem.colors.pixel_format
     if pixel_format.has_alpha:
         if fit.opaque is None:

@@ -34,6 +34,13 @@ def test_many_colors_take_a_few_breaths(effort, k, n_others):
     assert 1 <= breaths <= effort.most_breaths
 
 
+@pytest.mark.parametrize("effort", QUICK)
+def test_breaths_after_a_start_in_pairs_are_narrow(effort):
+    assert effort.breaths(4095, 10**6, 2) == (1365, 85, 0.0)
+    assert effort.breaths(4096, 10**6, 2) == (682, 85, 0.0)
+    assert effort.breaths(65_536, 10**6, 2) == (5461, 2730, 0.0)
+
+
 def test_a_search_that_does_not_breathe_has_no_first_breath():
     for k in (16, 1024):
         assert SEARCH_EFFORTS["fast"]._replace(breath=0).breaths(k, 4096, 2).first == 0

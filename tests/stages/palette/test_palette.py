@@ -82,7 +82,7 @@ def test_many_centroids_give_the_labels_of_all(pixel_format, k):
     np.testing.assert_array_equal(distances, plain_distances)
 
 
-@pytest.mark.parametrize("k", [1024, 3000])
+@pytest.mark.parametrize("k", [1024, 3000, 5000])
 def test_rounds_of_many_centroids_are_plain_ones(k):
     colors, centroids = many(PixelFormat.RGB24, k)
     points = points_in(colors)

@@ -94,8 +94,11 @@ WHERE_SEEN = {
 """Efforts in place of these where colours count as they are seen: that is an estimate, and more
 rounds do not make palettes look better."""
 
-FIRST_ROUNDS = 10
-"""Rounds from the start for the first palette, which shows how colours are seen."""
+
+def first_rounds(k: int) -> int:
+    """Return the rounds from the start for the first palette, which shows how colours are seen."""
+    return 10 if k < PAIRED_COLORS else 3
+
 
 GROWTH = SearchEffort(4096, 64, 1, 16, 0, 60, 5, 1e-3, 0)
 """How `grow` bins and settles: with 16 bins a colour it would be 12 % off at k = 256, not 3 %."""

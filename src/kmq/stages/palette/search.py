@@ -14,10 +14,10 @@ import numpy as np
 
 from kmq.model.arrays import Array
 from kmq.model.choices import Progress
-from kmq.stages.palette import starting
-from kmq.stages.palette.effort import GROWTH, SearchEffort, Stopping
-from kmq.stages.palette.points import Buffers, Points, Workspace, bins_of, parts_of
-from kmq.stages.palette.rounds import MOMENTUM, Fit, settle
+from kmq.stages.palette import breathing, starting
+from kmq.stages.palette.effort import GROWTH, PAIRED_COLORS, SearchEffort, Stopping
+from kmq.stages.palette.points import Points, Workspace, bins_of
+from kmq.stages.palette.rounds import MOMENTUM, Fit, Labelling, settle
 from kmq.threads import run_chunks
 
 _LEAST_BREATH = (2, 4)
@@ -112,7 +112,7 @@ def search(
     results: list[tuple[float, Array]] = [(np.inf, np.empty((0, 0)))] * len(starts)
 
     def work(attempt: int) -> None:
-        results[attempt] = _breathe(points, starts[attempt](), n_fixed, effort)
+        results[attempt] = _breathe(points, starts[attempt](), n_fixed, effort, n_threads)
 
     run_chunks(work, len(starts), n_threads)
     return min(results, key=lambda result: result[0])[1]
@@ -175,31 +175,10 @@ def assign(points: Points, centroids: Array, n_threads: int) -> tuple[Array, Arr
 
     Distances are squared, float32. Ties go to the lowest index.
     """
-    from kmq.kernels.search import assign_blocks
-
-    labels = np.empty(points.columns.shape[1], np.int32)
-    distances = np.empty(len(labels), np.float32)
-    parts, buffers = parts_of(points), Buffers(points, len(centroids))
-
-    def work(part: int) -> None:
-        taken = buffers.take()
-        assign_blocks(
-            points.channels,
-            points.columns,
-            points.n_opaque,
-            *parts[part],
-            points.low,
-            points.high,
-            centroids,
-            len(centroids),
-            taken,
-            labels,
-            distances,
-        )
-        buffers.give(taken)
-
-    run_chunks(work, len(parts), n_threads)
-    return labels, distances
+    labelling = Labelling(points, len(centroids), n_threads)
+    distances = np.empty(len(points.weights), np.float32)
+    labelling.label(centroids, distances, distances[:0])
+    return labelling.labels, distances
 
 
 def are_used(labels: Array, k: int) -> Array:
@@ -212,7 +191,7 @@ def are_used(labels: Array, k: int) -> Array:
 
 
 def _breathe(
-    points: Points, start: Array, n_fixed: int, effort: SearchEffort
+    points: Points, start: Array, n_fixed: int, effort: SearchEffort, n_threads: int
 ) -> tuple[float, Array]:
     """Return the inertia and the centroids after breathing."""
     from kmq.kernels.search import breathe
@@ -220,6 +199,8 @@ def _breathe(
     k, d = start.shape
     kind = len(points.kinds) - 1
     breaths = effort.breaths(k, len(points.weights), _LEAST_BREATH[kind])
+    if k >= PAIRED_COLORS and not points.n_opaque:
+        return breathing.breathe(points, start, n_fixed, effort, breaths, n_threads)
     room = Workspace(points, k + breaths.first)
     centroids = np.empty((k + breaths.first, d))
     centroids[:k] = start
