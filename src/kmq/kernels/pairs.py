@@ -34,19 +34,30 @@ def _gap(channels, low, high, other_low, other_high):
 
 
 @inlined
+def _fill_gaps(channels, columns, block, n, low, high, gaps):
+    """Write the squared distance of each cluster of a block from a box, and return how many there
+    are."""
+    start = block * BLOCK
+    size = min(BLOCK, n - start)
+    for c in range(len(channels)):
+        column, least, most = columns[c, start : start + size], low[c], high[c]
+        for i in range(size):
+            outside = max(max(least - column[i], column[i] - most), np.float32(0))
+            gaps[i] = fma(outside, outside, gaps[i] if c > 0 else np.float32(0))
+    return size
+
+
+@inlined
 def _gather(channels, columns, weights, block, low, high, radii, costs, mine, places):
     """Copy the clusters of a block that look as far as a box; fill lanes up with ones that take no
     partner. Return how many there are, and how far they look at most."""
     d, start = len(channels), block * BLOCK
     count, reach = 0, np.float32(0)
-    for i in range(min(BLOCK, weights.size - start)):
-        gap = np.float32(0)
-        for c in range(d):
-            x = columns[c, start + i]
-            outside = max(max(low[c] - x, x - high[c]), np.float32(0))
-            gap = fma(outside, outside, gap)
+    gaps = mine[d + 2]
+    size = _fill_gaps(channels, columns, block, weights.size, low, high, gaps)
+    for i in range(size):
         places[count] = i
-        count += gap <= radii[i]
+        count += gaps[i] <= radii[i]
     for t in range(count):
         i = places[t]
         for c in range(d):
@@ -61,17 +72,13 @@ def _gather(channels, columns, weights, block, low, high, radii, costs, mine, pl
 
 
 @inlined
-def _gather_others(channels, columns, weights, block, low, high, reach, rows, ids):
+def _gather_others(channels, columns, weights, block, low, high, reach, gaps, rows, ids):
     """Copy the clusters of a block that are within `reach` of a box, and return how many."""
-    d, count = len(channels), 0
-    for j in range(block * BLOCK, min((block + 1) * BLOCK, weights.size)):
-        gap = np.float32(0)
-        for c in range(d):
-            x = columns[c, j]
-            outside = max(max(low[c] - x, x - high[c]), np.float32(0))
-            gap = fma(outside, outside, gap)
-        ids[count] = j
-        count += gap <= reach
+    d, count, first = len(channels), 0, np.int32(block * BLOCK)
+    size = _fill_gaps(channels, columns, block, weights.size, low, high, gaps)
+    for i in range(size):
+        ids[count] = first + np.int32(i)
+        count += gaps[i] <= reach
     for t in range(count):
         for c in range(d):
             rows[t, c] = columns[c, ids[t]]
@@ -123,7 +130,7 @@ def _look(
     if count == 0:
         return
     n_others = _gather_others(
-        channels, columns, weights, other, low[block], high[block], reach, rows, ids
+        channels, columns, weights, other, low[block], high[block], reach, mine[d + 2], rows, ids
     )
     for t in range(count):
         found[t] = partners[first + places[t]]
@@ -147,7 +154,7 @@ def find_partners(
     partner is below 0.
 
     `low` and `high` (blocks, d) are the boxes of BLOCK clusters, and the others (families, d) those
-    of FAMILY blocks. Scratch are `radii` (BLOCK,), `mine` (d + 2, BLOCK), `rows` (BLOCK, d + 1) and
+    of FAMILY blocks. Scratch are `radii` (BLOCK,), `mine` (d + 3, BLOCK), `rows` (BLOCK, d + 1) and
     `numbers` (3, BLOCK).
     """
     n, n_blocks = weights.size, low.shape[0]

@@ -56,7 +56,7 @@ def _find_partners(
 
     def work(chunk: int) -> None:
         first, last = n_blocks * chunk // _CHUNKS, n_blocks * (chunk + 1) // _CHUNKS
-        scratch = [np.empty(shape, np.float32) for shape in (BLOCK, (d + 2, BLOCK), (BLOCK, d + 1))]
+        scratch = [np.empty(shape, np.float32) for shape in (BLOCK, (d + 3, BLOCK), (BLOCK, d + 1))]
         numbers = np.empty((3, BLOCK), np.int32)
         find_partners(
             channels, columns, rounded, first, last, *boxes, *scratch, numbers, costs, partners
