@@ -8,6 +8,7 @@ and some rounds make the start. That takes a fraction of the time, and a start i
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from operator import attrgetter
@@ -46,6 +47,9 @@ _POLISHING = 20
 
 _GREEDY_COLORS = 1024
 """Most centroids that k-means++ on the bins of a picture chooses greedily."""
+
+_thread = threading.local()
+"""A generator of each thread, which is seeded anew for each start."""
 
 _SHARED_WORK = 1 << 20
 """Channels that a thread compares in a step of k-means++ at least: twice what waking it takes."""
@@ -284,7 +288,10 @@ def _buffers(
 @lru_cache(maxsize=8)
 def _uniforms(seed: int, k: int, trials: int) -> Array:
     """Return numbers (k, trials) in [0, 1); a generator takes longer to make than a small start."""
-    uniforms = np.random.RandomState(seed).random_sample((k, trials))
+    if not hasattr(_thread, "random"):
+        _thread.random = np.random.RandomState()
+    _thread.random.seed(seed)
+    uniforms: Array = _thread.random.random_sample((k, trials))
     uniforms.flags.writeable = False
     return uniforms
 
