@@ -40,13 +40,17 @@ from kmq.kernels._lanes import (
     spread,
     store,
     times,
+    transposed,
 )
+from kmq.kernels._lanes import lane as lane_of
 from kmq.kernels._lanes import total as total_of
 from kmq.kernels._numba import intrinsic, ir, types
 from kmq.kernels._rows import GROUP, MOST_UNROLLED, distances_to_group
 
 LANES = (0,) * 16
 """Centroids of a group of `round_by_groups`."""
+
+_EIGHT = (0,) * 8
 
 _QUARTER = (0,) * 4
 
@@ -238,6 +242,17 @@ def write_distances(d, points, rows, out_distances):
         for j in range(k):
             squares = np.float64(_own_squares(d, points, i * d, rows, j * d))
             out_distances[np.uint64(i * k + j)] = np.sqrt(squares)
+
+
+@kernel("i8, T[:], T[:], f8[:]", T=("f4", "f8"))
+def write_moves(d, before, after, out_moves):
+    """Write how far centroids (k, d) have moved, in float64."""
+    for j in range(out_moves.size):
+        square = 0.0
+        for c in range(j * d, (j + 1) * d):
+            u = np.float64(after[np.uint64(c)]) - before[np.uint64(c)]
+            square = fma(u, u, square)
+        out_moves[j] = np.sqrt(square)
 
 
 @inlined
@@ -551,16 +566,66 @@ def round_by_groups(
     return compared
 
 
+@inlined
+def _own_gap(d, points, rows, labels, i, c):
+    """Return x - c of eight channels of a point and its centroid."""
+    to = np.int64(labels[i]) * d + c
+    return minus(load_row(points, i * d + c, _EIGHT), load_row(rows, to, _EIGHT))
+
+
+@inlined
+def _add_own(sums, d, points, rows, labels, i, c):
+    """Return the sums of eight points with the squares of eight channels added, one by one."""
+    u = transposed(
+        (
+            _own_gap(d, points, rows, labels, i, c),
+            _own_gap(d, points, rows, labels, i + 1, c),
+            _own_gap(d, points, rows, labels, i + 2, c),
+            _own_gap(d, points, rows, labels, i + 3, c),
+            _own_gap(d, points, rows, labels, i + 4, c),
+            _own_gap(d, points, rows, labels, i + 5, c),
+            _own_gap(d, points, rows, labels, i + 6, c),
+            _own_gap(d, points, rows, labels, i + 7, c),
+        )
+    )
+    for one in u:
+        sums = multiply_add(one, one, sums)
+    return sums
+
+
+@inlined
+def _inertia_of_eight(d, points, weights, rows, labels, sums, i, total):
+    """Return the inertia with eight points added; `sums` have their channels but for the last."""
+    in_eights = d // len(_EIGHT) * len(_EIGHT)
+    for j in range(len(_EIGHT)):
+        distance, at, to = lane_of(sums, j), (i + j) * d, np.int64(labels[i + j]) * d
+        for c in range(in_eights, d):
+            u = points[np.uint64(at + c)] - rows[np.uint64(to + c)]
+            distance = fma(u, u, distance)
+        total += distance * (weights[i + j] if weights.size else 1.0)
+    return total
+
+
 @kernel("channels, i8, T[:], f8[:], T[:], i4[:]", channels=("(i8,) * 0", *UP_TO_4), T=("f4", "f8"))
 def inertia(channels, d, points, weights, rows, labels):
     """Return the weighted squared distances of points to the centroids (k, d) that labels name, as
     `assign` adds them up.
 
-    Four at a time: each is a chain of sums that wait for one another.
+    Sixteen at a time, or four: each is a chain of sums that wait for one another.
     """
     d = len(channels) if len(channels) else d
     n, total = labels.size, 0.0
-    for i in range(0, n, 4):
+    eight, in_sixteens = len(_EIGHT), 0
+    if len(channels) == 0:
+        in_sixteens = n // 16 * 16
+        for i in range(0, in_sixteens, 16):
+            low = high = splat(0.0, load_row(rows, 0, _EIGHT))
+            for c in range(0, d // eight * eight, eight):
+                low = _add_own(low, d, points, rows, labels, i, c)
+                high = _add_own(high, d, points, rows, labels, i + eight, c)
+            total = _inertia_of_eight(d, points, weights, rows, labels, low, i, total)
+            total = _inertia_of_eight(d, points, weights, rows, labels, high, i + eight, total)
+    for i in range(in_sixteens, n, 4):
         size = min(4, n - i)
         at0, at1 = i * d, min(i + 1, n - 1) * d
         at2, at3 = min(i + 2, n - 1) * d, min(i + 3, n - 1) * d

@@ -131,6 +131,21 @@ def test_distances_of_a_sample(d, dtype):
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("d", [5, 8, 21])
+def test_inertia_adds_channels_and_points_in_their_order(d, dtype):
+    random = np.random.default_rng(d)
+    points, rows = random.normal(size=(39, d)).astype(dtype), random.normal(size=(4, d))
+    rows, weights = rows.astype(dtype), random.random(39)
+    expected = np.empty(39, dtype)
+    assigning.nearest(points, rows.astype(float), 1, np.empty(39, np.int32), expected)
+    nearest = np.array([np.square(rows - point).sum(axis=1).argmin() for point in points])
+    total = 0.0
+    for distance, weight in zip(expected.tolist(), weights.tolist(), strict=True):
+        total += distance * weight
+    assert assigning.inertia(points, nearest.astype(np.int32), weights, rows, 1) == total
+
+
 def test_looks_at_a_sample_take_little_of_the_time(monkeypatch):
     looks = []
 

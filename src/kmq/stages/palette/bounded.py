@@ -397,8 +397,11 @@ def _rounds_left(before: float, now: float, step: float) -> float:
 
 def _moves(before: Array, after: Array) -> Array:
     """Return how far each centroid has moved, at most."""
-    d = before.shape[1]
-    moves: Array = np.sqrt(np.square(after.astype(np.float64) - before).sum(axis=1))
+    from kmq.kernels.bounded import write_moves
+
+    k, d = after.shape
+    moves = np.empty(k)
+    write_moves(d, before.reshape(-1), after.reshape(-1), moves)
     moves *= 1 + (d + 8) * np.finfo(np.float64).eps
     return moves
 

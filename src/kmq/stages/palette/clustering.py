@@ -132,7 +132,8 @@ def lloyd(
             empty = np.flatnonzero(sums[:, -1] == 0)
             _refill(sums, empty, *farthest(centroids, len(empty)))
         moved = _means(sums, centroids)
-        converged = float(np.square(moved - centroids).sum()) <= tol
+        centroids -= moved  # in place, and squared so: each new array took as long
+        converged = float(np.square(centroids, out=centroids).sum()) <= tol
         centroids = moved
         if progress is not None:
             progress("k-means", n_iter / max_iter)
