@@ -636,7 +636,13 @@ def _products_table(found: list[Record]) -> str:
     titled = [
         record | {"title": f"{record['dtype']}, {record['d']}"} for record in _of(found, "products")
     ]
-    return pivot(titled, "channels", "title", "k", lambda group: f"{group[0]['ratio']:.2f}")
+    return pivot(
+        titled,
+        "channels",
+        "title",
+        "k",
+        lambda group: f"{group[0]['products']:.2f} / {group[0]['screening']:.2f}",
+    )
 
 
 def _units_table(found: list[Record]) -> str:

@@ -3,7 +3,7 @@
     python benchmarks/points.py rounds               a round of Lloyd's algorithm
     python benchmarks/points.py fits starts          whole fits, and where they begin
     python benchmarks/points.py many                 thousands of clusters
-    python benchmarks/points.py products             how much faster products are than differences
+    python benchmarks/points.py products             products / screening: as fast as differences
     python benchmarks/points.py rounds --dtype float64 --channels 16
 
 ``--without avx512`` measures as on a processor without AVX-512. Everything runs on one thread, and
@@ -30,7 +30,7 @@ from threadpoolctl import threadpool_limits
 import kmq
 import processors
 from contenders import LLOYDS
-from kmq.stages.palette import assigning, bounded, grid, products, starting
+from kmq.stages.palette import assigning, bounded, grid, products, screening, starting
 from kmq.threads import available_cores
 from layouts import report
 from pictures import from_corpus, photos
@@ -275,20 +275,23 @@ def many(_dtypes: list[str], _channels: list[int], _ks: list[int], repeats: int)
 
 
 def by_products(dtypes: list[str], channels: list[int], ks: list[int], repeats: int) -> Records:
-    """Yield how many times as fast as differences products are, for each size."""
+    """Yield how many times as fast as differences products and screening are, for each size."""
     for dtype, d, k in product(dtypes, channels, ks):
         points = random_points(max(8192, _WORK // (4 * k * d)), d, dtype)
         start = points[:k].astype(np.float64)
-        works = [partial(_assigned, faster, points, start) for faster in (False, True)]
-        differences, by_products = best_times(works, repeats)
-        ratio = differences / by_products
-        yield {"table": "products", "dtype": dtype, "d": d, "k": k, "ratio": ratio}
+        works = [partial(_labelled, by, points, start) for by in ("", "products", "screening")]
+        differences, by_products, by_screening = best_times(works, repeats)
+        record = {"table": "products", "dtype": dtype, "d": d, "k": k}
+        record["products"] = differences / by_products
+        yield record | {"screening": differences / by_screening}
 
 
-def _assigned(by_products: bool, points: Array, centroids: Array) -> None:
-    products.are_faster = lambda *_: by_products
+def _labelled(by: str, points: Array, centroids: Array) -> None:
+    products.are_faster = lambda *_: by == "products"
+    screening.is_faster = lambda *_: by == "screening"
     grid.grid_of = lambda *_: None
-    assigning.assign_and_sum(points, np.empty(0), centroids, np.empty(0, np.int32), 1)
+    labels, distances = np.empty(len(points), np.int32), np.empty(0, points.dtype)
+    assigning.nearest(points, centroids, 1, labels, distances)
 
 
 def rounds_targets(found: list[Record]) -> Records:

@@ -348,6 +348,38 @@ def add_pairs(typingctx, pairs, array, index, sums):
 
 
 @intrinsic
+def paired(typingctx, a, b):
+    """Return pairs of two vectors' numbers of 16 bits, as `load_pairs` does."""
+    pairs = Lanes(a.dtype, 2 * a.count)
+
+    def codegen(context, builder, signature, args):
+        first, second = range(a.count), range(a.count, 2 * a.count)
+        places = [*first, *second]
+        if PAIRS_TOGETHER:
+            places = [place for pair in zip(first, second, strict=True) for place in pair]
+        constant = ir.Constant(ir.VectorType(ir.IntType(32), len(places)), places)
+        return builder.shuffle_vector(*args, constant)
+
+    return pairs(a, b), codegen
+
+
+@intrinsic
+def with_low_half(typingctx, a, b):
+    """Return integers of 32 bits with the high half of `a` and the low half of `b`."""
+
+    def codegen(context, builder, signature, args):
+        halves = ir.VectorType(ir.IntType(16), 2 * a.count)
+        high, low = (builder.bitcast(vector, halves) for vector in args)
+        # On machines that put the low half first, as all do that Numba knows.
+        places = [i if i % 2 else 2 * a.count + i for i in range(2 * a.count)]
+        constant = ir.Constant(ir.VectorType(ir.IntType(32), len(places)), places)
+        mixed = builder.shuffle_vector(high, low, constant)
+        return builder.bitcast(mixed, context.get_value_type(a))
+
+    return a(a, b), codegen
+
+
+@intrinsic
 def transposed(typingctx, rows):
     """Return the columns of a tuple of eight vectors of eight numbers."""
 

@@ -125,7 +125,7 @@ def _product(d, rows, at, to, shift):
 
 
 @inlined
-def _greatest_square(d, rows, shift):
+def greatest_square(d, rows, shift):
     """Return the greatest |x - shift|² of some points."""
     strip = len(_STRIP)
     in_strips = d // strip * strip
@@ -147,10 +147,10 @@ def _greatest_square(d, rows, shift):
 
 
 @inlined
-def scale_of(rows, d, shift, bounds):
-    """Return what the points of a block are multiplied by, and by how much the score of a centroid
-    can be above the least one and the centroid still be the nearest: -1 if that is not known."""
-    most = np.float64(_greatest_square(d, rows, shift))
+def scale_of(most, shift, bounds):
+    """Return what points are multiplied by whose greatest |x - shift|² is `most`, and by how much
+    the score of a centroid can be above the least one and the centroid still be the nearest: -1 if
+    that is not known."""
     radius, scale, rounding, error, tiny = bounds[0], bounds[1], bounds[2], bounds[3], bounds[4]
     floor, largest = bounds[5], bounds[6]
     length = np.sqrt(most + error * most + floor)

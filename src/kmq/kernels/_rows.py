@@ -111,3 +111,45 @@ def nearest_in_tile(channels, d, tiles, start, groups):
         nearer = less(low, least)
         least, label = select(nearer, low, least), select(nearer, low_label, label)
     return least, label
+
+
+@inlined
+def transpose(channels, d, rows, out_tiles):
+    """Write points, flat and row by row, as tiles (d, lanes)."""
+    lanes = lane_count(out_tiles)
+    strip = len(channels) if len(channels) else MOST_UNROLLED
+    in_strips = d // strip * strip
+    for start in range(0, rows.size // d, lanes):
+        size = min(lanes, rows.size // d - start)
+        part = rows[start * d : (start + size) * d]
+        tile = out_tiles[start * d : (start + lanes) * d]
+        # Unsigned: a signed sum could be negative, which costs a check and the vectors.
+        for first in range(0, in_strips, strip):
+            columns = tile[first * lanes : (first + strip) * lanes]
+            for i in range(size):
+                at = np.uint64(i) * np.uint64(d) + np.uint64(first)
+                for c in range(strip):
+                    to = np.uint64(c) * np.uint64(lanes) + np.uint64(i)
+                    columns[to] = part[at + np.uint64(c)]
+        for c in range(in_strips, d):
+            column = tile[c * lanes : (c + 1) * lanes]
+            for i in range(size):
+                column[i] = part[np.uint64(i) * np.uint64(d) + np.uint64(c)]
+
+
+@inlined
+def gather_rows(channels, d, points, numbers, out_tile):
+    """Write the points with some numbers as a tile (d, lanes)."""
+    lanes = lane_count(out_tile)
+    strip = len(channels) if len(channels) else MOST_UNROLLED
+    in_strips = d // strip * strip
+    for first in range(0, in_strips, strip):
+        for lane in range(numbers.size):
+            at = np.uint64(numbers[np.uint64(lane)]) * np.uint64(d) + np.uint64(first)
+            for c in range(strip):
+                to = np.uint64(first + c) * np.uint64(lanes) + np.uint64(lane)
+                out_tile[to] = points[at + np.uint64(c)]
+    for c in range(in_strips, d):
+        for lane in range(numbers.size):
+            at = np.uint64(numbers[np.uint64(lane)]) * np.uint64(d) + np.uint64(c)
+            out_tile[np.uint64(c) * np.uint64(lanes) + np.uint64(lane)] = points[at]

@@ -45,7 +45,7 @@ from kmq.kernels._lanes import (
 from kmq.kernels._lanes import lane as lane_of
 from kmq.kernels._lanes import total as total_of
 from kmq.kernels._numba import intrinsic, ir, types
-from kmq.kernels._rows import GROUP, MOST_UNROLLED, distances_to_group
+from kmq.kernels._rows import GROUP, distances_to_group, gather_rows
 
 LANES = (0,) * 16
 """Centroids of a group of `round_by_groups`."""
@@ -154,24 +154,6 @@ def _ask_for(d, points, numbers):
         expect(points, at + d - 1)
 
 
-@inlined
-def _gather_rows(channels, d, points, numbers, out_tile):
-    """Write the points with some numbers as a tile (d, lanes)."""
-    lanes = lane_count(out_tile)
-    strip = len(channels) if len(channels) else MOST_UNROLLED
-    in_strips = d // strip * strip
-    for first in range(0, in_strips, strip):
-        for lane in range(numbers.size):
-            at = np.uint64(numbers[np.uint64(lane)]) * np.uint64(d) + np.uint64(first)
-            for c in range(strip):
-                to = np.uint64(first + c) * np.uint64(lanes) + np.uint64(lane)
-                out_tile[to] = points[at + np.uint64(c)]
-    for c in range(in_strips, d):
-        for lane in range(numbers.size):
-            at = np.uint64(numbers[np.uint64(lane)]) * np.uint64(d) + np.uint64(c)
-            out_tile[np.uint64(c) * np.uint64(lanes) + np.uint64(lane)] = points[at]
-
-
 @kernel(
     "channels, i8, T[:], T[:], f8[:], f4[:], f8[:], buffers, i4[:], f4[:]",
     channels=("(i8,) * 0", *UP_TO_4),
@@ -193,7 +175,7 @@ def round_by_differences(
     for first in range(0, count, lanes):
         size = min(lanes, count - first)
         _ask_for(d, points, pending[first + lanes : min(first + 2 * lanes, count)])
-        _gather_rows(channels, d, points, pending[first : first + size], tile)
+        gather_rows(channels, d, points, pending[first : first + size], tile)
         least, second, label = _two_nearest(channels, d, tile, groups)
         store(least, distances, 0)
         store(second, distances, lanes)

@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from kmq.kernels._jit import inlined, kernel, trailing_zeros
+from kmq.kernels._jit import kernel, trailing_zeros
 from kmq.kernels._lanes import (
     LANE_BYTES,
     lane_count,
@@ -39,6 +39,7 @@ from kmq.kernels._products import (
     best,
     compare,
     compared_if_full,
+    greatest_square,
     least_of,
     not_above,
     round_rows,
@@ -51,6 +52,7 @@ from kmq.kernels._rows import (
     add_rows,
     distances_to_group,
     nearest_in_tile,
+    transpose,
     write_block,
 )
 
@@ -68,30 +70,6 @@ def block_size(d: int, itemsize: int) -> int:
     """Return the points of a block: whole tiles."""
     lanes = LANE_BYTES // itemsize
     return max(lanes, min(_BLOCK, _BLOCK_NUMBERS // d) // lanes * lanes)
-
-
-@inlined
-def _transpose(channels, d, rows, out_tiles):
-    """Write points, flat and row by row, as tiles (d, lanes)."""
-    lanes = lane_count(out_tiles)
-    strip = len(channels) if len(channels) else MOST_UNROLLED
-    in_strips = d // strip * strip
-    for start in range(0, rows.size // d, lanes):
-        size = min(lanes, rows.size // d - start)
-        part = rows[start * d : (start + size) * d]
-        tile = out_tiles[start * d : (start + lanes) * d]
-        # Unsigned: a signed sum could be negative, which costs a check and the vectors.
-        for first in range(0, in_strips, strip):
-            columns = tile[first * lanes : (first + strip) * lanes]
-            for i in range(size):
-                at = np.uint64(i) * np.uint64(d) + np.uint64(first)
-                for c in range(strip):
-                    to = np.uint64(c) * np.uint64(lanes) + np.uint64(i)
-                    columns[to] = part[at + np.uint64(c)]
-        for c in range(in_strips, d):
-            column = tile[c * lanes : (c + 1) * lanes]
-            for i in range(size):
-                column[i] = part[np.uint64(i) * np.uint64(d) + np.uint64(c)]
 
 
 @kernel(
@@ -119,7 +97,7 @@ def assign(
         start = number * block
         size = min(block, n - start)
         block_rows = points[start * d : (start + size) * d]
-        _transpose(channels, d, block_rows, tiles)
+        transpose(channels, d, block_rows, tiles)
         for first in range(0, size, lanes):
             least, label = nearest_in_tile(channels, d, tiles, first * d, groups)
             store(least, distances, first)
@@ -157,7 +135,7 @@ def assign_by_products(
     for start in range(0, n, block):
         size = min(block, n - start)
         rows = points[start * d : (start + size) * d]
-        scale, margin = scale_of(rows, d, shift, bounds)
+        scale, margin = scale_of(np.float64(greatest_square(d, rows, shift)), shift, bounds)
         if margin < 0:
             for i in range(size):
                 limits[i], labels[i] = GREATEST, -1
@@ -218,7 +196,7 @@ def distances_to_all(d, k, points, groups, tiles, distances, out_distances):
     n, block = points.size // d, tiles.size // d
     for start in range(0, n, block):
         size = min(block, n - start)
-        _transpose((), d, points[start * d : (start + size) * d], tiles)
+        transpose((), d, points[start * d : (start + size) * d], tiles)
         for first in range(0, size, lanes):
             for group in range(groups.size // (GROUP * d)):
                 d0, d1, d2, d3 = distances_to_group((), d, tiles, first * d, groups, group)

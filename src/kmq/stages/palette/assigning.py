@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
 from kmq import exact
 from kmq.model.arrays import Array
-from kmq.stages.palette import differences, grid, products
+from kmq.stages.palette import differences, grid, products, screening
 from kmq.threads import run_chunks
 
 _CHUNK_WORK = 1 << 23
@@ -28,12 +29,26 @@ _CHUNK_POINTS = 512
 
 _MOST_CHUNKS = 64
 
+_TOGETHER = 8
+"""Chunks that are one where neither threads nor sums need them: each costs some 20 µs."""
+
 _NO_WEIGHTS = np.empty(0)
 
 _NO_SUMS = np.empty((0, 0))
 
 _SUM_BUDGET = 1 << 22
 """Numbers in the sums of all chunks together at most (32 MiB), so that a large k has few chunks."""
+
+
+def cost_of(n: int, k: int, d: int, dtype: np.dtype[Any]) -> float:
+    """Return what it takes to compare a point with all centroids, in operations on registers: some
+    0.1 ns."""
+    share = 1.0
+    if screening.is_faster(n, k, d, dtype):
+        share = 0.65
+    elif products.are_faster(n, k, d, dtype):
+        share = 0.55
+    return share * differences.operations_of(k, d, dtype) + 2.5 * d
 
 
 def nearest(
@@ -164,7 +179,12 @@ def _assign(
 ) -> float:
     """Run the kernel over chunks of the points, each with its own one of `out_sums`."""
     parts = parts_of(points, len(centroids))
-    assign = _assigner(points, centroids, grids or grid.Grids())
+    if not len(out_sums) and n_threads == 1:  # other results do not depend on chunks
+        last = len(parts) - 1
+        ends = range(0, len(parts), _TOGETHER)
+        parts = [slice(parts[a].start, parts[min(a + _TOGETHER - 1, last)].stop) for a in ends]
+    only_labels = not (out_distances.size or len(out_sums))
+    assign = _assigner(points, centroids, grids or grid.Grids(), only_labels)
     inertias = [0.0] * len(parts)
 
     def work(chunk: int) -> None:
@@ -183,7 +203,9 @@ def _assign(
     return sum(inertias)
 
 
-def _assigner(points: Array, centroids: Array, grids: grid.Grids) -> Callable[..., float]:
+def _assigner(
+    points: Array, centroids: Array, grids: grid.Grids, only_labels: bool
+) -> Callable[..., float]:
     """Return the kernel that is fastest for these points and centroids, to call with points and
     weights, and with labels, distances and sums to write."""
     from kmq.kernels.grid import assign_by_grid
@@ -199,6 +221,10 @@ def _assigner(points: Array, centroids: Array, grids: grid.Grids) -> Callable[..
             return float(assign_by_grid(channels, shift, points, weights, *cells, scratch, *out))
 
         return by_grid
+    if only_labels and screening.is_faster(len(points), k, d, dtype):
+        label = screening.labeller_of(points, centroids)
+        if label is not None:
+            return lambda points, _weights, labels, *_out: float(label(points, labels))
     if products.are_faster(len(points), k, d, dtype):
         made = products.products_of(centroids, dtype)
 

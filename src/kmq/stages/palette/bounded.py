@@ -376,7 +376,7 @@ def _costs(n: int, k: int, d: int, dtype: np.dtype[Any], by_groups: bool, exact:
     from kmq.kernels._lanes import LANE_BYTES
 
     operations = operations_of(k, d, dtype)
-    plain = (0.55 if products.are_faster(n, k, d, dtype) else 1.0) * operations + 2.5 * d
+    plain = assigning.cost_of(n, k, d, dtype)
     look = 1.5e6 + _SAMPLE * k * (80 + d)
     if not by_groups:
         idle = 6 if exact else 25 + d * dtype.itemsize / 2  # all are added up anew

@@ -12,7 +12,6 @@ import numpy as np
 
 from kmq.model.arrays import Array
 from kmq.stages.palette import assigning
-from kmq.stages.palette.differences import operations_of
 from kmq.stages.palette.grid import Grids
 from kmq.stages.palette.ordered import Ordered
 
@@ -48,7 +47,7 @@ class Labelling:
         self._points, self._n_threads = points, n_threads
         self._k, self._max_iter, self._done = k, max_iter, 0
         n, d = points.shape
-        self.cost = self._by_all = operations_of(k, d, points.dtype) + 2.5 * d
+        self.cost = self._by_all = assigning.cost_of(n, k, d, points.dtype)
         self._ordered: Ordered | None = None
         self._grids = Grids()
         self._may_sort = _LEAST_POINTS <= n < 2**31 and 1 < d <= _MOST_CHANNELS

@@ -32,7 +32,7 @@ _FEWEST = {
     # bytes of vectors, of numbers: channels, channels of all centroids, those compared in a round
     (64, 4): (12, 512, 1 << 19),
     (64, 8): (8, 288, 1 << 18),
-    (256, 4): (32, 1024, 1 << 21),
+    (256, 4): (16, 1024, 1 << 21),
     (256, 8): (16, 512, 1 << 20),
 }
 """From how many on products are faster, by ``benchmarks/points.py products``: to prepare them takes
