@@ -223,6 +223,21 @@ def lane(typingctx, lanes, index):
 
 
 @intrinsic
+def with_last(typingctx, lanes, number):
+    """Return floats and one more, a float of their type."""
+    longer = Lanes(lanes.dtype, lanes.count + 1)
+
+    def codegen(context, builder, signature, args):
+        index = ir.IntType(32)
+        undefined = ir.Constant(context.get_value_type(lanes), ir.Undefined)
+        places = ir.Constant(ir.VectorType(index, longer.count), [*range(longer.count)])
+        vector = builder.shuffle_vector(args[0], undefined, places)
+        return builder.insert_element(vector, args[1], ir.Constant(index, lanes.count))
+
+    return longer(lanes, lanes.dtype), codegen
+
+
+@intrinsic
 def widened(typingctx, lanes):
     """Return floats as float64."""
     wide = Lanes(types.float64, lanes.count)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from kmq.kernels._jit import UP_TO_4, inlined, kernel, trailing_zeros
+from kmq.kernels._jit import inlined, kernel, trailing_zeros
 from kmq.kernels._lanes import (
     bits,
     lane_count,
@@ -28,32 +28,45 @@ from kmq.kernels._lanes import (
     store,
     times,
     widened,
+    with_last,
 )
+from kmq.kernels._rows import MOST_UNROLLED
 
 _STRIP = (0,) * 8
 """Channels that are added at a time where loops do not unroll."""
+
+_CHANNELS = tuple(f"(i8,) * {d}" for d in range(MOST_UNROLLED + 1))
 
 
 @inlined
 def _add_row(channels, d, points, weight, i, label, cut, out_sums, out_rests):
     """Add weight · (x, 1) of a point to the sums of a label."""
-    strip = channels if len(channels) else _STRIP
-    in_strips = d // len(strip) * len(strip)
     at, to = np.uint64(i) * np.uint64(d), np.uint64(label) * np.uint64(d + 1)
-    for first in range(0, in_strips, len(strip)):
-        c = np.uint64(first)
-        x = widened(load_row(points, at + c, strip))
-        x = times(x, splat(weight, x))
-        if out_rests.size:
-            high = minus(plus(x, splat(cut, x)), splat(cut, x))
-            rest = plus(load_row(out_rests, to + c, strip), minus(x, high))
-            store(rest, out_rests, to + c)
-            x = high
-        store(plus(load_row(out_sums, to + c, strip), x), out_sums, to + c)
-    for first in range(in_strips, d):
-        c = np.uint64(first)
-        _add_number(weight * points[at + c], to + c, cut, out_sums, out_rests)
-    _add_number(weight, to + np.uint64(d), cut, out_sums, out_rests)
+    if len(channels):
+        x = with_last(widened(load_row(points, at, channels)), 1.0)
+        row = channels + (0,)  # noqa: RUF005  # in words that Numba knows
+        _add_lanes(x, row, weight, to, cut, out_sums, out_rests)
+    else:
+        in_strips = d // len(_STRIP) * len(_STRIP)
+        for first in range(0, in_strips, len(_STRIP)):
+            c = np.uint64(first)
+            x = widened(load_row(points, at + c, _STRIP))
+            _add_lanes(x, _STRIP, weight, to + c, cut, out_sums, out_rests)
+        for first in range(in_strips, d):
+            c = np.uint64(first)
+            _add_number(weight * points[at + c], to + c, cut, out_sums, out_rests)
+        _add_number(weight, to + np.uint64(d), cut, out_sums, out_rests)
+
+
+@inlined
+def _add_lanes(x, row, weight, to, cut, out_sums, out_rests):
+    x = times(x, splat(weight, x))
+    if out_rests.size:
+        high = minus(plus(x, splat(cut, x)), splat(cut, x))
+        rest = plus(load_row(out_rests, to, row), minus(x, high))
+        store(rest, out_rests, to)
+        x = high
+    store(plus(load_row(out_sums, to, row), x), out_sums, to)
 
 
 @inlined
@@ -67,7 +80,7 @@ def _add_number(x, to, cut, out_sums, out_rests):
 
 @kernel(
     "channels, i8, T[:], f8[:], i4[:], f8, i4[:], f8[:], f8[:]",
-    channels=("(i8,) * 0", *UP_TO_4),
+    channels=_CHANNELS,
     T=("f4", "f8"),
 )
 def add_all(channels, d, points, weights, labels, cut, summed, out_sums, out_rests):
@@ -76,26 +89,35 @@ def add_all(channels, d, points, weights, labels, cut, summed, out_sums, out_res
     d = len(channels) if len(channels) else d
     changed = 0
     for i in range(labels.size):
-        weight = weights[i] if weights.size else 1.0
-        _add_row(channels, d, points, weight, i, labels[i], cut, out_sums, out_rests)
         changed += labels[i] != summed[i]
         summed[i] = labels[i]
+    if weights.size:
+        for i in range(labels.size):
+            _add_row(channels, d, points, weights[i], i, labels[i], cut, out_sums, out_rests)
+    else:
+        for i in range(labels.size):  # what is known of 1 need not be computed
+            _add_row(channels, d, points, 1.0, i, labels[i], cut, out_sums, out_rests)
     return changed
 
 
 @inlined
-def _move(d, points, weights, i, labels, cut, summed, out_sums, out_rests):
+def _move(channels, d, points, weights, i, labels, cut, summed, out_sums, out_rests):
     """Take a point from the sums of its old label to those of its new one."""
     weight = weights[i] if weights.size else 1.0
-    _add_row((), d, points, -weight, i, summed[i], cut, out_sums, out_rests)
-    _add_row((), d, points, weight, i, labels[i], cut, out_sums, out_rests)
+    _add_row(channels, d, points, -weight, i, summed[i], cut, out_sums, out_rests)
+    _add_row(channels, d, points, weight, i, labels[i], cut, out_sums, out_rests)
     summed[i] = labels[i]
 
 
-@kernel("i8, T[:], f8[:], i4[:], f8, i4[:], f8[:], f8[:]", T=("f4", "f8"))
-def move_changed(d, points, weights, labels, cut, summed, out_sums, out_rests):
+@kernel(
+    "channels, i8, T[:], f8[:], i4[:], f8, i4[:], f8[:], f8[:]",
+    channels=_CHANNELS,
+    T=("f4", "f8"),
+)
+def move_changed(channels, d, points, weights, labels, cut, summed, out_sums, out_rests):
     """Do as `add_all` where all points are in the sums already: only those with a new label move
     from one to another."""
+    d = len(channels) if len(channels) else d
     n, lanes = labels.size, panel_count(labels)
     whole = n // lanes * lanes
     changed = 0
@@ -105,12 +127,12 @@ def move_changed(d, points, weights, labels, cut, summed, out_sums, out_rests):
         while found:
             i = np.uint64(first) + np.uint64(trailing_zeros(found))
             found &= found - np.uint64(1)
-            _move(d, points, weights, i, labels, cut, summed, out_sums, out_rests)
+            _move(channels, d, points, weights, i, labels, cut, summed, out_sums, out_rests)
             changed += 1
     for first in range(whole, n):
         i = np.uint64(first)
         if labels[i] != summed[i]:
-            _move(d, points, weights, i, labels, cut, summed, out_sums, out_rests)
+            _move(channels, d, points, weights, i, labels, cut, summed, out_sums, out_rests)
             changed += 1
     return changed
 

@@ -22,7 +22,7 @@ are left with most of 64."""
 _LEAST_POINTS = 1 << 14
 """Points at least to be sorted."""
 
-_SORTING = 60
+_SORTING = 55
 """What it takes to sort points: operations on registers a point, some 0.1 ns."""
 
 _SORTING_SERIAL = 0.2

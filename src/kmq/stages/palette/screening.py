@@ -20,7 +20,7 @@ _FASTER = {
     # bytes of vectors, of numbers: least and most channels, least channels of all centroids
     (64, 4): (4, 12, 256),
     (64, 8): (4, 8, 128),
-    (256, 4): (4, 12, 384),
+    (256, 4): (4, 12, 256),
     (256, 8): (4, 15, 128),
 }
 """Where screening is faster, by ``benchmarks/points.py products``."""

@@ -17,6 +17,7 @@ import numpy as np
 
 from kmq import exact
 from kmq.model.arrays import Array
+from kmq.stages.palette.differences import channels_of
 from kmq.threads import run_chunks
 
 _EXACT = 2.0**53
@@ -60,7 +61,7 @@ class Sums:
 
         n, d = self._points.shape
         anew = not self.are_exact or self._n_changed > _ANEW * n
-        changed = [0] * len(self._parts)
+        changed, channels = [0] * len(self._parts), channels_of(d)
 
         def work(team: int) -> None:
             part = self._parts[team]
@@ -70,9 +71,9 @@ class Sums:
             if anew:
                 sums.fill(0)
                 rests.fill(0)
-                changed[team] = add_all((0,) * d if d <= 4 else (), d, *arrays, *kept)
+                changed[team] = add_all(channels, d, *arrays, *kept)
             else:
-                changed[team] = move_changed(d, *arrays, *kept)
+                changed[team] = move_changed(channels, d, *arrays, *kept)
 
         run_chunks(work, len(self._parts), self._n_threads)
         self._n_changed = sum(changed)
