@@ -312,7 +312,8 @@ def reason(error: BaseException, about: Path | str | None = None) -> str:
 def complaint_about(source: Path | str, error: BaseException) -> str:
     """Print the error of a file, beginning with its name."""
     sentence = reason(error, source)
-    return sentence if sentence.startswith(str(source)) else f"{source}: {sentence}"
+    names = str(source), named(str(source))
+    return sentence if sentence.startswith(names) else f"{source}: {sentence}"
 
 
 @contextmanager
