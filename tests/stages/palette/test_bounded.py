@@ -199,3 +199,16 @@ def test_short_fits_have_no_bounds(monkeypatch):
     points = np.random.default_rng(0).uniform(size=(20_000, 8)).astype(np.float32)
     clustering.kmeans(points, np.ones(20_000), points[:64], max_iter=4, tol=0.0, n_threads=1)
     assert not began
+
+
+def test_bounds_that_begin_again_need_no_more_memory():
+    groups, rows = bounded._Groups(20, 100), np.random.default_rng(0).normal(size=(20, 3))
+    groups.form(rows)
+    bounds, reaches = groups.bounds, groups.reaches
+    bounds[:], reaches[:], groups.totals[:] = 1, 1, 1
+    groups.form(rows[::-1])
+    assert groups.bounds is bounds
+    assert groups.reaches is reaches
+    assert (bounds == -np.inf).all()
+    assert (reaches == np.inf).all()
+    assert not groups.totals.any()

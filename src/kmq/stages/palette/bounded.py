@@ -195,10 +195,12 @@ class Rounds:
             self._pending = np.empty(n, np.int32)
             self._gaps = np.empty(n, np.float32)
             self._slack = _slack(d, self._points.dtype)
+            if self._by_groups:
+                self._groups = _Groups(self._k, n)
         self._totals = np.zeros(self._k)
         self._gaps[:] = -np.inf
         if self._by_groups:
-            self._groups = _Groups(self._rows, n)
+            self._groups.form(self._rows)
 
     def _kernel(self) -> Callable[..., int]:
         from kmq.kernels._lanes import LANE_BYTES
@@ -292,17 +294,22 @@ class _Groups:
         reaches, bounds: see `kmq.kernels.bounded.round_by_groups`.
     """
 
-    def __init__(self, rows: Array, n: int):
-        k, self.size = len(rows), _GROUP
-        self.n_groups = -(-k // self.size)
+    def __init__(self, k: int, n: int):
+        self.size, self.n_groups = _GROUP, -(-k // _GROUP)
+        self.group_of = np.empty(k + 1, np.int32)
+        self.reaches = np.empty(n, np.float32)
+        self.bounds = np.empty(n * self.n_groups + self.size, np.float32)
+
+    def form(self, rows: Array) -> None:
+        """Group centroids (k, d), and begin with bounds that say nothing."""
+        k = len(rows)
         self.order = np.full(self.n_groups * self.size, k, np.int32)
         for group, labels in enumerate(_neighbours(rows.astype(np.float64), self.size)):
             self.order[group * self.size :][: len(labels)] = labels
-        self.group_of = np.empty(k + 1, np.int32)
         self.group_of[self.order] = np.arange(len(self.order)) // self.size
         self.totals, self.drifts = np.zeros(self.n_groups), np.zeros(k)
-        self.reaches = np.full(n, np.inf, np.float32)
-        self.bounds = np.full(n * self.n_groups + self.size, -np.inf, np.float32)
+        self.reaches.fill(np.inf)
+        self.bounds.fill(-np.inf)
 
     def move(self, moves: Array) -> None:
         """Add moves (k,) of centroids to the totals."""
