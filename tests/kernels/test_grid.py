@@ -3,55 +3,37 @@
 import numpy as np
 import pytest
 
+from clouds import colors, far_off, normal
 from kmq.stages.palette import assigning, grid
 
 N = 50_000
 
 
-def colors(random, d):
-    """Points of whole numbers, and centroids halfway between some, two of them equal: many ties."""
-    centroids = random.integers(0, 40, (77, d)) / 2
-    centroids[50] = centroids[3]
-    return random.integers(0, 20, (N, d)), centroids
-
-
-def normal(random, d):
-    """Points of a normal distribution, some of which are centroids."""
-    points = random.normal(size=(N, d))
-    return points, points[:200]
-
-
-def far_off(random, d):
-    """Points far from the origin, where floats are coarse."""
-    points = random.normal(size=(N, d)) + 3000
-    return points, points[:64]
-
-
-def heavy_tails(random, d):
+def heavy_tails(random, n, d):
     """A few points so far away that distances to them are infinite, or all the same."""
-    points = random.standard_cauchy(size=(N, d))
+    points = random.standard_cauchy(size=(n, d))
     points[::500] *= 1e15
     points[::1000] = 3e38
     return points, random.normal(size=(64, d))
 
 
-def crowd(random, d):
+def crowd(random, n, d):
     """More centroids in a cell than there is room for."""
     centroids = np.concatenate([random.normal(size=(3000, d)), np.full((1, d), 1e4)])
-    return random.normal(size=(N, d)), centroids
+    return random.normal(size=(n, d)), centroids
 
 
-def flat(random, d):
+def flat(random, n, d):
     """Centroids that differ in one channel alone."""
-    points = random.normal(size=(N, d))
+    points = random.normal(size=(n, d))
     centroids = points[:64].copy()
     centroids[:, 1:] = 0.25
     return points, centroids
 
 
-def tiny(random, d):
+def tiny(random, n, d):
     """Numbers whose squares are no longer exact, or zero."""
-    points = random.normal(size=(N, d)) * 1e-18
+    points = random.normal(size=(n, d)) * 1e-18
     return points, np.concatenate([points[:64], np.full((1, d), 1e-8)])
 
 
@@ -59,7 +41,7 @@ def tiny(random, d):
 @pytest.mark.parametrize("d", [2, 3])
 @pytest.mark.parametrize("kind", [colors, normal, far_off, heavy_tails, crowd, flat, tiny])
 def test_labels_distances_and_sums_are_the_same(kind, d, dtype, monkeypatch):
-    points, centroids = kind(np.random.default_rng(d), d)
+    points, centroids = kind(np.random.default_rng(d), N, d)
     points, centroids = points.astype(dtype), centroids.astype(np.float64)
     weights = np.random.default_rng(1).random(N)
     monkeypatch.setattr(grid, "_cost", lambda *_: 0)

@@ -4,61 +4,43 @@ import numpy as np
 import pytest
 
 import kmq
+from clouds import colors, far_off, normal
 from kmq.stages.palette import assigning, bounded, ordered
 from kmq.stages.palette.labelling import Labelling
 
 N = 30_011
 
 
-def colors(random, d):
-    """Points of whole numbers, and centroids halfway between some, two of them equal: many ties."""
-    centroids = random.integers(0, 40, (77, d)) / 2
-    centroids[50] = centroids[3]
-    return random.integers(0, 20, (N, d)), centroids
-
-
-def normal(random, d):
-    """Points of a normal distribution, some of which are centroids."""
-    points = random.normal(size=(N, d))
-    return points, points[:200]
-
-
-def far_off(random, d):
-    """Points far from the origin, where floats are coarse."""
-    points = random.normal(size=(N, d)) + 3000
-    return points, points[:64]
-
-
-def heavy_tails(random, d):
+def heavy_tails(random, n, d):
     """A few points far away."""
-    points = random.standard_cauchy(size=(N, d))
+    points = random.standard_cauchy(size=(n, d))
     return points, points[:64]
 
 
-def flat(random, d):
+def flat(random, n, d):
     """Points and centroids that differ in one channel alone."""
-    points = np.full((N, d), 0.25)
-    points[:, 1] = random.normal(size=N)
+    points = np.full((n, d), 0.25)
+    points[:, 1] = random.normal(size=n)
     return points, points[:64]
 
 
-def few(random, d):
+def few(random, n, d):
     """Two centroids, and many points in one place."""
-    points = random.normal(size=(N, d))
-    points[: N // 2] = 5
+    points = random.normal(size=(n, d))
+    points[: n // 2] = 5
     return points, points[-2:]
 
 
-def crowd(random, d):
+def crowd(random, n, d):
     """More centroids than bits of a word, most of them close together and far from all points."""
-    return random.normal(size=(N, d)), 100 + random.normal(size=(1000, d))
+    return random.normal(size=(n, d)), 100 + random.normal(size=(1000, d))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("d", [2, 3, 4])
 @pytest.mark.parametrize("kind", [colors, normal, far_off, heavy_tails, flat, few, crowd])
 def test_labels_are_the_same(kind, d, dtype):
-    points, centroids = kind(np.random.default_rng(d), d)
+    points, centroids = kind(np.random.default_rng(d), N, d)
     points, centroids = points.astype(dtype), centroids.astype(np.float64)
     plainly = np.empty(N, np.int32)
     assigning.nearest(points, centroids, 2, plainly, np.empty(0, dtype))

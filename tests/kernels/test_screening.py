@@ -4,61 +4,52 @@ import numpy as np
 import pytest
 
 import kmq
+from clouds import colors, far_off, normal
 from kmq.stages.palette import assigning, products, screening
 
 N = 8_500
 
 
-def colors(random, d):
-    """Points of whole numbers, and centroids halfway between some, two of them equal: many ties."""
-    centroids = random.integers(0, 8, (77, d)) / 2
-    centroids[50] = centroids[3]
-    return random.integers(0, 4, (N, d)), centroids
+def few_levels(random, n, d):
+    return colors(random, n, d, levels=4)
 
 
-def normal(random, d):
-    """Points of a normal distribution, some of which are centroids."""
-    points = random.normal(size=(N, d))
-    return points, points[:200]
+def far_off_65(random, n, d):
+    """One centroid more than fills whole vectors."""
+    return far_off(random, n, d, k=65)
 
 
-def far_off(random, d):
-    """Points far from the origin, where floats are coarse."""
-    points = random.normal(size=(N, d)) + 3000
-    return points, points[:65]
-
-
-def outliers(random, d):
+def outliers(random, n, d):
     """A point in each block that is so far away that all others are near ties, or overflows."""
-    points = random.normal(size=(N, d))
+    points = random.normal(size=(n, d))
     centroids = points[:64].copy()
     points[::300] *= 1e4
     points[::900] *= 1e14
     return points, centroids
 
 
-def clustered(random, d):
+def clustered(random, n, d):
     """Centroids close together, far from others."""
     places = random.normal(0, 1000, (4, d))
-    points = places[random.integers(0, 4, N)] + random.normal(0, 1e-3, (N, d))
+    points = places[random.integers(0, 4, n)] + random.normal(0, 1e-3, (n, d))
     return points, points[:64]
 
 
-def tiny(random, d):
+def tiny(random, n, d):
     """Numbers whose squares are no longer exact, or zero."""
-    return random.normal(size=(N, d)) * 1e-21, random.normal(size=(64, d)) * 1e-21
+    return random.normal(size=(n, d)) * 1e-21, random.normal(size=(64, d)) * 1e-21
 
 
-def one(random, d):
+def one(random, n, d):
     """A single centroid."""
-    return random.normal(size=(N, d)), np.ones((1, d))
+    return random.normal(size=(n, d)), np.ones((1, d))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("d", [4, 5, 8, 9])
-@pytest.mark.parametrize("kind", [colors, normal, far_off, outliers, clustered, tiny, one])
+@pytest.mark.parametrize("kind", [few_levels, normal, far_off_65, outliers, clustered, tiny, one])
 def test_labels_are_the_same(kind, d, dtype, monkeypatch):
-    points, centroids = kind(np.random.default_rng(d), d)
+    points, centroids = kind(np.random.default_rng(d), N, d)
     points, centroids = points.astype(dtype), centroids.astype(np.float64)
     nothing = np.empty(0, dtype)
     labels, plainly = np.full((2, N), -1, np.int32)
@@ -73,12 +64,12 @@ def test_labels_are_the_same(kind, d, dtype, monkeypatch):
 
 def test_few_points_are_compared_again():
     random = np.random.default_rng(0)
-    points, centroids = normal(random, 8)
+    points, centroids = normal(random, N, 8)
     points = points.astype(np.float32)
     labels = np.empty(N, np.int32)
     label = screening.labeller_of(points, centroids)
     assert label(points.reshape(-1), labels) < 0.1 * N
-    points, centroids = clustered(random, 8)
+    points, centroids = clustered(random, N, 8)
     assert screening.labeller_of(points.astype(np.float32), centroids) is None
 
 
