@@ -33,7 +33,7 @@ class Fit(NamedTuple):
     opaque: Array | None = None
 
 
-class Labelling:
+class BlockLabelling:
     """Labels of points, found on threads for up to `rows` centroids at a time.
 
     Attributes:
@@ -81,7 +81,7 @@ class Labelling:
         run_chunks(work, len(self._parts), self._n_threads)
 
 
-class Rounds(Labelling):
+class Rounds(BlockLabelling):
     """Rounds of Lloyd's algorithm, for up to `rows` centroids.
 
     Each part of the points has its own sums. Where those are as large as the points, there are

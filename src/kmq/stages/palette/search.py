@@ -17,7 +17,7 @@ from kmq.model.choices import Progress
 from kmq.stages.palette import breathing, starting
 from kmq.stages.palette.effort import GROWTH, PAIRED_COLORS, SearchEffort, Stopping
 from kmq.stages.palette.points import Points, Workspace, bins_of
-from kmq.stages.palette.rounds import MOMENTUM, Fit, Labelling, settle
+from kmq.stages.palette.rounds import MOMENTUM, BlockLabelling, Fit, settle
 from kmq.threads import run_chunks
 
 _LEAST_BREATH = (2, 4)
@@ -175,7 +175,7 @@ def assign(points: Points, centroids: Array, n_threads: int) -> tuple[Array, Arr
 
     Distances are squared, float32. Ties go to the lowest index.
     """
-    labelling = Labelling(points, len(centroids), n_threads)
+    labelling = BlockLabelling(points, len(centroids), n_threads)
     distances = np.empty(len(points.weights), np.float32)
     labelling.label(centroids, distances, distances[:0])
     return labelling.labels, distances
